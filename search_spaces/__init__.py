@@ -1,0 +1,61 @@
+"""What may vary: fusion operators, networks with fusion points, architectures, spaces.
+
+    InputSpec ─┐
+    NetworkDesign ── points ──> SearchSpace ── sample / validate ──> Architecture
+    FusionOperator (registry) ──┘        └──── build(Architecture) ──> nn.Module
+
+`Architecture` and `FusionChoice` are free of torch; the rest is imported on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.architecture import Architecture, FusionChoice
+from search_spaces.errors import SpaceError
+
+if TYPE_CHECKING:
+    from search_spaces.catalogue import design, names
+    from search_spaces.fusions import operator, operator_names, register
+    from search_spaces.networks import InputSpec, NetworkDesign, PointShape
+    from search_spaces.space import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS, FusionPoint, SearchSpace
+
+_LAZY = {
+    "design": "catalogue",
+    "names": "catalogue",
+    "operator": "fusions",
+    "operator_names": "fusions",
+    "register": "fusions",
+    "InputSpec": "networks",
+    "NetworkDesign": "networks",
+    "PointShape": "networks",
+    "DEFAULT_OPERATORS": "space",
+    "DEFAULT_REDUCTIONS": "space",
+    "FusionPoint": "space",
+    "SearchSpace": "space",
+}
+
+__all__ = [
+    "DEFAULT_OPERATORS",
+    "DEFAULT_REDUCTIONS",
+    "Architecture",
+    "FusionChoice",
+    "FusionPoint",
+    "InputSpec",
+    "NetworkDesign",
+    "PointShape",
+    "SearchSpace",
+    "SpaceError",
+    "design",
+    "names",
+    "operator",
+    "operator_names",
+    "register",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,0 +1,175 @@
+"""Residual networks with a fusion point in every block; parameter names are torchvision's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from search_spaces.errors import SpaceError
+from search_spaces.networks.design import FusionFactory, InputSpec, PointShape
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions; `fuse(identity, residual)`, then ReLU."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.downsample = projection(in_channels, channels, stride)
+        self.fuse: nn.Module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        identity = x if self.downsample is None else self.downsample(x)
+        return F.relu(self.fuse(identity, y))
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3 (with the stride, as torchvision has it), 1×1; `fuse(identity, residual)`, then ReLU."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        out_channels = channels * self.expansion
+        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.downsample = projection(in_channels, out_channels, stride)
+        self.fuse: nn.Module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        identity = x if self.downsample is None else self.downsample(x)
+        return F.relu(self.fuse(identity, y))
+
+
+def projection(in_channels: int, channels: int, stride: int) -> nn.Sequential | None:
+    """The 1×1 convolution that brings the identity to the residual's shape, None where it has it already."""
+    if stride == 1 and in_channels == channels:
+        return None
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels)
+    )
+
+
+class ResNet(nn.Module):
+    """[B, channels, size, size] -> logits [B, classes]. Stages are `layer1`, `layer2`, … of blocks."""
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        layers: tuple[int, ...],
+        widths: tuple[int, ...],
+        stem: Literal["cifar", "imagenet"],
+        in_channels: int,
+        classes: int,
+        fuse: FusionFactory,
+    ) -> None:
+        super().__init__()
+        channels = widths[0]
+        if stem == "imagenet":
+            self.conv1 = nn.Conv2d(in_channels, channels, 7, stride=2, padding=3, bias=False)
+            self.maxpool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1)
+        else:
+            self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+            self.maxpool = nn.Identity()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.stages = [f"layer{index + 1}" for index in range(len(layers))]
+        for index, (stage, depth, width) in enumerate(zip(self.stages, layers, widths, strict=True)):
+            blocks = []
+            for position in range(depth):
+                stride = 2 if index > 0 and position == 0 else 1
+                blocks.append(block(channels, width, stride))
+                channels = width * block.expansion
+            self.add_module(stage, nn.Sequential(*blocks))
+        self.fc = nn.Linear(channels, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        # After the whole trunk: its initial weights must not depend on which fusions are chosen.
+        for stage, width in zip(self.stages, widths, strict=True):
+            for position, module in enumerate(self.get_submodule(stage).children()):
+                module.fuse = fuse(f"{stage}.{position}", width * block.expansion)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        for stage in self.stages:
+            x = self.get_submodule(stage)(x)
+        logits: torch.Tensor = self.fc(x.mean(dim=(2, 3)))
+        return logits
+
+
+@dataclass(frozen=True)
+class ResNetDesign:
+    """A member of the ResNet family: block, blocks per stage, channels per stage, stem."""
+
+    title: str
+    block: Literal["basic", "bottleneck"]
+    layers: tuple[int, ...]
+    widths: tuple[int, ...]
+    stem: Literal["cifar", "imagenet"]
+
+    @property
+    def summary(self) -> str:
+        return f"{self.title}, a fusion point in each of its {sum(self.layers)} {self.block} blocks"
+
+    @property
+    def default_input(self) -> InputSpec:
+        return InputSpec(3, 32, 10) if self.stem == "cifar" else InputSpec(3, 224, 1000)
+
+    @property
+    def block_type(self) -> type[BasicBlock] | type[Bottleneck]:
+        return BasicBlock if self.block == "basic" else Bottleneck
+
+    def points(self, spec: InputSpec) -> tuple[PointShape, ...]:
+        return tuple(self._points(spec))
+
+    def _points(self, spec: InputSpec) -> Iterator[PointShape]:
+        smallest = 8 if self.stem == "cifar" else 32
+        if spec.size < smallest:
+            raise SpaceError(f"{self.title} takes images of {smallest} pixels or more, not {spec.size}")
+        size = spec.size if self.stem == "cifar" else -(-spec.size // 4)
+        channels = self.widths[0]
+        for index, (depth, width) in enumerate(zip(self.layers, self.widths, strict=True)):
+            for position in range(depth):
+                stride = 2 if index > 0 and position == 0 else 1
+                size = -(-size // stride)
+                out_channels = width * self.block_type.expansion
+                name = f"layer{index + 1}.{position}"
+                yield PointShape(name, "short skip", channels, out_channels, size, size, stride)
+                channels = out_channels
+
+    def build(self, spec: InputSpec, fuse: FusionFactory) -> nn.Module:
+        return ResNet(
+            self.block_type, self.layers, self.widths, self.stem, spec.channels, spec.classes, fuse
+        )
+
+
+def cifar_resnet(depth: int) -> ResNetDesign:
+    """He et al. 2016, section 4.2: 6n + 2 layers, widths 16, 32, 64 (projections where shapes change)."""
+    blocks = (depth - 2) // 6
+    return ResNetDesign(f"ResNet-{depth} for small images", "basic", (blocks,) * 3, (16, 32, 64), "cifar")
+
+
+def imagenet_resnet(depth: int) -> ResNetDesign:
+    """torchvision's resnet18, resnet34 and resnet50."""
+    block: Literal["basic", "bottleneck"] = "bottleneck" if depth >= 50 else "basic"
+    layers = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[depth]
+    return ResNetDesign(f"ResNet-{depth}", block, layers, (64, 128, 256, 512), "imagenet")

@@ -1,0 +1,95 @@
+"""Budgets: absolute or relative to the all-add baseline, and how far a cost is from them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trials.errors import BudgetError
+
+_SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+#: metric -> (the option that sets it, an example of an absolute budget)
+CONSTRAINED = {
+    "macs": ("--max-flops", "40M"),
+    "params": ("--max-params", "0.5M"),
+    "latency_ms": ("--max-latency", "3ms"),
+}
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a network costs: multiply-adds, parameters and p50 latency (None where not measured)."""
+
+    macs: int
+    params: int
+    latency_ms: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """`metric <= bound`, or `metric <= bound × baseline` where `relative`."""
+
+    metric: str
+    bound: float
+    relative: bool
+
+    @classmethod
+    def parse(cls, metric: str, text: str) -> Constraint:
+        """`("macs", "40M")`, `("latency_ms", "3ms")`, `("macs", "1.05x")` -> the constraint.
+
+        Raises:
+            BudgetError: not a positive finite amount in a form that this metric takes.
+        """
+        option, example = CONSTRAINED[metric]
+        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*", text)
+        if match:
+            amount, unit = float(match[1]), match[2]
+            scales = _MILLISECONDS if metric == "latency_ms" else _SCALES
+            if math.isfinite(amount) and amount > 0:
+                if unit == "x":
+                    return cls(metric, amount, relative=True)
+                if unit in scales:
+                    return cls(metric, amount * scales[unit], relative=False)
+        raise BudgetError(
+            f"{option} {text!r}: give an amount such as {example}, or a multiple of the all-add baseline such as 1.05x"
+        )
+
+    def limit(self, baseline: Costs) -> float:
+        """The bound in the metric's own unit. Raises BudgetError when the baseline was not measured."""
+        if not self.relative:
+            return self.bound
+        reference = getattr(baseline, self.metric)
+        if reference is None:
+            raise BudgetError(f"{self} is relative to the baseline, whose {self.metric} was not measured")
+        return float(self.bound * reference)
+
+    def violation(self, value: float, baseline: Costs) -> float:
+        """value / limit − 1: at most 0 where the constraint holds, without unit, so that constraints add up."""
+        return value / self.limit(baseline) - 1.0
+
+    def __str__(self) -> str:
+        if self.relative:
+            return f"{self.metric} <= {self.bound:g}x baseline"
+        return f"{self.metric} <= {self.bound:g}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Constraint:
+        return cls(str(data["metric"]), float(data["bound"]), bool(data["relative"]))
+
+
+def violations(
+    constraints: tuple[Constraint, ...], costs: Costs, baseline: Costs
+) -> dict[str, float]:
+    """The signed violation of every constraint whose cost is known."""
+    known = {c: getattr(costs, c.metric) for c in constraints}
+    return {c.metric: c.violation(value, baseline) for c, value in known.items() if value is not None}

@@ -1,0 +1,349 @@
+"""The record of a run: one SQLite file, one writer, one transaction per event."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    create_engine,
+    event,
+    select,
+    text,
+)
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool
+
+from search_spaces.architecture import Architecture
+from trials.errors import RunInUse, StoreDamaged, StoreError
+from trials.trial import EpochPoint, Latency, TrialResult, TrialState
+
+SCHEMA_VERSION = 1
+FILE_NAME = "study.db"
+_NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "9p")
+
+_metadata = MetaData()
+_meta = Table(
+    "meta", _metadata, Column("key", String, primary_key=True), Column("value", JSON, nullable=False)
+)
+_sessions = Table(
+    "sessions",
+    _metadata,
+    Column("id", Integer, primary_key=True),
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("outcome", String),
+    Column("details", JSON, nullable=False),
+)
+_trials = Table(
+    "trials",
+    _metadata,
+    Column("number", Integer, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("origin", String, nullable=False),
+    Column("key", String, nullable=False),
+    Column("space", String, nullable=False),
+    Column("choices", JSON, nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("macs", Integer, nullable=False),
+    Column("params", Integer, nullable=False),
+    Column("accuracy", Float),
+    Column("loss", Float),
+    Column("correct", Integer),
+    Column("images", Integer),
+    Column("latency_p50_ms", Float),
+    Column("latency_p95_ms", Float),
+    Column("latency", JSON),
+    Column("seconds", Float, nullable=False),
+    Column("train_seconds", Float, nullable=False),
+    Column("images_per_second", Float),
+    Column("curve", JSON, nullable=False),
+    Column("error", String),
+    Column("environment", JSON, nullable=False),
+    Column("finished_at", Float, nullable=False),
+)
+# The promise that nothing is trained twice, held by the database itself.
+Index("trained_once", _trials.c.key, unique=True, sqlite_where=text("state = 'complete'"))
+
+
+@dataclass(frozen=True)
+class Session:
+    """One stretch of a search, from a start (or a resumption) to its end. `outcome` is None while it
+    runs, and for ever when it was killed."""
+
+    id: int
+    started_at: float
+    ended_at: float | None
+    outcome: str | None
+    details: Mapping[str, Any]
+
+
+class Store:
+    """An open record. Use `Store.create`, `Store.open` (read) or `Store.open_for_writing`; close it."""
+
+    def __init__(self, path: Path, engine: Engine, lock: IO[str] | None) -> None:
+        self.path = path
+        self._engine = engine
+        self._lock = lock
+
+    @classmethod
+    def create(cls, path: Path, meta: Mapping[str, Any]) -> Store:
+        """Make a new record with `meta` in it, whole or not at all. Raises StoreError when there is one."""
+        lock = _lock(path)
+        if path.exists():
+            raise StoreError(f"{path} exists already")
+        unfinished = path.with_name(path.name + ".new")
+        unfinished.unlink(missing_ok=True)
+        engine = _engine(unfinished, "DELETE")
+        _metadata.create_all(engine)
+        with engine.begin() as connection:
+            for key, value in {**meta, "schema_version": SCHEMA_VERSION}.items():
+                connection.execute(insert(_meta).values(key=key, value=value))
+        engine.dispose()
+        os.replace(unfinished, path)
+        return cls(path, _engine(path, journal_mode(path)), lock)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open for reading, also while a search is writing.
+
+        Raises:
+            StoreError: no such file, or of another schema version.
+            StoreDamaged: truncated, not a database, or damaged. The file is not touched.
+        """
+        _check(path)
+        return cls(path, _engine(path, None), None)
+
+    @classmethod
+    def open_for_writing(cls, path: Path) -> Store:
+        """As `open`, for the one writer. Raises RunInUse when another process holds it."""
+        _check(path)
+        lock = _lock(path)
+        return cls(path, _engine(path, journal_mode(path)), lock)
+
+    def close(self) -> None:
+        self._engine.dispose()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def get(self, key: str) -> Any:
+        """A value of the run's description, None when it is not there."""
+        with self._connect() as connection:
+            return connection.execute(select(_meta.c.value).where(_meta.c.key == key)).scalar_one_or_none()
+
+    def put(self, key: str, value: Any) -> None:
+        statement = insert(_meta).values(key=key, value=value)
+        with self._connect() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+    def append(self, result: TrialResult) -> None:
+        """Record an ended trial. Only a `stopped` trial may be recorded anew, under its number.
+
+        Raises:
+            StoreError: that number, or that architecture as complete, is in the record already.
+        """
+        statement = insert(_trials).values(**_to_row(result))
+        replace = statement.on_conflict_do_update(
+            index_elements=["number"],
+            set_={name: statement.excluded[name] for name in _trials.c.keys() if name != "number"},
+            where=_trials.c.state == str(TrialState.STOPPED),
+        )
+        with self._connect() as connection:
+            try:
+                written = connection.execute(replace).rowcount
+            except DatabaseError as error:
+                raise StoreError(f"trial {result.number} was not recorded: {error.orig}") from error
+            if written == 0:
+                raise StoreError(f"trial {result.number} is in the record already")
+
+    def results(self) -> tuple[TrialResult, ...]:
+        """Every recorded trial, by number."""
+        with self._connect() as connection:
+            rows = connection.execute(select(_trials).order_by(_trials.c.number)).all()
+        return tuple(_from_row(row) for row in rows)
+
+    def begin_session(self, details: Mapping[str, Any]) -> int:
+        with self._connect() as connection:
+            values = {"started_at": time.time(), "details": dict(details)}
+            key = connection.execute(insert(_sessions).values(**values)).inserted_primary_key
+            assert key is not None
+            return int(key[0])
+
+    def end_session(self, session: int, outcome: str) -> None:
+        values = {"ended_at": time.time(), "outcome": outcome}
+        with self._connect() as connection:
+            connection.execute(_sessions.update().where(_sessions.c.id == session).values(**values))
+
+    def sessions(self) -> tuple[Session, ...]:
+        with self._connect() as connection:
+            rows = connection.execute(select(_sessions).order_by(_sessions.c.id)).all()
+        return tuple(Session(**row._mapping) for row in rows)
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DatabaseError as error:
+            if isinstance(error.orig, sqlite3.OperationalError | sqlite3.IntegrityError):
+                raise
+            raise StoreDamaged(_damaged(self.path, error.orig)) from error
+
+
+def journal_mode(path: Path) -> str:
+    """WAL, unless the folder is on a network file system, where its shared memory does not work."""
+    return "DELETE" if network_file_system(path) else "WAL"
+
+
+def network_file_system(path: Path) -> str | None:
+    """The type of the network file system that holds `path`, None when it is local or not known."""
+    try:
+        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    except OSError:
+        return None
+    place = path.resolve()
+    holding = [(mount, kind) for mount, kind in mounts if place.is_relative_to(mount)]
+    kind = max(holding, key=lambda entry: len(entry[0]), default=("", ""))[1]
+    return kind if kind.startswith(_NETWORK_FILE_SYSTEMS) else None
+
+
+def _engine(path: Path, journal: str | None) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}", poolclass=NullPool if journal is None else None, connect_args={"timeout": 30}
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _: object) -> None:
+        if journal is None:
+            connection.execute("PRAGMA query_only=ON")
+        else:
+            connection.execute(f"PRAGMA journal_mode={journal}")
+            connection.execute("PRAGMA synchronous=FULL")
+
+    return engine
+
+
+def _lock(path: Path) -> IO[str]:
+    file = open(path.with_name(".lock"), "a+")  # noqa: SIM115 - held until the store is closed
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise RunInUse(f"{path.parent} is being searched by {holder}: wait for it, or choose another --out") from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {os.uname().nodename}")
+    file.flush()
+    return file
+
+
+def _check(path: Path) -> None:
+    if not path.is_file():
+        raise StoreError(f"{path.parent} holds no run (no {path.name}): start one with nas search --out {path.parent}")
+    try:
+        if path.stat().st_size == 0:
+            raise sqlite3.DatabaseError("the file is empty")
+        # Immutable when no writer left a journal: then not even a side file is made beside a damaged record.
+        quiet = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
+        connection = sqlite3.connect(f"file:{path.resolve()}?mode=ro{quiet}", uri=True)
+        try:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+            found = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+            version = None if found is None else int(found[0])
+        finally:
+            connection.close()
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise StoreDamaged(_damaged(path, error)) from error
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {version}, this fusion-nas reads {SCHEMA_VERSION}: "
+            "use the version that made it, or start a new run"
+        )
+
+
+def _damaged(path: Path, error: object) -> str:
+    return f"{path} is damaged ({error}); it was left untouched: restore it from a copy, or search again with another --out"
+
+
+def _to_row(result: TrialResult) -> dict[str, Any]:
+    latency = result.latency
+    return {
+        "number": result.number,
+        "state": str(result.state),
+        "origin": result.origin,
+        "key": result.architecture.key,
+        "space": result.architecture.space,
+        "choices": result.architecture.labels(),
+        "seed": result.seed,
+        "macs": result.macs,
+        "params": result.params,
+        "accuracy": result.accuracy,
+        "loss": result.loss,
+        "correct": result.correct,
+        "images": result.images,
+        "latency_p50_ms": None if latency is None else latency.p50_ms,
+        "latency_p95_ms": None if latency is None else latency.p95_ms,
+        "latency": None if latency is None else latency.to_json(),
+        "seconds": result.seconds,
+        "train_seconds": result.train_seconds,
+        "images_per_second": result.images_per_second,
+        "curve": [asdict(point) for point in result.curve],
+        "error": result.error,
+        "environment": dict(result.environment),
+        "finished_at": time.time(),
+    }
+
+
+def _from_row(row: Row[Any]) -> TrialResult:
+    return TrialResult(
+        number=row.number,
+        state=TrialState(row.state),
+        origin=row.origin,
+        architecture=Architecture.from_json({"space": row.space, "choices": row.choices}),
+        seed=row.seed,
+        macs=row.macs,
+        params=row.params,
+        accuracy=row.accuracy,
+        loss=row.loss,
+        correct=row.correct,
+        images=row.images,
+        latency=None if row.latency is None else Latency(**row.latency),
+        seconds=row.seconds,
+        train_seconds=row.train_seconds,
+        images_per_second=row.images_per_second,
+        curve=tuple(EpochPoint(**point) for point in row.curve),
+        error=row.error,
+        environment=row.environment,
+    )

@@ -1,0 +1,146 @@
+"""What a trial is asked (`TrialJob`) and what it answers (`TrialResult`): frozen, no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from search_spaces.architecture import Architecture
+from trials.constraints import Costs
+
+
+class TrialState(StrEnum):
+    """How a trial ended. Values are appended, never renamed or removed."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    GATED = "gated"  # infeasible: told to the sampler, never trained
+    STOPPED = "stopped"  # interrupted with the search: run again when it is resumed
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every candidate is trained: SGD with Nesterov momentum under one complete one-cycle schedule."""
+
+    epochs: int = 3
+    batch_size: int = 128
+    peak_lr: float = 0.2
+    warmup_fraction: float = 0.25
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    crop_padding: int = 4
+    flip: bool = True
+
+
+@dataclass(frozen=True)
+class LatencyProtocol:
+    """How latency is measured: real forward passes, warm, interleaved with the all-add network.
+
+    `passes` of each network are taken in alternating blocks; a measurement whose reference drifts by
+    more than `max_drift` between its halves, or whose IQR is above `max_spread` of the median, is
+    repeated up to `attempts` times, and marked unstable when none was quiet.
+    """
+
+    batch_size: int = 1
+    warmup: int = 20
+    passes: int = 200
+    block: int = 10
+    max_drift: float = 0.03
+    max_spread: float = 0.05
+    attempts: int = 3
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One measurement, in milliseconds a forward pass.
+
+    `p50_ms` and `p95_ms` are corrected for the machine's drift by the reference measured beside it
+    (`reference_p50_ms`, nominally `nominal_reference_p50_ms`); `raw_p50_ms` and `raw_p95_ms` are not.
+    """
+
+    p50_ms: float
+    p95_ms: float
+    raw_p50_ms: float
+    raw_p95_ms: float
+    reference_p50_ms: float
+    nominal_reference_p50_ms: float
+    drift: float
+    spread: float
+    stable: bool
+    passes: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class EpochPoint:
+    """One epoch of a trial's curve: mean training loss and training throughput."""
+
+    epoch: int
+    train_loss: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """One proposal: which architecture to judge, under which training seed. Sent to a worker."""
+
+    number: int
+    origin: str
+    architecture: Architecture
+    seed: int
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One ended trial, as recorded. What was not reached is None.
+
+    `accuracy` (0..1) and `loss` are those of the validation split, `correct` of `images`; `seconds` is
+    the whole trial's, `train_seconds` the training loop's alone.
+    """
+
+    number: int
+    state: TrialState
+    origin: str
+    architecture: Architecture
+    seed: int
+    macs: int
+    params: int
+    accuracy: float | None = None
+    loss: float | None = None
+    correct: int | None = None
+    images: int | None = None
+    latency: Latency | None = None
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    images_per_second: float | None = None
+    curve: tuple[EpochPoint, ...] = ()
+    error: str | None = None
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("accuracy", "loss", "seconds", "train_seconds", "images_per_second"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"trial {self.number}: {name} is {value}; a metric must be finite to be recorded")
+        if self.state is TrialState.COMPLETE and self.accuracy is None:
+            raise ValueError(f"trial {self.number} is complete without an accuracy")
+
+    @property
+    def costs(self) -> Costs:
+        latency_ms = None if self.latency is None else self.latency.p50_ms
+        return Costs(self.macs, self.params, latency_ms)
+
+    @classmethod
+    def of(cls, job: TrialJob, state: TrialState, **outcome: Any) -> TrialResult:
+        """The result of `job` with the given state and outcome."""
+        return cls(
+            job.number, state, job.origin, job.architecture, job.seed, job.macs, job.params, **outcome
+        )
