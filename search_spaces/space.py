@@ -54,10 +54,10 @@ class SearchSpace:
     reductions: tuple[int, ...] = DEFAULT_REDUCTIONS
 
     def __post_init__(self) -> None:
-        if not self.operators:
-            raise SpaceError("operators is empty: offer at least one, such as add")
         for name in self.operators:
             operator(name)
+        if "add" not in self.operators:
+            raise SpaceError("operators lack 'add', the baseline that every figure is relative to: put it among them")
         for ratio in self.reductions:
             if isinstance(ratio, bool) or not isinstance(ratio, int) or ratio <= 0:
                 raise SpaceError(f"reduction ratio {ratio!r}: give a whole number above 0")
@@ -109,6 +109,11 @@ class SearchSpace:
         if missing:
             raise SpaceError(f"no choice for fusion point {missing[0]!r} of {self.name}")
         return Architecture(self.name, {name: _offered(point, choices[name]) for name, point in known.items()})
+
+    @property
+    def baseline(self) -> Architecture:
+        """`add` at every point."""
+        return self.uniform("add")
 
     def uniform(self, op: str, reduction: int | None = None) -> Architecture:
         """`op` at every point, with `reduction` or, without it, the widest bottleneck on offer."""

@@ -69,10 +69,18 @@ def make(source: Path, target: Path) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make the embedded fashion-mnist-mini dataset.")
-    parser.add_argument("--source", type=Path, default=Path("/usr/share/datasets/fashion-mnist"),
-                        help="folder with the four IDX files, gzipped or plain (default: %(default)s)")
-    parser.add_argument("--target", type=Path, default=ROOT / "trials/data/embedded/fashion_mnist_mini.npz",
-                        help="the archive to write (default: %(default)s)")
+    parser.add_argument(
+        "--source",
+        type=Path,
+        default=Path("/usr/share/datasets/fashion-mnist"),
+        help="folder with the four IDX files, gzipped or plain (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--target",
+        type=Path,
+        default=ROOT / "trials/data/embedded/fashion_mnist_mini.npz",
+        help="the archive to write (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     try:
         size = make(arguments.source, arguments.target)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
@@ -69,9 +70,7 @@ def _grey(classes: tuple[str, ...], train: Any, train_labels: Any, test: Any, te
     highest = max(int(train_labels.max(initial=0)), int(test_labels.max(initial=0)))
     if highest >= len(classes):
         raise DataError(f"the labels go up to {highest}, but there are {len(classes)} classes: these are other files")
-    return ArraySet(
-        classes, train[:, None], train_labels.astype(np.int64), test[:, None], test_labels.astype(np.int64)
-    )
+    return ArraySet(classes, train[:, None], train_labels.astype(np.int64), test[:, None], test_labels.astype(np.int64))
 
 
 def _fashion_mnist(folder: Path, announce: Callable[[str], None]) -> ArraySet:
@@ -88,9 +87,7 @@ def _fashion_mnist(folder: Path, announce: Callable[[str], None]) -> ArraySet:
 
 
 def _cifar(name: str, folder: Path, announce: Callable[[str], None]) -> ArraySet:
-    import torchvision.datasets
-
-    factory: Any = getattr(torchvision.datasets, _CIFAR[name])
+    factory = _torchvision(_CIFAR[name])
     if not (folder / factory.base_folder).is_dir():
         _download(name, _CIFAR[name], factory.base_folder, factory.filename, folder, announce)
     # The published files are pickles, which could run anything when read. They are only ever read through
@@ -107,6 +104,11 @@ def _cifar(name: str, folder: Path, announce: Callable[[str], None]) -> ArraySet
     return ArraySet(tuple(train.classes), arrays[0], labels[0], arrays[1], labels[1])
 
 
+def _torchvision(class_name: str) -> Any:
+    """A dataset class of torchvision, imported only here: it has no types, and most runs do without it."""
+    return getattr(import_module("torchvision.datasets"), class_name)
+
+
 def _download(
     name: str, class_name: str, product: str, archive: str | None, folder: Path, announce: Callable[[str], None]
 ) -> None:
@@ -115,8 +117,6 @@ def _download(
     It works in a folder of its own and moves the result, so that a download cut short, or two processes at once,
     leave no half-filled dataset. An `archive` that lies in `folder` already is unpacked instead of downloaded.
     """
-    import torchvision.datasets
-
     workshop = folder / f".download-{uuid.uuid4().hex}"
     try:
         workshop.mkdir(parents=True)
@@ -125,9 +125,9 @@ def _download(
         else:
             announce(f"downloading {name} to {folder}")
         with _quiet_network():
-            getattr(torchvision.datasets, class_name)(workshop, train=True, download=True)
+            _torchvision(class_name)(workshop, train=True, download=True)
         try:
-            os.replace(workshop / product, folder / product)
+            (workshop / product).replace(folder / product)
         except OSError:
             if not (folder / product).is_dir():  # else another process was faster, and its files are as good
                 raise

@@ -9,7 +9,8 @@ from torch import Tensor
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Scale uint8 [B, C, H, W] to 0..1, subtract `mean` [C] and divide by `std` [C]; float32 [B, C, H, W].
 
-    The result is on the images' device and in their memory format.
+    The result is on the images' device and in their memory format; keep `mean` and `std` there too, or every call
+    moves them.
     """
     mean = mean.to(images.device, torch.float32).view(-1, 1, 1)
     std = std.to(images.device, torch.float32).view(-1, 1, 1)

@@ -78,7 +78,7 @@ def _write(entry: Path, shape: tuple[int, int, int, int], chunks: Iterator[Image
     try:
         meter, count = ContentMeter(shape[1]), 0
         # Written as a stream and not through a mapping: a full disk is then an error and not a SIGBUS.
-        with open(workshop / _IMAGES, "wb") as file:
+        with (workshop / _IMAGES).open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             for chunk in chunks:
@@ -93,12 +93,12 @@ def _write(entry: Path, shape: tuple[int, int, int, int], chunks: Iterator[Image
         kept = {"sha256": content.sha256, "mean": content.mean, "std": content.std}
         (workshop / _CONTENT).write_text(json.dumps(kept), encoding="utf-8")
         try:
-            os.replace(workshop, entry)
+            workshop.replace(entry)
         except OSError:
             # Something is there. Where locks do not work it may be another process's good copy; else it is damaged.
             if _read(entry, shape) is None:
                 shutil.rmtree(entry, ignore_errors=True)
-                os.replace(workshop, entry)
+                workshop.replace(entry)
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
 
@@ -106,7 +106,7 @@ def _write(entry: Path, shape: tuple[int, int, int, int], chunks: Iterator[Image
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
     """Hold an advisory lock where the system has them; it only saves work, correctness does not hang on it."""
-    with open(path, "ab") as file:
+    with path.open("ab") as file:
         if sys.platform != "win32":
             import fcntl
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,12 +114,10 @@ def _list_split(root: Path, folder: Path, classes: tuple[str, ...]) -> Listing:
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
     # A broken link counts: it is answered when it is read, and not by a silently smaller class.
-    return (
-        entry.name.lower().endswith(IMAGE_EXTENSIONS) and not entry.name.startswith(".") and not entry.is_dir()
-    )
+    return entry.name.lower().endswith(IMAGE_EXTENSIONS) and not entry.name.startswith(".") and not entry.is_dir()
 
 
-def _scan(folder: Path) -> os._ScandirIterator[str]:
+def _scan(folder: Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
     try:
         return os.scandir(folder)
     except OSError as error:

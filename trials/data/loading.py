@@ -52,9 +52,7 @@ def _load_folder(config: DataConfig, announce: Callable[[str], None]) -> ImageDa
     image_format = settle_format(folder, config.image_size, announce)
     chosen = dict(folder.splits)
     if "val" not in chosen:
-        train, val = cut_validation(
-            chosen["train"].labels, folder.classes, config.val_fraction, config.split_seed
-        )
+        train, val = cut_validation(chosen["train"].labels, folder.classes, config.val_fraction, config.split_seed)
         chosen["train"], chosen["val"] = chosen["train"].take(train), chosen["train"].take(val)
     subset = choose_subset(chosen["train"].labels, folder.classes, config.train_images, config.split_seed)
     chosen["train"] = chosen["train"].take(subset)

@@ -14,9 +14,7 @@ Indices = NDArray[np.int64]
 _CUT, _SUBSET = 0, 1  # separate random streams: another val_fraction does not re-deal the subset's order
 
 
-def cut_validation(
-    labels: Indices, classes: Sequence[str], val_fraction: float, seed: int
-) -> tuple[Indices, Indices]:
+def cut_validation(labels: Indices, classes: Sequence[str], val_fraction: float, seed: int) -> tuple[Indices, Indices]:
     """Split the positions of `labels` [N] into (train, val), each sorted; per class, `val_fraction` goes to val.
 
     Every class leaves at least one image on either side. Each class draws from its own stream, so that adding a

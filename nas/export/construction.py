@@ -1,0 +1,92 @@
+"""How a network is put together: the call that builds it, and the call that builds each fusion."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas.export.errors import ExportError
+from search_spaces import Architecture, FusionChoice, SearchSpace
+from search_spaces.fusions import build_fusion, operator
+
+_recording = threading.Lock()
+
+
+@dataclass(frozen=True)
+class FusionCall:
+    """One fusion point: its operator's class, called with `channels` and, where it takes one, a reduction."""
+
+    point: str
+    choice: FusionChoice
+    channels: int
+
+    @property
+    def module(self) -> type[nn.Module]:
+        return operator(self.choice.op).module
+
+
+@dataclass(frozen=True)
+class Construction:
+    """A network's class, the arguments it is called with by name, and the fusions in the order they are made."""
+
+    network: type[nn.Module]
+    arguments: dict[str, Any]
+    fuse: Callable[[str, int], nn.Module]
+    fusions: tuple[FusionCall, ...]
+
+
+def construction(space: SearchSpace, architecture: Architecture) -> Construction:
+    """Watch the space build an architecture.
+
+    Raises:
+        ExportError: the network is not an instance of a class that the design calls itself.
+    """
+    choices = space.architecture(architecture.choices).choices
+    calls: list[FusionCall] = []
+
+    def fuse(name: str, channels: int) -> nn.Module:
+        calls.append(FusionCall(name, choices[name], channels))
+        return build_fusion(choices[name], channels)
+
+    with _recording, torch.random.fork_rng(devices=[]):
+        network_class = type(space.design.build(space.input, fuse))
+        calls.clear()
+        with _constructor_calls(network_class) as recorded:
+            network = space.design.build(space.input, fuse)
+    for made, arguments in recorded:
+        if made is network:
+            return Construction(network_class, arguments, fuse, tuple(calls))
+    raise ExportError(f"{space.name} is not built by calling {network_class.__name__}: its design must do so to export")
+
+
+@contextmanager
+def _constructor_calls(cls: type[nn.Module]) -> Iterator[list[tuple[nn.Module, dict[str, Any]]]]:
+    """Record every object of a class that is made meanwhile, with the arguments of its call."""
+    original = cls.__init__
+    signature = inspect.signature(original)
+    own = "__init__" in vars(cls)
+    recorded: list[tuple[nn.Module, dict[str, Any]]] = []
+
+    def recording(self: nn.Module, *args: Any, **kwargs: Any) -> None:
+        bound = signature.bind(self, *args, **kwargs)
+        variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+        if any(signature.parameters[name].kind in variadic for name in bound.arguments):
+            raise ExportError(f"{cls.__name__} is called with *args or **kwargs: give its arguments names to export it")
+        recorded.append((self, dict(list(bound.arguments.items())[1:])))
+        original(self, *args, **kwargs)
+
+    cls.__init__ = recording  # type: ignore[method-assign]
+    try:
+        yield recorded
+    finally:
+        if own:
+            cls.__init__ = original  # type: ignore[method-assign]
+        else:
+            del cls.__init__

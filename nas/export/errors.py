@@ -1,0 +1,7 @@
+"""What keeps a network from being exported, said in one line."""
+
+from __future__ import annotations
+
+
+class ExportError(ValueError):
+    """A network, folder or operator source that cannot be exported: the message says how to mend it."""

@@ -1,0 +1,78 @@
+"""What an exported model.py carries besides the network: its weights' reader and its input's scaling.
+
+Needs torch alone. These very functions are written into model.py.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+#: More than any network's list of tensors takes; a larger one is not a header.
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+DTYPES = {"F32": torch.float32, "I64": torch.int64, "BOOL": torch.bool}
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file: header length (8 bytes, little-endian), JSON header, bytes of the tensors.
+
+    Raises:
+        ValueError: the file is not exactly that, or holds another dtype than float32, int64 and bool.
+    """
+    content = bytearray(path.read_bytes())
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > min(MAX_HEADER_BYTES, len(content) - 8):
+        raise ValueError(f"{path}: not a safetensors file, or cut short")
+    try:
+        header = json.loads(content[8 : 8 + length].decode(), object_pairs_hook=unique_keys)
+        header.pop("__metadata__", None)
+        entries = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
+        end = 8 + length
+        tensors = {}
+        for name, entry in entries:
+            start, end = end, end + tensor_bytes(entry, end - 8 - length)
+            if end > len(content):
+                raise ValueError(f"{name} ends behind the end of the file")
+            dtype, shape = DTYPES[entry["dtype"]], entry["shape"]
+            empty = start == end  # torch.frombuffer takes no empty range
+            flat = torch.empty(0, dtype=dtype) if empty else torch.frombuffer(content[start:end], dtype=dtype)
+            tensors[name] = flat.reshape(shape)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RuntimeError) as error:
+        raise ValueError(f"{path}: malformed safetensors file: {error}") from None
+    if end != len(content):
+        raise ValueError(f"{path}: malformed safetensors file: {len(content) - end} bytes belong to no tensor")
+    return tensors
+
+
+def tensor_bytes(entry: dict[str, Any], offset: int) -> int:
+    """The size of a header's entry, which must begin at `offset` of the data: no gaps, no overlaps."""
+    if set(entry) != {"dtype", "shape", "data_offsets"} or entry["dtype"] not in DTYPES:
+        raise ValueError(f"not an entry of dtype {', '.join(DTYPES)}: {str(entry)[:80]}")
+    numbers = [*entry["shape"], *entry["data_offsets"]]
+    if not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
+        raise ValueError(f"not a shape and offsets: {str(entry)[:80]}")
+    size = math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize
+    if entry["data_offsets"] != [offset, offset + size]:
+        raise ValueError(f"offsets {entry['data_offsets']} where [{offset}, {offset + size}] belong")
+    return size
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of which no key is given twice."""
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a name is given twice")
+    return dict(pairs)
+
+
+def normalise(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """uint8 [N, C, H, W] -> float32 [N, C, H, W]: (pixel / 255 - mean) / std, per channel."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != len(mean):
+        raise ValueError(f"images must be uint8 [N, {len(mean)}, H, W], not {images.dtype} {list(images.shape)}")
+    center = torch.tensor(mean, device=images.device).view(-1, 1, 1)
+    scale = torch.tensor(std, device=images.device).view(-1, 1, 1)
+    return (images.float() / 255 - center) / scale

@@ -1,0 +1,97 @@
+"""What is exported, and the description that travels with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from nas.export.errors import ExportError
+from search_spaces import Architecture, SearchSpace
+
+FORMAT = "fusion-nas-export"
+VERSION = 1
+LAYOUT = "NCHW float32, (pixel/255 - mean)/std"
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained candidate: what it is, its weights, what it was trained on, where it comes from.
+
+    `mean` and `std` are per channel, of pixels scaled to 0..1. `provenance` is any JSON: the run, trial
+    number, seed, costs; its `correct` and `images`, where given, are what the export must reproduce.
+    """
+
+    space: SearchSpace
+    architecture: Architecture
+    state_dict: Mapping[str, Tensor]
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    provenance: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        spec = self.space.input
+        if len(self.classes) != spec.classes:
+            raise ExportError(f"{len(self.classes)} class names for {spec.classes} classes: give one each")
+        if not len(self.mean) == len(self.std) == spec.channels:
+            raise ExportError(f"mean and std have {len(self.mean)} and {len(self.std)} values: give {spec.channels}")
+        if not all(deviation > 0 for deviation in self.std):
+            raise ExportError(f"std {self.std} is not above 0 everywhere: give each channel's standard deviation")
+
+    def build(self) -> nn.Module:
+        """The network with its trained weights, float32 on the CPU, in eval mode."""
+        with torch.random.fork_rng(devices=[]):  # an export must not move the caller's seed
+            network = self.space.build(self.architecture)
+        try:
+            network.load_state_dict(dict(self.state_dict), strict=True)
+        except RuntimeError as error:
+            detail = " ".join(str(error).split())[:300]
+            raise ExportError(
+                f"the weights are not those of {self.architecture.key} in {self.space.name}: {detail}"
+            ) from None
+        return network.eval().requires_grad_(False)
+
+    def recorded(self) -> tuple[int, int] | None:
+        """The recorded count of correct answers and of images; None when it was not recorded."""
+        correct, images = self.provenance.get("correct"), self.provenance.get("images")
+        return None if correct is None or images is None else (int(correct), int(images))
+
+
+def write_description(trained: TrainedNetwork, packages: list[str], path: Path) -> None:
+    """arch.json: all that is known of the network, in a form that needs no model to read."""
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "key": trained.architecture.key,
+        "architecture": trained.architecture.to_json(),
+        "space": trained.space.to_json(),
+        "input": {
+            "name": "images",
+            "channels": trained.space.input.channels,
+            "size": trained.space.input.size,
+            "layout": LAYOUT,
+            "mean": list(trained.mean),
+            "std": list(trained.std),
+        },
+        "output": {"name": "logits", "classes": list(trained.classes)},
+        "model.py": {"needs": packages},
+        "provenance": dict(trained.provenance),
+    }
+    try:
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ExportError(f"provenance is not JSON ({error}): give numbers, text, lists and mappings") from None
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def write_weights(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
+    """weights.safetensors, from the network itself: float32 whatever the state dict was."""
+    tensors = {name: tensor.detach().clone().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, path, metadata={"format": "pt", "architecture": trained.architecture.key})

@@ -1,0 +1,157 @@
+"""Architectures as strips of coloured cells: one cell a fusion point, one colour an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from reports.view import RunView
+from search_spaces.architecture import Architecture, FusionChoice
+
+_ADD = "#a3acb9"
+# Okabe and Ito's colours, told apart with every common colour blindness, then some of Tol's muted ones.
+_COLOURS = (
+    "#56b4e9", "#009e73", "#e69f00", "#cc79a7", "#0072b2", "#d55e00", "#f0e442",
+    "#332288", "#88ccee", "#882255", "#999933", "#117733",
+)  # fmt: skip
+#: With more fusion points than this, the labels are in the cells' titles only.
+_LABELLED = 6
+
+
+@dataclass(frozen=True)
+class Colour:
+    """An operator's colour, the text colour that reads on it, and whether it is striped.
+
+    Stripes tell apart operators that must share a colour because there are more of them than colours.
+    """
+
+    operator: str
+    fill: str
+    ink: str
+    striped: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fusion point of a strip: `colour` is the index of its operator in the palette."""
+
+    point: str
+    label: str
+    colour: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The consecutive cells whose points share the name before the first dot."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """An architecture in forward order. `text` says the same in words."""
+
+    stages: tuple[Stage, ...]
+    labelled: bool
+    text: str
+
+
+class Palette:
+    """The run's operators, each with its colour; add is grey, for it is what the others are held against."""
+
+    def __init__(self, operators: Iterable[str]) -> None:
+        self.operators = tuple(dict.fromkeys(operators))
+        self._index = {name: i for i, name in enumerate(self.operators)}
+
+    @classmethod
+    def of(cls, view: RunView) -> Palette:
+        """Every operator on offer in the space, then any other one that a trial used."""
+        offered = [str(name) for name in (view.description.get("space") or {}).get("operators", ())]
+        used = [choice.op for result in view.results for choice in result.architecture.choices.values()]
+        return cls([*offered, *used])
+
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        fills = iter(range(len(self.operators)))
+        return tuple(_colour(name, 0 if name == "add" else next(fills)) for name in self.operators)
+
+    def strip(self, architecture: Architecture) -> Strip:
+        """The architecture's strip. A point without a stage, such as `head`, is a stage of its own."""
+        cells = [
+            Cell(point, str(choice), self._index[choice.op]) for point, choice in architecture.choices.items()
+        ]
+        stages = tuple(
+            Stage(name, tuple(group)) for name, group in groupby(cells, key=lambda cell: stage_of(cell.point))
+        )
+        return Strip(stages, len(cells) <= _LABELLED, choices_text(architecture.choices))
+
+
+def stage_of(point: str) -> str:
+    """`layer1` of `layer1.0`."""
+    return point.partition(".")[0]
+
+
+def choices_text(choices: Mapping[str, FusionChoice], separator: str = "; ") -> str:
+    """The choices by stage, runs of equal ones counted: `layer1: aff/4 ×3, add; layer2: se/8`."""
+    stages = []
+    for name, points in groupby(choices, key=stage_of):
+        runs = [(label, len(list(run))) for label, run in groupby(str(choices[point]) for point in points)]
+        stages.append(f"{name}: " + ", ".join(f"{label} ×{n}" if n > 1 else label for label, n in runs))
+    return separator.join(stages)
+
+
+@dataclass(frozen=True)
+class DrawnPoint:
+    """A fusion point of the network, with the choice of the architecture that is drawn (None: no such one)."""
+
+    name: str
+    kind: str
+    cell: Cell | None
+
+
+@dataclass(frozen=True)
+class DrawnStage:
+    """A stage of the network: what its maps are, and its fusion points in forward order."""
+
+    name: str
+    shape: str
+    points: tuple[DrawnPoint, ...]
+
+
+def network(points: Iterable[Mapping[str, Any]], strip: Strip | None) -> tuple[DrawnStage, ...]:
+    """The network's stages in forward order, coloured by `strip`. A stage ends where the maps change shape."""
+    cells = {cell.point: cell for stage in strip.stages for cell in stage.cells} if strip else {}
+
+    def shape(point: Mapping[str, Any]) -> tuple[str, str]:
+        return stage_of(str(point.get("name", ""))), shape_text(point)
+
+    return tuple(
+        DrawnStage(
+            name, text,
+            tuple(
+                DrawnPoint(str(p.get("name", "")), str(p.get("kind", "")), cells.get(str(p.get("name")))) for p in group
+            ),
+        )
+        for (name, text), group in groupby(points, key=shape)
+    )  # fmt: skip
+
+
+def shape_text(point: Mapping[str, Any]) -> str:
+    """`16 channels, 32×32 px`, as far as it is known."""
+    parts = []
+    if point.get("channels") is not None:
+        parts.append(f"{point['channels']} channels")
+    if point.get("height") is not None and point.get("width") is not None:
+        parts.append(f"{point['height']}×{point['width']} px")
+    return ", ".join(parts)
+
+
+def _colour(name: str, index: int) -> Colour:
+    fill = _ADD if name == "add" else _COLOURS[index % len(_COLOURS)]
+    red, green, blue = (int(fill[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    # Relative luminance, near enough: the ink is whichever of black and white contrasts more.
+    luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+    return Colour(name, fill, "#10151c" if luminance > 0.18 else "#ffffff", index >= len(_COLOURS))

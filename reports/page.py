@@ -1,0 +1,162 @@
+"""The report: one HTML file that opens offline, whatever strings the record holds.
+
+Everything recorded reaches the page through jinja2's escaping or as JSON that cannot leave its script
+element, and the content security policy lets run only the three scripts whose hashes it lists.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reports import figures, formatting, summary, tables
+from reports.drawing import Palette, network, shape_text
+from reports.view import RunView
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def write_report(view: RunView, path: Path) -> Path:
+    """Write the report of a run to `path`, whole or not at all, and return it.
+
+    An existing file is replaced. The page needs nothing beside it: plotly.js is in it, and it makes no
+    request.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        # A folder's name need not be UTF-8: what cannot be written is shown as "?".
+        with unfinished.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(render(view))
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+def render(view: RunView) -> str:
+    """The page's HTML."""
+    palette = Palette.of(view)
+    plots = [(metric, figures.pareto(view, metric)) for metric in figures.AXES]
+    curves = figures.curves(view)
+    drawn = [figure for figure in (*(figure for _, figure in plots), curves) if figure is not None]
+    used = {name for figure in drawn for name in figure.kinds}
+    best = summary.best(view)
+    operators = tables.used_operators(view, palette)
+    points = tables.point_rows(view, operators)
+    scripts = {"plotly": _plotly() if drawn else "", "page": _asset("report.js")}
+    context: dict[str, Any] = {
+        "csp": _policy(scripts.values()),
+        "style": _asset("report.css"),
+        "scripts": scripts,
+        "figures_json": script_json({figure.id: figure.spec for figure in drawn}),
+        "view": view,
+        "name": view.path.name or str(view.path),
+        "begun": formatting.format_time(view.sessions[0].started_at if view.sessions else None),
+        "space": summary.space_of(view),
+        "input_shape": _input_shape(view),
+        "data": view.description.get("data") or {},
+        "verdict": summary.verdict(view),
+        "budgets": summary.budget_words(view),
+        "tiles": summary.tiles(view),
+        "plots": plots,
+        "curves": curves,
+        "kinds": [(name, kind) for name, kind in figures.KINDS.items() if name in used],
+        "palette": palette,
+        "front": tables.front_rows(view, palette),
+        "rows": tables.all_rows(view, palette),
+        "best": best,
+        "stages": network(
+            view.description.get("points") or (), None if best is None else palette.strip(best.result.architecture)
+        ),
+        "operators": operators,
+        "points": points,
+        "spread": tables.spread_text(points),
+        "spent": summary.spent(view),
+        "sessions": summary.sessions(view),
+        "measured": [r for r in view.results if r.latency is not None],
+        "protocol": view.description.get("latency_protocol") or {},
+        "environments": summary.environments(view),
+        "environment": view.description.get("environment") or {},
+        "fingerprint": space_fingerprint(view),
+        "seeds": sorted({r.seed for r in view.results}),
+        "command": _search_command(view),
+        "config_json": json.dumps(view.config, indent=2, ensure_ascii=False, default=str),
+        "shape_text": shape_text,
+    }
+    return _environment().get_template("report.html").render(context)
+
+
+def script_json(value: Any) -> str:
+    """JSON for the inside of a script element: no sequence in it can end the element or open a comment."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def space_fingerprint(view: RunView) -> str:
+    """16 hex digits that change with the space: its own fingerprint, or the hash of its recorded JSON."""
+    space, points = summary.space_of(view), view.description.get("points") or ()
+    if not space and not points:
+        return formatting.MISSING
+    text = json.dumps({"space": space, "points": points}, sort_keys=True, default=str)
+    return str(space.get("fingerprint") or hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _policy(scripts: Any) -> str:
+    """Nothing may be loaded from anywhere; of scripts only these run, so an injected one would not."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts if text
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _input_shape(view: RunView) -> str:
+    spec = summary.space_of(view).get("input") or {}
+    return shape_text({**spec, "height": spec.get("size"), "width": spec.get("size")})
+
+
+def _search_command(view: RunView) -> str | None:
+    """The command of the first session, where the record has it."""
+    for session in view.sessions:
+        command = (session.details or {}).get("command")
+        if command:
+            return command if isinstance(command, str) else " ".join(str(word) for word in command)
+    return None
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("reports") / "templates" / name).read_text("utf-8")
+
+
+def _plotly() -> str:
+    """plotly.js, from the installed package, which says who made it and under which licence."""
+    text = (files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
+    if "</script" in text.lower():
+        raise RuntimeError("this plotly.js cannot be put into a page: it would end its own script element")
+    return text
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FunctionLoader
+
+    environment = Environment(
+        loader=FunctionLoader(_asset), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    for name in ("count", "ms", "percent", "points", "duration", "ratio", "size"):
+        environment.filters[name] = getattr(formatting, f"format_{name}")
+    environment.globals["METRICS"] = summary.METRICS
+    return environment

@@ -1,0 +1,285 @@
+"""What a run comes to, in words and single figures: verdict, tiles, budgets, where the time went."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from reports.formatting import (
+    format_count,
+    format_duration,
+    format_ms,
+    format_percent,
+    format_ratio,
+    format_time,
+)
+from reports.front import hypervolume
+from reports.view import OBJECTIVES, NothingFeasible, RunView, TrialView
+from trials.constraints import Constraint, Costs
+from trials.errors import BudgetError
+from trials.trial import TrialState
+
+#: Two seeds of one network differ by about this much: a smaller gain of one seed shows nothing.
+SEED_NOISE = 0.007
+METRICS = {"macs": "FLOPs", "params": "parameters", "latency_ms": "p50 latency"}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure of the head: `title` explains it to whoever asks."""
+
+    label: str
+    value: str
+    note: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The run in one line, and what keeps that line honest."""
+
+    headline: str
+    caveat: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A budget in its metric's unit, and in words."""
+
+    metric: str
+    value: float
+    text: str
+
+
+def format_cost(metric: str, value: float | None) -> str:
+    """A cost in its unit."""
+    return format_ms(value) if metric == "latency_ms" else format_count(value)
+
+
+def ratio(value: float | None, reference: float | None) -> float | None:
+    """value / reference, None where either is not known or the reference is 0."""
+    return None if value is None or not reference else value / reference
+
+
+def limits(view: RunView) -> tuple[Limit, ...]:
+    """Every budget whose limit is known: a relative one is not while the baseline was not measured."""
+    found = []
+    for constraint in view.constraints:
+        value = _limit(constraint, view.baseline)
+        if value is not None:
+            text = format_cost(constraint.metric, value)
+            if constraint.relative:
+                text += f" ({constraint.bound:g}× baseline)"
+            found.append(Limit(constraint.metric, value, text))
+    return tuple(found)
+
+
+def _limit(constraint: Constraint, baseline: Costs | None) -> float | None:
+    if baseline is None:
+        return None if constraint.relative else constraint.bound
+    try:
+        return constraint.limit(baseline)
+    except BudgetError:
+        return None
+
+
+def budget_words(view: RunView) -> str:
+    """The budgets as people write them; "no budget" when there is none."""
+    known = {limit.metric: limit for limit in limits(view)}
+    words = []
+    for constraint in view.constraints:
+        limit = known.get(constraint.metric)
+        text = limit.text if limit else f"{constraint.bound:g}× baseline (not measured)"
+        words.append(f"{METRICS.get(constraint.metric, constraint.metric)} at most {text}")
+    return ", ".join(words) or "no budget"
+
+
+def over_budget(trial: TrialView) -> str:
+    """`FLOPs 23.4% over budget`, worst first; empty for a trial within every known budget."""
+    broken = sorted(((v, name) for name, v in trial.violations.items() if v > 0), reverse=True)
+    return ", ".join(f"{METRICS.get(name, name)} {_excess(value)} over budget" for value, name in broken)
+
+
+def _excess(violation: float) -> str:
+    return f"{100 * violation:.1f}%" if violation >= 0.0005 else "less than 0.1%"
+
+
+def best(view: RunView) -> TrialView | None:
+    """The most accurate trial within every budget, None when there is none."""
+    try:
+        return view.select("best")
+    except NothingFeasible:
+        # The front needs every objective; a latency may be missing where the accuracy is there.
+        feasible = view.feasible
+    return max(feasible, key=lambda t: (t.result.accuracy or 0.0, -t.result.number), default=None)
+
+
+def verdict(view: RunView) -> Verdict:
+    """The best feasible architecture against the all-add baseline, claiming no more than was seen."""
+    if not view.complete:
+        return Verdict("No trial has been completed yet, so there is nothing to compare.", "")
+    winner = best(view)
+    if winner is None:
+        return Verdict(_nothing_feasible(view), "")
+    base = view.baseline_trial
+    name = f"Trial {winner.result.number}"
+    reached = f"{format_percent(winner.result.accuracy)} validation accuracy"
+    if base is not None and base.result.number == winner.result.number:
+        within = " within the budgets" if view.constraints else ""
+        line = f"No architecture{within} was more accurate than the all-add baseline (trial {base.result.number}, {reached})."
+        return Verdict(line, _caveat(view, None))
+    costs = _cost_ratios(winner, view)
+    if base is None or base.result.accuracy is None:
+        line = f"{name} is the most accurate architecture within the budgets: {reached}{costs}."
+        return Verdict(line, "The all-add baseline was not trained, so no gain can be stated. " + _caveat(view, None))
+    gain = (winner.result.accuracy or 0.0) - base.result.accuracy
+    direction = "above" if gain >= 0 else "below"
+    line = (
+        f"{name} reaches {reached}, {100 * abs(gain):.2f} points {direction} the all-add baseline "
+        f"({format_percent(base.result.accuracy)}){costs}."
+    )
+    return Verdict(line, _caveat(view, gain))
+
+
+def _cost_ratios(trial: TrialView, view: RunView) -> str:
+    if view.baseline is None:
+        return ""
+    flops = ratio(trial.result.macs, view.baseline.macs)
+    latency = ratio(trial.objective("latency_ms"), view.baseline.latency_ms)
+    parts = [f"{format_ratio(flops)} its FLOPs"] if flops else []
+    parts += [f"{format_ratio(latency)} its p50 latency"] if latency else []
+    return f", at {' and '.join(parts)}" if parts else ""
+
+
+def _caveat(view: RunView, gain: float | None) -> str:
+    noise = f"{100 * SEED_NOISE:.1f} points"
+    text = (
+        f"Each architecture was trained once. Differences under about {noise} are within seed noise unless "
+        "repeated seeds show otherwise"
+    )
+    if gain is None:
+        text += "."
+    elif abs(gain) < SEED_NOISE:
+        text += ", and this difference of a single seed is among them."
+    else:
+        text += ". This difference is larger, but it is that of a single seed: repeat it over several before relying on it."
+    n = len(view.complete)
+    if gain is not None and n > 1:
+        text += f" The best of {n} trials also tends to look better than it is."
+    images = next((t.result.images for t in view.complete if t.result.images), None)
+    if images:
+        text += f" One of the {images:,} validation images is {100 / images:.2g} points."
+    return text
+
+
+def _nothing_feasible(view: RunView) -> str:
+    line = f"No trained architecture is within the budgets ({budget_words(view)})."
+    priced = [t for t in view.complete if over_budget(t)]
+    if priced:
+        nearest = min(priced, key=lambda t: max(t.violations.values()))
+        line += f" The nearest is trial {nearest.result.number}: {over_budget(nearest)}."
+    elif view.baseline is None:
+        line += " The costs of the all-add baseline, which the budgets are held against, are not in the record."
+    return line
+
+
+def tiles(view: RunView) -> tuple[Tile, ...]:
+    """The head's figures."""
+    volume, box = front_volume(view)
+    wall, open_sessions = wall_seconds(view)
+    unended = f"{open_sessions} of {len(view.sessions)} sessions without a recorded end" if open_sessions else ""
+    names = " and ".join(METRICS.get(name, name) for name in view.objectives)
+    return (
+        Tile("trained", f"{view.count(TrialState.COMPLETE):,}", f"{len(view.feasible):,} within the budgets"),
+        Tile("gated", f"{view.count(TrialState.GATED):,}", "never trained", "Over a budget before training: not trained."),
+        Tile("failed", f"{view.count(TrialState.FAILED):,}", "reasons in All trials"),
+        Tile("stopped", f"{view.count(TrialState.STOPPED):,}", "run again on resuming"),
+        Tile("on the front", f"{len(view.front):,}", "", f"Non-dominated in {names}, within every budget."),
+        Tile("hypervolume", "n/a" if volume is None else f"{volume:.3f}", f"of 1, from {box}" if box else "", _HYPERVOLUME),
+        Tile("wall time", format_duration(wall), unended, "All sessions with a recorded end, added up."),
+    )
+
+
+_HYPERVOLUME = (
+    "The share of the box that the front dominates. The box runs from accuracy 0 to 1 and, for each cost, from 0 to the "
+    "reference point: the budget, or 1.1 times the largest cost of a feasible trial where there is no budget."
+)
+
+
+def front_volume(view: RunView) -> tuple[float | None, str]:
+    """The front's hypervolume as a share of the box up to the reference point, and that point in words."""
+    front, names = view.front, view.objectives
+    if not front or any(name not in OBJECTIVES for name in names):
+        return None, ""
+    reference, words = [], []
+    for name in names:
+        if name == "accuracy":
+            reference.append(0.0)
+            words.append("accuracy 0")
+            continue
+        budgets = [limit.value for limit in limits(view) if limit.metric == name]
+        largest = max((t.objective(name) or 0.0 for t in view.feasible), default=0.0)
+        reference.append(min(budgets) if budgets else 1.1 * largest)
+        words.append(f"{METRICS[name]} {format_cost(name, reference[-1])}")
+    points = [[trial.objective(name) or 0.0 for name in names] for trial in front]
+    box = math.prod(bound or 1.0 for bound in reference)
+    return hypervolume(points, reference, [OBJECTIVES[name] for name in names]) / box, ", ".join(words)
+
+
+def wall_seconds(view: RunView) -> tuple[float | None, int]:
+    """The wall time of the sessions that recorded their end, and the number of those that did not."""
+    ended = [s.ended_at - s.started_at for s in view.sessions if s.ended_at is not None]
+    return (sum(ended) if ended else None), len(view.sessions) - len(ended)
+
+
+def spent(view: RunView) -> list[Tile]:
+    """Where the time went, as far as the record tells."""
+    results = view.results
+    total, training = sum(r.seconds for r in results), sum(r.train_seconds for r in results)
+    figures = [
+        Tile("in trials", format_duration(total), "all workers added up"),
+        Tile("of it training", format_duration(training), f"{format_percent(ratio(training, total), 0)} of trial time"),
+    ]
+    epochs, train = sum(len(r.curve) for r in results), (view.description.get("data") or {}).get("train")
+    if isinstance(train, int):
+        figures.append(Tile("images trained", format_count(epochs * train), f"{epochs:,} epochs of {train:,} images"))
+    rates = [r.images_per_second for r in results if r.images_per_second]
+    if rates:
+        figures.append(Tile("throughput", f"{format_count(median(rates))} images/s", "median of a trial's training"))
+    gated = view.count(TrialState.GATED)
+    seconds = [r.seconds for r in results if r.state is TrialState.COMPLETE]
+    if gated and seconds:
+        note = f"{gated:,} gated × median trial of {format_duration(median(seconds))}"
+        figures.append(Tile("saved by gating (estimate)", format_duration(gated * median(seconds)), note))
+    return figures
+
+
+def sessions(view: RunView) -> list[dict[str, str]]:
+    """The sessions' rows: when, how long, how they ended, their details."""
+    return [
+        {
+            "id": str(s.id),
+            "started": format_time(s.started_at),
+            "wall": format_duration(None if s.ended_at is None else s.ended_at - s.started_at),
+            "outcome": s.outcome or "no recorded end: running, or killed",
+            "details": ", ".join(f"{key} {value}" for key, value in (s.details or {}).items()),
+        }
+        for s in view.sessions
+    ]
+
+
+def environments(view: RunView) -> list[tuple[int, dict[str, Any]]]:
+    """The different environments that trials were measured in, and how many trials each; most trials first."""
+    texts = Counter(tuple((str(k), str(v)) for k, v in sorted(r.environment.items())) for r in view.results)
+    return [(n, dict(items)) for items, n in texts.most_common() if items]
+
+
+def space_of(view: RunView) -> Mapping[str, Any]:
+    """The description's space, empty when it is not there."""
+    found: Mapping[str, Any] = view.description.get("space") or {}
+    return found
+

@@ -1,0 +1,175 @@
+"""The rows of the report's tables: the front, every trial, the operators at each fusion point."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from reports.drawing import Palette, Strip, shape_text
+from reports.formatting import format_percent, format_points
+from reports.summary import over_budget, ratio
+from reports.view import SELECTORS, NothingFeasible, RunView, TrialView
+
+#: What of an error message goes into the page: a page of 1,000 failures must still open.
+_ERROR_CHARACTERS = 1500
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial as a table shows it. What was not measured is None."""
+
+    number: int
+    state: str
+    origin: str
+    strip: Strip
+    badges: tuple[str, ...]
+    accuracy: float | None
+    gain: float | None
+    loss: float | None
+    macs: int
+    macs_ratio: float | None
+    params: int
+    p50_ms: float | None
+    p95_ms: float | None
+    latency_ratio: float | None
+    stable: bool
+    seconds: float
+    note: str
+    error: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The mean accuracy of the trials that had one operator at one point; `shade` in 0..1 within the table."""
+
+    mean: float
+    n: int
+    shade: float
+
+
+@dataclass(frozen=True)
+class PointRow:
+    """A fusion point, and how the trials of each operator there did (None: none was trained)."""
+
+    name: str
+    kind: str
+    shape: str
+    stride: str
+    standings: tuple[Standing | None, ...]
+
+
+def front_rows(view: RunView, palette: Palette) -> list[Row]:
+    """The front, most accurate first, then the baseline where it is not on it."""
+    shown = list(view.front)
+    base = view.baseline_trial
+    if base is not None and all(t.result.number != base.result.number for t in shown):
+        shown.append(base)
+    marks = badges(view)
+    return [_row(trial, view, palette, tuple(marks[trial.result.number])) for trial in shown]
+
+
+def all_rows(view: RunView, palette: Palette) -> list[Row]:
+    """Every trial, by number."""
+    return [_row(trial, view, palette, ()) for trial in view.trials]
+
+
+def badges(view: RunView) -> dict[int, list[str]]:
+    """The selectors that answer with a trial, and `baseline`, by trial number."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for selector in SELECTORS:
+        try:
+            trial = view.select(selector)
+        except NothingFeasible:
+            break
+        # Nothing is the fastest where nothing was timed.
+        if selector != "fastest" or trial.objective("latency_ms") is not None:
+            found[trial.result.number].append(selector)
+    if view.baseline_trial is not None:
+        found[view.baseline_trial.result.number].append("baseline")
+    return found
+
+
+def export_command(view: RunView, number: int) -> str:
+    """The command that exports a trial, safe to paste into a shell."""
+    return f"nas export {shlex.quote(str(view.path))} {number} --out model-{number}"
+
+
+def _row(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, ...]) -> Row:
+    r = trial.result
+    base = None if view.baseline_trial is None else view.baseline_trial.result
+    costs = view.baseline
+    gain = None
+    if base is not None and r.accuracy is not None and base.accuracy is not None and r.number != base.number:
+        gain = r.accuracy - base.accuracy
+    error = (r.error or "").strip()
+    if len(error) > _ERROR_CHARACTERS:
+        # A traceback says what went wrong in its last lines.
+        error = "(shortened) …" + error[-_ERROR_CHARACTERS:]
+    return Row(
+        number=r.number,
+        state=str(r.state),
+        origin=r.origin,
+        strip=palette.strip(r.architecture),
+        badges=marks,
+        accuracy=r.accuracy,
+        gain=gain,
+        loss=r.loss,
+        macs=r.macs,
+        macs_ratio=None if costs is None else ratio(r.macs, costs.macs),
+        params=r.params,
+        p50_ms=None if r.latency is None else r.latency.p50_ms,
+        p95_ms=None if r.latency is None else r.latency.p95_ms,
+        latency_ratio=None if costs is None else ratio(trial.objective("latency_ms"), costs.latency_ms),
+        stable=r.latency is None or r.latency.stable,
+        seconds=r.seconds,
+        note=over_budget(trial),
+        error=error,
+        command=export_command(view, r.number),
+    )
+
+
+def point_rows(view: RunView, operators: Sequence[str]) -> list[PointRow]:
+    """Each fusion point in forward order with the mean accuracy of the complete trials by operator."""
+    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for trial in view.complete:
+        for point, choice in trial.result.architecture.choices.items():
+            scores[point, choice.op].append(trial.result.accuracy or 0.0)
+    means = {place: fmean(values) for place, values in scores.items()}
+    low, high = min(means.values(), default=0.0), max(means.values(), default=0.0)
+
+    def standing(place: tuple[str, str]) -> Standing | None:
+        if place not in means:
+            return None
+        shade = (means[place] - low) / (high - low) if high > low else 0.5
+        return Standing(means[place], len(scores[place]), round(shade, 3))
+
+    return [
+        PointRow(
+            name=str(point.get("name", "")),
+            kind=str(point.get("kind", "")),
+            shape=shape_text(point),
+            stride=str(point.get("stride", "")),
+            standings=tuple(standing((str(point.get("name")), op)) for op in operators),
+        )
+        for point in view.description.get("points") or ()
+    ]
+
+
+def used_operators(view: RunView, palette: Palette) -> tuple[str, ...]:
+    """The palette's operators that a complete trial used, in its order."""
+    used = {choice.op for trial in view.complete for choice in trial.result.architecture.choices.values()}
+    return tuple(op for op in palette.operators if op in used)
+
+
+def spread_text(rows: Sequence[PointRow]) -> str:
+    """The range of the table's means, which its shading spans."""
+    means = [s.mean for row in rows for s in row.standings if s is not None]
+    if not means:
+        return ""
+    gap = format_points(max(means) - min(means)).lstrip("+")
+    return f"{format_percent(min(means))} (pale) to {format_percent(max(means))} (dark), {gap} points apart"
+

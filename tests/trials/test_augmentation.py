@@ -1,0 +1,128 @@
+"""Augmentation: each output is one crop of the padded, perhaps mirrored input, drawn evenly and repeatably."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trials.data import augment, normalise
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def random_images(*shape: int) -> Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=seeded(99))
+
+
+def slow_reference(images: Tensor, generator: torch.Generator, pad: int, flip: bool) -> Tensor:
+    """Image by image with torch's own flip, reflect padding and slicing."""
+    draws = torch.rand((3, len(images)), generator=generator)
+    out = []
+    for image, (down, right, mirror) in zip(images, draws.T.tolist(), strict=True):
+        height, width = image.shape[1:]
+        padded = functional.pad(image[None].double(), (pad,) * 4, mode="reflect")[0].to(torch.uint8) if pad else image
+        top, left = int(down * (2 * pad + 1)), int(right * (2 * pad + 1))
+        crop = padded[:, top : top + height, left : left + width]
+        out.append(crop.flip(2) if flip and mirror < 0.5 else crop)
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize("shape", [(64, 1, 28, 28), (64, 3, 32, 32), (16, 3, 9, 14), (1, 1, 8, 8)])
+@pytest.mark.parametrize("pad", [0, 1, 4, 7])
+@pytest.mark.parametrize("flip", [False, True])
+def test_equals_the_slow_reference(shape: tuple[int, ...], pad: int, flip: bool) -> None:
+    images = random_images(*shape)
+    fast = augment(images, seeded(5), pad, flip)
+    assert fast.dtype == torch.uint8
+    assert torch.equal(fast, slow_reference(images, seeded(5), pad, flip))
+
+
+def test_each_output_is_a_crop_of_the_padded_input_or_its_mirror_image() -> None:
+    images = random_images(32, 3, 10, 10)
+    pad = 2
+    padded = functional.pad(images.double(), (pad,) * 4, mode="reflect").to(torch.uint8)
+    for out, source in zip(augment(images, seeded(), pad), padded, strict=True):
+        crops = [source[:, y : y + 10, x : x + 10] for y in range(2 * pad + 1) for x in range(2 * pad + 1)]
+        assert any(torch.equal(out, crop) or torch.equal(out.flip(2), crop) for crop in crops)
+
+
+def test_shifts_and_flips_are_drawn_evenly_and_independently() -> None:
+    count, pad, side = 20_000, 1, 8
+    place = torch.arange(side * side, dtype=torch.uint8).view(1, 1, side, side)
+    out = augment(place.expand(count, 1, side, side), seeded(3), pad)[:, 0]
+    mirrored = out[:, 4, 4].int() < out[:, 4, 3].int()
+    centre = torch.where(mirrored, out[:, 4, 3], out[:, 4, 4]).int()
+    outcome = (centre // side - 3) * 6 + (centre % side - 3) * 2 + mirrored.int()
+    counts = torch.bincount(outcome, minlength=18)
+    assert len(counts) == 18  # 3 rows x 3 columns x 2
+    expected = count / 18
+    assert ((counts - expected).abs() < 5 * expected**0.5).all(), counts
+
+
+def test_same_generator_same_result_and_another_seed_another() -> None:
+    images = random_images(16, 3, 16, 16)
+    assert torch.equal(augment(images, seeded(1), 2), augment(images, seeded(1), 2))
+    assert not torch.equal(augment(images, seeded(1), 2), augment(images, seeded(2), 2))
+
+
+def test_a_call_takes_the_same_numbers_whatever_its_options() -> None:
+    after = []
+    for channels, pad, flip in ((1, 1, True), (3, 4, True), (3, 4, False), (1, 0, True)):
+        generator = seeded(1)
+        augment(random_images(8, channels, 16, 16), generator, pad, flip)
+        after.append(torch.rand(1, generator=generator).item())
+    assert len(set(after)) == 1
+
+
+def test_no_pad_and_no_flip_returns_the_input_and_draws_nothing() -> None:
+    images = random_images(4, 1, 8, 8)
+    generator = seeded(1)
+    assert augment(images, generator, pad=0, flip=False) is images
+    assert torch.equal(torch.rand(3, generator=generator), torch.rand(3, generator=seeded(1)))
+
+
+def test_the_input_is_left_as_it_was_and_layouts_do_not_matter() -> None:
+    images = random_images(8, 3, 12, 12)
+    before = images.clone()
+    out = augment(images, seeded(), 3)
+    assert torch.equal(images, before)
+    assert torch.equal(augment(images.to(memory_format=torch.channels_last), seeded(), 3), out)
+
+
+def test_an_empty_batch_is_allowed() -> None:
+    assert augment(random_images(0, 3, 8, 8), seeded(), 2).shape == (0, 3, 8, 8)
+
+
+@pytest.mark.parametrize("pad", [-1, 8])
+def test_an_impossible_pad_is_named(pad: int) -> None:
+    with pytest.raises(ValueError, match=rf"pad is {pad}: it must be from 0 to 7 for 8x9 images"):
+        augment(random_images(2, 1, 8, 9), seeded(), pad)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_device_does_not_change_the_result() -> None:
+    images = random_images(32, 3, 32, 32)
+    assert torch.equal(augment(images.cuda(), seeded(4), 4).cpu(), augment(images, seeded(4), 4))
+
+
+def test_normalise_gives_zero_mean_and_unit_spread_per_channel() -> None:
+    images = random_images(64, 3, 16, 16)
+    scaled = images.double() / 255
+    mean, std = scaled.mean((0, 2, 3)), scaled.std((0, 2, 3), correction=0)
+    out = normalise(images, mean, std)
+    assert out.dtype == torch.float32
+    assert out.shape == images.shape
+    expected = (scaled - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
+    torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-5)
+    assert out.mean((0, 2, 3)).abs().max() < 1e-4
+
+
+def test_normalise_keeps_channels_last() -> None:
+    images = random_images(4, 3, 8, 8).to(memory_format=torch.channels_last)
+    out = normalise(images, torch.zeros(3), torch.ones(3))
+    assert out.is_contiguous(memory_format=torch.channels_last)

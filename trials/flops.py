@@ -1,0 +1,119 @@
+"""What an architecture costs in multiply-adds and parameters: trunk + Σ cost(point, choice), counted once.
+
+fvcore's convention, one multiply-add = one FLOP, and through handles of our own the elementwise and
+pooling work that fvcore skips by default: one for each element computed (for reductions: read).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+from torch import nn
+
+from search_spaces.architecture import Architecture, FusionChoice
+from search_spaces.fusions import build_fusion
+from search_spaces.space import SearchSpace
+from trials.constraints import Costs
+
+Handle = Callable[[Sequence[Any], Sequence[Any]], int]
+
+
+def _elements(value: Any) -> int:
+    sizes = value.type().sizes()
+    return 0 if sizes is None else math.prod(sizes)
+
+
+def _written(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    return _elements(outputs[0])
+
+
+def _read(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    return _elements(inputs[0])
+
+
+_ELEMENTWISE = ("add", "add_", "sub", "rsub", "mul", "mul_", "div", "sigmoid", "sigmoid_", "relu", "relu_", "silu",
+                "silu_", "tanh", "exp", "softmax", "hardsigmoid", "hardswish", "gelu")  # fmt: skip
+_REDUCTIONS = ("mean", "sum", "max", "amax", "adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d")
+HANDLES: dict[str, Handle] = {
+    **{f"aten::{name}": _written for name in _ELEMENTWISE},
+    **{f"aten::{name}": _read for name in _REDUCTIONS},
+}
+
+
+def count_macs(model: nn.Module, *inputs: torch.Tensor) -> int:
+    """Multiply-adds of one forward pass of `model` in eval mode on real CPU tensors.
+
+    Works on a copy: tracing must not change what it counts.
+    """
+    counted = copy.deepcopy(model).cpu().eval()
+    # fvcore counts under tracing, which refuses a module in which autograd is on for some parameter.
+    with torch.no_grad():
+        analysis = FlopCountAnalysis(counted, tuple(inputs) if len(inputs) > 1 else inputs[0])
+        analysis.set_op_handle(**HANDLES)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        logging.getLogger("fvcore").setLevel(logging.ERROR)
+        return int(analysis.total())
+
+
+def count_params(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+class CostTable:
+    """The costs of a space: its trunk and each choice at each point are counted once, then added.
+
+    A batch of one image is what is counted.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._counted: dict[tuple[FusionChoice, int, int, int], tuple[int, int]] = {}
+        self._choices = {
+            (point.name, choice): self._fusion(choice, point.shape.channels, point.shape.height, point.shape.width)
+            for point in space.points
+            for choice in point.choices
+        }
+        network = space.build(space.baseline)
+        image = torch.zeros(1, space.input.channels, space.input.size, space.input.size)
+        macs, params = self._sum(space.baseline)
+        self._trunk = count_macs(network, image) - macs, count_params(network) - params
+
+    def _fusion(self, choice: FusionChoice, channels: int, height: int, width: int) -> tuple[int, int]:
+        shape = (choice, channels, height, width)
+        if shape not in self._counted:
+            module = build_fusion(choice, channels)
+            maps = torch.zeros(1, channels, height, width)
+            self._counted[shape] = count_macs(module, maps, maps), count_params(module)
+        return self._counted[shape]
+
+    def _sum(self, architecture: Architecture) -> tuple[int, int]:
+        parts = [self._choices[point, choice] for point, choice in architecture.choices.items()]
+        return sum(macs for macs, _ in parts), sum(params for _, params in parts)
+
+    def __call__(self, architecture: Architecture) -> Costs:
+        """Exact multiply-adds and parameters of a validated architecture of the space."""
+        macs, params = self._sum(architecture)
+        return Costs(self._trunk[0] + macs, self._trunk[1] + params)
+
+    def extreme(self, metric: str, pick: Callable[..., FusionChoice]) -> Architecture:
+        """The architecture that `pick` (min or max) makes of every point by its choices' `metric`."""
+        index = ("macs", "params").index(metric)
+        return Architecture(
+            self._space.name,
+            {p.name: pick(p.choices, key=lambda c, p=p: self._choices[p.name, c][index]) for p in self._space.points},
+        )
+
+    def cheapest(self, metric: str = "macs") -> Architecture:
+        """The architecture of least cost (exact: the parts add up)."""
+        return self.extreme(metric, min)
+
+    def dearest(self, metric: str = "macs") -> Architecture:
+        """The architecture of greatest cost."""
+        return self.extreme(metric, max)

@@ -1,0 +1,72 @@
+"""A quiet machine for latency: while one process measures, every other trial on the machine stands still.
+
+A readers-writer lock of two files, across processes: training holds the room shared, a measurement
+holds it alone. A writer first takes the turnstile, which readers pass on their way in, so that it
+cannot be starved by trials that overlap for ever. The kernel lets go of both when a process dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+def _open(name: str) -> IO[bytes]:
+    folder = Path(os.environ.get("FUSION_NAS_LOCKS", tempfile.gettempdir()))
+    return (folder / f"fusion-nas-{os.getuid()}-{name}.lock").open("ab")
+
+
+class Occupancy:
+    """One trial's shared hold on the machine; `give_way()` between batches lets a measurement in."""
+
+    def __init__(self, settle: Callable[[], None]) -> None:
+        """`settle` ends work under way on the device (a CUDA synchronisation) before the hold is let go."""
+        self._turnstile = _open("turnstile")
+        self._room = _open("room")
+        self._settle = settle
+
+    def enter(self) -> None:
+        fcntl.flock(self._turnstile, fcntl.LOCK_SH)
+        fcntl.flock(self._room, fcntl.LOCK_SH)
+        fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+
+    def give_way(self) -> None:
+        """Step aside while a measurement waits or runs; costs microseconds when none does."""
+        try:
+            fcntl.flock(self._turnstile, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._settle()
+            fcntl.flock(self._room, fcntl.LOCK_UN)
+            self.enter()
+        else:
+            fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+
+    def leave(self) -> None:
+        self._settle()
+        self._turnstile.close()
+        self._room.close()
+
+
+@contextmanager
+def occupied(settle: Callable[[], None] = lambda: None) -> Iterator[Occupancy]:
+    """Train inside: `with occupied() as machine: … machine.give_way()`."""
+    hold = Occupancy(settle)
+    hold.enter()
+    try:
+        yield hold
+    finally:
+        hold.leave()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Measure inside: no other trial of this user on this machine computes meanwhile."""
+    with _open("turnstile") as turnstile, _open("room") as room:
+        fcntl.flock(turnstile, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX)
+        yield
