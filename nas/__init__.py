@@ -1,2 +1,55 @@
-"""nas"""
-__version__="0.1.0"
+"""Neural architecture search over the fusion operators of vision networks.
+
+    import nas
+
+    run = nas.search(space="resnet8", data="fashion-mnist-mini", trials=12, max_flops="1.05x", out="runs/first")
+    run.front()                      # the Pareto front, most accurate first
+    run.report()                     # runs/first/report.html
+    run.export("knee", "exported")   # a model that needs only torch, or only ONNX Runtime
+
+    run = nas.open_run("runs/first") # the same object, later
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nas.run import Run
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "open_run", "search"]
+
+
+def search(config: str | Path | None = None, *, extend: bool = False, fresh: bool = False, **settings: Any) -> Run:
+    """Search as `nas search` does, and return the run.
+
+    Args:
+        config: a TOML file; its settings are overridden by `settings`.
+        extend, fresh: as the options of `nas search`.
+        settings: keys of the configuration (`trials=12`); a table is a dict (`training={"epochs": 2}`).
+
+    Raises:
+        ConfigError, SpaceError, DataError: bad settings, in one line.
+        StoreError: the record in `out` cannot be used.
+        NothingFeasible: no architecture meets the budgets.
+    """
+    from pathlib import Path
+
+    from nas.config import load_config
+    from nas.progress import Silence
+    from nas.search import run_search
+
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat.update({f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value})
+    return run_search(load_config(None if config is None else Path(config), flat), Silence(), extend, fresh)
+
+
+def open_run(path: str | Path) -> Run:
+    """The run in a folder. Raises StoreError when it holds no readable one."""
+    from nas.run import Run
+
+    return Run(path)

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from search_spaces.errors import UserError
 from trials.constraints import CONSTRAINED, Constraint
 from trials.data.config import DataConfig, validate_name
 from trials.trial import LatencyProtocol, Recipe
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A configuration that cannot be used: one line that names where, what was given and what is allowed."""
 
 

@@ -3,6 +3,7 @@
     study.db ── RunView.load ──> RunView ── write_report ──> report.html
 """
 
+from reports.page import write_report
 from reports.view import NothingFeasible, RunView, SelectionError, TrialView
 
-__all__ = ["NothingFeasible", "RunView", "SelectionError", "TrialView"]
+__all__ = ["NothingFeasible", "RunView", "SelectionError", "TrialView", "write_report"]

@@ -143,7 +143,7 @@ def shape_text(point: Mapping[str, Any]) -> str:
     """`16 channels, 32×32 px`, as far as it is known."""
     parts = []
     if point.get("channels") is not None:
-        parts.append(f"{point['channels']} channels")
+        parts.append(f"{point['channels']} channel{'' if point['channels'] == 1 else 's'}")
     if point.get("height") is not None and point.get("width") is not None:
         parts.append(f"{point['height']}×{point['width']} px")
     return ", ".join(parts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 from reports import labels
@@ -21,6 +22,8 @@ from reports.view import RunView, TrialView
 from trials.trial import TrialState
 
 AXES = {"macs": "FLOPs (multiply-adds)", "latency_ms": "p50 latency (ms)"}
+#: From here on, marks are small and see-through so that they do not hide each other.
+_CROWD = 200
 #: Curves beyond this many would be a tangle.
 CURVES = 12
 _BLUE, _SKY, _VERMILLION, _GREY, _ORANGE, _PURPLE = "#0072b2", "#56b4e9", "#d55e00", "#8a93a0", "#e69f00", "#a84d86"
@@ -73,13 +76,13 @@ def pareto(view: RunView, metric: str) -> Figure | None:
     traces = [_line(kinds["front"], metric)] if kinds["front"] else []
     for name in KINDS:
         traces += _marks(name, kinds.get(name, []), metric, hover)
-    traces += _labels(kinds, trained, metric, x_range, y_range)
     layout = _layout(AXES[metric], "validation accuracy (%)", x_range, y_range)
     # Gated trials have no accuracy: their marks sit on an axis of their own, along the bottom.
     layout["yaxis2"] = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
     shown = [limit for limit in bounds if x_range[0] <= limit.value <= x_range[1]]
     layout["shapes"] = [_budget_line(limit) for limit in shown]
     layout["annotations"] = [_budget_label(limit, x_range) for limit in shown]
+    layout["annotations"] += _labels(kinds, trained, metric, shown, x_range, y_range)
     if metric == "macs":
         layout["xaxis"]["exponentformat"] = "SI"
     used = tuple(name for name in KINDS if kinds.get(name))
@@ -100,7 +103,8 @@ def plane_front(trials: Sequence[TrialView], metric: str) -> list[TrialView]:
 def curves(view: RunView) -> Figure | None:
     """Training loss by epoch of the front's trials and the baseline, None where no curve was recorded."""
     base = view.baseline_trial
-    chosen = [t for t in view.front if t.result.curve and (base is None or t.result.number != base.result.number)][:CURVES]
+    rivals = [t for t in view.front if base is None or t.result.number != base.result.number]
+    chosen = [t for t in rivals if t.result.curve][:CURVES]
     traces = []
     for trial in reversed(chosen):
         top = trial.result.number == chosen[0].result.number
@@ -132,7 +136,7 @@ def _ranges(
     reach = high + max(high - low, 0.25 * high)
     near = [v for v in (*(_x(t, metric) for t in gated), *(b.value for b in bounds)) if low / 2 <= v <= reach]
     low, high = min([low, *near]), max([high, *near])
-    margin = 0.06 * (high - low) or 0.05 * high or 1.0
+    margin = 0.09 * (high - low) or 0.05 * high or 1.0
     x_range = (max(low - margin, 0.0 if low else -margin), high + margin)
     span = max(ys) - min(ys) or 2.0
     # Room above for labels, below for the gated trials' marks.
@@ -168,6 +172,8 @@ def _marks(
         return []
     kind = KINDS[name]
     marker: dict[str, Any] = {"symbol": kind.symbol, "color": kind.colour, "size": kind.size}
+    if name == "feasible" and len(trials) > _CROWD:
+        marker.update(size=kind.size - 2, opacity=0.7)
     if kind.line:
         marker["line"] = {"width": kind.line, "color": "#5c3d00" if name == "baseline" else kind.colour}
     trace = {
@@ -185,19 +191,25 @@ def _marks(
 
 def _labels(
     kinds: dict[str, list[TrialView]], trained: Sequence[TrialView], metric: str,
-    x_range: tuple[float, float], y_range: tuple[float, float],
+    bounds: Sequence[Limit], x_range: tuple[float, float], y_range: tuple[float, float],
 ) -> list[dict[str, Any]]:  # fmt: skip
     wanted = [(_x(t, metric), _y(t), "all-add") for t in kinds["baseline"]]
     wanted += [(_x(t, metric), _y(t), _uniform_name(t)) for t in kinds["uniform"]]
-    positions = labels.place(wanted, [(_x(t, metric), _y(t)) for t in trained], x_range, y_range)
-    placed = [(*label, position) for label, position in zip(wanted, positions, strict=True) if position]
-    if not placed:
-        return []
-    x, y, text, position = (list(column) for column in zip(*placed, strict=True))
-    return [{
-        "type": "scatter", "mode": "text", "name": "labels", "hoverinfo": "skip", "x": x, "y": y,
-        "text": [escape(str(t)) for t in text], "textposition": position, "textfont": {"size": 11},
-    }]  # fmt: skip
+    marks = [(_x(t, metric), _y(t)) for t in trained]
+    lines = [(limit.value, y_range[0], limit.value, y_range[1]) for limit in bounds]
+    for a, b in pairwise(kinds["front"]):
+        lines += [(_x(a, metric), _y(a), _x(b, metric), _y(a)), (_x(b, metric), _y(a), _x(b, metric), _y(b))]
+    sides = labels.place(wanted, marks, lines, x_range, y_range)
+    # Annotations, for plotly sets a trace's text too close to marks of this size.
+    return [
+        {
+            "x": x, "y": y, "text": escape(text), "showarrow": False, "font": {"size": 11}, "borderpad": 0,
+            "xanchor": ("right", "center", "left")[side.right + 1], "yanchor": ("top", "middle", "bottom")[side.up + 1],
+            "xshift": side.shift[0], "yshift": side.shift[1], "name": "label",
+        }
+        for (x, y, text), side in zip(wanted, sides, strict=True)
+        if side is not None
+    ]  # fmt: skip
 
 
 def _uniform_name(trial: TrialView) -> str:
@@ -267,11 +279,12 @@ def _curve(trial: TrialView, colour: str, width: float, dash: str, opacity: floa
 
 def _layout(x: str, y: str, x_range: tuple[float, float], y_range: tuple[float, float] | None) -> dict[str, Any]:
     axis = {"zeroline": False, "ticks": "outside", "ticklen": 4, "automargin": True, "title": {"standoff": 10}}
+    clear, dark = "rgba(0,0,0,0)", "#1c2430"
     layout: dict[str, Any] = {
         "autosize": True, "showlegend": False, "hovermode": "closest", "dragmode": "zoom",
-        "margin": {"l": 56, "r": 14, "t": 30, "b": 48}, "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 56, "r": 14, "t": 30, "b": 48}, "paper_bgcolor": clear, "plot_bgcolor": clear,
         "font": {"size": 12, "family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"},
-        "hoverlabel": {"align": "left", "bgcolor": "#1c2430", "bordercolor": "#1c2430", "font": {"color": "#ffffff", "size": 12}},
+        "hoverlabel": {"align": "left", "bgcolor": dark, "bordercolor": dark, "font": {"color": "#ffffff", "size": 12}},
         "xaxis": {**axis, "title": {"text": x, "standoff": 10}, "range": list(x_range), "nticks": 7},
         "yaxis": {**axis, "title": {"text": y, "standoff": 8}, "nticks": 7},
     }  # fmt: skip

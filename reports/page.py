@@ -36,7 +36,7 @@ def write_report(view: RunView, path: Path) -> Path:
         # A folder's name need not be UTF-8: what cannot be written is shown as "?".
         with unfinished.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
             file.write(render(view))
-        os.replace(unfinished, path)
+        unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
     return path

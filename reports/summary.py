@@ -130,7 +130,8 @@ def verdict(view: RunView) -> Verdict:
     reached = f"{format_percent(winner.result.accuracy)} validation accuracy"
     if base is not None and base.result.number == winner.result.number:
         within = " within the budgets" if view.constraints else ""
-        line = f"No architecture{within} was more accurate than the all-add baseline (trial {base.result.number}, {reached})."
+        where = f"trial {base.result.number}, {reached}"
+        line = f"No architecture{within} was more accurate than the all-add baseline ({where})."
         return Verdict(line, _caveat(view, None))
     costs = _cost_ratios(winner, view)
     if base is None or base.result.accuracy is None:
@@ -166,7 +167,7 @@ def _caveat(view: RunView, gain: float | None) -> str:
     elif abs(gain) < SEED_NOISE:
         text += ", and this difference of a single seed is among them."
     else:
-        text += ". This difference is larger, but it is that of a single seed: repeat it over several before relying on it."
+        text += ". This difference is larger, but of a single seed: repeat it over several before relying on it."
     n = len(view.complete)
     if gain is not None and n > 1:
         text += f" The best of {n} trials also tends to look better than it is."
@@ -195,18 +196,18 @@ def tiles(view: RunView) -> tuple[Tile, ...]:
     names = " and ".join(METRICS.get(name, name) for name in view.objectives)
     return (
         Tile("trained", f"{view.count(TrialState.COMPLETE):,}", f"{len(view.feasible):,} within the budgets"),
-        Tile("gated", f"{view.count(TrialState.GATED):,}", "never trained", "Over a budget before training: not trained."),
+        Tile("gated", f"{view.count(TrialState.GATED):,}", "never trained", "Over a budget, so not trained."),
         Tile("failed", f"{view.count(TrialState.FAILED):,}", "reasons in All trials"),
         Tile("stopped", f"{view.count(TrialState.STOPPED):,}", "run again on resuming"),
         Tile("on the front", f"{len(view.front):,}", "", f"Non-dominated in {names}, within every budget."),
-        Tile("hypervolume", "n/a" if volume is None else f"{volume:.3f}", f"of 1, from {box}" if box else "", _HYPERVOLUME),
+        Tile("hypervolume", "n/a" if volume is None else f"{volume:.3f}", f"of 1, from {box}" if box else "", _VOLUME),
         Tile("wall time", format_duration(wall), unended, "All sessions with a recorded end, added up."),
     )
 
 
-_HYPERVOLUME = (
-    "The share of the box that the front dominates. The box runs from accuracy 0 to 1 and, for each cost, from 0 to the "
-    "reference point: the budget, or 1.1 times the largest cost of a feasible trial where there is no budget."
+_VOLUME = (
+    "The share of the box that the front dominates. The box runs from accuracy 0 to 1 and, for each cost, from 0 to "
+    "the reference point: the budget, or 1.1 times the largest cost of a feasible trial where there is no budget."
 )
 
 
@@ -249,7 +250,7 @@ def spent(view: RunView) -> list[Tile]:
         figures.append(Tile("images trained", format_count(epochs * train), f"{epochs:,} epochs of {train:,} images"))
     rates = [r.images_per_second for r in results if r.images_per_second]
     if rates:
-        figures.append(Tile("throughput", f"{format_count(median(rates))} images/s", "median of a trial's training"))
+        figures.append(Tile("throughput", f"{format_count(median(rates))}/s", "images a second, median over trials"))
     gated = view.count(TrialState.GATED)
     seconds = [r.seconds for r in results if r.state is TrialState.COMPLETE]
     if gated and seconds:
@@ -282,4 +283,3 @@ def space_of(view: RunView) -> Mapping[str, Any]:
     """The description's space, empty when it is not there."""
     found: Mapping[str, Any] = view.description.get("space") or {}
     return found
-

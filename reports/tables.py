@@ -172,4 +172,3 @@ def spread_text(rows: Sequence[PointRow]) -> str:
         return ""
     gap = format_points(max(means) - min(means)).lstrip("+")
     return f"{format_percent(min(means))} (pale) to {format_percent(max(means))} (dark), {gap} points apart"
-

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.front import knee, non_dominated
+from search_spaces.errors import UserError
 from trials.constraints import Constraint, Costs, violations
 from trials.store import FILE_NAME, Session, Store
 from trials.trial import TrialResult, TrialState
@@ -18,12 +19,14 @@ OBJECTIVES = {"accuracy": True, "macs": False, "latency_ms": False, "params": Fa
 SELECTORS = ("best", "knee", "fastest", "cheapest")
 
 
-class SelectionError(ValueError):
+class SelectionError(UserError, ValueError):
     """No trial answers to what was asked: the message says which there are."""
 
 
-class NothingFeasible(RuntimeError):
+class NothingFeasible(UserError, RuntimeError):
     """No trial (or no architecture) meets the budgets: the message gives the nearest figures."""
+
+    exit_code = 3
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,19 @@ class RunView:
     def front(self) -> tuple[TrialView, ...]:
         """The front in the run's objectives, most accurate first."""
         return tuple(sorted((t for t in self.trials if t.on_front), key=_rank))
+
+    @property
+    def exportable(self) -> tuple[TrialView, ...]:
+        """Complete trials whose weights are worth keeping: the baseline, and the front of what is feasible in
+        accuracy, multiply-adds and latency together, whatever the objectives."""
+        rivals = [t for t in self.feasible if t.objective("latency_ms") is not None]
+        names = ("accuracy", "macs", "latency_ms")
+        points = [[t.objective(name) or 0.0 for name in names] for t in rivals]
+        kept = non_dominated(points, [OBJECTIVES[name] for name in names])
+        wide = {t.result.number for t, keep in zip(rivals, kept, strict=True) if keep}
+        return tuple(
+            t for t in self.complete if t.on_front or t.result.number in wide or t.result.origin == "baseline"
+        )
 
     @property
     def baseline_trial(self) -> TrialView | None:

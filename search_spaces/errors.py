@@ -1,4 +1,4 @@
-"""What is wrong with a space, an operator or an architecture, said in one line."""
+"""The base of every error that a user can mend, and what can be wrong with a space."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import difflib
 from collections.abc import Iterable
 
 
-class SpaceError(ValueError):
+class UserError(Exception):
+    """Something the user can mend: one line that says what was given, what was expected and how.
+
+    `exit_code` is what the command line ends with; the message is all it prints.
+    """
+
+    exit_code = 2
+
+
+class SpaceError(UserError, ValueError):
     """A space, operator, ratio or architecture that cannot be: the message says how to mend it."""
 
 

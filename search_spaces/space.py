@@ -126,6 +126,10 @@ class SearchSpace:
             choices[point.name] = offered[0] if reduction is None else _offered(point, wanted)
         return Architecture(self.name, choices)
 
+    def takes_reduction(self, op: str) -> bool:
+        """Whether an operator of the space takes a reduction ratio."""
+        return operator(op).takes_reduction
+
     def sample(self, rng: random.Random) -> Architecture:
         """A uniformly random architecture."""
         return Architecture(self.name, {point.name: rng.choice(point.choices) for point in self.points})

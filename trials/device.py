@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-
-class DeviceError(ValueError):
-    """A device that is not there: the message says what is."""
+from trials.errors import DeviceError
 
 
 def resolve(name: str) -> torch.device:
@@ -34,9 +33,14 @@ def resolve(name: str) -> torch.device:
 def has_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware (emulation would slow a trial down)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
+
+
+def on_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network moved to the device, its weights in the channels-last memory format."""
+    return network.to(device).to(memory_format=torch.channels_last)
 
 
 def settle(device: torch.device) -> Callable[[], None]:

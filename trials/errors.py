@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from search_spaces.errors import UserError
 
-class BudgetError(ValueError):
+
+class BudgetError(UserError, ValueError):
     """A budget that cannot be read: the message says what was given and what is allowed."""
 
 
-class StoreError(RuntimeError):
+class DeviceError(UserError, ValueError):
+    """A device that is not there: the message says what is."""
+
+
+class StoreError(UserError, RuntimeError):
     """A run's record that cannot be used; the file is left as it was."""
 
 
 class StoreDamaged(StoreError):
     """`study.db` is truncated, not a database, or fails its integrity check."""
+
+    exit_code = 5
 
 
 class RunInUse(StoreError):

@@ -9,17 +9,21 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.fusions import build_fusion
 from search_spaces.space import SearchSpace
 from trials.constraints import Costs
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # fvcore still scripts a function with torch.jit at import
+    from fvcore.nn import FlopCountAnalysis
 
 Handle = Callable[[Sequence[Any], Sequence[Any]], int]
 
@@ -114,6 +118,6 @@ class CostTable:
         """The architecture of least cost (exact: the parts add up)."""
         return self.extreme(metric, min)
 
-    def dearest(self, metric: str = "macs") -> Architecture:
+    def costliest(self, metric: str = "macs") -> Architecture:
         """The architecture of greatest cost."""
         return self.extreme(metric, max)

@@ -72,8 +72,7 @@ class Bench:
         """The network on the device, its initial weights derived from `seed`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "initialisation"))
-            network = self.plan.space.build(architecture)
-        return network.to(self.device, memory_format=torch.channels_last)
+            return devices.on_device(self.plan.space.build(architecture), self.device)
 
     def latency(self, network: nn.Module) -> Latency:
         """Measured beside the reference, on a machine kept quiet meanwhile."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from trials.device import on_device
 from trials.quiet import quiet
 from trials.trial import Latency, LatencyProtocol
 
@@ -29,7 +30,7 @@ def measure_latency(
     The candidate's figures are multiplied by nominal / measured p50 of `reference`, which cancels a
     drift of the machine's clock that both feel. Without a nominal figure the reference's own is taken.
     """
-    candidate, reference = (net.eval().to(images.device, memory_format=torch.channels_last) for net in (candidate, reference))
+    candidate, reference = (on_device(network, images.device).eval() for network in (candidate, reference))
     clock = _cuda_pass if images.device.type == "cuda" else _cpu_pass
     best: Latency | None = None
     for _ in range(protocol.attempts):
@@ -71,7 +72,7 @@ def _cpu_pass(network: nn.Module, images: torch.Tensor) -> float:
 
 
 def _cuda_pass(network: nn.Module, images: torch.Tensor) -> float:
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     torch.cuda.synchronize()
     start.record()
     network(images)

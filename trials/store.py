@@ -40,6 +40,7 @@ from trials.trial import EpochPoint, Latency, TrialResult, TrialState
 
 SCHEMA_VERSION = 1
 FILE_NAME = "study.db"
+LOCK_NAME = ".lock"
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "9p")
 
 _metadata = MetaData()
@@ -236,6 +237,18 @@ def network_file_system(path: Path) -> str | None:
     return kind if kind.startswith(_NETWORK_FILE_SYSTEMS) else None
 
 
+def is_active(folder: Path) -> bool:
+    """Whether a process is searching in this folder now."""
+    try:
+        with (folder / LOCK_NAME).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _engine(path: Path, journal: str | None) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}", poolclass=NullPool if journal is None else None, connect_args={"timeout": 30}
@@ -253,7 +266,7 @@ def _engine(path: Path, journal: str | None) -> Engine:
 
 
 def _lock(path: Path) -> IO[str]:
-    file = open(path.with_name(".lock"), "a+")  # noqa: SIM115 - held until the store is closed
+    file = open(path.with_name(LOCK_NAME), "a+")  # noqa: SIM115 - held until the store is closed
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -80,7 +80,7 @@ def train(
                 logits = network(inputs)
             loss = F.cross_entropy(logits.float(), labels[batch], label_smoothing=recipe.label_smoothing)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             total += loss.detach()
@@ -100,7 +100,8 @@ def evaluate(network: nn.Module, split: Split, data: ImageData, machine: Occupan
     mean, std = (torch.tensor(values, device=split.images.device) for values in (data.mean, data.std))
     network.eval()
     correct = loss = torch.zeros((), dtype=torch.float64, device=split.images.device)
-    for images, labels in zip(split.images.split(EVAL_BATCH), split.labels.split(EVAL_BATCH), strict=True):
+    for start in range(0, len(split), EVAL_BATCH):
+        images, labels = split.images[start : start + EVAL_BATCH], split.labels[start : start + EVAL_BATCH]
         machine.give_way()
         inputs = normalise(images, mean, std).contiguous(memory_format=torch.channels_last)
         logits = network(inputs)

@@ -113,9 +113,7 @@ class _Finder(ast.NodeVisitor):
         if self._is_local(chain[0]):
             return
         eager = self._depth == 0 and not self._annotation
-        self.found.append(
-            Reference(chain, () if self._quoted else nodes, eager, self._annotation, self._operand)
-        )
+        self.found.append(Reference(chain, () if self._quoted else nodes, eager, self._annotation, self._operand))
 
     def _is_local(self, name: str) -> bool:
         if not self._scopes:

@@ -52,7 +52,10 @@ class Target:
 class Sources:
     """Collects definitions from `add`ed classes and functions; `imports()` and `text()` give the result."""
 
-    def __init__(self, carried_packages: Iterable[str] = (), reserved: Iterable[str] = ()) -> None:
+    def __init__(
+        self, carried_packages: Iterable[str] = (), reserved: Iterable[str] = (), imports: Iterable[Import] = ()
+    ) -> None:
+        """Of `carried_packages` the source is carried; `reserved` names stay free; `imports` are there anyway."""
         self._borders = Borders(frozenset({*OWN_PACKAGES, *carried_packages}))
         self._modules: dict[str, SourceModule] = {}
         self._definitions: dict[ast.stmt, Definition] = {}
@@ -60,6 +63,8 @@ class Sources:
         self._taken: dict[str, object] = dict.fromkeys({*dir(builtins), *reserved}, None)
         self._output: dict[object, str] = {}
         self._imports: dict[object, Import] = {}
+        for imported in imports:
+            self._name_of(Target(None, imported, imported.name, 1))
 
     def add(self, thing: Callable[..., Any]) -> str:
         """Collect a class or function; its name in the collected text.
@@ -169,7 +174,7 @@ class Sources:
         for imported in nested_imports(definition.statement, package):
             if self._borders.carries(imported.module):
                 raise ExportError(
-                    f"{_where(definition)} imports {imported.module} inside its body: move the import to the module's top"
+                    f"{_where(definition)} imports {imported.module} in its body: move that import to the module's top"
                 )
         self._reached.append(definition)
         for use in definition.uses:

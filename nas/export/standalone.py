@@ -56,7 +56,7 @@ def tensor_bytes(entry: dict[str, Any], offset: int) -> int:
     numbers = [*entry["shape"], *entry["data_offsets"]]
     if not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
         raise ValueError(f"not a shape and offsets: {str(entry)[:80]}")
-    size = math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize
+    size: int = math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize
     if entry["data_offsets"] != [offset, offset + size]:
         raise ValueError(f"offsets {entry['data_offsets']} where [{offset}, {offset + size}] belong")
     return size

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from nas.export.errors import ExportError
@@ -94,4 +94,5 @@ def write_description(trained: TrainedNetwork, packages: list[str], path: Path) 
 def write_weights(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
     """weights.safetensors, from the network itself: float32 whatever the state dict was."""
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(tensors, path, metadata={"format": "pt", "architecture": trained.architecture.key})
+    metadata = {"format": "pt", "architecture": trained.architecture.key}
+    path.write_bytes(save(tensors, metadata))  # save_file would make it readable to its owner alone

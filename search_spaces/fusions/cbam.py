@@ -67,5 +67,7 @@ class CBAMFusion(nn.Module):
             zero_last(self.spatial_gate.norm)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        v = (self.scale * self.channel_gate(y)) * y
-        return x + (self.scale * self.spatial_gate(v)) * v
+        channel_gate: torch.Tensor = self.scale * self.channel_gate(y)
+        v = channel_gate * y
+        spatial_gate: torch.Tensor = self.scale * self.spatial_gate(v)
+        return x + spatial_gate * v

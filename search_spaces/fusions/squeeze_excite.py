@@ -44,4 +44,5 @@ class SqueezeExciteFusion(nn.Module):
             zero_last(self.gate.fc2)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return x + (self.scale * self.gate(y)) * y
+        gate: torch.Tensor = self.scale * self.gate(y)
+        return x + gate * y

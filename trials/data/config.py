@@ -6,12 +6,14 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
+from search_spaces.errors import UserError
+
 KNOWN_DATA: tuple[str, ...] = ("fashion-mnist-mini", "fashion-mnist", "cifar10", "cifar100", "folder:PATH")
 FOLDER_PREFIX = "folder:"
 SMALLEST_IMAGE = 8  # pixels; below this a network that halves the image three times has nothing left
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """Data that cannot be used. The message is one line: what was found, what was expected, how to mend it."""
 
 

@@ -29,6 +29,10 @@ class Split:
     def __len__(self) -> int:
         return int(self.images.shape[0])
 
+    def first(self, count: int) -> Split:
+        """The first `count` images (all, where there are fewer)."""
+        return Split(self.images[:count], self.labels[:count])
+
     def to(self, device: torch.device | str) -> Split:
         """The same split with both tensors on `device` (shared, not copied, where they already are there)."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))

@@ -1,0 +1,263 @@
+"""The command line. Narration goes to stderr, data to stdout; everything here is a function of the library.
+
+Only click is imported at start: `nas --help` answers at once, each command imports what it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.config import SearchConfig
+
+Command = Callable[..., Any]
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def main() -> None:
+    """The `nas` program: runs a command and turns what a user can mend into one line and an exit code."""
+    from search_spaces.errors import UserError
+
+    # Before torch is imported anywhere: threads that spin on a shared machine slow every trial down.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        commands(prog_name="nas")
+    except UserError as error:
+        click.echo(f"nas: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(command)
+
+
+def _search_options(command: Command) -> Command:
+    """What `nas search` and `nas check` both take; an option that is not given leaves the file's value."""
+    options = [
+        click.argument("config", required=False, type=click.Path(path_type=Path)),
+        click.option("--space", metavar="NAME", help="A named space, see nas spaces.  [default: resnet8]"),
+        click.option("--operators", metavar="A,B,…", help="Offer only these fusion operators."),
+        click.option("--reductions", metavar="R,R,…", help="Offer only these reduction ratios.  [default: 4,8,16]"),
+        click.option("--data", metavar="NAME", help="fashion-mnist-mini (embedded), fashion-mnist, cifar10, cifar100 or folder:PATH."),
+        click.option("--data-dir", metavar="DIR", help="Where datasets are looked for, and put when downloaded."),
+        click.option("--image-size", type=int, metavar="PIXELS", help="Resize images of a folder to this square."),
+        click.option("--train-images", type=int, metavar="N", help="Train on a class-balanced subset of N images."),
+        click.option("--trials", type=int, metavar="N", help="Train N architectures.  [default: 20]"),
+        click.option("--epochs", type=int, metavar="E", help="Epochs a trial, a complete schedule.  [default: 3]"),
+        click.option("--batch-size", type=int, metavar="B", help="Images a training step.  [default: 128]"),
+        click.option("--max-flops", metavar="BUDGET", help="Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline."),
+        click.option("--max-params", metavar="BUDGET", help="Parameters: 0.5M, or 1.1x."),
+        click.option("--max-latency", metavar="BUDGET", help="Measured p50 latency: 3ms, or 1.05x."),
+        click.option("--objectives", metavar="A,B,…", help="accuracy and any of macs, latency_ms, params.  [default: accuracy,macs]"),
+        click.option("--sampler", metavar="NAME", help="tpe or random.  [default: tpe]"),
+        click.option("--engine", metavar="NAME", help="ray (trials side by side) or local (in this process).  [default: ray]"),
+        click.option("--workers", type=int, metavar="W", help="Trials side by side.  [default: as many as fit]"),
+        click.option("--address", metavar="ADDRESS", help="An existing Ray cluster: auto or ray://HOST:PORT."),
+        click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.  [default: auto]"),
+        click.option("--seed", type=int, metavar="S", help="Seed of everything random.  [default: 0]"),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_SECTIONS = {"epochs": "training.epochs", "batch_size": "training.batch_size", "address": "ray.address"}
+
+
+def _configuration(config: Path | None, given: dict[str, Any]) -> SearchConfig:
+    from nas.config import ConfigError, load_config
+
+    settings: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name in ("operators", "objectives", "reductions"):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        if name == "reductions":
+            try:
+                value = [int(part) for part in value]
+            except ValueError:
+                raise ConfigError(f"--reductions: given {','.join(value)!r}; expected whole numbers such as 4,8,16") from None
+        settings[_SECTIONS.get(name, name)] = value
+    return load_config(config, settings)
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, width=None if sys.stdout.isatty() or stderr else 200)
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(package_name="fusion-nas", prog_name="nas")
+def commands() -> None:
+    """Search which fusion operator belongs at each place where a vision network merges two features.
+
+    \b
+    nas check                       what would be searched, and how long it takes
+    nas search --out runs/first     search; the same command goes on where it stopped
+    nas report runs/first           the Pareto front as one HTML page
+    nas export runs/first knee      a model that needs only torch, or only ONNX Runtime
+
+    Exit codes: 0 ok, 1 failed, 2 bad usage or configuration, 3 nothing feasible, 5 storage damaged,
+    130/143 interrupted with everything saved.
+    """
+
+
+@commands.command()
+@_search_options
+@click.option("--out", metavar="DIR", help="The run's folder.  [default: runs/search]")
+@click.option("--export", metavar="SELECTOR", help="Export best, knee, fastest, cheapest or none at the end.  [default: knee]")
+@click.option("--extend", is_flag=True, help="Go on in --out with other budgets, objectives, sampler or more trials.")
+@click.option("--fresh", is_flag=True, help="Put an earlier run in --out aside (renamed) and start over.")
+@_json_option
+def search(config: Path | None, extend: bool, fresh: bool, as_json: bool, **given: Any) -> None:
+    """Search, or go on where an interrupted search stopped.
+
+    CONFIG is a TOML file; options override it.
+    """
+    if extend and fresh:
+        raise click.UsageError("--extend goes on with a run and --fresh starts over: give one of them")
+    from nas.launch import search_and_deliver
+
+    code = search_and_deliver(_configuration(config, given), extend, fresh, as_json, _console(stderr=True))
+    sys.exit(code)
+
+
+@commands.command()
+@_search_options
+@_json_option
+def check(config: Path | None, as_json: bool, **given: Any) -> None:
+    """Dry run: points, choices, size, feasible share, costs, one training step, estimated time.
+
+    CONFIG is a TOML file; options override it. Nothing is written.
+    """
+    from nas.check import check as dry_run
+    from nas.show import print_check
+
+    settings = _configuration(config, given)
+    found = dry_run(settings, lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        print_check(_console(), found)
+
+
+@commands.command()
+@_json_option
+def spaces(as_json: bool) -> None:
+    """List the named search spaces."""
+    from search_spaces.listing import list_spaces
+
+    found = list_spaces()
+    if as_json:
+        click.echo(json.dumps({"spaces": found}, indent=2))
+        return
+    from rich.table import Table
+
+    from reports.formatting import format_size
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("space", "points", "choices", "architectures", "input", "network"):
+        table.add_column(name, justify="right" if name in ("points", "architectures") else "left")
+    for space in found:
+        low, high = min(space["choices"]), max(space["choices"])
+        shape = f"{space['input']['channels']}x{space['input']['size']}x{space['input']['size']}"
+        choices = str(low) if low == high else f"{low} to {high}"
+        table.add_row(space["name"], str(space["points"]), choices, format_size(space["size"]), shape, space["summary"])
+    _console().print(table)
+
+
+@commands.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@_json_option
+def status(run: Path, as_json: bool) -> None:
+    """How far RUN is: trials, best so far, front, sessions."""
+    from nas.show import print_status, status_json
+    from reports import RunView
+    from trials.store import is_active
+
+    view = RunView.load(run)
+    if as_json:
+        click.echo(json.dumps(status_json(view, is_active(run)), indent=2))
+    else:
+        print_status(_console(), view, is_active(run))
+
+
+@commands.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("trial", required=False)
+@_json_option
+def show(run: Path, trial: str | None, as_json: bool) -> None:
+    """The trials of RUN, or one: TRIAL is a number, best, knee, fastest or cheapest."""
+    from nas.show import print_run, print_trial
+    from reports import RunView
+
+    view = RunView.load(run)
+    chosen = None if trial is None else view.select(trial)
+    if as_json:
+        found = view.to_json()
+        if chosen is not None:
+            found["trials"] = [chosen.to_json()]
+        click.echo(json.dumps(found, indent=2))
+    elif chosen is None:
+        print_run(_console(), view)
+    else:
+        print_trial(_console(), view, chosen)
+
+
+@commands.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="[default: RUN/report.html]")
+@_json_option
+def report(run: Path, out: Path | None, as_json: bool) -> None:
+    """Write RUN's report: one HTML page that opens offline."""
+    from nas.run import Run
+
+    path = Run(run).report(out)
+    click.echo(json.dumps({"report": str(path)}) if as_json else str(path))
+
+
+@commands.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("selector", default="knee")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: RUN/exported]")
+@_json_option
+def export(run: Path, selector: str, out: Path | None, as_json: bool) -> None:
+    """Export a trial of RUN: weights, plain-PyTorch source, ONNX, each checked against the trained network.
+
+    SELECTOR is a trial's number, best, knee (default), fastest or cheapest.
+    """
+    from nas.run import EXPORT_NAME, Run
+
+    parity = Run(run).export(selector, out, lambda line: click.echo(line, err=True))
+    target = out or run / EXPORT_NAME
+    click.echo(json.dumps({"exported": str(target), "parity": parity}, indent=2) if as_json else str(target))
+
+
+@commands.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), metavar="DIR", help="Where runs would be written.")
+@_json_option
+def doctor(out: Path, as_json: bool) -> None:
+    """Is this machine fit to search? Exit code 1 when something is missing."""
+    from nas.doctor import examine
+
+    findings = []
+    for finding in examine(out):
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{'ok     ' if finding.ok else 'MISSING'} {finding.name:<9} {finding.found}")
+            if finding.mend and not finding.ok:
+                click.echo(f"        mend: {finding.mend}")
+    if as_json:
+        click.echo(json.dumps({"findings": [finding.to_json() for finding in findings]}, indent=2))
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)

@@ -1,0 +1,186 @@
+"""The search itself, whatever runs its trials: hands out jobs, prices and records results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from nas.feasibility import Feasibility
+from nas.interruption import Interruption
+from nas.study import Study
+from reports.view import RunView
+from search_spaces.architecture import Architecture
+from search_spaces.space import SearchSpace
+from trials.constraints import Constraint, Costs
+from trials.flops import CostTable
+from trials.store import Store
+from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
+
+#: Candidates in a row that were gated before training, after which the budgets rule nearly everything out.
+MAX_GATED_IN_A_ROW = 50
+#: Of these, how many may come from the sampler before one is drawn from within the budgets instead.
+MAX_GATED_PROPOSALS = 10
+
+
+class Observer(Protocol):
+    """Is told what happens, to show it."""
+
+    def started(self, job: TrialJob) -> None: ...
+    def advanced(self, number: int, point: EpochPoint) -> None: ...
+    def ended(self, result: TrialResult, view: RunView) -> None: ...
+
+
+class Driver:
+    """Hands out jobs until `wanted` trials were trained, and records every result, one transaction each.
+
+    Not thread-safe: an engine calls it from one thread.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        space: SearchSpace,
+        costs: CostTable,
+        feasibility: Feasibility,
+        study: Study,
+        constraints: tuple[Constraint, ...],
+        baseline: Costs,
+        wanted: int,
+        seed: int,
+        observer: Observer,
+        interruption: Interruption,
+    ) -> None:
+        self._folder = folder
+        self._store = store
+        self._space = space
+        self._costs = costs
+        self._feasibility = feasibility
+        self._study = study
+        self._constraints = constraints
+        self._baseline = baseline
+        self._wanted = wanted
+        self._seed = seed
+        self._observer = observer
+        self._interruption = interruption
+        recorded = store.results()
+        self._stopped = [r for r in recorded if r.state is TrialState.STOPPED]
+        self._numbers = {r.number for r in recorded}
+        self._trained = sum(r.state in (TrialState.COMPLETE, TrialState.FAILED) for r in recorded)
+        self._gated_in_a_row = 0
+        self.exhausted = False
+        self.running: dict[int, TrialJob] = {}
+        study.replay(recorded)
+        for result in self._stopped:
+            study.reserve(result.architecture)
+        self._controls = self._open_controls()
+
+    def next_job(self) -> TrialJob | None:
+        """The next trial to run; None when enough were given out or none is left to try."""
+        with self._interruption.shielded():
+            return self._next_job()
+
+    def _next_job(self) -> TrialJob | None:
+        while not self.exhausted and self._trained + len(self.running) < self._wanted:
+            job = self._propose()
+            if job is None or self._gated_in_a_row >= MAX_GATED_IN_A_ROW:
+                self.exhausted = True
+                return None
+            if self._feasibility(job.architecture) or job.origin == "baseline":
+                self.running[job.number] = job
+                self._observer.started(job)
+                return job
+            self._gated_in_a_row += 1
+            self._record(TrialResult.of(job, TrialState.GATED))
+        return None
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing more to hand out or to wait for."""
+        return not self.running and (self.exhausted or self._trained >= self._wanted)
+
+    def advance(self, number: int, point: EpochPoint) -> None:
+        """A running trial has ended an epoch."""
+        self._observer.advanced(number, point)
+
+    def record(self, result: TrialResult, weights: bytes | None) -> None:
+        """A running trial has ended. Weights are kept for the baseline and for what is on a front."""
+        with self._interruption.shielded():
+            del self.running[result.number]
+            if result.state is TrialState.GATED:
+                self._gated_in_a_row += 1
+            else:
+                self._gated_in_a_row = 0
+                self._trained += 1
+            if weights is not None:
+                _write(weights_path(self._folder, result.number), weights)
+            self._record(result)
+
+    def fail(self, number: int, error: str) -> None:
+        """A running trial's worker is gone."""
+        self.record(TrialResult.of(self.running[number], TrialState.FAILED, error=error), None)
+
+    def stop(self) -> None:
+        """The search is interrupted: what runs is recorded as stopped, to be run again on resumption."""
+        for job in self.running.values():
+            self._store.append(TrialResult.of(job, TrialState.STOPPED, error="interrupted with the search"))
+        self.running.clear()
+
+    def _record(self, result: TrialResult) -> None:
+        self._store.append(result)
+        self._study.tell(result)
+        view = RunView.of(self._folder, self._store)
+        _keep_weights(self._folder, view)
+        self._observer.ended(result, view)
+
+    def _propose(self) -> TrialJob | None:
+        if self._stopped:
+            old = self._stopped.pop(0)
+            return self._job(old.number, old.origin, old.architecture)
+        number = next(n for n in range(len(self._numbers) + 1) if n not in self._numbers)
+        for origin, architecture in self._controls:
+            if self._study.reserve(architecture):
+                return self._job(number, origin, architecture)
+        propose = self._study.propose
+        if self._gated_in_a_row >= MAX_GATED_PROPOSALS:
+            propose = self._study.propose_within_budget
+        proposal = propose(number)
+        return None if proposal is None else self._job(number, proposal.origin, proposal.architecture)
+
+    def _open_controls(self) -> Iterator[tuple[str, Architecture]]:
+        """The baseline and each operator everywhere, at the widest bottleneck that fits the budgets."""
+        yield "baseline", self._space.baseline
+        for op in self._space.operators:
+            if op == "add":
+                continue
+            ratios = self._space.reductions if self._space.takes_reduction(op) else (None,)
+            uniforms = [self._space.uniform(op, ratio) for ratio in ratios]
+            yield "uniform", next((a for a in uniforms if self._feasibility(a)), uniforms[-1])
+
+    def _job(self, number: int, origin: str, architecture: Architecture) -> TrialJob:
+        self._numbers.add(number)
+        costs = self._costs(architecture)
+        # One training seed for all: common random numbers make candidates comparable.
+        return TrialJob(number, origin, architecture, self._seed, costs.macs, costs.params)
+
+
+def weights_path(folder: Path, number: int) -> Path:
+    """Where a trial's trained weights are, when they were kept."""
+    return folder / "weights" / f"trial-{number:05d}.safetensors"
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_suffix(".new")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)
+
+
+def _keep_weights(folder: Path, view: RunView) -> None:
+    """Delete the weights of trials that nobody would export: off every front, and not the baseline."""
+    kept = {weights_path(folder, trial.result.number) for trial in view.exportable}
+    for path in (folder / "weights").glob("trial-*.safetensors"):
+        if path not in kept:
+            path.unlink(missing_ok=True)

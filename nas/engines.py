@@ -1,0 +1,53 @@
+"""What runs trials: the interface of an engine, and the one that runs them in this process."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from nas.driver import Driver
+from trials.judge import Bench, TrialOutcome, TrialPlan
+from trials.trial import Latency
+
+
+class Engine(Protocol):
+    """Runs the trials that a driver hands out. Every engine judges them by `Bench.judge`."""
+
+    @property
+    def workers(self) -> int:
+        """How many trials run side by side."""
+
+    def calibrate(self, plan: TrialPlan) -> Latency:
+        """The latency of the all-add baseline on the device that trials run on."""
+
+    def run(self, plan: TrialPlan, driver: Driver) -> None:
+        """Ask `driver` for jobs and record their results until it is finished."""
+
+    def close(self) -> None:
+        """Let go of workers, also after an interruption."""
+
+
+def calibrate(plan: TrialPlan) -> Latency:
+    """Measure the baseline against itself: its p50 is the nominal figure of the run."""
+    bench = Bench(plan)
+    return bench.latency(bench.reference)
+
+
+class LocalEngine:
+    """One trial after the other in this process; Ray is not imported."""
+
+    workers = 1
+
+    def calibrate(self, plan: TrialPlan) -> Latency:
+        return calibrate(plan)
+
+    def run(self, plan: TrialPlan, driver: Driver) -> None:
+        bench = Bench(plan)
+        while (job := driver.next_job()) is not None:
+            for event in bench.judge(job):
+                if isinstance(event, TrialOutcome):
+                    driver.record(event.result, event.weights)
+                else:
+                    driver.advance(job.number, event)
+
+    def close(self) -> None:
+        """Nothing to let go of."""

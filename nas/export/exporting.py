@@ -1,0 +1,62 @@
+"""One export from beginning to end: write everything, check each artefact against the network, then publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nas.export.construction import construction
+from nas.export.folder import refuse_foreign, staged
+from nas.export.generation import generate
+from nas.export.modules import OWN_PACKAGES
+from nas.export.onnx_model import write_onnx
+from nas.export.parity import Questions, check_parity, write_report
+from nas.export.trained import TrainedNetwork, write_description, write_weights
+
+
+def _quiet(_: str) -> None:
+    return None
+
+
+def export_network(
+    trained: TrainedNetwork,
+    out: Path,
+    images: Tensor | None = None,
+    labels: Tensor | None = None,
+    announce: Callable[[str], None] = _quiet,
+) -> dict[str, Any]:
+    """Write arch.json, weights.safetensors, model.py, model.onnx and parity.json into `out`; the parity report.
+
+    `images`, uint8 [N, C, H, W], and `labels`, int64 [N], are the validation split on which the artefacts'
+    accuracy is compared with the recorded one. An earlier export in `out` is replaced as a whole.
+
+    Raises:
+        ExportError: the network cannot be exported, an artefact differs from it, or `out` holds other files.
+            Nothing is left at `out` then, and an earlier export stays as it was.
+    """
+    refuse_foreign(out)  # before any work
+    questions = Questions.of(trained, images, labels)
+    network = trained.build()
+    with staged(out) as folder:
+        announce("writing weights.safetensors and model.py")
+        write_weights(trained, network, folder / "weights.safetensors")
+        source = generate(trained)
+        (folder / "model.py").write_text(source.text, encoding="utf-8")
+        write_description(trained, source.packages, folder / "arch.json")
+        announce("writing model.onnx")
+        write_onnx(trained, network, folder / "model.onnx")
+        announce("comparing model.py and model.onnx with the trained network")
+        report = check_parity(trained, network, folder, questions, _not_needed(trained))
+        write_report(report, folder / "parity.json")
+    announce(f"exported to {out}")
+    return report
+
+
+def _not_needed(trained: TrainedNetwork) -> list[str]:
+    """What model.py must do without: this package, what it uses besides torch, the operators' own modules."""
+    operators = construction(trained.space, trained.architecture).fusions
+    homes = {call.module.__module__.partition(".")[0] for call in operators} - {"__main__"}
+    return sorted({*OWN_PACKAGES, "safetensors", "onnx", "onnxruntime", *homes})

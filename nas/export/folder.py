@@ -1,0 +1,69 @@
+"""The folder an export goes to: all of it or nothing, and never over somebody else's files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nas.export.errors import ExportError
+from nas.export.trained import FORMAT
+
+FILES = ("arch.json", "weights.safetensors", "model.py", "model.onnx", "parity.json")
+
+
+def refuse_foreign(out: Path) -> None:
+    """Raises ExportError when `out` holds anything that is not an earlier export."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ExportError(f"{out} is a file: give another folder")
+    # Python leaves __pycache__ where a model.py was imported.
+    names = sorted(entry.name for entry in out.iterdir() if entry.name != "__pycache__")
+    foreign = [name for name in names if name not in FILES]
+    if foreign:
+        raise ExportError(f"{out} holds {foreign[0]!r}, which is not an export's: give another folder or move it away")
+    if names and not _is_export(out):
+        raise ExportError(f"{out} holds files that are not an earlier export: give another folder or move them away")
+
+
+def _is_export(folder: Path) -> bool:
+    try:
+        document = json.loads((folder / "arch.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("format") == FORMAT
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """An empty folder beside `out` that takes its place when the block ends well, and goes away otherwise."""
+    out = out.resolve()  # a link stays, and what it points to is replaced
+    refuse_foreign(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = out.with_name(f".{out.name}.{uuid.uuid4().hex}.partial")
+    staging.mkdir()
+    try:
+        yield staging
+        refuse_foreign(out)  # minutes may have passed
+        _replace(staging, out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _replace(staging: Path, out: Path) -> None:
+    """Two renames: a crash between them leaves no `out`, with old and new whole beside it."""
+    if not out.exists():
+        staging.rename(out)
+        return
+    old = out.with_name(f".{out.name}.{uuid.uuid4().hex}.old")
+    out.rename(old)
+    try:
+        staging.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,93 @@
+"""model.onnx: written by torch.onnx, checked by onnx, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from nas.export.errors import ExportError
+from nas.export.trained import LAYOUT, TrainedNetwork
+
+OPSET = 20
+
+
+def write_onnx(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
+    """The network with a free batch size, weights inside: float32 `images` [N, C, size, size] -> `logits`.
+
+    Raises:
+        ExportError: an operator cannot be expressed in ONNX.
+    """
+    spec = trained.space.input
+    example = torch.zeros(2, spec.channels, spec.size, spec.size)  # a batch of 1 would be taken for a constant
+    try:
+        with _silence():
+            program = torch.onnx.export(
+                network,
+                (example,),
+                input_names=["images"],
+                output_names=["logits"],
+                opset_version=OPSET,
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                external_data=False,
+                verbose=False,
+            )
+        assert program is not None
+        model = program.model_proto
+    except Exception as error:  # whatever torch's exporter meets, the user's next step is the same
+        detail = " ".join(str(error).split())[:300]
+        raise ExportError(
+            f"{trained.architecture.key} cannot be written as ONNX: {detail}; choose other operators"
+        ) from error
+    onnx.helper.set_model_props(
+        model,
+        {
+            "architecture": trained.architecture.key,
+            "architecture_json": trained.architecture.canonical_json,
+            "classes": json.dumps(trained.classes, ensure_ascii=False),
+            "mean": json.dumps(trained.mean),
+            "std": json.dumps(trained.std),
+            "layout": LAYOUT,
+        },
+    )
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, str(path))
+
+
+def onnx_forward(path: Path) -> Callable[[Tensor], Tensor]:
+    """A function that runs the file: float32 [N, C, H, W] -> logits [N, classes], on one CPU thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def forward(inputs: Tensor) -> Tensor:
+        (logits,) = session.run(["logits"], {"images": inputs.contiguous().numpy()})
+        return torch.from_numpy(logits)
+
+    return forward
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """torch's exporter reports its progress by every road there is."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            yield
+    finally:
+        logging.disable(disabled)

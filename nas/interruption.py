@@ -1,0 +1,59 @@
+"""Ctrl-C and SIGTERM: one exception, raised at once, but never in the middle of a record."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(BaseException):
+    """The user or the system asked the search to stop; `signal_number` says how (2 or 15)."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal.Signals(signal_number).name)
+        self.signal_number = signal_number
+
+    @property
+    def exit_code(self) -> int:
+        """130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + self.signal_number
+
+
+class Interruption:
+    """Turns SIGINT and SIGTERM into `Interrupted` while listening; `shielded()` defers it."""
+
+    def __init__(self) -> None:
+        self._shields = 0
+        self._pending: int | None = None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._pending = number
+        if not self._shields:
+            raise Interrupted(number)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle both signals inside and put back what they meant before; in a thread, do nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """A signal that comes inside is raised when the block has ended."""
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+        if self._pending is not None and not self._shields:
+            raise Interrupted(self._pending)

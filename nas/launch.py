@@ -1,0 +1,79 @@
+"""`nas search` from the terminal: progress, then the report and the exported model, or how to go on."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+
+import click
+from rich.console import Console
+
+from nas.config import SearchConfig
+from nas.interruption import Interrupted
+from nas.progress import progress_on
+from nas.run import EXPORT_NAME, Run
+from nas.search import run_search
+from nas.show import headline
+from reports import NothingFeasible
+from trials.trial import TrialState
+
+
+def search_and_deliver(config: SearchConfig, extend: bool, fresh: bool, as_json: bool, console: Console) -> int:
+    """Search, write the report, export; returns the exit code. Raises UserError for what a user can mend."""
+    try:
+        with progress_on(console) as progress:
+            run = run_search(config, progress, extend, fresh)
+    except Interrupted as interrupted:
+        click.echo(f"nas: interrupted ({interrupted}); everything is saved. Go on with:\n  {resume_command()}", err=True)
+        return interrupted.exit_code
+    report = run.report()
+    delivered = {"run": str(run.path), "report": str(report), "exported": None, "trials": len(run.trials)}
+    if not run.view.complete:
+        raise NothingFeasible(f"no trial of {run.path} was completed: see nas show {run.path}")
+    if not run.front():
+        click.echo(f"report:   {report}", err=True)
+        run.select("best")  # raises, saying why
+    if config.export != "none":
+        delivered["exported"] = str(_export(run, config.export, console))
+    if as_json:
+        click.echo(json.dumps(delivered, indent=2))
+        return 0
+    _summarise(run, console)
+    click.echo(f"report:   {report}")
+    if delivered["exported"]:
+        click.echo(f"exported: {delivered['exported']}/")
+    return 0
+
+
+def _export(run: Run, selector: str, console: Console) -> str:
+    target = run.path / EXPORT_NAME
+    wanted = run.select(selector).result
+    existing = target / "arch.json"
+    if existing.is_file() and _exported_number(existing.read_text()) == wanted.number:
+        return str(target)
+    console.print(f"exporting trial {wanted.number} ({selector}) and checking it against the trained network")
+    run.export(selector, target)
+    return str(target)
+
+
+def _exported_number(text: str) -> int | None:
+    try:
+        number = json.loads(text)["provenance"]["number"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return number if isinstance(number, int) else None
+
+
+def _summarise(run: Run, console: Console) -> None:
+    view = run.view
+    counts = ", ".join(f"{view.count(state)} {state}" for state in TrialState if view.count(state))
+    console.print(f"\n{len(view.trials)} trials: {counts}; {len(view.front)} on the front", highlight=False)
+    for selector in ("best", "knee", "cheapest"):
+        trial = view.select(selector)
+        console.print(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}", highlight=False)
+
+
+def resume_command() -> str:
+    """The command line that was given, which goes on where it stopped (without `--fresh`, which would not)."""
+    return shlex.join(["nas", *(argument for argument in sys.argv[1:] if argument != "--fresh")])

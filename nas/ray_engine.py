@@ -1,0 +1,152 @@
+"""Ray Tune runs the trials: a searcher that holds our driver, and warm actors that are reused.
+
+The only module that imports ray.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+# Before ray is imported: our own progress is what people see, and our own record what is kept.
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "60")
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from nas.driver import Driver
+from nas.engines import calibrate
+from trials.judge import Bench, TrialOutcome, TrialPlan
+from trials.trial import EpochPoint, Latency, TrialJob
+
+#: One intra-op thread a worker; OpenMP threads that spin on a shared machine slow every trial down.
+WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+class TrialActor(tune.Trainable):
+    """A warm worker: torch imported, data resident. A step is one epoch; the last one holds the outcome."""
+
+    def setup(self, config: dict[str, Any], plan: TrialPlan | None = None) -> None:
+        assert plan is not None
+        self._bench = Bench(plan)
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._events: Iterator[EpochPoint | TrialOutcome] = self._bench.judge(new_config["job"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        event = next(self._events)
+        if isinstance(event, TrialOutcome):
+            # Weights go through the object store: Tune would write them into its own state again and again.
+            weights = None if event.weights is None else ray.put(event.weights)
+            return {"result": event.result, "weights": weights, "done": True}
+        return {"point": event, "done": False}
+
+
+class DriverSearcher(Searcher):
+    """Lets Ray Tune ask our driver for trials, and tells it how they ended."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(metric="accuracy", mode="max")
+        self._driver = driver
+        self._numbers: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        job: TrialJob | None = self._driver.next_job()
+        if job is not None:
+            self._numbers[trial_id] = job.number
+            return {"job": job}
+        return str(Searcher.FINISHED) if self._driver.finished else None
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if "point" in result:
+            self._driver.advance(self._numbers[trial_id], result["point"])
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        number = self._numbers.pop(trial_id)
+        if error or result is None or "result" not in result:
+            self._driver.fail(number, "the worker died (killed, out of memory, or its node was lost)")
+            return
+        reference = result["weights"]
+        self._driver.record(result["result"], None if reference is None else ray.get(reference))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the record of a run is study.db."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the record of a run is study.db."""
+
+
+class RayEngine:
+    """Trials side by side on Ray, on this machine or (with an address) on a cluster."""
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        address: str | None = None,
+        cpus_per_trial: float = 1.0,
+        gpus_per_trial: float | None = None,
+        device: str = "auto",
+    ) -> None:
+        os.environ.update(WORKER_ENVIRONMENT)
+        warnings.filterwarnings("ignore", module="ray")
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        self._started = not ray.is_initialized()
+        if self._started:
+            options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+            if address is None:
+                cores = max(workers or 0, os.cpu_count() or 1)
+                ray.init(address="local", num_cpus=cores, include_dashboard=False, **options)
+            else:
+                ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **options)
+        if gpus_per_trial is None:
+            gpus_per_trial = 1.0 if device != "cpu" and _cluster_resources().get("GPU", 0) >= 1 else 0.0
+        self._resources = {"cpu": cpus_per_trial, "gpu": gpus_per_trial}
+        self.workers = workers or self._slots()
+
+    def _slots(self) -> int:
+        total = _cluster_resources()
+        slots = [int(total.get(name.upper(), 0) / need) for name, need in self._resources.items() if need > 0]
+        return max(1, min(slots))
+
+    def calibrate(self, plan: TrialPlan) -> Latency:
+        task = ray.remote(num_cpus=self._resources["cpu"], num_gpus=self._resources["gpu"])(calibrate)
+        measured: Latency = ray.get(task.remote(plan))
+        return measured
+
+    def run(self, plan: TrialPlan, driver: Driver) -> None:
+        with tempfile.TemporaryDirectory(prefix="fusion-nas-") as scratch:
+            tune.Tuner(
+                tune.with_resources(tune.with_parameters(TrialActor, plan=plan), self._resources),
+                tune_config=tune.TuneConfig(
+                    search_alg=DriverSearcher(driver), num_samples=-1, max_concurrent_trials=self.workers,
+                    reuse_actors=True,
+                ),
+                run_config=tune.RunConfig(
+                    name="trials", storage_path=scratch, verbose=0, callbacks=[],
+                    failure_config=tune.FailureConfig(max_failures=0),
+                ),
+            ).fit()  # fmt: skip
+
+    def close(self) -> None:
+        if self._started:
+            ray.shutdown()
+
+
+def _cluster_resources() -> dict[str, float]:
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return found

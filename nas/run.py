@@ -1,0 +1,110 @@
+"""A run as a library object: its folder, its trials, its front, its report, its exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.config import SearchConfig
+from reports import RunView, SelectionError, TrialView, write_report
+from trials.trial import TrialState
+
+REPORT_NAME = "report.html"
+EXPORT_NAME = "exported"
+
+
+class Run:
+    """A finished, interrupted or still running search, read from its folder. Free of torch until an export."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Raises StoreError when the folder holds no readable run."""
+        self.path = Path(path)
+        self.view = RunView.load(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.view.count(TrialState.COMPLETE)} complete trials)"
+
+    @property
+    def config(self) -> SearchConfig:
+        """The configuration that the run records."""
+        return SearchConfig.model_validate(self.view.config)
+
+    @property
+    def trials(self) -> tuple[TrialView, ...]:
+        """Every recorded trial, by number."""
+        return self.view.trials
+
+    def front(self) -> tuple[TrialView, ...]:
+        """The Pareto front in the run's objectives, most accurate first."""
+        return self.view.front
+
+    def select(self, selector: str | int = "knee") -> TrialView:
+        """A trial by number, or `best | knee | fastest | cheapest`. See `RunView.select`."""
+        return self.view.select(str(selector))
+
+    def report(self, path: Path | str | None = None) -> Path:
+        """Write the HTML report (`report.html` in the run's folder) and return its path."""
+        return write_report(self.view, self.path / REPORT_NAME if path is None else Path(path))
+
+    def export(
+        self,
+        selector: str | int = "knee",
+        out: Path | str | None = None,
+        announce: Callable[[str], None] = lambda line: None,
+    ) -> dict[str, Any]:
+        """Export a trial's network to `out` (`exported` in the run's folder); returns the parity report.
+
+        Writes arch.json, weights.safetensors, model.py, model.onnx and parity.json, all or nothing.
+
+        Raises:
+            SelectionError: no such trial, or its weights were not kept.
+            ExportError: an artefact does not agree with the trained network, or `out` holds something else.
+        """
+        from safetensors.torch import load_file
+
+        from nas.driver import weights_path
+        from nas.export import TrainedNetwork, export_network
+        from search_spaces import SearchSpace
+        from trials.data import load_data
+
+        trial = self.select(selector)
+        weights = weights_path(self.path, trial.result.number)
+        if not weights.is_file():
+            raise SelectionError(
+                f"the weights of trial {trial.result.number} were not kept: choose {_numbers(self.view.exportable)}"
+            )
+        data = load_data(self.config.data_config(), announce)
+        recorded = self.view.description["data"]["fingerprint"]
+        if data.fingerprint != recorded:
+            raise SelectionError(
+                f"the data of {self.config.data} have changed since the search (fingerprint {data.fingerprint}, "
+                f"recorded {recorded}): put back the data that {self.path} was made with"
+            )
+        trained = TrainedNetwork(
+            space=SearchSpace.from_json(self.view.description["space"]),
+            architecture=trial.result.architecture,
+            state_dict=load_file(weights),
+            classes=data.classes,
+            mean=data.mean,
+            std=data.std,
+            provenance=self._provenance(trial),
+        )
+        target = self.path / EXPORT_NAME if out is None else Path(out)
+        return export_network(trained, target, data.val.images, data.val.labels, announce)
+
+    def _provenance(self, trial: TrialView) -> dict[str, Any]:
+        r = trial.result
+        return {
+            "run": self.path.name,
+            **trial.to_json(),
+            "correct": r.correct,
+            "images": r.images,
+            "data": dict(self.view.description["data"]),
+            "training": self.view.config["training"],
+            "environment": dict(r.environment),
+        }
+
+
+def _numbers(trials: Sequence[TrialView]) -> str:
+    return "one of trials " + ", ".join(str(t.result.number) for t in trials) if trials else "another run"

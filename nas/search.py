@@ -1,0 +1,287 @@
+"""One search from configuration to report: everything between `nas search` and its last line."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from nas.config import EXTENSIBLE, ConfigError, SearchConfig, differences
+from nas.driver import Driver
+from nas.engines import Engine, LocalEngine
+from nas.feasibility import Feasibility
+from nas.interruption import Interrupted, Interruption
+from nas.progress import Progress
+from nas.run import Run
+from nas.study import Study
+from reports.view import NothingFeasible, RunView
+from search_spaces.networks import InputSpec
+from search_spaces.space import SearchSpace
+from trials.constraints import Costs
+from trials.data import ImageData, load_data
+from trials.device import processor, resolve
+from trials.flops import CostTable
+from trials.judge import TrialPlan
+from trials.store import FILE_NAME, Store, network_file_system
+from trials.trial import TrialState
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked configuration with what it refers to: data, space, exact costs, budgets."""
+
+    config: SearchConfig
+    data: ImageData
+    space: SearchSpace
+    costs: CostTable
+
+    @property
+    def baseline(self) -> Costs:
+        """The costs of all-add that are known without measuring."""
+        return self.costs(self.space.baseline)
+
+    @property
+    def feasibility(self) -> Feasibility:
+        return Feasibility(self.space, self.costs, self.config.constraints(), self.baseline)
+
+    def plan(self) -> TrialPlan:
+        config = self.config
+        return TrialPlan(
+            self.space, config.data_config(), config.training.recipe(), config.latency.protocol(), config.device
+        )
+
+
+def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line: None) -> Prepared:
+    """Load the data, build the space and count its costs.
+
+    Raises:
+        SpaceError, DataError, DeviceError: something named does not exist or does not fit.
+        NothingFeasible: no architecture meets the FLOP or parameter budget.
+    """
+    SearchSpace.named(config.space, None, config.operators, config.reductions)
+    resolve(config.device)
+    data = load_data(config.data_config(), announce)
+    spec = InputSpec(data.channels, data.image_size, len(data.classes))
+    if len(data.train) < config.training.batch_size:
+        raise ConfigError(
+            f"training.batch_size: given {config.training.batch_size}, but {config.data} has "
+            f"{len(data.train)} training images; give at most that"
+        )
+    space = SearchSpace.named(config.space, spec, config.operators, config.reductions)
+    prepared = Prepared(config, data, space, CostTable(space))
+    impossible = prepared.feasibility.impossible()
+    if impossible is not None:
+        raise NothingFeasible(impossible)
+    return prepared
+
+
+def run_search(config: SearchConfig, progress: Progress, extend: bool = False, fresh: bool = False) -> Run:
+    """Search, or go on where an interrupted search stopped; returns when `config.trials` were trained.
+
+    `extend` lets a run's budgets, objectives, sampler and number of trials change; `fresh` puts an earlier
+    run of the same name aside (renamed, not deleted).
+
+    Raises:
+        ConfigError: `out` holds a run of another configuration.
+        StoreError: its record cannot be used.
+        NothingFeasible: no architecture, or none that was trained, meets the budgets.
+        Interrupted: by Ctrl-C or SIGTERM, everything saved.
+    """
+    folder = Path(config.out)
+    if fresh:
+        _put_aside(folder, progress.say)
+    recorded = _recorded(folder)
+    if recorded is not None:
+        _check_same(folder, recorded, config, extend)
+        if _is_complete(recorded, config):
+            progress.say(f"{folder} is complete: {config.trials} trials were trained before; --extend adds more")
+            return Run(folder)
+    prepared = prepare(config, progress.say)
+    if recorded is not None and recorded.description["data"]["fingerprint"] != prepared.data.fingerprint:
+        raise ConfigError(
+            f"{folder}: the data of {config.data} have changed since its first trials; --fresh starts over"
+        )
+    interruption = Interruption()
+    with interruption.listening():
+        progress.say(f"starting the {config.engine} engine")
+        engine = make_engine(config)
+        try:
+            _search(folder, recorded, prepared, engine, progress, interruption)
+        finally:
+            engine.close()
+    run = Run(folder)
+    if not run.view.complete:
+        raise NothingFeasible(f"no trial of {folder} was completed: see nas show {folder}")
+    return run
+
+
+def make_engine(config: SearchConfig) -> Engine:
+    """The engine of a configuration; ray is imported here or not at all."""
+    if config.engine == "local":
+        if (config.workers or 1) != 1:
+            raise ConfigError(f"--workers: given {config.workers}, but --engine local runs one trial at a time")
+        return LocalEngine()
+    from nas.ray_engine import RayEngine
+
+    ray = config.ray
+    return RayEngine(config.workers, ray.address, ray.cpus_per_trial, ray.gpus_per_trial, config.device)
+
+
+def _search(
+    folder: Path,
+    recorded: RunView | None,
+    prepared: Prepared,
+    engine: Engine,
+    progress: Progress,
+    interruption: Interruption,
+) -> None:
+    config = prepared.config
+    plan = prepared.plan()
+    if recorded is None or recorded.baseline is None:
+        progress.say("measuring the latency of the all-add baseline")
+        latency = engine.calibrate(plan)
+        baseline = replace(prepared.baseline, latency_ms=latency.p50_ms)
+    else:
+        baseline = recorded.baseline
+    constraints = config.constraints()
+    gate = next((c.limit(baseline) for c in constraints if c.metric == "latency_ms"), None)
+    if gate is not None and baseline.latency_ms is not None and baseline.latency_ms > gate:
+        raise NothingFeasible(
+            f"no architecture of {config.space} has a latency of at most {gate:.3g} ms: all-add, which does the "
+            f"least work, takes {baseline.latency_ms:.3g} ms (p50, batch {config.latency.batch_size})"
+        )
+    plan = replace(plan, max_latency_ms=gate, nominal_latency_ms=baseline.latency_ms)
+    with _open_store(folder, prepared, baseline, progress.say) as store:
+        session = store.begin_session(_circumstances(config, engine))
+        outcome = "failed"
+        study = Study(
+            prepared.space, prepared.feasibility, constraints, baseline, tuple(config.objectives),
+            config.sampler, config.seed,
+        )  # fmt: skip
+        try:
+            driver = Driver(
+                folder, store, prepared.space, prepared.costs, prepared.feasibility, study, constraints, baseline,
+                config.trials, config.seed, progress, interruption,
+            )  # fmt: skip
+            progress.begin(RunView.of(folder, store), config.trials, config.training.epochs, engine.workers)
+            try:
+                engine.run(plan, driver)
+            except Interrupted:
+                driver.stop()
+                outcome = "interrupted"
+                raise
+            outcome = "complete"
+            if driver.exhausted:
+                progress.say("the search ended early: no unseen architecture within the budgets was found")
+        finally:
+            store.end_session(session, outcome)
+
+
+def _recorded(folder: Path) -> RunView | None:
+    """What the folder holds of an earlier search, None for a folder that is not there or empty."""
+    if (folder / FILE_NAME).exists():
+        return RunView.load(folder)
+    if folder.is_file():
+        raise ConfigError(f"--out: {folder} is a file; give a folder that is new or holds a run")
+    leftovers = [path.name for path in folder.glob("*") if path.name != ".lock"] if folder.exists() else []
+    if leftovers:
+        raise ConfigError(f"--out: {folder} holds {leftovers[0]} and no run; give a folder that is new or holds a run")
+    return None
+
+
+def _check_same(folder: Path, recorded: RunView, config: SearchConfig, extend: bool) -> None:
+    changed = differences(recorded.config, config.to_json())
+    if not changed:
+        return
+    shown = "; ".join(f"{key}: recorded {old!r}, given {new!r}" for key, (old, new) in changed.items())
+    fixed = [key for key in changed if key not in EXTENSIBLE]
+    if fixed:
+        raise ConfigError(
+            f"{folder} holds a run of another configuration ({shown}); --fresh puts it aside and starts over, "
+            "or give another --out"
+        )
+    if not extend:
+        raise ConfigError(
+            f"{folder} holds a run of another configuration ({shown}); --extend goes on with what is given, "
+            "--fresh puts it aside and starts over"
+        )
+
+
+def _is_complete(recorded: RunView, config: SearchConfig) -> bool:
+    if differences(recorded.config, config.to_json()):
+        return False
+    trained = recorded.count(TrialState.COMPLETE) + recorded.count(TrialState.FAILED)
+    exhausted = bool(recorded.sessions) and recorded.sessions[-1].outcome == "complete"
+    return (trained >= config.trials or exhausted) and not recorded.count(TrialState.STOPPED)
+
+
+def _put_aside(folder: Path, say: Callable[[str], None]) -> None:
+    if not folder.exists():
+        return
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
+        number += 1
+    folder.rename(aside)
+    say(f"put the earlier run aside: {aside}")
+
+
+def _open_store(folder: Path, prepared: Prepared, baseline: Costs, say: Callable[[str], None]) -> Store:
+    path = folder / FILE_NAME
+    config = prepared.config
+    identity = {
+        "config": config.to_json(),
+        "constraints": [constraint.to_json() for constraint in config.constraints()],
+        "description": describe(prepared),
+    }
+    if path.exists():
+        store = Store.open_for_writing(path)
+        for key, value in identity.items():
+            store.put(key, value)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        store = Store.create(path, identity | {"baseline": baseline.to_json()})
+    if kind := network_file_system(path):
+        say(f"{path} is on a network file system ({kind}): SQLite uses a plain journal there, and one writer only")
+    return store
+
+
+def describe(prepared: Prepared) -> dict[str, Any]:
+    """What a report needs to know of a run beside its configuration, as JSON."""
+    config, data, space = prepared.config, prepared.data, prepared.space
+    return {
+        "objectives": list(config.objectives),
+        "space": space.to_json(),
+        "size": space.size,
+        "points": [point.to_json() for point in space.points],
+        "data": {
+            "name": data.name,
+            "channels": data.channels,
+            "image_size": data.image_size,
+            "classes": list(data.classes),
+            "train": len(data.train),
+            "val": len(data.val),
+            "test": None if data.test is None else len(data.test),
+            "fingerprint": data.fingerprint,
+        },
+        "latency_protocol": asdict(config.latency.protocol()),
+        "environment": versions(),
+    }
+
+
+def versions() -> dict[str, Any]:
+    """The machine of the driver and the versions of what results depend on."""
+    found = {"host": platform.node(), "processor": processor(), "python": platform.python_version()}
+    for package in ("fusion-nas", "torch", "torchvision", "optuna", "ray", "fvcore", "numpy"):
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _circumstances(config: SearchConfig, engine: Engine) -> dict[str, Any]:
+    shown = [argument for argument in sys.argv[1:] if isinstance(argument, str)]
+    return {"engine": config.engine, "workers": engine.workers, "device": config.device, "arguments": shown}

@@ -1,0 +1,175 @@
+"""Runs, trials and spaces as a person reads them in a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nas.progress import choices_text
+from reports.formatting import (
+    format_count,
+    format_duration,
+    format_ms,
+    format_percent,
+    format_points,
+    format_ratio,
+    format_size,
+    format_time,
+)
+from reports.view import NothingFeasible, RunView, TrialView
+from trials.trial import TrialState
+
+
+def trials_table(view: RunView, trials: tuple[TrialView, ...]) -> Table:
+    """Every trial on a line, the front marked."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("trial", "state", "origin", "accuracy", "loss", "FLOPs", "params", "p50", "p95", "time", ""):
+        table.add_column(name, justify="left" if name in ("state", "origin", "") else "right", no_wrap=True)
+    table.add_column("choices", overflow="fold")
+    for trial in trials:
+        r = trial.result
+        mark = "front" if trial.on_front else "over budget" if trial.feasible is False else ""
+        table.add_row(
+            str(r.number), str(r.state), r.origin, format_percent(r.accuracy),
+            "n/a" if r.loss is None else f"{r.loss:.4f}", format_count(r.macs), format_count(r.params),
+            format_ms(r.latency.p50_ms if r.latency else None), format_ms(r.latency.p95_ms if r.latency else None),
+            format_duration(r.seconds), mark, r.error or choices_text(r),
+            style="bold" if trial.on_front else "bright_black" if r.state is not TrialState.COMPLETE else "",
+        )  # fmt: skip
+    return table
+
+
+def print_run(console: Console, view: RunView) -> None:
+    """The trials of a run and its selections."""
+    console.print(trials_table(view, view.trials))
+    console.print(f"\nbudgets: {view.budget_text()}; objectives: {', '.join(view.objectives)}")
+    for selector in ("best", "knee", "fastest", "cheapest"):
+        try:
+            trial = view.select(selector)
+        except NothingFeasible as error:
+            console.print(str(error), markup=False)
+            return
+        console.print(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}", highlight=False)
+
+
+def headline(view: RunView, trial: TrialView) -> str:
+    """Accuracy and costs of a trial beside the trained baseline's."""
+    r = trial.result
+    text = f"{format_percent(r.accuracy)}, {format_count(r.macs)} FLOPs"
+    if r.latency is not None:
+        text += f", {format_ms(r.latency.p50_ms)}"
+    base = view.baseline_trial
+    if base is None or base.result.accuracy is None or r.accuracy is None or base.result.number == r.number:
+        return text
+    text += f"; {format_points(r.accuracy - base.result.accuracy)} points on all-add at {format_ratio(r.macs / base.result.macs)} FLOPs"
+    if r.latency is not None and base.result.latency is not None:
+        text += f" and {format_ratio(r.latency.p50_ms / base.result.latency.p50_ms)} latency"
+    return text
+
+
+def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
+    """One trial in full."""
+    r = trial.result
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    rows: list[tuple[str, str]] = [
+        ("trial", f"{r.number} ({r.state}, {r.origin}), architecture {r.architecture.key}"),
+        ("result", headline(view, trial)),
+        ("feasible", {True: "yes", False: "no", None: "not known"}[trial.feasible]),
+        ("on front", "yes" if trial.on_front else "no"),
+        ("parameters", f"{r.params:,}"),
+        ("FLOPs", f"{r.macs:,} multiply-adds"),
+        ("time", f"{format_duration(r.seconds)}, {format_duration(r.train_seconds)} of it training"),
+        ("seed", str(r.seed)),
+    ]
+    if r.correct is not None and r.images is not None:
+        rows.append(("validation", f"{r.correct:,} of {r.images:,} right, loss {r.loss:.4f}"))
+    if r.latency is not None:
+        stable = "" if r.latency.stable else " (unstable: the machine was not quiet)"
+        rows.append(("latency", f"p50 {format_ms(r.latency.p50_ms)}, p95 {format_ms(r.latency.p95_ms)}{stable}"))
+    for metric, value in trial.violations.items():
+        rows.append((f"budget {metric}", f"{value:+.1%} of the limit"))
+    if r.error:
+        rows.append(("error", r.error))
+    rows += [(point, label) for point, label in r.architecture.labels().items()]
+    for name, text in rows:
+        table.add_row(name, text)
+    console.print(table, markup=False, highlight=False)
+
+
+def status_json(view: RunView, active: bool) -> dict[str, Any]:
+    """How far a run is."""
+    best = view.front[0] if view.front else None
+    trained = view.count(TrialState.COMPLETE) + view.count(TrialState.FAILED)
+    seconds = sum((s.ended_at or s.started_at) - s.started_at for s in view.sessions)
+    return {
+        "run": str(view.path),
+        "active": active,
+        "trained": trained,
+        "wanted": view.config["trials"],
+        "counts": {str(state): view.count(state) for state in TrialState},
+        "best": None if best is None else best.to_json(),
+        "front": [t.result.number for t in view.front],
+        "sessions": len(view.sessions),
+        "session_seconds": seconds,
+        "started_at": view.sessions[0].started_at if view.sessions else None,
+    }
+
+
+def print_status(console: Console, view: RunView, active: bool) -> None:
+    """`status_json` in a few lines."""
+    status = status_json(view, active)
+    counts = ", ".join(f"{number} {state}" for state, number in status["counts"].items())
+    state = "searching" if active else "complete" if status["trained"] >= status["wanted"] else "stopped"
+    console.print(f"{view.path}: {state}, {status['trained']} of {status['wanted']} trials trained ({counts})", highlight=False)
+    console.print(
+        f"space {view.description['space']['name']} ({format_size(view.description['size'])} architectures), "
+        f"data {view.description['data']['name']}, {view.budget_text()}",
+        highlight=False,
+    )
+    if view.front:
+        console.print(f"best: trial {view.front[0].result.number}, {headline(view, view.front[0])}", highlight=False)
+        console.print(f"front: {len(view.front)} trials", highlight=False)
+    console.print(
+        f"started {format_time(status['started_at'])}, {status['sessions']} sessions, "
+        f"{format_duration(status['session_seconds'])} in ended ones",
+        highlight=False,
+    )
+
+
+def print_check(console: Console, found: dict[str, Any]) -> None:
+    """The dry run of `nas check`."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("point", "kind", "channels", "size", "stride", "choices", "merged (same bottleneck width)"):
+        table.add_column(name, justify="right" if name in ("channels", "size", "stride") else "left")
+    for point in found["points"]:
+        merged = ", ".join(f"{ratio} = {kept}" for ratio, kept in point["merged"].items())
+        table.add_row(
+            point["name"], point["kind"], str(point["channels"]), f"{point['height']}x{point['width']}",
+            str(point["stride"]), " ".join(point["choices"]), merged,
+        )  # fmt: skip
+    console.print(table)
+    share = found["feasible_share"]
+    error = f" ± {share['standard_error']:.1%}" if share["standard_error"] else ""
+    console.print(
+        f"\n{len(found['points'])} points, {format_size(found['size'])} architectures, "
+        f"{share['value']:.1%}{error} within {', '.join(found['budgets']) or 'no budget'} (latency is measured, not counted here)",
+        highlight=False,
+    )
+    costs = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("", "FLOPs", "params", "p50", "p95"):
+        costs.add_column(name, justify="left" if not name else "right")
+    for name, cost in found["costs"].items():
+        latency = cost["latency_ms"]
+        costs.add_row(
+            name, format_count(cost["macs"]), format_count(cost["params"]), format_ms(latency["p50"]),
+            format_ms(latency["p95"]),
+        )  # fmt: skip
+    console.print(costs)
+    speeds = ", ".join(f"{name} {speed:,.0f} images/s" for name, speed in found["images_per_second"].items())
+    console.print(
+        f"training: {speeds}; about {format_duration(found['estimated_trial_seconds'])} a trial, "
+        f"{format_duration(found['estimated_search_seconds'])} for {found['trials']} trials on {found['workers']} workers",
+        highlight=False,
+    )
