@@ -49,11 +49,20 @@ class Interruption:
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """A signal that comes inside is raised when the block has ended."""
+        """A signal that comes inside is raised when the block has ended.
+
+        Around a record, and around code that does not bear an exception from a signal handler (ray's core
+        turns it into a SystemError).
+        """
         self._shields += 1
         try:
             yield
         finally:
             self._shields -= 1
-        if self._pending is not None and not self._shields:
+        if not self._shields:
+            self.check()
+
+    def check(self) -> None:
+        """Raise what came in meanwhile: for loops that poll inside a shield."""
+        if self._pending is not None:
             raise Interrupted(self._pending)

@@ -68,10 +68,12 @@ def _exported_number(text: str) -> int | None:
 def _summarise(run: Run, console: Console) -> None:
     view = run.view
     counts = ", ".join(f"{view.count(state)} {state}" for state in TrialState if view.count(state))
-    console.print(f"\n{len(view.trials)} trials: {counts}; {len(view.front)} on the front", highlight=False)
-    for selector in ("best", "knee", "cheapest"):
+    lines = [f"\n{len(view.trials)} trials: {counts}; {len(view.front)} on the front"]
+    for selector in ("best", "knee", "fastest", "cheapest"):
         trial = view.select(selector)
-        console.print(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}", highlight=False)
+        lines.append(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}")
+    lines.append("accuracy is of one seed on the validation split: differences below about 0.7 points may be noise")
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def resume_command() -> str:

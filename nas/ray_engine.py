@@ -23,10 +23,12 @@ os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "60")
 
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from nas.driver import Driver
 from nas.engines import calibrate
+from nas.interruption import Interruption
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.trial import EpochPoint, Latency, TrialJob
 
@@ -63,6 +65,10 @@ class DriverSearcher(Searcher):
         self._driver = driver
         self._numbers: dict[str, int] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its searcher at the start, for a restoration that study.db makes needless."""
+        return {}
+
     def suggest(self, trial_id: str) -> Any:
         job: TrialJob | None = self._driver.next_job()
         if job is not None:
@@ -77,12 +83,15 @@ class DriverSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        number = self._numbers.pop(trial_id)
-        if error or result is None or "result" not in result:
-            self._driver.fail(number, "the worker died (killed, out of memory, or its node was lost)")
-            return
+        if error or result is None:
+            return  # `Watch` is told next, and knows why
+        self._numbers.pop(trial_id)
         reference = result["weights"]
         self._driver.record(result["result"], None if reference is None else ray.get(reference))
+
+    def lost(self, trial_id: str, reason: str) -> None:
+        """The worker of a trial is gone."""
+        self._driver.fail(self._numbers.pop(trial_id), f"the worker died: {reason}")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the record of a run is study.db."""
@@ -91,28 +100,48 @@ class DriverSearcher(Searcher):
         """Nothing: the record of a run is study.db."""
 
 
+class Watch(tune.Callback):
+    """Between Tune's steps: raises an interruption, and records trials whose worker died or did not start."""
+
+    def __init__(self, searcher: DriverSearcher, interruption: Interruption) -> None:
+        self._searcher = searcher
+        self._interruption = interruption
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self._interruption.check()
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        lines = str(trial.get_error() or "").strip().splitlines()
+        self._searcher.lost(trial.trial_id, lines[-1].strip()[:300] if lines else "no reason given")
+
+
 class RayEngine:
     """Trials side by side on Ray, on this machine or (with an address) on a cluster."""
 
     def __init__(
         self,
+        interruption: Interruption,
         workers: int | None = None,
         address: str | None = None,
         cpus_per_trial: float = 1.0,
         gpus_per_trial: float | None = None,
         device: str = "auto",
     ) -> None:
+        self._interruption = interruption
         os.environ.update(WORKER_ENVIRONMENT)
         warnings.filterwarnings("ignore", module="ray")
-        logging.getLogger("ray").setLevel(logging.ERROR)
+        for name in ("ray", "ray.tune", "ray.tune.execution.tune_controller", "ray.tune.tune"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._started = not ray.is_initialized()
         if self._started:
             options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
             if address is None:
                 cores = max(workers or 0, os.cpu_count() or 1)
-                ray.init(address="local", num_cpus=cores, include_dashboard=False, **options)
+                options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
             else:
-                ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **options)
+                options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
+            with interruption.shielded():
+                ray.init(**options)
         if gpus_per_trial is None:
             gpus_per_trial = 1.0 if device != "cpu" and _cluster_resources().get("GPU", 0) >= 1 else 0.0
         self._resources = {"cpu": cpus_per_trial, "gpu": gpus_per_trial}
@@ -125,26 +154,33 @@ class RayEngine:
 
     def calibrate(self, plan: TrialPlan) -> Latency:
         task = ray.remote(num_cpus=self._resources["cpu"], num_gpus=self._resources["gpu"])(calibrate)
-        measured: Latency = ray.get(task.remote(plan))
+        with self._interruption.shielded():
+            pending = task.remote(plan)
+            while not ray.wait([pending], timeout=0.2)[0]:
+                self._interruption.check()
+            measured: Latency = ray.get(pending)
         return measured
 
     def run(self, plan: TrialPlan, driver: Driver) -> None:
-        with tempfile.TemporaryDirectory(prefix="fusion-nas-") as scratch:
+        searcher = DriverSearcher(driver)
+        with self._interruption.shielded(), tempfile.TemporaryDirectory(prefix="fusion-nas-") as scratch:
             tune.Tuner(
                 tune.with_resources(tune.with_parameters(TrialActor, plan=plan), self._resources),
                 tune_config=tune.TuneConfig(
-                    search_alg=DriverSearcher(driver), num_samples=-1, max_concurrent_trials=self.workers,
+                    search_alg=searcher, num_samples=-1, max_concurrent_trials=self.workers,
                     reuse_actors=True,
                 ),
                 run_config=tune.RunConfig(
-                    name="trials", storage_path=scratch, verbose=0, callbacks=[],
+                    name="trials", storage_path=scratch, verbose=0, callbacks=[Watch(searcher, self._interruption)],
                     failure_config=tune.FailureConfig(max_failures=0),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             ).fit()  # fmt: skip
 
     def close(self) -> None:
         if self._started:
-            ray.shutdown()
+            with self._interruption.shielded():
+                ray.shutdown()
 
 
 def _cluster_resources() -> dict[str, float]:

@@ -109,8 +109,9 @@ def run_search(config: SearchConfig, progress: Progress, extend: bool = False, f
     interruption = Interruption()
     with interruption.listening():
         progress.say(f"starting the {config.engine} engine")
-        engine = make_engine(config)
+        engine = make_engine(config, interruption)
         try:
+            interruption.check()
             _search(folder, recorded, prepared, engine, progress, interruption)
         finally:
             engine.close()
@@ -120,7 +121,7 @@ def run_search(config: SearchConfig, progress: Progress, extend: bool = False, f
     return run
 
 
-def make_engine(config: SearchConfig) -> Engine:
+def make_engine(config: SearchConfig, interruption: Interruption) -> Engine:
     """The engine of a configuration; ray is imported here or not at all."""
     if config.engine == "local":
         if (config.workers or 1) != 1:
@@ -129,7 +130,9 @@ def make_engine(config: SearchConfig) -> Engine:
     from nas.ray_engine import RayEngine
 
     ray = config.ray
-    return RayEngine(config.workers, ray.address, ray.cpus_per_trial, ray.gpus_per_trial, config.device)
+    return RayEngine(
+        interruption, config.workers, ray.address, ray.cpus_per_trial, ray.gpus_per_trial, config.device
+    )
 
 
 def _search(
@@ -283,5 +286,6 @@ def versions() -> dict[str, Any]:
 
 
 def _circumstances(config: SearchConfig, engine: Engine) -> dict[str, Any]:
-    shown = [argument for argument in sys.argv[1:] if isinstance(argument, str)]
-    return {"engine": config.engine, "workers": engine.workers, "device": config.device, "arguments": shown}
+    found = {"engine": config.engine, "workers": engine.workers, "device": config.device}
+    program = Path(sys.argv[0]).name
+    return found | ({"command": [program, *sys.argv[1:]]} if program == "nas" else {})

@@ -115,6 +115,7 @@ def curves(view: RunView) -> Figure | None:
         return None
     last = max(point for trace in traces for point in trace["x"])
     layout = _layout("epoch", "training loss", (0.7, last + 0.3), None)
+    layout["margin"]["t"] = 10  # no budget is written above
     layout["xaxis"].update(tickformat="d", dtick=max(1, round(last / 8)), tick0=1)
     return Figure("curves", {"data": traces, "layout": layout}, f"Training loss by epoch of {len(traces)} trials.")
 
@@ -136,7 +137,7 @@ def _ranges(
     reach = high + max(high - low, 0.25 * high)
     near = [v for v in (*(_x(t, metric) for t in gated), *(b.value for b in bounds)) if low / 2 <= v <= reach]
     low, high = min([low, *near]), max([high, *near])
-    margin = 0.09 * (high - low) or 0.05 * high or 1.0
+    margin = 0.1 * (high - low) or 0.05 * high or 1.0
     x_range = (max(low - margin, 0.0 if low else -margin), high + margin)
     span = max(ys) - min(ys) or 2.0
     # Room above for labels, below for the gated trials' marks.
@@ -284,7 +285,7 @@ def _layout(x: str, y: str, x_range: tuple[float, float], y_range: tuple[float, 
         "autosize": True, "showlegend": False, "hovermode": "closest", "dragmode": "zoom",
         "margin": {"l": 56, "r": 14, "t": 30, "b": 48}, "paper_bgcolor": clear, "plot_bgcolor": clear,
         "font": {"size": 12, "family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"},
-        "hoverlabel": {"align": "left", "bgcolor": dark, "bordercolor": dark, "font": {"color": "#ffffff", "size": 12}},
+        "hoverlabel": {"align": "left", "bgcolor": dark, "bordercolor": dark, "font": {"color": "#ffffff"}},
         "xaxis": {**axis, "title": {"text": x, "standoff": 10}, "range": list(x_range), "nticks": 7},
         "yaxis": {**axis, "title": {"text": y, "standoff": 8}, "nticks": 7},
     }  # fmt: skip

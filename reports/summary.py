@@ -67,32 +67,28 @@ def ratio(value: float | None, reference: float | None) -> float | None:
 
 def limits(view: RunView) -> tuple[Limit, ...]:
     """Every budget whose limit is known: a relative one is not while the baseline was not measured."""
-    found = []
-    for constraint in view.constraints:
-        value = _limit(constraint, view.baseline)
-        if value is not None:
-            text = format_cost(constraint.metric, value)
-            if constraint.relative:
-                text += f" ({constraint.bound:g}× baseline)"
-            found.append(Limit(constraint.metric, value, text))
-    return tuple(found)
+    found = (_limit(constraint, view.baseline) for constraint in view.constraints)
+    return tuple(limit for limit in found if limit is not None)
 
 
-def _limit(constraint: Constraint, baseline: Costs | None) -> float | None:
+def _limit(constraint: Constraint, baseline: Costs | None) -> Limit | None:
+    metric = constraint.metric
+    if not constraint.relative:
+        return Limit(metric, constraint.bound, format_cost(metric, constraint.bound))
     if baseline is None:
-        return None if constraint.relative else constraint.bound
+        return None
     try:
-        return constraint.limit(baseline)
+        value = constraint.limit(baseline)
     except BudgetError:
         return None
+    return Limit(metric, value, f"{format_cost(metric, value)} ({constraint.bound:g}× baseline)")
 
 
 def budget_words(view: RunView) -> str:
     """The budgets as people write them; "no budget" when there is none."""
-    known = {limit.metric: limit for limit in limits(view)}
     words = []
     for constraint in view.constraints:
-        limit = known.get(constraint.metric)
+        limit = _limit(constraint, view.baseline)
         text = limit.text if limit else f"{constraint.bound:g}× baseline (not measured)"
         words.append(f"{METRICS.get(constraint.metric, constraint.metric)} at most {text}")
     return ", ".join(words) or "no budget"
@@ -242,8 +238,8 @@ def spent(view: RunView) -> list[Tile]:
     results = view.results
     total, training = sum(r.seconds for r in results), sum(r.train_seconds for r in results)
     figures = [
-        Tile("in trials", format_duration(total), "all workers added up"),
-        Tile("of it training", format_duration(training), f"{format_percent(ratio(training, total), 0)} of trial time"),
+        Tile("spent in trials", format_duration(total), "all workers added up"),
+        Tile("of which training", format_duration(training), f"{format_percent(ratio(training, total), 0)} of it"),
     ]
     epochs, train = sum(len(r.curve) for r in results), (view.description.get("data") or {}).get("train")
     if isinstance(train, int):

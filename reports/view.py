@@ -169,8 +169,8 @@ class RunView:
 
     @property
     def baseline_trial(self) -> TrialView | None:
-        """The trained all-add network."""
-        return next((t for t in self.trials if t.result.origin == "baseline"), None)
+        """The trained all-add network, None before it is complete."""
+        return next((t for t in self.complete if t.result.origin == "baseline"), None)
 
     def count(self, state: TrialState) -> int:
         return sum(result.state is state for result in self.results)
@@ -179,7 +179,7 @@ class RunView:
         """`best | knee | fastest | cheapest` among the feasible, or a trial by its number.
 
         best: highest accuracy, ties broken by lower validation loss. knee: the front point nearest to the
-        ideal. fastest: lowest p50 latency on the front. cheapest: fewest multiply-adds on the front.
+        ideal. fastest: lowest p50 latency. cheapest: fewest multiply-adds.
 
         Raises:
             SelectionError: not a selector or a recorded number.
@@ -190,7 +190,9 @@ class RunView:
             for trial in self.trials:
                 if trial.result.number == number:
                     return trial
-            raise SelectionError(f"no trial {number} in {self.path}: it has {len(self.trials)} trials, see nas show {self.path}")
+            raise SelectionError(
+                f"no trial {number} in {self.path}: it has {len(self.trials)} trials, see nas show {self.path}"
+            )
         if selector not in SELECTORS:
             raise SelectionError(f"no selection {selector!r}: give a trial's number or {', '.join(SELECTORS)}")
         front = self.front
@@ -202,7 +204,8 @@ class RunView:
             points = [[t.objective(name) or 0.0 for name in self.objectives] for t in front]
             return front[knee(points, [OBJECTIVES[name] for name in self.objectives])]
         metric = "latency_ms" if selector == "fastest" else "macs"
-        return min(front, key=lambda t: (t.objective(metric) is None, t.objective(metric), _rank(t)))
+        measured = [t for t in self.feasible if t.objective(metric) is not None]
+        return min(measured or front, key=lambda t: (t.objective(metric) or 0.0, _rank(t)))
 
     def budget_text(self) -> str:
         """The budgets in words, "no budget" when there is none."""

@@ -90,6 +90,11 @@ class Constraint:
 def violations(
     constraints: tuple[Constraint, ...], costs: Costs, baseline: Costs
 ) -> dict[str, float]:
-    """The signed violation of every constraint whose cost is known."""
-    known = {c: getattr(costs, c.metric) for c in constraints}
-    return {c.metric: c.violation(value, baseline) for c, value in known.items() if value is not None}
+    """The signed violation by metric of every constraint whose cost and limit are known."""
+    found = {}
+    for constraint in constraints:
+        value = getattr(costs, constraint.metric)
+        reference = getattr(baseline, constraint.metric)
+        if value is not None and not (constraint.relative and reference is None):
+            found[constraint.metric] = constraint.violation(value, baseline)
+    return found

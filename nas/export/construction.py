@@ -41,6 +41,11 @@ class Construction:
     fuse: Callable[[str, int], nn.Module]
     fusions: tuple[FusionCall, ...]
 
+    @property
+    def homes(self) -> set[str]:
+        """The top-level packages in which the operators are defined: an export carries their source."""
+        return {call.module.__module__.partition(".")[0] for call in self.fusions} - {"torch"}
+
 
 def construction(space: SearchSpace, architecture: Architecture) -> Construction:
     """Watch the space build an architecture.

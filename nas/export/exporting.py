@@ -57,6 +57,5 @@ def export_network(
 
 def _not_needed(trained: TrainedNetwork) -> list[str]:
     """What model.py must do without: this package, what it uses besides torch, the operators' own modules."""
-    operators = construction(trained.space, trained.architecture).fusions
-    homes = {call.module.__module__.partition(".")[0] for call in operators} - {"__main__"}
-    return sorted({*OWN_PACKAGES, "safetensors", "onnx", "onnxruntime", *homes})
+    homes = construction(trained.space, trained.architecture).homes
+    return sorted({*OWN_PACKAGES, "safetensors", "onnx", "onnxruntime", *homes} - {"__main__"})

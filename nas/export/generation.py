@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from nas.export import standalone
@@ -94,8 +95,7 @@ def generate(trained: TrainedNetwork) -> GeneratedSource:
     """
     built = construction(trained.space, trained.architecture)
     # An operator of the user's may lean on its own package: that is carried over as well.
-    tops = {call.module.__module__.partition(".")[0] for call in built.fusions}
-    sources = Sources(tops, _RESERVED, _IMPORTS)
+    sources = Sources(built.homes, _RESERVED, _IMPORTS)
     fusions = [_fusion(call, sources) for call in built.fusions]
     network = sources.add(built.network)
     arguments = [f"        {name}={_argument(value, built, sources)}," for name, value in built.arguments.items()]
@@ -121,7 +121,7 @@ def generate(trained: TrainedNetwork) -> GeneratedSource:
     ]
     imports = _import_lines(sources.imports())
     parts = [_header(trained, built, sources.packages), "from __future__ import annotations\n", imports]
-    text = "\n".join([*parts, "\n".join(constants), "\n"]) + _joined(blocks) + "\n\n\n" + tail
+    text = "\n".join([*parts, "\n".join(constants)]) + _joined(["", *blocks]) + "\n\n\n" + tail
     return GeneratedSource(text, sources.packages)
 
 
@@ -196,10 +196,10 @@ def _constant(name: str, values: tuple[Any, ...]) -> str:
 
 def _joined(blocks: list[str]) -> str:
     """Constants stand together; classes and functions stand two lines apart."""
-    text = ""
-    for before, block in zip(["", *blocks], blocks, strict=False):
-        near = text and not _is_scope(before) and not _is_scope(block)
-        text += ("\n" if near else "\n\n\n" if text else "") + block
+    text = blocks[0]
+    for before, block in pairwise(blocks):
+        near = not _is_scope(before) and not _is_scope(block)
+        text += ("\n\n" if near else "\n\n\n") + block
     return text
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from nas.export.errors import ExportError
 from nas.export.modules import OWN_PACKAGES, Borders, Import, SourceModule, nested_imports
 from nas.export.rewriting import Edit, apply, rename_header, without_operand
@@ -67,7 +69,7 @@ class Sources:
             self._name_of(Target(None, imported, imported.name, 1))
 
     def add(self, thing: Callable[..., Any]) -> str:
-        """Collect a class or function; its name in the collected text.
+        """Collect a class or function, or the import of an installed one; its name in the collected text.
 
         Raises:
             ExportError: it is defined inside a function, or its source cannot be read.
@@ -77,6 +79,9 @@ class Sources:
             raise ExportError(
                 f"{name} is not defined at the top level of a module: move it there, so that its source can be exported"
             )
+        if not self._borders.carries(module):
+            public = "torch.nn" if getattr(torch.nn, name, None) is thing else module
+            return self._name_of(Target(None, Import(public, name, name), name, 1))
         target = self._resolve(self._module(module), (name,))
         if target is None or target.definition is None:
             raise ExportError(f"no source of {name} in module {module!r}: define it there with a class statement")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from conftest import architecture
+from reports_records import architecture
 
 from reports import labels
 from reports.drawing import Palette, choices_text, network

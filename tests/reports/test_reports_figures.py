@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from conftest import HOSTILE, MakeRun, realistic_trials, result
+from reports_records import HOSTILE, MakeRun, realistic_trials, result
 
 from reports import RunView, figures
 from trials.trial import TrialState
@@ -68,7 +68,10 @@ def test_gated_trials_are_a_rug_on_an_axis_of_their_own(run: RunView) -> None:
 
 
 def test_budgets_are_dashed_lines_with_their_value(make_run: MakeRun) -> None:
-    budgets = [{"metric": "macs", "bound": 1.08, "relative": True}, {"metric": "latency_ms", "bound": 1.3, "relative": False}]
+    budgets = [
+        {"metric": "macs", "bound": 1.08, "relative": True},
+        {"metric": "latency_ms", "bound": 1.3, "relative": False},
+    ]
     view = make_run(realistic_trials(), budgets)
     for metric, text in (("macs", "budget 11.3M (1.08× baseline)"), ("latency_ms", "budget 1.30 ms")):
         figure = figures.pareto(view, metric)

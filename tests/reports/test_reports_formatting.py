@@ -32,7 +32,8 @@ def test_latencies_carry_their_unit(value: float | None, text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0 s"), (0.42, "0.42 s"), (4.23, "4.2 s"), (9.97, "10 s"), (42, "42 s"), (59.6, "1 min"), (125, "2 min 5 s"),
+        (0, "0 s"), (0.42, "0.42 s"), (4.23, "4.2 s"), (9.97, "10 s"), (42, "42 s"), (59.6, "1 min"),
+        (125, "2 min 5 s"),
         (3599.7, "1 h"), (4320, "1 h 12 min"), (86_399, "1 d"), (183_600, "2 d 3 h"), (None, "n/a"),
     ],
 )  # fmt: skip

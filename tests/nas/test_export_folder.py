@@ -1,0 +1,103 @@
+"""An export takes its place whole, and never that of somebody else's files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nas.export import ExportError
+from nas.export.folder import FILES, staged
+from nas.export.trained import FORMAT
+
+
+def write_export(folder, text: str) -> None:
+    for name in FILES:
+        (folder / name).write_text(text)
+    (folder / "arch.json").write_text(json.dumps({"format": FORMAT, "text": text}))
+
+
+def test_a_new_folder_and_an_empty_one_are_taken(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for out in (tmp_path / "a" / "b", tmp_path / "empty"):
+        with staged(out) as folder:
+            write_export(folder, "new")
+            assert not out.exists() or list(out.iterdir()) == []
+        assert {path.name for path in out.iterdir()} == set(FILES)
+        assert [path.name for path in out.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_own_export_is_replaced_whole(tmp_path):
+    out = tmp_path / "out"
+    for text in ("old", "new"):
+        with staged(out) as folder:
+            write_export(folder, text)
+    assert json.loads((out / "arch.json").read_text())["text"] == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_link_points_to_is_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with staged(tmp_path / "link") as folder:
+        write_export(folder, "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "model.py").read_text() == "new"
+
+
+def test_a_failure_leaves_the_earlier_export(tmp_path):
+    out = tmp_path / "out"
+    with staged(out) as folder:
+        write_export(folder, "old")
+
+    def fail_midway() -> None:
+        with staged(out) as folder:
+            (folder / "model.py").write_text("half")
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        fail_midway()
+    assert (out / "model.py").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"notes.txt": "mine"},
+        {"model.py": "my own"},
+        {"arch.json": "{}"},
+        {"arch.json": "not json"},
+        {"arch.json": "[]"},
+        {"arch.json": json.dumps({"format": FORMAT}), "notes.txt": "mine"},
+    ],
+    ids=str,
+)
+def test_foreign_files_are_refused(tmp_path, files):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name, text in files.items():
+        (out / name).write_text(text)
+    with pytest.raises(ExportError, match="another folder"), staged(out):
+        pytest.fail("not reached")
+    assert {path.name: path.read_text() for path in out.iterdir()} == files
+
+
+def test_files_that_appear_meanwhile_are_kept(tmp_path):
+    out = tmp_path / "out"
+
+    def write_while_she_works() -> None:
+        with staged(out) as folder:
+            write_export(folder, "new")
+            out.mkdir()
+            (out / "notes.txt").write_text("mine")
+
+    with pytest.raises(ExportError, match=r"notes\.txt"):
+        write_while_she_works()
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+
+
+def test_a_file_is_not_a_folder(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(ExportError, match="is a file"), staged(tmp_path / "out"):
+        pytest.fail("not reached")

@@ -1,0 +1,146 @@
+"""Real records to report on: a realistic run of a small ResNet, with every state and hostile strings."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from reports import RunView
+from search_spaces import Architecture, FusionChoice
+from trials.store import FILE_NAME, Store
+from trials.trial import EpochPoint, Latency, TrialResult, TrialState
+
+HOSTILE = "</script><script>alert(1)</script>"
+POINTS = ("layer1.0", "layer2.0", "layer3.0")
+OPERATORS = ("add", "concat", "se", "cbam", "aff", "iaff")
+_WIDTHS = (16, 32, 64)
+_BASE = {"macs": 10_500_000, "params": 77_000, "latency_ms": 1.05}
+_EXTRA = {"add": 0.0, "concat": 0.10, "se": 0.004, "cbam": 0.02, "aff": 0.07, "iaff": 0.14}
+_GAIN = {"add": 0.0, "concat": 0.003, "se": 0.005, "cbam": 0.001, "aff": 0.007, "iaff": 0.009}
+
+#: The type of the `make_run` fixture.
+MakeRun = Callable[..., RunView]
+
+
+def architecture(ops: Iterable[str], points: Iterable[str] = POINTS, reduction: int = 4) -> Architecture:
+    choices = {
+        point: FusionChoice(op, None if op in ("add", "concat") else reduction)
+        for point, op in zip(points, ops, strict=True)
+    }
+    return Architecture("resnet8", choices)
+
+
+def result(
+    number: int,
+    ops: Iterable[str],
+    state: TrialState = TrialState.COMPLETE,
+    origin: str = "sampler",
+    latency: bool = True,
+    points: Iterable[str] = POINTS,
+    reduction: int = 4,
+    **changes: Any,
+) -> TrialResult:
+    """A trial with plausible figures, the same ones for the same number and operators."""
+    ops = tuple(ops)
+    noise = random.Random(f"{number} {ops}")
+    share = sum(_EXTRA[op] for op in ops) / len(ops) * (1 if number == 0 else 4 / reduction)
+    p50 = _BASE["latency_ms"] * (1 + 2.2 * share) + abs(noise.gauss(0, 0.02)) * (number > 0)
+    fields: dict[str, Any] = {
+        "seed": 0, "macs": round(_BASE["macs"] * (1 + share)), "params": round(_BASE["params"] * (1 + 1.5 * share)),
+    }  # fmt: skip
+    if state is TrialState.COMPLETE:
+        accuracy = round(0.874 + sum(_GAIN[op] for op in ops) / len(ops) * 1.6 + noise.gauss(0, 0.004), 4)
+        fields |= {
+            "accuracy": accuracy, "loss": round(2.2 * (1 - accuracy) + 0.1, 4), "correct": round(accuracy * 2000),
+            "images": 2000, "seconds": 30 + noise.random() * 8, "train_seconds": 26 + noise.random() * 4,
+            "images_per_second": 1100 + noise.random() * 60,
+            "curve": tuple(
+                EpochPoint(e, 2.1 * math.exp(-0.45 * e) + 0.45 + noise.random() * 0.05, 1100.0) for e in range(1, 6)
+            ),
+        }  # fmt: skip
+        if latency:
+            stable = number != 7
+            fields["latency"] = Latency(p50, p50 * 1.08, p50, p50 * 1.1, 1.05, 1.05, 0.01, 0.03, stable, 200)
+        fields["environment"] = {"device": "cpu", "runtime": "eager", "precision": "float32", "threads": 2}
+    return TrialResult(number, state, origin, architecture(ops, points, reduction), **{**fields, **changes})
+
+
+def realistic_trials(latency: bool = True) -> list[TrialResult]:
+    """30 trials: the baseline, five uniform controls, sampled ones, two gated, two failed, one stopped."""
+    trials = [result(0, ("add",) * 3, origin="baseline", latency=latency)]
+    trials += [result(i, (op,) * 3, origin="uniform", latency=latency) for i, op in enumerate(OPERATORS[1:], 1)]
+    noise = random.Random(5)
+    seen = {trial.architecture.key for trial in trials}
+    while len(trials) < 24:
+        ops, reduction = tuple(noise.choices(OPERATORS, k=3)), noise.choice((4, 8))
+        if (made := architecture(ops, reduction=reduction)).key not in seen:
+            seen.add(made.key)
+            trials.append(result(len(trials), ops, latency=latency, reduction=reduction))
+    trials += [
+        result(24, ("iaff", "iaff", "concat"), TrialState.GATED),
+        result(25, ("concat", "iaff", "iaff"), TrialState.GATED),
+        result(26, ("iaff", "concat", "concat"), TrialState.GATED),
+        result(27, ("cbam", "iaff", "se"), TrialState.FAILED, error=HOSTILE, seconds=4.0),
+        result(28, ("aff", "aff", "se"), TrialState.FAILED, error="Traceback (most recent call last):\nout of memory"),
+        result(29, ("se", "cbam", "cbam"), TrialState.STOPPED, seconds=11.0),
+    ]  # fmt: skip
+    return trials
+
+
+def description(points: Iterable[str] = POINTS) -> dict[str, Any]:
+    shapes = [
+        {
+            "name": name, "kind": "residual", "in_channels": 16, "channels": _WIDTHS[min(i, 2)],
+            "height": 28 >> min(i, 2), "width": 28 >> min(i, 2), "stride": 1 if i == 0 else 2,
+            "choices": ["add", "aff/4"], "merged": {},
+        }
+        for i, name in enumerate(points)
+    ]  # fmt: skip
+    return {
+        "objectives": ["accuracy", "macs"],
+        "space": {
+            "name": "resnet8", "input": {"channels": 1, "size": 28, "classes": 10},
+            "operators": list(OPERATORS), "reductions": [4, 8, 16],
+        },
+        "size": 14**3,
+        "points": shapes,
+        "data": {
+            "name": "fashion-mnist-mini", "channels": 1, "image_size": 28, "classes": [f"class {i}" for i in range(10)],
+            "train": 6000, "val": 2000, "test": None, "fingerprint": "9f1c2ab04d5e6f77",
+        },
+        "latency_protocol": {
+            "batch_size": 1, "warmup": 20, "passes": 200, "block": 10, "max_drift": 0.03, "max_spread": 0.05,
+            "attempts": 3,
+        },
+        "environment": {
+            "fusion_nas": "0.1.0", "python": "3.11.2", "torch": "2.11.0", "optuna": "5.0.0", "host": "workstation",
+            "processor": "AMD EPYC 9354", "cores": 2,
+        },
+    }  # fmt: skip
+
+
+def record(
+    path: Path,
+    trials: Iterable[TrialResult] = (),
+    constraints: Iterable[Mapping[str, Any]] = ({"metric": "macs", "bound": 1.08, "relative": True},),
+    baseline: Mapping[str, Any] | None = _BASE,
+    **meta: Any,
+) -> RunView:
+    """Write trials into a real record in the folder `path`, and read them back as the report does."""
+    path.mkdir(parents=True)
+    values: dict[str, Any] = {
+        "config": {"space": "resnet8", "epochs": 5, "note": HOSTILE}, "description": description(),
+        "constraints": list(constraints), **meta,
+    }  # fmt: skip
+    if baseline is not None:
+        values["baseline"] = dict(baseline)
+    with Store.create(path / FILE_NAME, values) as store:
+        first = store.begin_session({"engine": "ray", "workers": 2, "command": "nas search resnet8 --out run"})
+        store.end_session(first, "interrupted")
+        store.end_session(store.begin_session({"engine": "ray", "workers": 2}), "finished")
+        for trial in trials:
+            store.append(trial)
+    return RunView.load(path)

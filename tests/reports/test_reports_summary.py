@@ -1,0 +1,95 @@
+"""What the report claims: no more than the record shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from reports_records import MakeRun, realistic_trials, result
+
+from reports import RunView, summary
+from trials.trial import TrialState
+
+
+def test_a_gain_within_seed_noise_is_called_so(make_run: MakeRun) -> None:
+    trials = [result(0, ["add"] * 3, origin="baseline", accuracy=0.9), result(1, ["se"] * 3, accuracy=0.9042)]
+    verdict = summary.verdict(make_run(trials))
+    assert "0.42 points above the all-add baseline (90.00%)" in verdict.headline
+    assert "within seed noise" in verdict.caveat
+    assert "is among them" in verdict.caveat
+    assert "One of the 2,000 validation images is 0.05 points" in verdict.caveat
+
+
+def test_a_larger_gain_is_still_that_of_one_seed(make_run: MakeRun) -> None:
+    trials = [result(0, ["add"] * 3, origin="baseline", accuracy=0.9), result(1, ["se"] * 3, accuracy=0.92)]
+    verdict = summary.verdict(make_run(trials))
+    assert "2.00 points above" in verdict.headline
+    assert "of a single seed" in verdict.caveat
+
+
+def test_the_ratios_are_to_the_baseline(make_run: MakeRun) -> None:
+    better = result(1, ["se"] * 3, accuracy=0.92, macs=10_815_000)
+    trials = [result(0, ["add"] * 3, origin="baseline", accuracy=0.9), better]
+    assert "at 1.03× its FLOPs and 1." in summary.verdict(make_run(trials)).headline
+
+
+def test_a_baseline_that_nothing_beats_is_named_the_best(make_run: MakeRun) -> None:
+    trials = [result(0, ["add"] * 3, origin="baseline", accuracy=0.95), result(1, ["se"] * 3, accuracy=0.92)]
+    assert summary.verdict(make_run(trials)).headline.startswith("No architecture within the budgets was more accurate")
+
+
+def test_nothing_feasible_names_the_nearest(make_run: MakeRun) -> None:
+    view = make_run(realistic_trials(), [{"metric": "macs", "bound": 10_000_000, "relative": False}])
+    headline = summary.verdict(view).headline
+    assert "No trained architecture is within the budgets (FLOPs at most 10.0M)" in headline
+    assert "The nearest is trial 0: FLOPs 5.0% over budget." in headline
+    assert summary.front_volume(view) == (None, "")
+
+
+def test_an_empty_record_claims_nothing(make_run: MakeRun) -> None:
+    assert "nothing to compare" in summary.verdict(make_run()).headline
+
+
+def test_without_a_baseline_no_gain_is_stated(make_run: MakeRun) -> None:
+    verdict = summary.verdict(make_run([result(1, ["se"] * 3)], [], baseline=None))
+    assert "points above" not in verdict.headline
+    assert "no gain can be stated" in verdict.caveat
+
+
+def test_the_hypervolume_is_a_share_of_the_box(make_run: MakeRun) -> None:
+    trials = [result(0, ["add"] * 3, origin="baseline", accuracy=0.8, macs=10_000_000)]
+    volume, box = summary.front_volume(make_run(trials, [{"metric": "macs", "bound": 2e7, "relative": False}]))
+    assert volume == pytest.approx(0.8 * 0.5)
+    assert box == "accuracy 0, FLOPs 20.0M"
+    volume, box = summary.front_volume(make_run(trials, [], folder="unlimited"))
+    assert volume == pytest.approx(0.8 * (1 - 1 / 1.1))
+    assert box == "accuracy 0, FLOPs 11.0M"
+
+
+def test_wall_time_leaves_out_sessions_without_an_end(run: RunView) -> None:
+    first, second = run.sessions
+    ended = replace(first, ended_at=first.started_at + 60)
+    view = replace(run, sessions=(ended, replace(second, ended_at=None, outcome=None)))
+    assert summary.wall_seconds(view) == (60, 1)
+    assert summary.sessions(view)[1]["outcome"] == "no recorded end: running, or killed"
+    assert summary.wall_seconds(replace(run, sessions=())) == (None, 0)
+
+
+def test_what_gating_saved_is_labelled_an_estimate(run: RunView) -> None:
+    tile = next(tile for tile in summary.spent(run) if "gating" in tile.label)
+    assert "estimate" in tile.label
+    assert "3 gated × median trial" in tile.note
+    images = next(tile for tile in summary.spent(run) if tile.label == "images trained")
+    assert images.value == "720k"
+
+
+def test_budgets_that_lack_their_baseline_are_said_to(make_run: MakeRun) -> None:
+    view = make_run([result(0, ["add"] * 3)], baseline=None)
+    assert summary.limits(view) == ()
+    assert "not measured" in summary.budget_words(view)
+
+
+def test_an_excess_too_small_to_print_is_not_printed_as_zero(make_run: MakeRun) -> None:
+    trials = [result(0, ["add"] * 3, TrialState.GATED, macs=10_001)]
+    (trial,) = make_run(trials, [{"metric": "macs", "bound": 10_000, "relative": False}]).trials
+    assert summary.over_budget(trial) == "FLOPs less than 0.1% over budget"
