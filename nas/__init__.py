@@ -1,13 +1,13 @@
 """Neural architecture search over the fusion operators of vision networks.
 
-    import nas
+import nas
 
-    run = nas.search(space="resnet8", data="fashion-mnist-mini", trials=12, max_flops="1.05x", out="runs/first")
-    run.front()                      # the Pareto front, most accurate first
-    run.report()                     # runs/first/report.html
-    run.export("knee", "exported")   # a model that needs only torch, or only ONNX Runtime
+run = nas.search(space="resnet8", data="fashion-mnist-mini", trials=12, max_flops="1.05x", out="runs/first")
+run.front()                      # the Pareto front, most accurate first
+run.report()                     # runs/first/report.html
+run.export("knee", "exported")   # a model that needs only torch, or only ONNX Runtime
 
-    run = nas.open_run("runs/first") # the same object, later
+run = nas.open_run("runs/first") # the same object, later
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def search(config: str | Path | None = None, *, extend: bool = False, fresh: boo
 
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        flat.update({f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value})
+        flat.update(
+            {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
+        )
     return run_search(load_config(None if config is None else Path(config), flat), Silence(), extend, fresh)
 
 

@@ -40,34 +40,40 @@ def _json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(command)
 
 
+#: What `nas search` and `nas check` both take: option, kind, placeholder, help. Not given, the file's value holds.
+_SETTINGS = [
+    ("--space", str, "NAME", "A named space, see nas spaces.  [default: resnet8]"),
+    ("--operators", str, "A,B,…", "Offer only these fusion operators; add must be among them."),
+    ("--reductions", str, "R,R,…", "Offer only these reduction ratios.  [default: 4,8,16]"),
+    (
+        "--data",
+        str,
+        "NAME",
+        "fashion-mnist-mini, fashion-mnist, cifar10, cifar100 or folder:PATH.  [default: the first]",
+    ),
+    ("--data-dir", str, "DIR", "Where datasets are looked for, and put when downloaded."),
+    ("--image-size", int, "PIXELS", "Resize images of a folder to this square."),
+    ("--train-images", int, "N", "Train on a class-balanced subset of N images."),
+    ("--trials", int, "N", "Train N architectures.  [default: 20]"),
+    ("--epochs", int, "E", "Epochs a trial, a complete schedule.  [default: 3]"),
+    ("--batch-size", int, "B", "Images a training step.  [default: 128]"),
+    ("--max-flops", str, "BUDGET", "Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline."),
+    ("--max-params", str, "BUDGET", "Parameters: 0.5M, or 1.1x."),
+    ("--max-latency", str, "BUDGET", "Measured p50 latency: 3ms, or 1.05x."),
+    ("--objectives", str, "A,B,…", "accuracy and any of macs, latency_ms, params.  [default: accuracy,macs]"),
+    ("--sampler", str, "NAME", "tpe or random.  [default: tpe]"),
+    ("--engine", str, "NAME", "ray (trials side by side) or local (in this process).  [default: ray]"),
+    ("--workers", int, "W", "Trials side by side.  [default: as many as fit]"),
+    ("--address", str, "ADDRESS", "An existing Ray cluster: auto or ray://HOST:PORT."),
+    ("--device", str, "DEVICE", "auto, cpu, cuda or cuda:N.  [default: auto]"),
+    ("--seed", int, "S", "Seed of everything random.  [default: 0]"),
+]
+
+
 def _search_options(command: Command) -> Command:
-    """What `nas search` and `nas check` both take; an option that is not given leaves the file's value."""
-    options = [
-        click.argument("config", required=False, type=click.Path(path_type=Path)),
-        click.option("--space", metavar="NAME", help="A named space, see nas spaces.  [default: resnet8]"),
-        click.option("--operators", metavar="A,B,…", help="Offer only these fusion operators."),
-        click.option("--reductions", metavar="R,R,…", help="Offer only these reduction ratios.  [default: 4,8,16]"),
-        click.option("--data", metavar="NAME", help="fashion-mnist-mini (embedded), fashion-mnist, cifar10, cifar100 or folder:PATH."),
-        click.option("--data-dir", metavar="DIR", help="Where datasets are looked for, and put when downloaded."),
-        click.option("--image-size", type=int, metavar="PIXELS", help="Resize images of a folder to this square."),
-        click.option("--train-images", type=int, metavar="N", help="Train on a class-balanced subset of N images."),
-        click.option("--trials", type=int, metavar="N", help="Train N architectures.  [default: 20]"),
-        click.option("--epochs", type=int, metavar="E", help="Epochs a trial, a complete schedule.  [default: 3]"),
-        click.option("--batch-size", type=int, metavar="B", help="Images a training step.  [default: 128]"),
-        click.option("--max-flops", metavar="BUDGET", help="Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline."),
-        click.option("--max-params", metavar="BUDGET", help="Parameters: 0.5M, or 1.1x."),
-        click.option("--max-latency", metavar="BUDGET", help="Measured p50 latency: 3ms, or 1.05x."),
-        click.option("--objectives", metavar="A,B,…", help="accuracy and any of macs, latency_ms, params.  [default: accuracy,macs]"),
-        click.option("--sampler", metavar="NAME", help="tpe or random.  [default: tpe]"),
-        click.option("--engine", metavar="NAME", help="ray (trials side by side) or local (in this process).  [default: ray]"),
-        click.option("--workers", type=int, metavar="W", help="Trials side by side.  [default: as many as fit]"),
-        click.option("--address", metavar="ADDRESS", help="An existing Ray cluster: auto or ray://HOST:PORT."),
-        click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.  [default: auto]"),
-        click.option("--seed", type=int, metavar="S", help="Seed of everything random.  [default: 0]"),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+    for option, kind, metavar, text in reversed(_SETTINGS):
+        command = click.option(option, type=kind, metavar=metavar, help=text)(command)
+    return click.argument("config", required=False, type=click.Path(path_type=Path))(command)
 
 
 _SECTIONS = {"epochs": "training.epochs", "batch_size": "training.batch_size", "address": "ray.address"}
@@ -86,7 +92,9 @@ def _configuration(config: Path | None, given: dict[str, Any]) -> SearchConfig:
             try:
                 value = [int(part) for part in value]
             except ValueError:
-                raise ConfigError(f"--reductions: given {','.join(value)!r}; expected whole numbers such as 4,8,16") from None
+                raise ConfigError(
+                    f"--reductions: given {','.join(value)!r}; expected whole numbers such as 4,8,16"
+                ) from None
         settings[_SECTIONS.get(name, name)] = value
     return load_config(config, settings)
 
@@ -116,7 +124,9 @@ def commands() -> None:
 @commands.command()
 @_search_options
 @click.option("--out", metavar="DIR", help="The run's folder.  [default: runs/search]")
-@click.option("--export", metavar="SELECTOR", help="Export best, knee, fastest, cheapest or none at the end.  [default: knee]")
+@click.option(
+    "--export", metavar="SELECTOR", help="Export best, knee, fastest, cheapest or none at the end.  [default: knee]"
+)
 @click.option("--extend", is_flag=True, help="Go on in --out with other budgets, objectives, sampler or more trials.")
 @click.option("--fresh", is_flag=True, help="Put an earlier run in --out aside (renamed) and start over.")
 @_json_option
@@ -245,7 +255,9 @@ def export(run: Path, selector: str, out: Path | None, as_json: bool) -> None:
 
 
 @commands.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), metavar="DIR", help="Where runs would be written.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs"), metavar="DIR", help="Where runs would be written."
+)
 @_json_option
 def doctor(out: Path, as_json: bool) -> None:
     """Is this machine fit to search? Exit code 1 when something is missing."""

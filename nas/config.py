@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from search_spaces.errors import UserError
 from trials.constraints import CONSTRAINED, Constraint
@@ -115,14 +115,18 @@ class SearchConfig(_Section):
             raise ValueError("objectives must hold 'accuracy', and each name once")
         return names
 
+    @model_validator(mode="after")
+    def _workers_of_engine(self) -> SearchConfig:
+        if self.engine == "local" and (self.workers or 1) != 1:
+            raise ConfigError(f"workers is {self.workers}, but engine local runs one trial at a time: use ray")
+        return self
+
     def constraints(self) -> tuple[Constraint, ...]:
         texts = {metric: getattr(self, key) for key, metric in _METRIC_OF.items()}
         return tuple(Constraint.parse(metric, text) for metric, text in texts.items() if text is not None)
 
     def data_config(self) -> DataConfig:
-        return DataConfig(
-            self.data, self.data_dir, self.image_size, self.train_images, self.val_fraction, split_seed=0
-        )
+        return DataConfig(self.data, self.data_dir, self.image_size, self.train_images, self.val_fraction, split_seed=0)
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
@@ -169,6 +173,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def explain(error: ValidationError, path: Path | None, overrides: Mapping[str, Any]) -> str:
     """The first problem pydantic found, in one line: where, key, what was given, what is allowed."""
     problem = error.errors()[0]
+    if not problem["loc"]:
+        return f"{path or 'configuration'}: {problem['ctx']['error']}"
     location = tuple(part for part in problem["loc"] if isinstance(part, str))
     key = ".".join(location)
     where = f"--{location[-1].replace('_', '-')}" if key in overrides else f"{path or 'configuration'}: {key}"
@@ -177,7 +183,10 @@ def explain(error: ValidationError, path: Path | None, overrides: Mapping[str, A
         nearest = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
         return f"{where}: unknown key, given {_shown(problem['input'])}; {hint}known keys are {', '.join(known)}"
-    message = problem["msg"].removeprefix("Value error, ")
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, UserError):
+        return f"{where}: {cause}"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
     hint = _nearest_literal(problem)
     return f"{where}: given {_shown(problem['input'])}; {message[0].lower()}{message[1:]}{hint}"
 

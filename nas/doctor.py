@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -32,7 +31,7 @@ class Finding:
 def examine(folder: Path) -> Iterator[Finding]:
     """Look at everything a search in `folder` needs, one finding at a time."""
     checks: list[tuple[str, Callable[[], str], str]] = [
-        ("python", _python, "install Python 3.11 or newer"),
+        ("python", _python, ""),
         ("packages", _packages, "install the pinned requirements: make search does"),
         ("torch", _torch, "install torch and torchvision that match each other"),
         ("device", _device, ""),
@@ -45,12 +44,12 @@ def examine(folder: Path) -> Iterator[Finding]:
         try:
             yield Finding(name, True, look())
         except Exception as error:  # whatever is wrong with a machine is the finding
-            yield Finding(name, False, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", mend)
+            yield Finding(
+                name, False, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", mend
+            )
 
 
 def _python() -> str:
-    if sys.version_info < (3, 11):
-        raise RuntimeError(f"Python {platform.python_version()} is too old")
     return f"{platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"
 
 

@@ -81,9 +81,7 @@ class Feasibility:
     def _climb(self, rng: random.Random) -> Architecture:
         architecture = self._costs.cheapest()
         for point in rng.sample(self._space.points, len(self._space.points)):
-            changed = Architecture(
-                self._space.name, {**architecture.choices, point.name: rng.choice(point.choices)}
-            )
+            changed = Architecture(self._space.name, {**architecture.choices, point.name: rng.choice(point.choices)})
             if self(changed):
                 architecture = changed
         return architecture

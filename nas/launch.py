@@ -25,7 +25,9 @@ def search_and_deliver(config: SearchConfig, extend: bool, fresh: bool, as_json:
         with progress_on(console) as progress:
             run = run_search(config, progress, extend, fresh)
     except Interrupted as interrupted:
-        click.echo(f"nas: interrupted ({interrupted}); everything is saved. Go on with:\n  {resume_command()}", err=True)
+        click.echo(
+            f"nas: interrupted ({interrupted}); everything is saved. Go on with:\n  {resume_command()}", err=True
+        )
         return interrupted.exit_code
     report = run.report()
     delivered = {"run": str(run.path), "report": str(report), "exported": None, "trials": len(run.trials)}

@@ -80,9 +80,7 @@ class DriverSearcher(Searcher):
         if "point" in result:
             self._driver.advance(self._numbers[trial_id], result["point"])
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if error or result is None:
             return  # `Watch` is told next, and knows why
         self._numbers.pop(trial_id)

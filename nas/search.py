@@ -93,9 +93,7 @@ def run_search(config: SearchConfig, progress: Progress, extend: bool = False, f
         Interrupted: by Ctrl-C or SIGTERM, everything saved.
     """
     folder = Path(config.out)
-    if fresh:
-        _put_aside(folder, progress.say)
-    recorded = _recorded(folder)
+    recorded = None if fresh else _recorded(folder)
     if recorded is not None:
         _check_same(folder, recorded, config, extend)
         if _is_complete(recorded, config):
@@ -112,7 +110,7 @@ def run_search(config: SearchConfig, progress: Progress, extend: bool = False, f
         engine = make_engine(config, interruption)
         try:
             interruption.check()
-            _search(folder, recorded, prepared, engine, progress, interruption)
+            _search(folder, recorded, fresh, prepared, engine, progress, interruption)
         finally:
             engine.close()
     run = Run(folder)
@@ -124,20 +122,17 @@ def run_search(config: SearchConfig, progress: Progress, extend: bool = False, f
 def make_engine(config: SearchConfig, interruption: Interruption) -> Engine:
     """The engine of a configuration; ray is imported here or not at all."""
     if config.engine == "local":
-        if (config.workers or 1) != 1:
-            raise ConfigError(f"--workers: given {config.workers}, but --engine local runs one trial at a time")
         return LocalEngine()
     from nas.ray_engine import RayEngine
 
     ray = config.ray
-    return RayEngine(
-        interruption, config.workers, ray.address, ray.cpus_per_trial, ray.gpus_per_trial, config.device
-    )
+    return RayEngine(interruption, config.workers, ray.address, ray.cpus_per_trial, ray.gpus_per_trial, config.device)
 
 
 def _search(
     folder: Path,
     recorded: RunView | None,
+    fresh: bool,
     prepared: Prepared,
     engine: Engine,
     progress: Progress,
@@ -159,6 +154,8 @@ def _search(
             f"least work, takes {baseline.latency_ms:.3g} ms (p50, batch {config.latency.batch_size})"
         )
     plan = replace(plan, max_latency_ms=gate, nominal_latency_ms=baseline.latency_ms)
+    if fresh:
+        _put_aside(folder, progress.say)
     with _open_store(folder, prepared, baseline, progress.say) as store:
         session = store.begin_session(_circumstances(config, engine))
         outcome = "failed"

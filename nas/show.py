@@ -22,7 +22,7 @@ from reports.view import NothingFeasible, RunView, TrialView
 from trials.trial import TrialState
 
 
-def trials_table(view: RunView, trials: tuple[TrialView, ...]) -> Table:
+def trials_table(trials: tuple[TrialView, ...]) -> Table:
     """Every trial on a line, the front marked."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("trial", "state", "origin", "accuracy", "loss", "FLOPs", "params", "p50", "p95", "time", ""):
@@ -43,7 +43,7 @@ def trials_table(view: RunView, trials: tuple[TrialView, ...]) -> Table:
 
 def print_run(console: Console, view: RunView) -> None:
     """The trials of a run and its selections."""
-    console.print(trials_table(view, view.trials))
+    console.print(trials_table(view.trials))
     console.print(f"\nbudgets: {view.budget_text()}; objectives: {', '.join(view.objectives)}")
     for selector in ("best", "knee", "fastest", "cheapest"):
         try:
@@ -63,7 +63,8 @@ def headline(view: RunView, trial: TrialView) -> str:
     base = view.baseline_trial
     if base is None or base.result.accuracy is None or r.accuracy is None or base.result.number == r.number:
         return text
-    text += f"; {format_points(r.accuracy - base.result.accuracy)} points on all-add at {format_ratio(r.macs / base.result.macs)} FLOPs"
+    gain, cost = format_points(r.accuracy - base.result.accuracy), format_ratio(r.macs / base.result.macs)
+    text += f"; {gain} points on all-add at {cost} FLOPs"
     if r.latency is not None and base.result.latency is not None:
         text += f" and {format_ratio(r.latency.p50_ms / base.result.latency.p50_ms)} latency"
     return text
@@ -122,7 +123,9 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
     status = status_json(view, active)
     counts = ", ".join(f"{number} {state}" for state, number in status["counts"].items())
     state = "searching" if active else "complete" if status["trained"] >= status["wanted"] else "stopped"
-    console.print(f"{view.path}: {state}, {status['trained']} of {status['wanted']} trials trained ({counts})", highlight=False)
+    console.print(
+        f"{view.path}: {state}, {status['trained']} of {status['wanted']} trials trained ({counts})", highlight=False
+    )
     console.print(
         f"space {view.description['space']['name']} ({format_size(view.description['size'])} architectures), "
         f"data {view.description['data']['name']}, {view.budget_text()}",
@@ -154,7 +157,8 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     error = f" ± {share['standard_error']:.1%}" if share["standard_error"] else ""
     console.print(
         f"\n{len(found['points'])} points, {format_size(found['size'])} architectures, "
-        f"{share['value']:.1%}{error} within {', '.join(found['budgets']) or 'no budget'} (latency is measured, not counted here)",
+        f"{share['value']:.1%}{error} within {', '.join(found['budgets']) or 'no budget'} "
+        "(a latency budget is not counted here: it is measured, trial by trial)",
         highlight=False,
     )
     costs = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -170,6 +174,7 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     speeds = ", ".join(f"{name} {speed:,.0f} images/s" for name, speed in found["images_per_second"].items())
     console.print(
         f"training: {speeds}; about {format_duration(found['estimated_trial_seconds'])} a trial, "
-        f"{format_duration(found['estimated_search_seconds'])} for {found['trials']} trials on {found['workers']} workers",
+        f"{format_duration(found['estimated_search_seconds'])} for {found['trials']} trials "
+        f"on {found['workers']} workers",
         highlight=False,
     )

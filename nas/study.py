@@ -57,8 +57,7 @@ class Study:
         self._sampler = sampler
         self._seed = seed
         self._distributions = {
-            point.name: CategoricalDistribution([str(choice) for choice in point.choices])
-            for point in space.points
+            point.name: CategoricalDistribution([str(choice) for choice in point.choices]) for point in space.points
         }
         self._study = optuna.create_study(
             directions=["maximize" if OBJECTIVES[name] else "minimize" for name in objectives]

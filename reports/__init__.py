@@ -1,6 +1,6 @@
 """Explains a run: the front, the selections, the HTML page. Imports no torch.
 
-    study.db ── RunView.load ──> RunView ── write_report ──> report.html
+study.db ── RunView.load ──> RunView ── write_report ──> report.html
 """
 
 from reports.page import write_report

@@ -80,9 +80,7 @@ class Palette:
 
     def strip(self, architecture: Architecture) -> Strip:
         """The architecture's strip. A point without a stage, such as `head`, is a stage of its own."""
-        cells = [
-            Cell(point, str(choice), self._index[choice.op]) for point, choice in architecture.choices.items()
-        ]
+        cells = [Cell(point, str(choice), self._index[choice.op]) for point, choice in architecture.choices.items()]
         stages = tuple(
             Stage(name, tuple(group)) for name, group in groupby(cells, key=lambda cell: stage_of(cell.point))
         )

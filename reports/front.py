@@ -16,9 +16,7 @@ def non_dominated(points: Sequence[Sequence[float]], maximise: Sequence[bool]) -
     return [bool(value) for value in kept]
 
 
-def hypervolume(
-    points: Sequence[Sequence[float]], reference: Sequence[float], maximise: Sequence[bool]
-) -> float:
+def hypervolume(points: Sequence[Sequence[float]], reference: Sequence[float], maximise: Sequence[bool]) -> float:
     """The volume that the points dominate, up to the reference point; 0 for no points."""
     if not points:
         return 0.0

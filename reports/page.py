@@ -154,9 +154,7 @@ def _plotly() -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, FunctionLoader
 
-    environment = Environment(
-        loader=FunctionLoader(_asset), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(loader=FunctionLoader(_asset), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     for name in ("count", "ms", "percent", "points", "duration", "ratio", "size"):
         environment.filters[name] = getattr(formatting, f"format_{name}")
     environment.globals["METRICS"] = summary.METRICS

@@ -118,15 +118,15 @@ class RunView:
         candidates = [
             i
             for i, view in enumerate(priced)
-            if view.feasible and view.result.state is TrialState.COMPLETE
+            if view.feasible
+            and view.result.state is TrialState.COMPLETE
             and all(view.objective(name) is not None for name in names)
         ]
         points = [[priced[i].objective(name) or 0.0 for name in names] for i in candidates]
         kept = non_dominated(points, [OBJECTIVES[name] for name in names])
         on_front = {i for i, keep in zip(candidates, kept, strict=True) if keep}
         return tuple(
-            TrialView(view.result, view.feasible, i in on_front, view.violations)
-            for i, view in enumerate(priced)
+            TrialView(view.result, view.feasible, i in on_front, view.violations) for i, view in enumerate(priced)
         )
 
     def _price(self, result: TrialResult) -> TrialView:
@@ -163,9 +163,7 @@ class RunView:
         points = [[t.objective(name) or 0.0 for name in names] for t in rivals]
         kept = non_dominated(points, [OBJECTIVES[name] for name in names])
         wide = {t.result.number for t, keep in zip(rivals, kept, strict=True) if keep}
-        return tuple(
-            t for t in self.complete if t.on_front or t.result.number in wide or t.result.origin == "baseline"
-        )
+        return tuple(t for t in self.complete if t.on_front or t.result.number in wide or t.result.origin == "baseline")
 
     @property
     def baseline_trial(self) -> TrialView | None:

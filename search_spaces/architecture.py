@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -33,15 +34,10 @@ class FusionChoice:
     @classmethod
     def parse(cls, text: str) -> FusionChoice:
         """`"aff/4"` -> `FusionChoice("aff", 4)`. Raises SpaceError for anything else."""
-        op, slash, ratio = text.strip().partition("/")
-        if not slash:
-            return cls(op)
-        try:
-            return cls(op, int(ratio))
-        except ValueError as error:
-            if isinstance(error, SpaceError):
-                raise
-            raise SpaceError(f"choice {text!r} is not OPERATOR or OPERATOR/RATIO, such as 'aff/4'") from None
+        match = re.fullmatch(r"\s*([^\s/]+)(?:/(-?[0-9]+))?\s*", text)
+        if match is None:
+            raise SpaceError(f"choice {text!r} is not OPERATOR or OPERATOR/RATIO, such as 'aff/4'")
+        return cls(match[1], None if match[2] is None else int(match[2]))
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,7 @@ class SearchSpace:
     @cached_property
     def points(self) -> tuple[FusionPoint, ...]:
         """The fusion points in forward order. Raises SpaceError that names a point it cannot fill."""
-        return tuple(
-            offer(shape, self.operators, self.reductions) for shape in self.design.points(self.input)
-        )
+        return tuple(offer(shape, self.operators, self.reductions) for shape in self.design.points(self.input))
 
     @property
     def size(self) -> int:
@@ -194,10 +192,13 @@ def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]
 
 
 def _offered(point: FusionPoint, choice: FusionChoice | str) -> FusionChoice:
-    label = point.merged.get(str(choice), str(choice))
-    wanted = FusionChoice.parse(label)
-    if wanted not in point.choices:
+    try:
+        wanted = FusionChoice.parse(str(choice))
         operator(wanted.op)
+    except SpaceError as error:
+        raise SpaceError(f"at {point.name}: {error}") from None
+    kept = FusionChoice.parse(point.merged.get(str(wanted), str(wanted)))
+    if kept not in point.choices:
         offered = ", ".join(str(offered) for offered in point.choices)
-        raise SpaceError(f"{label!r} is not on offer at {point.name}: choose from {offered}")
-    return wanted
+        raise SpaceError(f"{str(wanted)!r} is not on offer at {point.name}: choose from {offered}")
+    return kept

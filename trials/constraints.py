@@ -50,15 +50,13 @@ class Constraint:
         option, example = CONSTRAINED[metric]
         match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*", text)
         if match:
-            amount, unit = float(match[1]), match[2]
-            scales = _MILLISECONDS if metric == "latency_ms" else _SCALES
-            if math.isfinite(amount) and amount > 0:
-                if unit == "x":
-                    return cls(metric, amount, relative=True)
-                if unit in scales:
-                    return cls(metric, amount * scales[unit], relative=False)
+            unit = match[2]
+            scales = {**(_MILLISECONDS if metric == "latency_ms" else _SCALES), "x": 1.0}
+            bound = float(match[1]) * scales.get(unit, math.nan)
+            if math.isfinite(bound) and bound > 0:
+                return cls(metric, bound, relative=unit == "x")
         raise BudgetError(
-            f"{option} {text!r}: give an amount such as {example}, or a multiple of the all-add baseline such as 1.05x"
+            f"{text!r} is not a budget of {option}: give an amount such as {example}, or a multiple of the all-add baseline such as 1.05x"
         )
 
     def limit(self, baseline: Costs) -> float:
@@ -87,9 +85,7 @@ class Constraint:
         return cls(str(data["metric"]), float(data["bound"]), bool(data["relative"]))
 
 
-def violations(
-    constraints: tuple[Constraint, ...], costs: Costs, baseline: Costs
-) -> dict[str, float]:
+def violations(constraints: tuple[Constraint, ...], costs: Costs, baseline: Costs) -> dict[str, float]:
     """The signed violation by metric of every constraint whose cost and limit are known."""
     found = {}
     for constraint in constraints:

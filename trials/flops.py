@@ -79,6 +79,11 @@ class CostTable:
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._counted: dict[tuple[FusionChoice, int, int, int], tuple[int, int]] = {}
+        with torch.random.fork_rng(devices=[]):  # counting is not to move the caller's random numbers
+            self._count()
+
+    def _count(self) -> None:
+        space = self._space
         self._choices = {
             (point.name, choice): self._fusion(choice, point.shape.channels, point.shape.height, point.shape.width)
             for point in space.points

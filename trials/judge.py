@@ -76,9 +76,7 @@ class Bench:
 
     def latency(self, network: nn.Module) -> Latency:
         """Measured beside the reference, on a machine kept quiet meanwhile."""
-        return measure_latency(
-            network, self.reference, self.example, self.plan.protocol, self.plan.nominal_latency_ms
-        )
+        return measure_latency(network, self.reference, self.example, self.plan.protocol, self.plan.nominal_latency_ms)
 
     def judge(self, job: TrialJob) -> Iterator[EpochPoint | TrialOutcome]:
         """Yields a point after every epoch, and last the outcome. Raises nothing: what fails is a result."""

@@ -81,9 +81,7 @@ def _cuda_pass(network: nn.Module, images: torch.Tensor) -> float:
     return float(start.elapsed_time(end))
 
 
-def _summarise(
-    own: list[float], other: list[float], protocol: LatencyProtocol, nominal: float | None
-) -> Latency:
+def _summarise(own: list[float], other: list[float], protocol: LatencyProtocol, nominal: float | None) -> Latency:
     p25, p50, p75, p95 = (float(value) for value in np.percentile(own, [25, 50, 75, 95]))
     reference = float(np.median(other))
     half = len(other) // 2

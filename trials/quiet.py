@@ -47,9 +47,11 @@ class Occupancy:
             fcntl.flock(self._turnstile, fcntl.LOCK_UN)
 
     def leave(self) -> None:
-        self._settle()
-        self._turnstile.close()
-        self._room.close()
+        try:
+            self._settle()
+        finally:
+            self._turnstile.close()
+            self._room.close()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from sqlalchemy import (
     JSON,
+    URL,
     Column,
     Connection,
     Engine,
@@ -44,9 +45,7 @@ LOCK_NAME = ".lock"
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "9p")
 
 _metadata = MetaData()
-_meta = Table(
-    "meta", _metadata, Column("key", String, primary_key=True), Column("value", JSON, nullable=False)
-)
+_meta = Table("meta", _metadata, Column("key", String, primary_key=True), Column("value", JSON, nullable=False))
 _sessions = Table(
     "sessions",
     _metadata,
@@ -83,6 +82,7 @@ _trials = Table(
     Column("environment", JSON, nullable=False),
     Column("finished_at", Float, nullable=False),
 )
+_COLUMNS = [column.name for column in _trials.columns]
 # The promise that nothing is trained twice, held by the database itself.
 Index("trained_once", _trials.c.key, unique=True, sqlite_where=text("state = 'complete'"))
 
@@ -112,6 +112,7 @@ class Store:
         """Make a new record with `meta` in it, whole or not at all. Raises StoreError when there is one."""
         lock = _lock(path)
         if path.exists():
+            lock.close()
             raise StoreError(f"{path} exists already")
         unfinished = path.with_name(path.name + ".new")
         unfinished.unlink(missing_ok=True)
@@ -175,7 +176,7 @@ class Store:
         statement = insert(_trials).values(**_to_row(result))
         replace = statement.on_conflict_do_update(
             index_elements=["number"],
-            set_={name: statement.excluded[name] for name in _trials.c.keys() if name != "number"},
+            set_={name: statement.excluded[name] for name in _COLUMNS if name != "number"},
             where=_trials.c.state == str(TrialState.STOPPED),
         )
         with self._connect() as connection:
@@ -250,9 +251,8 @@ def is_active(folder: Path) -> bool:
 
 
 def _engine(path: Path, journal: str | None) -> Engine:
-    engine = create_engine(
-        f"sqlite:///{path}", poolclass=NullPool if journal is None else None, connect_args={"timeout": 30}
-    )
+    address = URL.create("sqlite", database=str(path))  # as text, a ? in a folder's name would end the path
+    engine = create_engine(address, poolclass=NullPool if journal is None else None, connect_args={"timeout": 30})
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _: object) -> None:
@@ -266,7 +266,7 @@ def _engine(path: Path, journal: str | None) -> Engine:
 
 
 def _lock(path: Path) -> IO[str]:
-    file = open(path.with_name(LOCK_NAME), "a+")  # noqa: SIM115 - held until the store is closed
+    file = path.with_name(LOCK_NAME).open("a+")  # held until the store is closed
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -286,9 +286,14 @@ def _check(path: Path) -> None:
     try:
         if path.stat().st_size == 0:
             raise sqlite3.DatabaseError("the file is empty")
-        # Immutable when no writer left a journal: then not even a side file is made beside a damaged record.
-        quiet = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
-        connection = sqlite3.connect(f"file:{path.resolve()}?mode=ro{quiet}", uri=True)
+        wal, rollback = (path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-journal"))
+        if rollback:
+            access = "mode=rw"  # what a killed writer left half written is rolled back
+        elif wal or is_active(path.parent):
+            access = "mode=ro"
+        else:
+            access = "mode=ro&immutable=1"  # then not even a side file is made beside a damaged record
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?{access}", uri=True)
         try:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
@@ -297,7 +302,7 @@ def _check(path: Path) -> None:
             version = None if found is None else int(found[0])
         finally:
             connection.close()
-    except (sqlite3.DatabaseError, OSError) as error:
+    except (sqlite3.DatabaseError, OSError, ValueError) as error:
         raise StoreDamaged(_damaged(path, error)) from error
     if version != SCHEMA_VERSION:
         raise StoreError(
@@ -307,7 +312,10 @@ def _check(path: Path) -> None:
 
 
 def _damaged(path: Path, error: object) -> str:
-    return f"{path} is damaged ({error}); it was left untouched: restore it from a copy, or search again with another --out"
+    return (
+        f"{path} is damaged ({error}); it was left untouched: "
+        "restore it from a copy, or search again with another --out"
+    )
 
 
 def _to_row(result: TrialResult) -> dict[str, Any]:

@@ -49,9 +49,7 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     return torch.optim.SGD(groups, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=True, fused=True)
 
 
-def train(
-    network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machine: Occupancy
-) -> Iterator[EpochPoint]:
+def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machine: Occupancy) -> Iterator[EpochPoint]:
     """Train `network` (on the device of `data`, changed in place) and yield a point after every epoch.
 
     Raises:
@@ -61,9 +59,13 @@ def train(
     device = images.device
     mean, std = (torch.tensor(values, device=device) for values in (data.mean, data.std))
     steps = max(1, len(data.train) // recipe.batch_size)
+    taken = min(steps * recipe.batch_size, len(data.train))
+    total_steps = recipe.epochs * steps
     optimiser = make_optimiser(network, recipe)
+    # A warm-up of one step or less is none; of exactly one, torch divides by its length, zero.
+    warmup = recipe.warmup_fraction if recipe.warmup_fraction * total_steps > 1 else 0.0
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.peak_lr, total_steps=recipe.epochs * steps, pct_start=recipe.warmup_fraction,
+        optimiser, recipe.peak_lr, total_steps=total_steps, pct_start=warmup,
         cycle_momentum=False,
     )  # fmt: skip
     network.train()
@@ -72,7 +74,7 @@ def train(
         order = torch.randperm(len(data.train), generator=generator(seed, "order", epoch)).to(device)
         randomness = generator(seed, "augmentation", epoch)
         total = torch.zeros((), device=device)
-        for batch in order[: steps * recipe.batch_size].chunk(steps):
+        for batch in order[:taken].chunk(steps):
             machine.give_way()
             inputs = augment(images[batch], randomness, recipe.crop_padding, recipe.flip)
             inputs = normalise(inputs, mean, std).contiguous(memory_format=torch.channels_last)
@@ -87,7 +89,7 @@ def train(
         mean_loss = float(total) / steps
         if not math.isfinite(mean_loss):
             raise NonFiniteLoss(f"training loss is {mean_loss} in epoch {epoch + 1} of {recipe.epochs}")
-        yield EpochPoint(epoch + 1, mean_loss, steps * recipe.batch_size / (time.perf_counter() - began))
+        yield EpochPoint(epoch + 1, mean_loss, taken / (time.perf_counter() - began))
 
 
 @torch.inference_mode()
@@ -99,6 +101,8 @@ def evaluate(network: nn.Module, split: Split, data: ImageData, machine: Occupan
     """
     mean, std = (torch.tensor(values, device=split.images.device) for values in (data.mean, data.std))
     network.eval()
+    tf32 = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
     correct = loss = torch.zeros((), dtype=torch.float64, device=split.images.device)
     for start in range(0, len(split), EVAL_BATCH):
         images, labels = split.images[start : start + EVAL_BATCH], split.labels[start : start + EVAL_BATCH]
@@ -107,6 +111,7 @@ def evaluate(network: nn.Module, split: Split, data: ImageData, machine: Occupan
         logits = network(inputs)
         correct = correct + (logits.argmax(dim=1) == labels).sum()
         loss = loss + F.cross_entropy(logits, labels, reduction="sum")
+    torch.backends.cudnn.allow_tf32 = tf32
     mean_loss = float(loss) / len(split)
     if not math.isfinite(mean_loss):
         raise NonFiniteLoss(f"validation loss is {mean_loss}")

@@ -141,6 +141,4 @@ class TrialResult:
     @classmethod
     def of(cls, job: TrialJob, state: TrialState, **outcome: Any) -> TrialResult:
         """The result of `job` with the given state and outcome."""
-        return cls(
-            job.number, state, job.origin, job.architecture, job.seed, job.macs, job.params, **outcome
-        )
+        return cls(job.number, state, job.origin, job.architecture, job.seed, job.macs, job.params, **outcome)

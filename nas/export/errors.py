@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from search_spaces.errors import UserError
 
-class ExportError(ValueError):
+
+class ExportError(UserError, ValueError):
     """A network, folder or operator source that cannot be exported: the message says how to mend it."""

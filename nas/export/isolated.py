@@ -48,7 +48,7 @@ class Refused(importlib.abc.MetaPathFinder):
     def __init__(self, packages: Sequence[str]) -> None:
         self._packages = frozenset(packages)
 
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
         if fullname.partition(".")[0] in self._packages:
             raise ModuleNotFoundError(f"an exported model.py may not import {fullname}", name=fullname)
 

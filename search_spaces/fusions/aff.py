@@ -61,9 +61,7 @@ class AttentionalFeatureFusion(nn.Module):
     Source: Dai et al., Attentional Feature Fusion, WACV 2021, eq. 4.
     """
 
-    def __init__(
-        self, channels: int, reduction: int = 4, *, scale: float = 2.0, identity_init: bool = True
-    ) -> None:
+    def __init__(self, channels: int, reduction: int = 4, *, scale: float = 2.0, identity_init: bool = True) -> None:
         super().__init__()
         self.scale = scale
         width = bottleneck_width(channels, reduction)
@@ -83,9 +81,7 @@ class IterativeAttentionalFeatureFusion(nn.Module):
     Source: Dai et al., Attentional Feature Fusion, WACV 2021, eq. 5 and fig. 4(c).
     """
 
-    def __init__(
-        self, channels: int, reduction: int = 4, *, scale: float = 2.0, identity_init: bool = True
-    ) -> None:
+    def __init__(self, channels: int, reduction: int = 4, *, scale: float = 2.0, identity_init: bool = True) -> None:
         super().__init__()
         self.scale = scale
         width = bottleneck_width(channels, reduction)

@@ -55,9 +55,7 @@ class CBAMFusion(nn.Module):
     Source: Woo et al., CBAM: Convolutional Block Attention Module, ECCV 2018, eq. 1-3.
     """
 
-    def __init__(
-        self, channels: int, reduction: int = 4, *, scale: float = 2.0, identity_init: bool = True
-    ) -> None:
+    def __init__(self, channels: int, reduction: int = 4, *, scale: float = 2.0, identity_init: bool = True) -> None:
         super().__init__()
         self.scale = scale
         self.channel_gate = ChannelGate(channels, bottleneck_width(channels, reduction))

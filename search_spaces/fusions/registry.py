@@ -35,9 +35,7 @@ class FusionOperator:
 _OPERATORS: dict[str, FusionOperator] = {}
 
 
-def register(
-    name: str, *, width: Callable[[int, int], int] | None = None
-) -> Callable[[ModuleClass], ModuleClass]:
+def register(name: str, *, width: Callable[[int, int], int] | None = None) -> Callable[[ModuleClass], ModuleClass]:
     """Class decorator: make an `nn.Module` known as the fusion operator `name`.
 
     The class is called as `Module(channels)` or, where `width` is given, `Module(channels, reduction)`,
@@ -52,7 +50,7 @@ def register(
             raise SpaceError(f"fusion operator {name!r} is already registered by {_OPERATORS[name].module.__name__}")
         if not name.replace("_", "").isalnum():
             raise SpaceError(f"fusion operator name {name!r}: use letters, digits and underscores")
-        summary = (module.__doc__ or "").strip().splitlines()[0] if module.__doc__ else ""
+        summary = (module.__doc__ or "").strip().partition("\n")[0]
         _OPERATORS[name] = FusionOperator(name, module, summary, width)
         return module
 

@@ -34,9 +34,7 @@ class SqueezeExciteFusion(nn.Module):
     Source: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018, eq. 2-4.
     """
 
-    def __init__(
-        self, channels: int, reduction: int = 4, *, scale: float = 2.0, identity_init: bool = True
-    ) -> None:
+    def __init__(self, channels: int, reduction: int = 4, *, scale: float = 2.0, identity_init: bool = True) -> None:
         super().__init__()
         self.scale = scale
         self.gate = ChannelExcitation(channels, bottleneck_width(channels, reduction))

@@ -64,9 +64,7 @@ def projection(in_channels: int, channels: int, stride: int) -> nn.Sequential | 
     """The 1×1 convolution that brings the identity to the residual's shape, None where it has it already."""
     if stride == 1 and in_channels == channels:
         return None
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels)
-    )
+    return nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels))
 
 
 class ResNet(nn.Module):
@@ -157,9 +155,7 @@ class ResNetDesign:
                 channels = out_channels
 
     def build(self, spec: InputSpec, fuse: FusionFactory) -> nn.Module:
-        return ResNet(
-            self.block_type, self.layers, self.widths, self.stem, spec.channels, spec.classes, fuse
-        )
+        return ResNet(self.block_type, self.layers, self.widths, self.stem, spec.channels, spec.classes, fuse)
 
 
 def cifar_resnet(depth: int) -> ResNetDesign:

@@ -1,0 +1,24 @@
+# `make search` and `make test` set up everything they need on a fresh machine: Python >= 3.11, make and
+# the package registry are enough. PYTHON=/path/to/python3 chooses the interpreter.
+.PHONY: search test lint bench clean environment
+
+search: environment
+	.venv/bin/nas search examples/quickstart.toml
+
+test: environment
+	.venv/bin/python -m pytest -m "not slow and not browser and not gpu"
+
+lint: environment
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: environment
+	.venv/bin/python -m benchmarks
+
+environment:
+	@tools/setup_environment.sh
+
+clean:
+	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
