@@ -40,7 +40,7 @@ def search(config: str | Path | None = None, *, extend: bool = False, fresh: boo
 
     from nas.config import load_config
     from nas.progress import Silence
-    from nas.search import run_search
+    from nas.session import run_search
 
     flat: dict[str, Any] = {}
     for key, value in settings.items():

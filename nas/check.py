@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from nas.config import SearchConfig
-from nas.search import Prepared, prepare
+from nas.session import Prepared, prepare
 from search_spaces.architecture import Architecture
 from trials.judge import Bench
 from trials.quiet import occupied
@@ -18,7 +18,7 @@ from trials.training import train
 def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Points, choices, size, feasible share, costs of the baseline and the extremes, step and search time.
 
-    Raises what `nas.search.prepare` raises.
+    Raises what `nas.session.prepare` raises.
     """
     prepared = prepare(config, announce)
     space = prepared.space

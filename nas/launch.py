@@ -13,7 +13,7 @@ from nas.config import SearchConfig
 from nas.interruption import Interrupted
 from nas.progress import progress_on
 from nas.run import EXPORT_NAME, Run
-from nas.search import run_search
+from nas.session import run_search
 from nas.show import headline
 from reports import NothingFeasible
 from trials.trial import TrialState

@@ -22,6 +22,7 @@ class SpaceError(UserError, ValueError):
 def unknown(kind: str, given: str, known: Iterable[str]) -> SpaceError:
     """The error for a name that is not known: what was given, the nearest known one, and all of them."""
     names = list(known)
-    nearest = difflib.get_close_matches(given, names, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    lowered = {name.lower(): name for name in names}
+    nearest = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.4)
+    hint = f"did you mean {lowered[nearest[0]]!r}? " if nearest else ""
     return SpaceError(f"unknown {kind} {given!r}: {hint}known are {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""One search from configuration to report: everything between `nas search` and its last line."""
+"""One session of a search: from a configuration to `trials` trained candidates, new or gone on with."""
 
 from __future__ import annotations
 

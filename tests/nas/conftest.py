@@ -1,0 +1,30 @@
+"""What the tests of the driver's room share: small, real searches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests must not wait for a search that somebody runs on this machine."""
+    monkeypatch.setenv("FUSION_NAS_LOCKS", str(tmp_path_factory.mktemp("locks")))
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> dict[str, Any]:
+    """Settings of a search that takes a second a trial: 256 images, one epoch, in this process."""
+    return {
+        "space": "resnet8",
+        "train_images": 256,
+        "val_fraction": 0.05,
+        "trials": 3,
+        "engine": "local",
+        "export": "none",
+        "out": str(tmp_path / "run"),
+        "training": {"epochs": 1, "batch_size": 64},
+        "latency": {"passes": 30, "warmup": 3, "attempts": 1},
+    }

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nas.config import ConfigError, SearchConfig, differences, load_config
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "search.toml"
+    path.write_text(text)
+    return path
+
+
+def test_options_override_the_file_and_the_file_overrides_defaults(tmp_path: Path) -> None:
+    path = write(tmp_path, 'space = "resnet20"\ntrials = 5\n[training]\nepochs = 7\nbatch_size = 32\n')
+    config = load_config(path, {"trials": 9, "training.epochs": 2})
+    assert (config.space, config.trials) == ("resnet20", 9)
+    assert (config.training.epochs, config.training.batch_size, config.training.momentum) == (2, 32, 0.9)
+
+
+def test_examples_are_valid() -> None:
+    for path in Path("examples").glob("*.toml"):
+        assert load_config(path, {}).out.startswith("runs/")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("trails = 3", ["search.toml: trails", "given 3", "did you mean 'trials'", "known keys are space"]),
+        ("[training]\nepoch = 3", ["search.toml: training.epoch", "did you mean 'epochs'"]),
+        ('trials = "many"', ["search.toml: trials", "given 'many'", "integer"]),
+        ("trials = 0", ["search.toml: trials", "given 0", "greater than or equal to 1"]),
+        ("trials = 2.5", ["search.toml: trials", "given 2.5"]),
+        ('trials = true', ["search.toml: trials", "given True"]),
+        ("reductions = [4, 0]", ["search.toml: reductions", "given 0"]),
+        ("reductions = [4, -8]", ["search.toml: reductions", "given -8"]),
+        ('engine = "rey"', ["engine", "'ray' or 'local'", "did you mean 'ray'"]),
+        ('objectives = ["macs"]', ["objectives", "accuracy"]),
+        ('objectives = ["accuracy", "accuracy"]', ["objectives", "once"]),
+        ('data = "cifar"', ["search.toml: data", "cifar10"]),
+        ('max_flops = "lots"', ["search.toml: max_flops", "'lots'", "40M"]),
+        ('max_latency = "-3ms"', ["search.toml: max_latency", "3ms"]),
+        ("training = 3", ["search.toml: training", "given 3"]),
+        ('engine = "local"\nworkers = 2', ["workers is 2", "local"]),
+        ("[training]\npeak_lr = nan", ["training.peak_lr", "finite"]),
+        ("space = \n", ["search.toml: not valid TOML", "line 1"]),
+    ],
+)
+def test_a_bad_file_is_one_line_that_says_where_and_how(tmp_path: Path, text: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text), {})
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_a_bad_option_is_named_as_the_option_it_was() -> None:
+    with pytest.raises(ConfigError, match=r"^--epochs: given 0;"):
+        load_config(None, {"training.epochs": 0})
+    with pytest.raises(ConfigError, match=r"^--trials: given 0;"):
+        load_config(None, {"trials": 0})
+
+
+def test_a_missing_file_and_one_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(tmp_path / "nothing.toml", {})
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path, {})
+
+
+def test_differences_leave_out_what_does_not_decide_the_result() -> None:
+    old = SearchConfig().to_json()
+    same = SearchConfig(engine="local", out="elsewhere", export="best", device="cpu").to_json()
+    assert differences(old, same) == {}
+    other = load_config(None, {"trials": 21, "training.epochs": 4}).to_json()
+    assert differences(old, other) == {"trials": (20, 21), "training.epochs": (3, 4)}
+
+
+def test_a_configuration_survives_its_json() -> None:
+    config = load_config(None, {"max_flops": "1.05x", "training.epochs": 2, "operators": ["add", "se"]})
+    assert SearchConfig.model_validate(config.to_json()) == config

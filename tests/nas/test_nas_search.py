@@ -1,0 +1,364 @@
+"""Whole searches in this process: real data, real training, a real record."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import nas
+from nas.config import ConfigError
+from reports import NothingFeasible, RunView, SelectionError
+from trials.data import DataError
+from trials.errors import DeviceError, StoreDamaged, StoreError
+from trials.store import Store
+from trials.trial import TrialState
+
+
+def outcome(run: nas.run.Run) -> list[tuple[Any, ...]]:
+    """What must not depend on time: everything but latencies and seconds."""
+    return [
+        (r.number, r.state, r.origin, r.architecture, r.accuracy, r.loss, r.correct, r.macs, r.params)
+        for r in run.view.results
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search of six trials under a FLOP budget, its report written, its best exported."""
+    os.environ["FUSION_NAS_LOCKS"] = str(tmp_path_factory.mktemp("locks"))
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    run = nas.search(
+        space="resnet8", train_images=512, val_fraction=0.05, trials=6, engine="local", max_flops="1.05x",
+        training={"epochs": 1, "batch_size": 64}, latency={"passes": 30, "attempts": 1}, export="none", out=str(folder),
+    )  # fmt: skip
+    run.report()
+    run.export("best")
+    return folder
+
+
+def test_a_search_begins_with_the_baseline_and_each_uniform_operator(finished: Path) -> None:
+    run = nas.open_run(finished)
+    first = run.trials[:6]
+    assert [t.result.origin for t in first] == ["baseline"] + ["uniform"] * 5
+    operators = [{choice.split("/")[0] for choice in t.result.architecture.labels().values()} for t in first]
+    assert operators == [{"add"}, {"concat"}, {"se"}, {"cbam"}, {"aff"}, {"iaff"}]
+
+
+def test_what_is_over_budget_is_recorded_and_never_trained(finished: Path) -> None:
+    run = nas.open_run(finished)
+    limit = 1.05 * run.view.baseline.macs
+    gated = [t for t in run.trials if t.result.state is TrialState.GATED]
+    assert gated
+    assert all(t.result.macs > limit and t.result.accuracy is None and not t.result.curve for t in gated)
+    assert run.view.count(TrialState.COMPLETE) == 6
+    assert all(t.result.macs <= limit and t.feasible for t in run.view.complete)
+
+
+def test_show_json_has_the_documented_shape(finished: Path) -> None:
+    shown = json.loads(nas_program("show", finished, "--json").stdout)
+    assert set(shown) == {"run", "trials"}
+    for trial in shown["trials"]:
+        assert trial["state"] in ("complete", "failed", "gated", "stopped")
+        assert set(trial["choices"]) == {"layer1.0", "layer2.0", "layer3.0"}
+        assert {"number", "accuracy", "macs", "params", "latency_ms", "feasible", "on_front", "seed", "seconds"} <= set(
+            trial
+        )
+        if trial["state"] == "complete":
+            assert 0 < trial["latency_ms"]["p50"] <= trial["latency_ms"]["p95"]
+            assert 0 <= trial["accuracy"] <= 1
+    assert any(trial["on_front"] for trial in shown["trials"])
+
+
+def test_selections(finished: Path) -> None:
+    run = nas.open_run(finished)
+    complete = run.view.feasible
+    assert run.select("best").result.accuracy == max(t.result.accuracy for t in complete)
+    assert run.select("cheapest").result.macs == min(t.result.macs for t in complete)
+    assert run.select("fastest").result.costs.latency_ms == min(t.result.costs.latency_ms for t in complete)
+    assert run.select("knee") in run.front()
+    assert run.select(0).result.origin == "baseline"
+    with pytest.raises(SelectionError, match="no trial 99"):
+        run.select(99)
+    with pytest.raises(SelectionError, match="best, knee, fastest, cheapest"):
+        run.select("bset")
+
+
+def test_the_exported_source_reproduces_the_recorded_accuracy_to_the_last_image(finished: Path) -> None:
+    best = nas.open_run(finished).select("best").result
+    parity = json.loads((finished / "exported" / "parity.json").read_text())
+    assert parity["passed"]
+    program = """
+import sys; sys.path.insert(0, ".")
+import torch, model
+images, labels = torch.load("val.pt", weights_only=True)
+with torch.inference_mode():
+    logits = torch.cat([model.load()(model.preprocess(part)) for part in images.split(256)])
+assert not {"nas", "search_spaces", "trials", "reports", "numpy.testing"} & set(sys.modules)
+print(int((logits.argmax(1) == labels).sum()), len(labels))
+"""
+    from trials.data import DataConfig, load_data
+
+    val = load_data(DataConfig(train_images=512, val_fraction=0.05)).val
+    torch.save((val.images, val.labels), finished / "exported" / "val.pt")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], cwd=finished / "exported", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(best.correct), str(best.images)]
+    (finished / "exported" / "val.pt").unlink()
+
+
+def test_weights_are_kept_for_the_front_and_the_baseline_only(finished: Path) -> None:
+    run = nas.open_run(finished)
+    kept = {int(path.stem.split("-")[1]) for path in (finished / "weights").iterdir()}
+    assert {t.result.number for t in run.front()} | {0} <= kept
+    assert kept == {t.result.number for t in run.view.exportable}
+    dropped = next((t for t in run.view.complete if t.result.number not in kept), None)
+    if dropped is not None:
+        with pytest.raises(SelectionError, match="were not kept: choose one of trials"):
+            run.export(dropped.result.number, finished / "nowhere")
+        assert not (finished / "nowhere").exists()
+
+
+def test_running_it_again_changes_nothing(finished: Path) -> None:
+    before = (finished / "study.db").read_bytes()
+    config = nas.open_run(finished).view.config
+    again = nas.search(**{key: value for key, value in config.items() if value is not None})
+    assert len(again.trials) == len(nas.open_run(finished).trials)
+    assert (finished / "study.db").read_bytes() == before
+
+
+def test_the_same_seed_gives_the_same_search(tiny: dict[str, Any], tmp_path: Path) -> None:
+    settings = tiny | {"trials": 8, "train_images": 128}
+    first = nas.search(**settings)
+    second = nas.search(**settings | {"out": str(tmp_path / "second")})
+    third = nas.search(**settings | {"out": str(tmp_path / "third"), "seed": 1})
+    assert outcome(first) == outcome(second)
+    assert outcome(first) != outcome(third)
+
+
+def test_an_extended_search_goes_on_as_if_it_had_been_longer_from_the_start(
+    tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = tiny | {"train_images": 128}
+    nas.search(**settings | {"trials": 7})
+    extended = nas.search(**settings | {"trials": 10}, extend=True)
+    whole = nas.search(**settings | {"trials": 10, "out": str(tmp_path / "whole")})
+    assert outcome(extended) == outcome(whole)
+
+
+def test_a_changed_budget_reprices_without_training_again(tiny: dict[str, Any]) -> None:
+    wide = nas.search(**tiny | {"trials": 4})
+    assert all(t.feasible for t in wide.trials)
+    tight = nas.search(**tiny | {"trials": 4, "max_flops": "1.01x"}, extend=True)
+    assert [r.seconds for r in tight.view.results] == [r.seconds for r in wide.view.results]
+    assert any(t.feasible is False for t in tight.trials)
+    assert all(t.result.macs <= 1.01 * tight.view.baseline.macs for t in tight.front())
+
+
+def test_another_configuration_in_the_same_folder_is_refused_with_a_diff(tiny: dict[str, Any]) -> None:
+    run = nas.search(**tiny | {"trials": 1})
+    before = (run.path / "study.db").read_bytes()
+    with pytest.raises(ConfigError, match=r"trials: recorded 1, given 2.*--extend.*--fresh"):
+        nas.search(**tiny | {"trials": 2})
+    with pytest.raises(ConfigError, match=r"seed: recorded 0, given 5.*--fresh"):
+        nas.search(**tiny | {"trials": 1, "seed": 5}, extend=True)
+    assert (run.path / "study.db").read_bytes() == before
+
+
+def test_fresh_puts_the_earlier_run_aside_and_only_when_the_new_one_can_start(tiny: dict[str, Any]) -> None:
+    run = nas.search(**tiny | {"trials": 1})
+    with pytest.raises(NothingFeasible):
+        nas.search(**tiny | {"max_flops": "0.5x"}, fresh=True)
+    assert len(nas.open_run(run.path).trials) == 1
+    nas.search(**tiny | {"trials": 2}, fresh=True)
+    assert len(nas.open_run(run.path).trials) == 2
+    assert len(nas.open_run(run.path.with_name("run.old-1")).trials) == 1
+
+
+def test_diverging_trials_are_recorded_as_failed_and_the_search_goes_on(tiny: dict[str, Any]) -> None:
+    with pytest.raises(NothingFeasible, match="no trial of .* was completed"):
+        nas.search(**tiny | {"trials": 2, "training": {"epochs": 1, "batch_size": 64, "peak_lr": 1e12}})
+    view = RunView.load(tiny["out"])
+    assert [r.state for r in view.results] == [TrialState.FAILED] * 2
+    assert all("loss is nan" in (r.error or "") for r in view.results)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"space": "resnet9"}, ValueError, "resnet8"),
+        ({"operators": ["add", "afff"]}, ValueError, "did you mean 'aff'"),
+        ({"operators": ["se"]}, ValueError, "'add'"),
+        ({"reductions": [64]}, ValueError, "layer1.0"),
+        ({"data": "folder:/not/there"}, DataError, "/not/there"),
+        ({"train_images": 10**6}, DataError, "1000000|1,000,000"),
+        ({"device": "cuda:99"}, DeviceError, "cuda:99"),
+        ({"device": "abacus"}, DeviceError, "auto, cpu, cuda"),
+        ({"training": {"batch_size": 5000}}, ConfigError, "training.batch_size: given 5000"),
+        ({"max_flops": "1M"}, NothingFeasible, "the cheapest one has macs 9,559,168"),
+        ({"max_params": "0.9x"}, NothingFeasible, "the cheapest one has params 77,754"),
+        ({"max_latency": "1us"}, NothingFeasible, "all-add, which does the least work, takes"),
+    ],
+)
+def test_what_cannot_be_searched_is_said_and_nothing_is_made(
+    tiny: dict[str, Any], settings: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        nas.search(**tiny | settings)
+    assert not Path(tiny["out"]).exists()
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tiny: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("precious")
+    with pytest.raises(ConfigError, match=r"thesis\.tex and no run"):
+        nas.search(**tiny)
+    assert (tmp_path / "run" / "thesis.tex").read_text() == "precious"
+
+
+@pytest.mark.parametrize("damage", ["empty", "garbage", "truncated", "hole"])
+def test_a_damaged_record_is_said_and_left_untouched(finished: Path, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(finished, folder)
+    whole = (folder / "study.db").read_bytes()
+    half = len(whole) // 2
+    content = {
+        "empty": b"",
+        "garbage": b"not a database at all" * 100,
+        "truncated": whole[:half],
+        "hole": whole[:4096] + bytes(half - 4096) + whole[half:],
+    }[damage]
+    (folder / "study.db").write_bytes(content)
+    listing = sorted(folder.rglob("*"))
+    done = nas_program("status", folder)
+    assert done.returncode == 5
+    assert "is damaged" in done.stderr
+    assert "Traceback" not in done.stderr
+    with pytest.raises(StoreDamaged):
+        nas.open_run(folder)
+    config = nas.open_run(finished).view.config
+    with pytest.raises(StoreDamaged):
+        nas.search(**{k: v for k, v in config.items() if v is not None} | {"out": str(folder)})
+    assert (folder / "study.db").read_bytes() == content
+    assert sorted(folder.rglob("*")) == listing
+
+
+def test_a_run_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no run"):
+        nas.open_run(tmp_path)
+
+
+def test_changed_data_are_noticed(tmp_path: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    monkeypatch.setenv("FUSION_NAS_CACHE", str(tmp_path / "cache"))
+    generator = torch.Generator().manual_seed(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for index in range(60):
+            pixels = torch.randint(0, 256, (16, 16, 3), generator=generator, dtype=torch.uint8).numpy()
+            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{index}.png")
+    settings = tiny | {"data": f"folder:{tmp_path / 'images'}", "train_images": None, "trials": 1}
+    settings["training"] = {"epochs": 1, "batch_size": 32}
+    run = nas.search(**settings)
+    assert run.view.description["data"]["classes"] == ["cat", "dog"]
+    next((tmp_path / "images" / "cat").iterdir()).unlink()
+    with pytest.raises(ConfigError, match="have changed"):
+        nas.search(**settings | {"trials": 2}, extend=True)
+    with pytest.raises(SelectionError, match="have changed"):
+        run.export("best", tmp_path / "exported")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_search_says_how_to_go_on_and_does(
+    tiny: dict[str, Any], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    arguments = [
+        "search", "--space", "resnet8", "--train-images", "2000", "--trials", "3", "--epochs", "2", "--engine", "local",
+        "--export", "none", "--out", tmp_path / "run",
+    ]  # fmt: skip
+    program = start_nas(*arguments)
+    wait_for(program, tmp_path / "run", complete=1)
+    program.send_signal(number)
+    _, narration = program.communicate(timeout=60)
+    assert program.returncode == code
+    assert "everything is saved" in narration
+    assert f"nas search --space resnet8 --train-images 2000 --trials 3 --epochs 2 --engine local --export none --out {tmp_path}" in narration
+    assert "Traceback" not in narration
+    before = RunView.load(tmp_path / "run")
+    assert before.count(TrialState.COMPLETE) >= 1
+    assert before.sessions[-1].outcome == "interrupted"
+    assert nas_program(*arguments).returncode == 0
+    after = RunView.load(tmp_path / "run")
+    assert after.count(TrialState.COMPLETE) == 3
+    assert after.count(TrialState.STOPPED) == 0
+    kept = {r.number: r for r in before.results if r.state is TrialState.COMPLETE}
+    assert all(r == kept[r.number] for r in after.results if r.number in kept)
+    assert [s.outcome for s in after.sessions] == ["interrupted", "complete"]
+
+
+def test_two_searches_do_not_share_a_folder(finished: Path) -> None:
+    with Store.open_for_writing(finished / "study.db"):
+        config = nas.open_run(finished).view.config
+        settings = {k: v for k, v in config.items() if v is not None} | {"trials": 7}
+        with pytest.raises(StoreError, match="is being searched by process"):
+            nas.search(**settings, extend=True)
+
+
+def test_a_failed_worker_counts_and_a_stopped_one_is_run_again(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    with Store.open_for_writing(folder / "study.db") as store:
+        last = store.results()[-1]
+        free = dataclasses.replace(
+            last, number=last.number + 1, state=TrialState.STOPPED, accuracy=None, loss=None, latency=None,
+            architecture=_unseen(store),
+        )  # fmt: skip
+        store.append(free)
+    config = nas.open_run(folder).view.config
+    settings = {k: v for k, v in config.items() if v is not None} | {"trials": 7, "out": str(folder)}
+    again = nas.search(**settings, extend=True)
+    assert again.trials[-1].result.number == free.number
+    assert again.trials[-1].result.architecture == free.architecture
+    assert again.trials[-1].result.state is TrialState.COMPLETE
+
+
+def _unseen(store: Store):
+    from search_spaces import SearchSpace
+
+    space = SearchSpace.from_json(store.get("description")["space"])
+    known = {r.architecture.key for r in store.results()}
+    return next(a for a in space.neighbours(space.baseline) if a.key not in known)
+
+
+def nas_program(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """`nas …` as a user runs it."""
+    command = [sys.executable, "-m", "nas", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+
+
+def start_nas(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "nas", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(program: subprocess.Popen[str], folder: Path, complete: int) -> None:
+    """Until so many trials are in the record of a search that another process runs."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        assert program.poll() is None, program.communicate()
+        if (folder / "study.db").exists() and RunView.load(folder).count(TrialState.COMPLETE) >= complete:
+            return
+        time.sleep(0.2)
+    raise AssertionError("the search did not get there in time")

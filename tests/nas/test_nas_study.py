@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from nas.feasibility import Feasibility
+from nas.study import Proposal, Study
+from search_spaces import InputSpec, SearchSpace
+from trials.constraints import Constraint, Costs
+from trials.flops import CostTable
+from trials.trial import Latency, TrialResult, TrialState
+
+SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
+COSTS = CostTable(SPACE)
+BASELINE = dataclasses.replace(COSTS(SPACE.baseline), latency_ms=1.0)
+BUDGET = (Constraint.parse("macs", "1.05x"),)
+
+
+def study(constraints: tuple[Constraint, ...] = BUDGET, space: SearchSpace = SPACE, **changes: object) -> Study:
+    settings: dict = {"objectives": ("accuracy", "macs"), "sampler": "tpe", "seed": 0} | changes
+    costs = COSTS if space is SPACE else CostTable(space)
+    return Study(space, Feasibility(space, costs, constraints, BASELINE), constraints, BASELINE, **settings)
+
+
+def ended(number: int, proposal: Proposal, state: TrialState = TrialState.COMPLETE) -> TrialResult:
+    """A result whose accuracy is a fixed function of the architecture: cbam is good here."""
+    labels = list(proposal.architecture.labels().values())
+    accuracy = 0.5 + 0.1 * sum(label.startswith("cbam") for label in labels) + 0.01 * len(set(labels))
+    costs = COSTS(proposal.architecture)
+    outcome = {"accuracy": accuracy, "loss": 1 - accuracy} if state is TrialState.COMPLETE else {}
+    return TrialResult(number, state, "sampler", proposal.architecture, 0, costs.macs, costs.params, **outcome)
+
+
+def search(trials: int, **changes: object) -> list[TrialResult]:
+    subject, results = study(**changes), []
+    for number in range(trials):
+        proposal = subject.propose(number)
+        assert proposal is not None
+        feasible = COSTS(proposal.architecture).macs <= 1.05 * BASELINE.macs
+        results.append(ended(number, proposal, TrialState.COMPLETE if feasible else TrialState.GATED))
+        subject.tell(results[-1])
+    return results
+
+
+def test_nothing_is_proposed_twice_and_the_same_seed_proposes_the_same() -> None:
+    first, again, other = search(40), search(40), search(40, seed=1)
+    keys = [result.architecture.key for result in first]
+    assert len(set(keys)) == 40
+    assert keys == [result.architecture.key for result in again]
+    assert keys != [result.architecture.key for result in other]
+
+
+def test_a_rebuilt_study_goes_on_as_the_uninterrupted_one() -> None:
+    whole = search(40)
+    rebuilt = study()
+    rebuilt.replay(whole[:25])
+    for expected in whole[25:]:
+        proposal = rebuilt.propose(expected.number)
+        assert proposal is not None
+        assert proposal.architecture == expected.architecture
+        rebuilt.tell(expected)
+
+
+def test_the_sampler_learns_what_is_good_and_what_is_over_budget() -> None:
+    results = search(120)
+    feasible = [result.state is TrialState.COMPLETE for result in results]
+    assert sum(feasible[60:]) / 60 > 0.9 > sum(feasible[:20]) / 20
+    best = max(result.accuracy or 0 for result in results)
+    assert best >= 0.8  # three times cbam, or two and two others: found among 840
+
+
+def test_gated_trials_that_a_wider_budget_allows_can_be_proposed_again() -> None:
+    tight = study((Constraint.parse("macs", "1.0001x"),))
+    gated = TrialResult.of(_job(SPACE.uniform("cbam")), TrialState.GATED)
+    tight.tell(gated)
+    assert not tight.reserve(gated.architecture)
+    wide = study((Constraint.parse("macs", "2x"),))
+    wide.tell(gated)
+    assert wide.reserve(gated.architecture)
+
+
+def test_a_small_space_is_searched_whole_and_then_ends() -> None:
+    small = SearchSpace.named("resnet8", InputSpec(1, 28, 10), ["add", "se"], [4])
+    subject = study((), small)
+    seen = set()
+    while (proposal := subject.propose(len(seen))) is not None:
+        seen.add(proposal.architecture.key)
+        subject.tell(ended(len(seen) - 1, proposal))
+    assert len(seen) == small.size == 8
+
+
+@pytest.mark.parametrize("bound", ["1.001x", "1.0001x"])
+def test_within_a_tight_budget_a_random_architecture_is_still_found(bound: str) -> None:
+    constraints = (Constraint.parse("macs", bound),)
+    proposal = study(constraints).propose_within_budget(0)
+    assert proposal is not None
+    assert constraints[0].violation(COSTS(proposal.architecture).macs, BASELINE) <= 0
+
+
+def test_latency_can_be_an_objective_and_an_unmeasured_one_is_not_told_as_a_value() -> None:
+    subject = study((), objectives=("accuracy", "latency_ms"))
+    for number in range(12):
+        proposal = subject.propose(number)
+        assert proposal is not None
+        result = ended(number, proposal)
+        if number % 2:
+            latency = Latency(1.0 + number, 2.0 + number, 1, 2, 1, 1, 0, 0, True, 30)
+            result = dataclasses.replace(result, latency=latency)
+        subject.tell(result)
+
+
+def test_random_search_is_a_sampler_too() -> None:
+    subject = study(sampler="random")
+    proposals = [subject.propose(number) for number in range(20)]
+    assert len({p.architecture.key for p in proposals if p}) == 20
+    assert {p.origin for p in proposals if p} == {"random"}
+
+
+def test_feasible_share_is_exact_for_small_spaces_and_sampled_for_large_ones() -> None:
+    exact = Feasibility(SPACE, COSTS, BUDGET, BASELINE).share()
+    inside = sum(COSTS(a).macs <= 1.05 * BASELINE.macs for a in SPACE.enumerate())
+    assert (exact.value, exact.standard_error) == (inside / SPACE.size, 0.0)
+    large = SearchSpace.named("resnet20")
+    costs = CostTable(large)
+    sampled = Feasibility(large, costs, BUDGET, costs(large.baseline)).share()
+    assert 0 < sampled.value < 1
+    assert 0 < sampled.standard_error < 0.006
+
+
+def test_an_impossible_budget_names_the_cheapest_figures() -> None:
+    impossible = Feasibility(SPACE, COSTS, (Constraint.parse("macs", "9M"),), BASELINE).impossible()
+    assert impossible is not None
+    assert "9,559,168" in impossible
+    assert "9,000,000" in impossible
+    assert Feasibility(SPACE, COSTS, BUDGET, BASELINE).impossible() is None
+
+
+def _job(architecture):
+    from trials.trial import TrialJob
+
+    costs: Costs = COSTS(architecture)
+    return TrialJob(0, "uniform", architecture, 0, costs.macs, costs.params)
