@@ -42,6 +42,7 @@ class LocalEngine:
 
     def run(self, plan: TrialPlan, driver: Driver) -> None:
         bench = Bench(plan)
+        bench.warm_up()
         while (job := driver.next_job()) is not None:
             for event in bench.judge(job):
                 if isinstance(event, TrialOutcome):

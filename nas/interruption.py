@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 class Interrupted(BaseException):
     """The user or the system asked the search to stop; `signal_number` says how (2 or 15)."""
 
@@ -40,12 +43,19 @@ class Interruption:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        self.listen()
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Take the signals back from a library that took them (ray's start does), in the main thread only."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                signal.signal(number, self._handle)
 
     @contextmanager
     def shielded(self) -> Iterator[None]:

@@ -42,6 +42,7 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any], plan: TrialPlan | None = None) -> None:
         assert plan is not None
         self._bench = Bench(plan)
+        self._bench.warm_up()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -140,6 +141,7 @@ class RayEngine:
                 options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
             with interruption.shielded():
                 ray.init(**options)
+                interruption.listen()
         if gpus_per_trial is None:
             gpus_per_trial = 1.0 if device != "cpu" and _cluster_resources().get("GPU", 0) >= 1 else 0.0
         self._resources = {"cpu": cpus_per_trial, "gpu": gpus_per_trial}

@@ -56,7 +56,8 @@ class Constraint:
             if math.isfinite(bound) and bound > 0:
                 return cls(metric, bound, relative=unit == "x")
         raise BudgetError(
-            f"{text!r} is not a budget of {option}: give an amount such as {example}, or a multiple of the all-add baseline such as 1.05x"
+            f"{text!r} is not a budget of {option}: give an amount such as {example}, "
+            "or a multiple of the all-add baseline such as 1.05x"
         )
 
     def limit(self, baseline: Costs) -> float:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import torch
 from safetensors.torch import save
@@ -16,7 +17,7 @@ from torch import nn
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials import device as devices
-from trials.data import DataConfig, ImageData, load_data
+from trials.data import DataConfig, load_data
 from trials.latency import measure_latency
 from trials.quiet import occupied
 from trials.seeds import derive
@@ -57,11 +58,8 @@ class Bench:
         torch.set_num_threads(1)
         self.plan = plan
         self.device = devices.resolve(plan.device)
-        loaded = load_data(plan.data)
-        self.data = ImageData(
-            loaded.name, loaded.classes, loaded.train.to(self.device), loaded.val.to(self.device), loaded.test,
-            loaded.mean, loaded.std, loaded.fingerprint,
-        )  # fmt: skip
+        data = load_data(plan.data)
+        self.data = replace(data, train=data.train.to(self.device), val=data.val.to(self.device))
         space = plan.space
         self.reference = self.build(space.baseline, seed=0)
         self.example = torch.zeros(
@@ -73,6 +71,15 @@ class Bench:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "initialisation"))
             return devices.on_device(self.plan.space.build(architecture), self.device)
+
+    def warm_up(self) -> None:
+        """Two training steps that nobody counts: the first ones import and compile, for seconds."""
+        recipe = replace(self.plan.recipe, epochs=2)
+        few = replace(self.data, train=self.data.train.first(recipe.batch_size))
+        # What fails here (out of memory, say) fails in the first trial too, where it is recorded.
+        with suppress(Exception), occupied(devices.settle(self.device)) as machine:
+            for _ in train(self.build(self.plan.space.baseline, seed=0), few, recipe, 0, machine):
+                pass
 
     def latency(self, network: nn.Module) -> Latency:
         """Measured beside the reference, on a machine kept quiet meanwhile."""

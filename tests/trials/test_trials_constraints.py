@@ -50,7 +50,7 @@ def test_a_budget_is_read(metric: str, text: str, bound: float, relative: bool) 
      "3 parsecs", "1.5xx", "x", "ms", "M", "1,5x", "1.2.3x", "3ms 4ms", "40MB", "<=40M", "１x", "1_000x", "0x10"],
 )  # fmt: skip
 def test_what_is_no_budget(metric: str, text: str) -> None:
-    with pytest.raises(BudgetError, match="give an amount such as .* or a multiple of the all-add baseline") as error:
+    with pytest.raises(BudgetError, match=r"give an amount such as .* or a multiple of the all-add baseline") as error:
         Constraint.parse(metric, text)
     assert repr(text) in str(error.value)
 

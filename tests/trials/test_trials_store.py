@@ -123,7 +123,7 @@ def test_a_thousand_trials_are_read_in_less_than_a_second(store: Store) -> None:
 def test_a_number_is_recorded_once(store: Store) -> None:
     store.append(result(0))
     for state in TrialState:
-        with pytest.raises(StoreError, match="trial 0 is in the record already|trial 0 was not recorded"):
+        with pytest.raises(StoreError, match="trial 0 is in the record already"):
             store.append(result(0, state, architecture=architecture(9)))
     assert store.results() == (result(0),)
 
@@ -297,10 +297,11 @@ def test_a_damaged_record_is_left_untouched(
         path.with_name(f"{FILE_NAME}-wal").write_bytes(b"")
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     before = contents(path.parent)
-    with pytest.raises(StoreDamaged, match="is damaged .* left untouched") as error:
+    with pytest.raises(StoreDamaged, match=r"is damaged .* left untouched") as error:
         opening(path)
     assert error.value.exit_code == 5
     assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
     assert contents(path.parent).items() >= before.items()
     if not log_left:
         assert contents(path.parent) == before

@@ -1,0 +1,160 @@
+"""Whole searches through a real Ray runtime with two workers: to the end, killed, interrupted, robbed of a worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from programs import nas_program, start_nas, wait_for
+
+import nas
+from reports import RunView
+from trials.trial import TrialState
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+def arguments(folder: Path, trials: int = 5, images: int = 1000, epochs: int = 1) -> list[object]:
+    return [
+        "search", "--space", "resnet8", "--train-images", images, "--epochs", epochs, "--trials", trials,
+        "--max-flops", "1.05x", "--max-latency", "6x", "--workers", 2, "--out", folder, "--export", "best",
+    ]  # fmt: skip
+
+
+def ray_workers() -> list[int]:
+    """The process numbers of trial actors of searches that this test started."""
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    lines = [line.split(maxsplit=1) for line in listed.splitlines()[1:]]
+    return [int(pid) for pid, command in lines if command.startswith("ray::") and "Trial" in command]
+
+
+def test_ray_and_the_local_engine_find_the_same(tmp_path: Path) -> None:
+    """One path: both engines judge by the same function, so the controls come out to the last bit."""
+    done = nas_program(*arguments(tmp_path / "ray", trials=4))
+    assert done.returncode == 0, done.stderr
+    assert f"report:   {tmp_path / 'ray' / 'report.html'}" in done.stdout
+    assert f"exported: {tmp_path / 'ray' / 'exported'}/" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "4/4 trained" in done.stderr
+    ray = RunView.load(tmp_path / "ray")
+    local = nas.search(
+        space="resnet8", train_images=1000, trials=4, max_flops="1.05x", max_latency="6x", engine="local",
+        training={"epochs": 1}, export="none", out=str(tmp_path / "local"),
+    )  # fmt: skip
+
+    def controls(view: RunView) -> dict[str, tuple[float | None, float | None]]:
+        judged = (r for r in view.complete if r.result.origin in ("baseline", "uniform"))
+        return {t.result.architecture.key: (t.result.accuracy, t.result.loss) for t in judged}
+
+    assert controls(ray) == controls(local.view)
+    assert len(controls(ray)) >= 3
+    parity = json.loads((tmp_path / "ray" / "exported" / "parity.json").read_text())
+    assert parity["passed"]
+
+
+@pytest.mark.slow
+def test_killed_with_everything_it_goes_on_and_nothing_is_lost_or_trained_twice(tmp_path: Path) -> None:
+    program = start_nas(*arguments(tmp_path / "run", trials=6, images=2000))
+    wait_for(program, tmp_path / "run", complete=2)
+    os.killpg(program.pid, signal.SIGKILL)
+    program.wait(timeout=30)
+    for pid in ray_workers():
+        os.kill(pid, signal.SIGKILL)
+    before = RunView.load(tmp_path / "run")
+    assert before.sessions[-1].outcome is None
+    done = nas_program(*arguments(tmp_path / "run", trials=6, images=2000))
+    assert done.returncode == 0, done.stderr
+    after = RunView.load(tmp_path / "run")
+    assert after.count(TrialState.COMPLETE) == 6
+    recorded = {r.number: r for r in after.results}
+    assert all(recorded[r.number] == r for r in before.results)
+    keys = [t.result.architecture.key for t in after.complete]
+    assert len(keys) == len(set(keys))
+    assert after.sessions[-1].outcome == "complete"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_stops_cleanly_and_leaves_no_process(tmp_path: Path, number: int, code: int) -> None:
+    program = start_nas(*arguments(tmp_path / "run", trials=6, images=4000))
+    wait_for(program, tmp_path / "run", complete=1)
+    started = time.monotonic()
+    program.send_signal(number)
+    _, narration = program.communicate(timeout=60)
+    assert time.monotonic() - started < 30
+    assert program.returncode == code
+    assert "everything is saved. Go on with:\n  nas search --space resnet8" in narration
+    assert "Traceback" not in narration
+    view = RunView.load(tmp_path / "run")
+    assert 1 <= view.count(TrialState.STOPPED) <= 2
+    assert view.sessions[-1].outcome == "interrupted"
+    time.sleep(2)
+    assert ray_workers() == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_its_trial_only(tmp_path: Path) -> None:
+    program = start_nas(*arguments(tmp_path / "run", trials=5, images=4000))
+    wait_for(program, tmp_path / "run", complete=1)
+    victims = ray_workers()
+    assert victims
+    os.kill(victims[0], signal.SIGKILL)
+    program.communicate(timeout=240)
+    assert program.returncode == 0
+    view = RunView.load(tmp_path / "run")
+    failed = [r for r in view.results if r.state is TrialState.FAILED]
+    assert len(failed) == 1
+    assert "the worker died" in (failed[0].error or "")
+    assert view.count(TrialState.COMPLETE) == 4
+
+
+@pytest.mark.slow
+def test_diverging_trials_fail_in_their_workers_and_the_search_ends(tmp_path: Path) -> None:
+    config = tmp_path / "bad.toml"
+    config.write_text("train_images = 256\ntrials = 2\nworkers = 2\n[training]\nepochs = 1\npeak_lr = 1e12\n")
+    done = nas_program("search", config, "--out", tmp_path / "run")
+    assert done.returncode == 3
+    assert "no trial" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {r.state for r in RunView.load(tmp_path / "run").results} == {TrialState.FAILED}
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM}")
+def test_from_search_to_deployed_model_and_report_in_a_browser(tmp_path: Path) -> None:
+    """The user's whole way: search, report in Chromium, export in ONNX Runtime and in plain torch."""
+    assert nas_program(*arguments(tmp_path / "run", trials=4, images=2000, epochs=2)).returncode == 0
+    report = tmp_path / "run" / "report.html"
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    dump = subprocess.run(
+        [CHROMIUM, *flags, *quiet, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=8000", "--dump-dom",
+         report.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert dump.stdout.count("main-svg") >= 3  # plotly has drawn
+    import numpy as np
+    import onnxruntime
+    import torch
+
+    from trials.data import DataConfig, load_data
+
+    data = load_data(DataConfig(train_images=2000))
+    best = nas.open_run(tmp_path / "run").select("best").result
+    images = data.val.images
+    inputs = ((images.float() / 255 - torch.tensor(data.mean).view(1, -1, 1, 1)) / torch.tensor(data.std).view(1, -1, 1, 1))
+    session = onnxruntime.InferenceSession(tmp_path / "run" / "exported" / "model.onnx")
+    logits = np.concatenate([session.run(None, {"images": part.numpy()})[0] for part in inputs.split(256)])
+    assert int((logits.argmax(1) == data.val.labels.numpy()).sum()) == best.correct
+    assert best.accuracy > 0.3  # ten classes, 2,000 images, two epochs
+    alone = subprocess.run(
+        [sys.executable, "-I", tmp_path / "run" / "exported" / "model.py"], capture_output=True, text=True, check=True
+    )
+    assert "parameters" in alone.stdout

@@ -1,0 +1,229 @@
+"""One trial from job to outcome: whatever happens, its last word is a result."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from search_spaces import Architecture, InputSpec, SearchSpace, register
+from search_spaces.fusions import unregister
+from trials.data import DataConfig
+from trials.flops import CostTable
+from trials.judge import Bench, TrialOutcome, TrialPlan
+from trials.quiet import occupied, quiet
+from trials.store import Store
+from trials.training import evaluate
+from trials.trial import EpochPoint, LatencyProtocol, Recipe, TrialJob, TrialState
+
+SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
+PLAN = TrialPlan(
+    SPACE,
+    DataConfig(train_images=256, val_fraction=0.05),
+    Recipe(epochs=2, batch_size=64),
+    LatencyProtocol(warmup=2, passes=20, attempts=1),
+    "cpu",
+)
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench(PLAN)
+
+
+def job(architecture: Architecture, number: int = 3, seed: int = 1) -> TrialJob:
+    return TrialJob(number, "sampler", architecture, seed, 123, 45)
+
+
+def judged(bench: Bench, given: TrialJob) -> tuple[list[EpochPoint], TrialOutcome]:
+    *points, outcome = bench.judge(given)
+    assert isinstance(outcome, TrialOutcome)
+    assert all(isinstance(point, EpochPoint) for point in points)
+    assert (outcome.result.number, outcome.result.architecture) == (given.number, given.architecture)
+    assert (outcome.result.origin, outcome.result.seed) == (given.origin, given.seed)
+    assert (outcome.result.macs, outcome.result.params) == (given.macs, given.params)
+    assert outcome.result.curve == tuple(points)
+    return points, outcome
+
+
+def test_a_complete_trial(bench: Bench, tmp_path: Path) -> None:
+    architecture = SPACE.architecture({"layer1.0": "cbam/4", "layer2.0": "aff/8", "layer3.0": "concat"})
+    costs = CostTable(SPACE)(architecture)
+    points, outcome = judged(bench, TrialJob(3, "sampler", architecture, 1, costs.macs, costs.params))
+    result = outcome.result
+    assert result.state is TrialState.COMPLETE
+    assert [point.epoch for point in points] == [1, 2]
+    assert result.images == len(bench.data.val) == 500
+    assert result.correct is not None
+    assert result.accuracy == result.correct / result.images
+    assert result.loss is not None
+    assert result.loss > 0
+    assert result.latency is not None
+    assert result.latency.p50_ms == result.costs.latency_ms
+    assert 0 < result.train_seconds < result.seconds
+    assert result.images_per_second == pytest.approx(sum(point.images_per_second for point in points) / 2)
+    assert result.error is None
+    assert result.environment["threads"] == 1
+
+    assert outcome.weights is not None
+    weights = load(outcome.weights)
+    assert sum(weights[name].numel() for name, _ in SPACE.build(architecture).named_parameters()) == costs.params
+    network = SPACE.build(architecture).to(memory_format=torch.channels_last)
+    network.load_state_dict(weights, strict=True)
+    with occupied() as machine:
+        again = evaluate(network, bench.data.val, bench.data, machine)
+    assert (again.correct, again.loss) == (result.correct, result.loss)
+
+    with Store.create(tmp_path / "study.db", {}) as store:
+        store.append(result)
+        assert store.results() == (result,)
+
+
+def test_a_trial_is_repeated_to_the_bit(bench: Bench) -> None:
+    architecture = SPACE.uniform("se")
+    torch.manual_seed(1)
+    _, first = judged(bench, job(architecture))
+    torch.manual_seed(2)
+    _, again = judged(bench, job(architecture))
+    _, other = judged(bench, job(architecture, seed=2))
+    assert first.weights == again.weights
+    assert first.result.loss == again.result.loss
+    assert first.weights != other.weights
+
+
+def test_candidates_of_a_seed_start_alike(bench: Bench) -> None:
+    torch.manual_seed(4)
+    before = torch.get_rng_state()
+    trunks = []
+    for op, seed in (("add", 6), ("concat", 6), ("iaff", 6), ("add", 7)):
+        state = bench.build(SPACE.uniform(op), seed).state_dict()
+        trunks.append({name: tensor for name, tensor in state.items() if ".fuse." not in name})
+    assert torch.equal(torch.get_rng_state(), before)
+    first, *alike, other = trunks
+    for trunk in alike:
+        assert trunk.keys() == first.keys()
+        assert all(torch.equal(trunk[name], first[name]) for name in first)
+    assert not torch.equal(other["conv1.weight"], first["conv1.weight"])
+
+
+def test_what_diverges_has_failed(bench: Bench) -> None:
+    diverging = Bench(replace(PLAN, recipe=replace(PLAN.recipe, peak_lr=1e30)))
+    points, outcome = judged(diverging, job(SPACE.baseline))
+    assert points == []
+    assert outcome.weights is None
+    assert outcome.result.state is TrialState.FAILED
+    assert outcome.result.error is not None
+    assert outcome.result.error.startswith("NonFiniteLoss: training loss is ")
+    assert outcome.result.accuracy is None
+    assert outcome.result.latency is not None
+
+
+def test_what_is_too_slow_is_never_trained(bench: Bench) -> None:
+    strict = Bench(replace(PLAN, max_latency_ms=1e-6))
+    steps: list[object] = []
+    hook = register_optimizer_step_pre_hook(lambda *given: steps.append(given))
+    try:
+        points, outcome = judged(strict, job(SPACE.baseline))
+    finally:
+        hook.remove()
+    assert steps == points == []
+    assert outcome.weights is None
+    assert outcome.result.state is TrialState.GATED
+    assert outcome.result.latency is not None
+    assert outcome.result.latency.p50_ms > 1e-6
+    assert (outcome.result.accuracy, outcome.result.train_seconds) == (None, 0.0)
+
+
+def test_a_wide_gate_and_a_nominal_figure() -> None:
+    generous = Bench(replace(PLAN, max_latency_ms=1e9, nominal_latency_ms=1000.0, recipe=Recipe(epochs=1)))
+    _, outcome = judged(generous, job(SPACE.baseline))
+    assert outcome.result.state is TrialState.COMPLETE
+    assert outcome.result.latency is not None
+    assert outcome.result.latency.nominal_reference_p50_ms == 1000.0
+    assert outcome.result.latency.p50_ms > 100
+
+
+class Faulty(nn.Module):
+    """Raises where it is told to."""
+
+    where = ""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        if self.where == "construction":
+            raise RuntimeError("no such layer\nand more about it")
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if self.where == "training" and self.training:
+            raise ValueError("x" * 1000)
+        if self.where == "evaluation" and not self.training and len(x) > 1:
+            raise MemoryError
+        if self.where == "shape":
+            return x[:, :3]
+        return x + y
+
+
+@pytest.fixture
+def faulty() -> Iterator[Callable[[str], Architecture]]:
+    register("faulty")(Faulty)
+
+    def raising(where: str) -> Architecture:
+        Faulty.where = where
+        return with_faulty().uniform("faulty")
+
+    yield raising
+    unregister("faulty")
+
+
+def with_faulty() -> SearchSpace:
+    return SearchSpace.named("resnet8", InputSpec(1, 28, 10), operators=("add", "faulty"))
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "epochs"),
+    [
+        ("construction", "RuntimeError: no such layer", 0),
+        ("training", f"ValueError: {'x' * 300}", 0),
+        ("evaluation", "MemoryError", 2),
+        ("shape", "RuntimeError: ", 0),
+    ],
+)
+def test_an_operator_that_raises_has_failed(
+    faulty: Callable[[str], Architecture], where: str, error: str, epochs: int
+) -> None:
+    bench = Bench(replace(PLAN, space=with_faulty()))
+    points, outcome = judged(bench, job(faulty(where)))
+    assert len(points) == epochs
+    assert outcome.weights is None
+    assert outcome.result.state is TrialState.FAILED
+    assert outcome.result.error is not None
+    assert outcome.result.error == error if where != "shape" else outcome.result.error.startswith(error)
+    assert "\n" not in outcome.result.error
+    _, well = judged(bench, job(faulty("")))
+    assert well.result.state is TrialState.COMPLETE
+
+
+def in_time(action: Callable[[], Any]) -> bool:
+    worker = threading.Thread(target=action, daemon=True)
+    worker.start()
+    worker.join(5)
+    return not worker.is_alive()
+
+
+def test_a_trial_that_is_dropped_lets_go_of_the_machine(bench: Bench) -> None:
+    def measure() -> None:
+        with quiet():
+            pass
+
+    trial = bench.judge(job(SPACE.baseline))
+    assert isinstance(next(trial), EpochPoint)
+    trial.close()
+    assert in_time(measure)

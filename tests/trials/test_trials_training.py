@@ -1,0 +1,213 @@
+"""Training: reproducible to the bit, its schedule complete, and it learns."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from search_spaces import InputSpec, SearchSpace
+from trials.data import DataConfig, ImageData, Split, load_data, normalise
+from trials.quiet import Occupancy, occupied
+from trials.training import EVAL_BATCH, NonFiniteLoss, evaluate, make_optimiser, train
+from trials.trial import EpochPoint, Recipe
+
+SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
+RECIPE = Recipe(epochs=2, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def data() -> ImageData:
+    return load_data(DataConfig(train_images=2000))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def machine(locks: Path) -> Iterator[Occupancy]:
+    with occupied() as machine:
+        yield machine
+
+
+class Linear(nn.Module):
+    """Quick to train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(784, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x.flatten(1))
+
+
+def built(op: str = "add", seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return SPACE.build(SPACE.uniform(op))
+
+
+def part(data: ImageData, images: int) -> ImageData:
+    return replace(data, train=data.train.first(images))
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_same_seed_gives_the_same_weights(data: ImageData, machine: Occupancy) -> None:
+    few = part(data, 192)
+    trained, curves = [], []
+    for disturbance, seed in ((1, 0), (2, 0), (1, 7)):
+        network = built("cbam")
+        torch.manual_seed(disturbance)
+        curves.append([point.train_loss for point in train(network, few, RECIPE, seed, machine)])
+        trained.append(network)
+    assert same(trained[0], trained[1])
+    assert curves[0] == curves[1]
+    assert not same(trained[0], trained[2])
+    assert curves[0] != curves[2]
+
+
+def test_training_takes_no_numbers_of_anybody_else(data: ImageData, machine: Occupancy) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    list(train(Linear(), part(data, 128), RECIPE, 0, machine))
+    torch.manual_seed(3)
+    network = Linear()
+    after_building = torch.get_rng_state()
+    list(train(network, part(data, 128), RECIPE, 0, machine))
+    assert torch.equal(torch.get_rng_state(), after_building)
+    assert not torch.equal(before, after_building)
+
+
+def test_all_candidates_see_the_same_batches(data: ImageData, machine: Occupancy) -> None:
+    seen: list[list[torch.Tensor]] = []
+    for op in ("add", "iaff"):
+        network = built(op)
+        batches: list[torch.Tensor] = []
+        network.register_forward_pre_hook(lambda _, given, batches=batches: batches.append(given[0].clone()))
+        list(train(network, part(data, 160), RECIPE, 5, machine))
+        seen.append(batches)
+    assert len(seen[0]) == 2 * 2
+    assert all(torch.equal(one, other) for one, other in zip(*seen, strict=True))
+    assert not torch.equal(seen[0][0], seen[0][2]), "another order in every epoch"
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs", "batch_size", "warmup", "steps"),
+    [
+        (640, 4, 64, 0.25, 40),
+        (320, 2, 32, 0.1, 20),
+        (100, 3, 32, 0.5, 9),
+        (50, 6, 64, 0.25, 6),
+        # A warm-up of exactly one step, and of less than one.
+        (256, 1, 64, 0.25, 4),
+        (60, 2, 32, 0.5, 2),
+        (64, 5, 32, 0.1, 10),
+        (96, 1, 32, 0.1, 3),
+    ],
+)  # fmt: skip
+def test_the_schedule_is_complete(
+    data: ImageData, machine: Occupancy, images: int, epochs: int, batch_size: int, warmup: float, steps: int
+) -> None:
+    recipe = Recipe(epochs=epochs, batch_size=batch_size, warmup_fraction=warmup, peak_lr=0.1)
+    rates: list[float] = []
+    hook = register_optimizer_step_pre_hook(lambda optimiser, *_: rates.append(optimiser.param_groups[0]["lr"]))
+    try:
+        points = list(train(Linear(), part(data, images), recipe, 0, machine))
+    finally:
+        hook.remove()
+    assert [point.epoch for point in points] == list(range(1, epochs + 1))
+    assert len(rates) == steps
+    assert rates[-1] < 1e-3 * recipe.peak_lr
+    top = rates.index(max(rates))
+    assert max(rates) <= recipe.peak_lr * (1 + 1e-9)
+    assert rates == sorted(rates[:top]) + sorted(rates[top:], reverse=True)
+    if warmup * steps > 2:
+        assert max(rates) > 0.9 * recipe.peak_lr
+        assert rates[0] < 0.1 * recipe.peak_lr
+        assert abs(top - warmup * steps) <= 1
+
+
+def test_throughput_counts_the_images_that_were_seen(data: ImageData, machine: Occupancy) -> None:
+    """Fewer than a batch are one batch of what there is."""
+    batches: list[int] = []
+
+    def slowly(_: nn.Module, given: tuple[torch.Tensor]) -> None:
+        batches.append(len(given[0]))
+        time.sleep(0.05)
+
+    network = Linear()
+    network.register_forward_pre_hook(slowly)
+    (point,) = train(network, part(data, 20), Recipe(epochs=1, batch_size=1000), 0, machine)
+    assert batches == [20]
+    assert point.images_per_second <= 20 / 0.05
+
+
+def test_norms_and_biases_do_not_decay() -> None:
+    network = built("iaff")
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser = make_optimiser(network, Recipe(peak_lr=0.1, weight_decay=0.1))
+    optimiser.step()
+    for name, parameter in network.named_parameters():
+        if parameter.ndim <= 1:
+            assert torch.equal(parameter, before[name]), name
+        else:
+            assert parameter.norm() < 0.99 * before[name].norm(), name
+
+
+def test_it_learns(data: ImageData, machine: Occupancy) -> None:
+    network = built("se")
+    points = list(train(network, part(data, 1280), RECIPE, 0, machine))
+    assert points[1].train_loss < points[0].train_loss < 2.4
+    assert all(isinstance(point, EpochPoint) and point.images_per_second > 0 for point in points)
+    judged = evaluate(network, data.val.first(500), data, machine)
+    assert judged.accuracy > 0.4
+    assert judged.loss < 2.0
+
+
+def test_a_divergence_is_said(data: ImageData, machine: Occupancy) -> None:
+    with pytest.raises(NonFiniteLoss, match=r"training loss is (nan|inf) in epoch 1 of 2"):
+        list(train(built(), part(data, 320), replace(RECIPE, peak_lr=1e30), 0, machine))
+
+
+def test_an_evaluation_counts_every_image(data: ImageData, machine: Occupancy) -> None:
+    network = built("aff")
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.add_(0.01)
+    split = data.val.first(EVAL_BATCH + 37)
+    judged = evaluate(network.train(), split, data, machine)
+    with torch.no_grad():
+        logits = network.eval()(normalise(split.images, torch.tensor(data.mean), torch.tensor(data.std)))
+    assert judged.images == EVAL_BATCH + 37
+    assert judged.correct == int((logits.argmax(dim=1) == split.labels).sum())
+    assert judged.accuracy == judged.correct / judged.images
+    assert judged.loss == pytest.approx(float(F.cross_entropy(logits, split.labels)), rel=1e-5)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_an_evaluation_that_is_no_number(data: ImageData, machine: Occupancy, bad: float) -> None:
+    network = Linear()
+    with torch.no_grad():
+        network.head.bias.fill_(bad)
+    split = Split(data.val.images[:3], data.val.labels[:3])
+    with pytest.raises(NonFiniteLoss, match="validation loss is nan"):
+        evaluate(network, split, data, machine)
