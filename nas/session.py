@@ -72,6 +72,11 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
             f"training.batch_size: given {config.training.batch_size}, but {config.data} has "
             f"{len(data.train)} training images; give at most that"
         )
+    if config.training.epochs * (len(data.train) // config.training.batch_size) < 2:
+        raise ConfigError(
+            f"training: {config.training.epochs} epochs of {len(data.train)} images in batches of "
+            f"{config.training.batch_size} are a single step, which trains nothing: give more epochs or smaller batches"
+        )
     space = SearchSpace.named(config.space, spec, config.operators, config.reductions)
     prepared = Prepared(config, data, space, CostTable(space))
     impossible = prepared.feasibility.impossible()

@@ -54,6 +54,7 @@ class SearchSpace:
     reductions: tuple[int, ...] = DEFAULT_REDUCTIONS
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "operators", tuple(dict.fromkeys(self.operators)))
         for name in self.operators:
             operator(name)
         if "add" not in self.operators:
@@ -63,6 +64,7 @@ class SearchSpace:
                 raise SpaceError(f"reduction ratio {ratio!r}: give a whole number above 0")
         if not self.reductions and any(operator(name).takes_reduction for name in self.operators):
             raise SpaceError("reductions is empty, but some operators need one: give some, such as 4, 8, 16")
+        object.__setattr__(self, "reductions", tuple(sorted(set(self.reductions))))
         _ = self.points
 
     @classmethod
@@ -75,7 +77,7 @@ class SearchSpace:
     ) -> SearchSpace:
         """The space of a catalogue network, for its own default input unless one is given."""
         spec = catalogue.design(name).default_input if input is None else input
-        return cls(name, spec, tuple(dict.fromkeys(operators)), tuple(sorted(set(reductions))))
+        return cls(name, spec, tuple(operators), tuple(reductions))
 
     @property
     def design(self) -> NetworkDesign:

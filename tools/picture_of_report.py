@@ -19,7 +19,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(
             [
-                arguments.chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
+                arguments.chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                "--no-first-run",
                 "--disable-background-networking", "--disable-component-update", "--disable-sync",
                 f"--user-data-dir={profile}", f"--window-size={arguments.width},{arguments.height}",
                 "--virtual-time-budget=6000", f"--screenshot={arguments.picture.resolve()}",

@@ -38,6 +38,6 @@ if [ -z "$uv" ]; then
 fi
 
 echo "setup: installing pinned requirements into .venv (once; a few GB with CUDA builds of torch)" >&2
-"$uv" pip sync --quiet --python .venv/bin/python --require-hashes requirements.txt
+"$uv" pip sync --quiet --python .venv/bin/python --require-hashes --compile-bytecode requirements.txt
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 echo "$wanted" >"$stamp"

@@ -66,7 +66,7 @@ def count_macs(model: nn.Module, *inputs: torch.Tensor) -> int:
 
 
 def count_params(model: nn.Module) -> int:
-    """Trainable parameters."""
+    """All parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -108,7 +108,8 @@ class Bench:
             with occupied(devices.settle(self.device)) as machine:
                 for point in train(network, self.data, self.plan.recipe, job.seed, machine):
                     curve.append(point)
-                    yield point
+                    with machine.away():
+                        yield point
                 train_seconds = time.perf_counter() - training
                 judged = evaluate(network, self.data.val, self.data, machine)
             outcome = result(

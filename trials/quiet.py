@@ -46,6 +46,14 @@ class Occupancy:
         else:
             fcntl.flock(self._turnstile, fcntl.LOCK_UN)
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Let go while this trial waits for somebody else (the engine, between epochs)."""
+        self._settle()
+        fcntl.flock(self._room, fcntl.LOCK_UN)
+        yield
+        self.enter()
+
     def leave(self) -> None:
         try:
             self._settle()

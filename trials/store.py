@@ -216,8 +216,13 @@ class Store:
             with self._engine.begin() as connection:
                 yield connection
         except DatabaseError as error:
-            if isinstance(error.orig, sqlite3.OperationalError | sqlite3.IntegrityError):
+            if isinstance(error.orig, sqlite3.IntegrityError):
                 raise
+            if isinstance(error.orig, sqlite3.OperationalError):
+                raise StoreError(
+                    f"{self.path} cannot be read or written now ({error.orig}): see to the disk, "
+                    "then give the same command again; what was recorded is kept"
+                ) from error
             raise StoreDamaged(_damaged(self.path, error.orig)) from error
 
 
@@ -236,6 +241,17 @@ def network_file_system(path: Path) -> str | None:
     holding = [(mount, kind) for mount, kind in mounts if place.is_relative_to(mount)]
     kind = max(holding, key=lambda entry: len(entry[0]), default=("", ""))[1]
     return kind if kind.startswith(_NETWORK_FILE_SYSTEMS) else None
+
+
+def _take(file: IO[str], attempts: int = 5) -> None:
+    """Take the writer's lock; `is_active` of another process may hold it for an instant."""
+    for attempt in range(attempts):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt == attempts - 1:
+                raise
+            time.sleep(0.02)
 
 
 def is_active(folder: Path) -> bool:
@@ -268,7 +284,7 @@ def _engine(path: Path, journal: str | None) -> Engine:
 def _lock(path: Path) -> IO[str]:
     file = path.with_name(LOCK_NAME).open("a+")  # held until the store is closed
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(file)
     except OSError:
         file.seek(0)
         holder = file.read().strip() or "another process"

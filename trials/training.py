@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -92,6 +93,17 @@ def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machin
         yield EpochPoint(epoch + 1, mean_loss, taken / (time.perf_counter() - began))
 
 
+@contextmanager
+def _exact_float32() -> Iterator[None]:
+    """cuDNN's convolutions round to TF32 by default, which moves a few images across a decision."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 @torch.inference_mode()
 def evaluate(network: nn.Module, split: Split, data: ImageData, machine: Occupancy) -> Evaluation:
     """Judge `network` on a split in float32, so that an export can be held to the last image.
@@ -101,17 +113,15 @@ def evaluate(network: nn.Module, split: Split, data: ImageData, machine: Occupan
     """
     mean, std = (torch.tensor(values, device=split.images.device) for values in (data.mean, data.std))
     network.eval()
-    tf32 = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
     correct = loss = torch.zeros((), dtype=torch.float64, device=split.images.device)
-    for start in range(0, len(split), EVAL_BATCH):
-        images, labels = split.images[start : start + EVAL_BATCH], split.labels[start : start + EVAL_BATCH]
-        machine.give_way()
-        inputs = normalise(images, mean, std).contiguous(memory_format=torch.channels_last)
-        logits = network(inputs)
-        correct = correct + (logits.argmax(dim=1) == labels).sum()
-        loss = loss + F.cross_entropy(logits, labels, reduction="sum")
-    torch.backends.cudnn.allow_tf32 = tf32
+    with _exact_float32():
+        for start in range(0, len(split), EVAL_BATCH):
+            images, labels = split.images[start : start + EVAL_BATCH], split.labels[start : start + EVAL_BATCH]
+            machine.give_way()
+            inputs = normalise(images, mean, std).contiguous(memory_format=torch.channels_last)
+            logits = network(inputs)
+            correct = correct + (logits.argmax(dim=1) == labels).sum()
+            loss = loss + F.cross_entropy(logits, labels, reduction="sum")
     mean_loss = float(loss) / len(split)
     if not math.isfinite(mean_loss):
         raise NonFiniteLoss(f"validation loss is {mean_loss}")

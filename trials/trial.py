@@ -130,6 +130,8 @@ class TrialResult:
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"trial {self.number}: {name} is {value}; a metric must be finite to be recorded")
+        if self.latency is not None and not all(math.isfinite(value) for value in asdict(self.latency).values()):
+            raise ValueError(f"trial {self.number}: latency is {self.latency}; a metric must be finite to be recorded")
         if self.state is TrialState.COMPLETE and self.accuracy is None:
             raise ValueError(f"trial {self.number} is complete without an accuracy")
 

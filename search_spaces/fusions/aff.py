@@ -77,6 +77,8 @@ class IterativeAttentionalFeatureFusion(nn.Module):
 
     Both stages select between x and y themselves, with separate weights.
     Shapes: x, y and the result [B, C, H, W]. Parameters: 8CC' + 8C' + 8C, C' = max(4, C // r).
+    Starting as x + y, M₂ passes no gradient to M₁ before its own zeroed norms have moved: M₁ learns from the
+    second step on.
     `scale` s is 2 in both stages, so that M₂ sees u at the scale at which M₁ sees x + y; 1 is the paper's.
     Source: Dai et al., Attentional Feature Fusion, WACV 2021, eq. 5 and fig. 4(c).
     """

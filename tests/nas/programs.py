@@ -20,9 +20,7 @@ def nas_program(*arguments: object, cwd: Path | None = None) -> subprocess.Compl
 def start_nas(*arguments: object) -> subprocess.Popen[str]:
     """`nas …`, running. In a session of its own, so that a test can end all of it."""
     command = [sys.executable, "-m", "nas", *map(str, arguments)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def wait_for(program: subprocess.Popen[str], folder: Path, complete: int) -> RunView:

@@ -64,7 +64,9 @@ def test_check_says_what_a_search_would_do_and_writes_nothing(tmp_path: Path) ->
     found = json.loads(done.stdout)
     assert found["size"] == 840
     assert found["feasible_share"] == {"value": pytest.approx(488 / 840), "standard_error": 0.0}
-    assert found["costs"]["baseline"]["macs"] == found["costs"]["cheapest"]["macs"] < found["costs"]["costliest"]["macs"]
+    assert (
+        found["costs"]["baseline"]["macs"] == found["costs"]["cheapest"]["macs"] < found["costs"]["costliest"]["macs"]
+    )
     assert 0 < found["costs"]["baseline"]["latency_ms"]["p50"] <= found["costs"]["baseline"]["latency_ms"]["p95"]
     assert found["estimated_search_seconds"] > 0
     assert list(tmp_path.iterdir()) == []

@@ -33,7 +33,7 @@ def test_examples_are_valid() -> None:
         ('trials = "many"', ["search.toml: trials", "given 'many'", "integer"]),
         ("trials = 0", ["search.toml: trials", "given 0", "greater than or equal to 1"]),
         ("trials = 2.5", ["search.toml: trials", "given 2.5"]),
-        ('trials = true', ["search.toml: trials", "given True"]),
+        ("trials = true", ["search.toml: trials", "given True"]),
         ("reductions = [4, 0]", ["search.toml: reductions", "given 0"]),
         ("reductions = [4, -8]", ["search.toml: reductions", "given -8"]),
         ('engine = "rey"', ["engine", "'ray' or 'local'", "did you mean 'ray'"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,11 +28,24 @@ def arguments(folder: Path, trials: int = 5, images: int = 1000, epochs: int = 1
     ]  # fmt: skip
 
 
-def ray_workers() -> list[int]:
-    """The process numbers of trial actors of searches that this test started."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    lines = [line.split(maxsplit=1) for line in listed.splitlines()[1:]]
-    return [int(pid) for pid, command in lines if command.startswith("ray::") and "Trial" in command]
+def ray_processes(kinds: str = "") -> list[int]:
+    """The numbers of ray's processes of a kind: `ResourceTrainable|TrialActor` are the trial actors."""
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
+    found = [line.split(maxsplit=2) for line in listed.splitlines()[1:]]
+    return [
+        int(pid) for pid, state, command in found if re.match(rf"ray::({kinds})", command) and not state.startswith("Z")
+    ]
+
+
+TRIALS = "ResourceTrainable|TrialActor"
+
+
+def wait_until_gone(seconds: float) -> None:
+    """Ray's processes end with the search that started them."""
+    deadline = time.monotonic() + seconds
+    while ray_processes():
+        assert time.monotonic() < deadline, ray_processes()
+        time.sleep(0.5)
 
 
 def test_ray_and_the_local_engine_find_the_same(tmp_path: Path) -> None:
@@ -64,8 +78,7 @@ def test_killed_with_everything_it_goes_on_and_nothing_is_lost_or_trained_twice(
     wait_for(program, tmp_path / "run", complete=2)
     os.killpg(program.pid, signal.SIGKILL)
     program.wait(timeout=30)
-    for pid in ray_workers():
-        os.kill(pid, signal.SIGKILL)
+    wait_until_gone(60)
     before = RunView.load(tmp_path / "run")
     assert before.sessions[-1].outcome is None
     done = nas_program(*arguments(tmp_path / "run", trials=6, images=2000))
@@ -94,16 +107,15 @@ def test_interrupted_it_stops_cleanly_and_leaves_no_process(tmp_path: Path, numb
     view = RunView.load(tmp_path / "run")
     assert 1 <= view.count(TrialState.STOPPED) <= 2
     assert view.sessions[-1].outcome == "interrupted"
-    time.sleep(2)
-    assert ray_workers() == []
+    wait_until_gone(20)
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_costs_its_trial_only(tmp_path: Path) -> None:
     program = start_nas(*arguments(tmp_path / "run", trials=5, images=4000))
     wait_for(program, tmp_path / "run", complete=1)
-    victims = ray_workers()
-    assert victims
+    victims = ray_processes(TRIALS)
+    assert len(victims) == 2
     os.kill(victims[0], signal.SIGKILL)
     program.communicate(timeout=240)
     assert program.returncode == 0
@@ -135,8 +147,10 @@ def test_from_search_to_deployed_model_and_report_in_a_browser(tmp_path: Path) -
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     dump = subprocess.run(
-        [CHROMIUM, *flags, *quiet, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=8000", "--dump-dom",
-         report.as_uri()],
+        [
+            CHROMIUM, *flags, *quiet, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=8000",
+            "--dump-dom", report.as_uri(),
+        ],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert dump.stdout.count("main-svg") >= 3  # plotly has drawn
@@ -149,7 +163,9 @@ def test_from_search_to_deployed_model_and_report_in_a_browser(tmp_path: Path) -
     data = load_data(DataConfig(train_images=2000))
     best = nas.open_run(tmp_path / "run").select("best").result
     images = data.val.images
-    inputs = ((images.float() / 255 - torch.tensor(data.mean).view(1, -1, 1, 1)) / torch.tensor(data.std).view(1, -1, 1, 1))
+    inputs = (images.float() / 255 - torch.tensor(data.mean).view(1, -1, 1, 1)) / torch.tensor(data.std).view(
+        1, -1, 1, 1
+    )
     session = onnxruntime.InferenceSession(tmp_path / "run" / "exported" / "model.onnx")
     logits = np.concatenate([session.run(None, {"images": part.numpy()})[0] for part in inputs.split(256)])
     assert int((logits.argmax(1) == data.val.labels.numpy()).sum()) == best.correct

@@ -187,7 +187,7 @@ def test_fresh_puts_the_earlier_run_aside_and_only_when_the_new_one_can_start(ti
 
 
 def test_diverging_trials_are_recorded_as_failed_and_the_search_goes_on(tiny: dict[str, Any]) -> None:
-    with pytest.raises(NothingFeasible, match="no trial of .* was completed"):
+    with pytest.raises(NothingFeasible, match=r"no trial of .* was completed"):
         nas.search(**tiny | {"trials": 2, "training": {"epochs": 1, "batch_size": 64, "peak_lr": 1e12}})
     view = RunView.load(tiny["out"])
     assert [r.state for r in view.results] == [TrialState.FAILED] * 2
@@ -294,7 +294,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(
     _, narration = program.communicate(timeout=60)
     assert program.returncode == code
     assert "everything is saved" in narration
-    assert f"nas search --space resnet8 --train-images 1500 --trials 3 --epochs 2 --engine local" in narration
+    assert "nas search --space resnet8 --train-images 1500 --trials 3 --epochs 2 --engine local" in narration
     assert "Traceback" not in narration
     before = RunView.load(tmp_path / "run")
     assert before.count(TrialState.COMPLETE) >= 1

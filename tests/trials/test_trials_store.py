@@ -243,10 +243,11 @@ def test_a_kill_in_mid_transaction_without_the_log_is_rolled_back(path: Path, mo
 import os, sqlite3
 connection = sqlite3.connect(sys.argv[1])
 connection.execute("PRAGMA cache_size=2")  # so that unfinished pages reach the file
+connection.execute("CREATE TABLE filler (x)")
 connection.execute("BEGIN")
-connection.execute("DELETE FROM trials")
-for number in range(3000):
-    connection.execute("INSERT INTO meta VALUES (?, ?)", (str(number), "9" * 500))
+for table in ("trials", "meta", "sessions"):
+    connection.executemany("INSERT INTO filler VALUES (?)", [("x" * 500,)] * 3000)
+    connection.execute(f"DELETE FROM {table}")
 os.kill(os.getpid(), 9)
 """
     process(code, path).communicate()
@@ -269,17 +270,14 @@ def test_a_kill_in_mid_creation_leaves_no_record(path: Path) -> None:
 # ---- damage
 
 
-def middle_overwritten(whole: bytes) -> bytes:
-    return whole[:8192] + b"\xff" * 8192 + whole[16384:]
-
-
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda whole: b"",
     "garbage": lambda whole: b"garbage" * 5000,
     "half": lambda whole: whole[: len(whole) // 2],
     "header only": lambda whole: whole[:100],
     "last page lost": lambda whole: whole[:-4096],
-    "middle overwritten": middle_overwritten,
+    "middle overwritten": lambda whole: whole[:8192] + b"\xff" * 8192 + whole[16384:],
+    "end overwritten": lambda whole: whole[:-8192] + b"\xff" * 8192,
     "another database": lambda whole: whole.replace(b"meta", b"beta"),
 }
 
