@@ -247,7 +247,8 @@ def _take(file: IO[str], attempts: int = 5) -> None:
     """Take the writer's lock; `is_active` of another process may hold it for an instant."""
     for attempt in range(attempts):
         try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except BlockingIOError:
             if attempt == attempts - 1:
                 raise
