@@ -65,7 +65,8 @@ class Driver:
         self._seed = seed
         self._observer = observer
         self._interruption = interruption
-        recorded = store.results()
+        self._view = RunView.of(folder, store)
+        recorded = self._view.results
         self._stopped = [r for r in recorded if r.state is TrialState.STOPPED]
         self._numbers = {r.number for r in recorded}
         self._trained = sum(r.state in (TrialState.COMPLETE, TrialState.FAILED) for r in recorded)
@@ -131,9 +132,9 @@ class Driver:
     def _record(self, result: TrialResult) -> None:
         self._store.append(result)
         self._study.tell(result)
-        view = RunView.of(self._folder, self._store)
-        _keep_weights(self._folder, view)
-        self._observer.ended(result, view)
+        self._view = self._view.with_result(result)
+        _keep_weights(self._folder, self._view)
+        self._observer.ended(result, self._view)
 
     def _propose(self) -> TrialJob | None:
         if self._stopped:

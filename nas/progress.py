@@ -44,6 +44,7 @@ class _Tally:
 
     def begin(self, view: RunView, wanted: int, epochs: int, workers: int) -> None:
         self.view, self.wanted, self.epochs, self.workers = view, wanted, epochs, workers
+        self._seconds = [trial.result.seconds for trial in view.complete]
 
     def started(self, job: TrialJob) -> None:
         self.running[job.number] = job, []
@@ -193,9 +194,11 @@ class LiveProgress(_Tally):
                 choices_text(job),
             )
         done = self.trained + sum(len(points) / self.epochs for _, points in self.running.values())
-        bar = ProgressBar(total=self.wanted, completed=done, width=60)
+        bar = Table.grid()  # on a line of its own: a bar ends without one
+        bar.add_row(ProgressBar(total=self.wanted, completed=done, width=60))
         elapsed = format_duration(time.monotonic() - self._began)
-        return Group(table, bar, Text(f"{self.summary()} · {elapsed} gone"))
+        waiting = Text("waiting for workers to start" if not self.running and done < self.wanted else "")
+        return Group(table if self.running else waiting, bar, Text(f"{self.summary()} · {elapsed} gone"))
 
     def __enter__(self) -> LiveProgress:
         self._live.start()

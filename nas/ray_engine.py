@@ -85,12 +85,12 @@ class DriverSearcher(Searcher):
         if error or result is None:
             return  # `Watch` is told next, and knows why
         self._numbers.pop(trial_id)
-        reference = result["weights"]
-        self._driver.record(result["result"], None if reference is None else ray.get(reference))
+        self._driver.record(result["result"], _fetch(result["weights"]))
 
     def lost(self, trial_id: str, reason: str) -> None:
         """The worker of a trial is gone."""
-        self._driver.fail(self._numbers.pop(trial_id), f"the worker died: {reason}")
+        if trial_id in self._numbers:
+            self._driver.fail(self._numbers.pop(trial_id), f"the worker died: {reason}")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the record of a run is study.db."""
@@ -181,6 +181,14 @@ class RayEngine:
         if self._started:
             with self._interruption.shielded():
                 ray.shutdown()
+
+
+def _fetch(weights: ray.ObjectRef[bytes] | None) -> bytes | None:
+    """The weights a worker has put into the object store; None when it died with them (the result stands)."""
+    try:
+        return None if weights is None else ray.get(weights)
+    except ray.exceptions.RayError:
+        return None
 
 
 def _cluster_resources() -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,11 @@ class RunView:
             results=store.results(),
             sessions=store.sessions(),
         )
+
+    def with_result(self, result: TrialResult) -> RunView:
+        """The run one event later: `result` added, or in place of the stopped trial of its number."""
+        others = [r for r in self.results if r.number != result.number]
+        return replace(self, results=tuple(sorted([*others, result], key=lambda r: r.number)))
 
     @property
     def objectives(self) -> tuple[str, ...]:
