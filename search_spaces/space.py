@@ -16,6 +16,7 @@ from search_spaces import catalogue
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import SpaceError, unknown
 from search_spaces.fusions import build_fusion, operator
+from search_spaces.fusions.concatenation import Concatenation, EmbeddedFusion
 from search_spaces.networks import InputSpec, NetworkDesign, PointShape
 
 #: The mission's six, which every space offers.
@@ -152,7 +153,8 @@ class SearchSpace:
         if architecture.space != self.name:
             raise SpaceError(f"architecture of space {architecture.space!r} given to space {self.name!r}")
         checked = self.architecture(architecture.choices)
-        return self.design.build(self.input, lambda name, channels: build_fusion(checked.choices[name], channels))
+        shapes = {point.name: point.shape for point in self.points}
+        return self.design.build(self.input, lambda name, channels: fusion_at(shapes[name], checked.choices[name]))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -170,12 +172,22 @@ class SearchSpace:
             raise SpaceError(f"not the JSON of a search space: {error}") from None
 
 
+def fusion_at(shape: PointShape, choice: FusionChoice) -> nn.Module:
+    """The module that merges the maps of a point by `choice`: called with as many maps as the point has inputs."""
+    if shape.merge == "cat" and choice.op == "add":
+        return Concatenation()
+    fuse = build_fusion(choice, shape.channels, inputs=len(shape.inputs))
+    return fuse if shape.merge == "sum" else EmbeddedFusion(fuse, shape.inputs)
+
+
 def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]) -> FusionPoint:
     """The choices at a point: each operator with each ratio that gives it a bottleneck width of its own."""
     choices: list[FusionChoice] = []
     merged: dict[str, str] = {}
     for name in operators:
         op = operator(name)
+        if op.max_inputs is not None and len(shape.inputs) > op.max_inputs:
+            continue
         if op.width is None:
             choices.append(FusionChoice(name))
             continue

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from search_spaces.architecture import Architecture, FusionChoice
-from search_spaces.fusions import build_fusion
-from search_spaces.space import SearchSpace
+from search_spaces.networks import PointShape
+from search_spaces.space import SearchSpace, fusion_at
 from trials.constraints import Costs
 
 with warnings.catch_warnings():
@@ -78,14 +78,14 @@ class CostTable:
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
-        self._counted: dict[tuple[FusionChoice, int, int, int], tuple[int, int]] = {}
+        self._counted: dict[tuple[object, ...], tuple[int, int]] = {}
         with torch.random.fork_rng(devices=[]):  # counting is not to move the caller's random numbers
             self._count()
 
     def _count(self) -> None:
         space = self._space
         self._choices = {
-            (point.name, choice): self._fusion(choice, point.shape.channels, point.shape.height, point.shape.width)
+            (point.name, choice): self._fusion(choice, point.shape)
             for point in space.points
             for choice in point.choices
         }
@@ -94,13 +94,13 @@ class CostTable:
         macs, params = self._sum(space.baseline)
         self._trunk = count_macs(network, image) - macs, count_params(network) - params
 
-    def _fusion(self, choice: FusionChoice, channels: int, height: int, width: int) -> tuple[int, int]:
-        shape = (choice, channels, height, width)
-        if shape not in self._counted:
-            module = build_fusion(choice, channels)
-            maps = torch.zeros(1, channels, height, width)
-            self._counted[shape] = count_macs(module, maps, maps), count_params(module)
-        return self._counted[shape]
+    def _fusion(self, choice: FusionChoice, shape: PointShape) -> tuple[int, int]:
+        alike = (choice, shape.merge, shape.inputs, shape.height, shape.width)
+        if alike not in self._counted:
+            module = fusion_at(shape, choice)
+            maps = [torch.zeros(1, channels, shape.height, shape.width) for channels in shape.inputs]
+            self._counted[alike] = count_macs(module, *maps), count_params(module)
+        return self._counted[alike]
 
     def _sum(self, architecture: Architecture) -> tuple[int, int]:
         parts = [self._choices[point, choice] for point, choice in architecture.choices.items()]

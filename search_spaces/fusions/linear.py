@@ -9,19 +9,22 @@ from search_spaces.fusions.layers import pointwise, project_sum
 from search_spaces.fusions.registry import register
 
 
-@register("add")
+@register("add", max_inputs=None)
 class Add(nn.Module):
-    """x + y.
+    """x + y, or the sum of n maps.
 
-    Shapes: x, y and the result [B, C, H, W]. Parameters: 0. Multiply-adds: C·H·W.
+    Shapes: every map and the result [B, C, H, W]. Parameters: 0. Multiply-adds: (n − 1)·C·H·W.
     Source: He et al., Deep Residual Learning, CVPR 2016, eq. 1.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, inputs: int = 2) -> None:
         super().__init__()
 
-    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return x + y
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        fused = maps[0]
+        for other in maps[1:]:
+            fused = fused + other
+        return fused
 
 
 @register("concat")

@@ -26,6 +26,7 @@ class FusionOperator:
     module: type[nn.Module]
     summary: str
     width: Callable[[int, int], int] | None
+    max_inputs: int | None = 2
 
     @property
     def takes_reduction(self) -> bool:
@@ -35,7 +36,9 @@ class FusionOperator:
 _OPERATORS: dict[str, FusionOperator] = {}
 
 
-def register(name: str, *, width: Callable[[int, int], int] | None = None) -> Callable[[ModuleClass], ModuleClass]:
+def register(
+    name: str, *, width: Callable[[int, int], int] | None = None, max_inputs: int | None = 2
+) -> Callable[[ModuleClass], ModuleClass]:
     """Class decorator: make an `nn.Module` known as the fusion operator `name`.
 
     The class is called as `Module(channels)` or, where `width` is given, `Module(channels, reduction)`,
@@ -51,7 +54,7 @@ def register(name: str, *, width: Callable[[int, int], int] | None = None) -> Ca
         if not name.replace("_", "").isalnum():
             raise SpaceError(f"fusion operator name {name!r}: use letters, digits and underscores")
         summary = (module.__doc__ or "").strip().partition("\n")[0]
-        _OPERATORS[name] = FusionOperator(name, module, summary, width)
+        _OPERATORS[name] = FusionOperator(name, module, summary, width, max_inputs)
         return module
 
     return add
@@ -74,19 +77,22 @@ def operator_names() -> tuple[str, ...]:
     return tuple(_OPERATORS)
 
 
-def build_fusion(choice: FusionChoice, channels: int) -> nn.Module:
-    """The module that fuses two maps of `channels` channels by `choice`.
+def build_fusion(choice: FusionChoice, channels: int, *, inputs: int = 2) -> nn.Module:
+    """The module that fuses `inputs` maps of `channels` channels by `choice`.
 
     Raises:
         SpaceError: unknown operator, a missing or superfluous ratio, or a ratio above `channels`.
     """
     op = operator(choice.op)
+    if inputs != 2 and op.max_inputs is not None:
+        raise SpaceError(f"{choice.op!r} fuses {op.max_inputs} maps, not {inputs}")
+    options = {} if inputs == 2 else {"inputs": inputs}
     if not op.takes_reduction:
         if choice.reduction is not None:
             raise SpaceError(f"{choice.op!r} takes no reduction ratio, but {choice.reduction} was given")
-        return op.module(channels)
+        return op.module(channels, **options)
     if choice.reduction is None:
         raise SpaceError(f"{choice.op!r} needs a reduction ratio, such as '{choice.op}/4'")
     if choice.reduction > channels:
         raise SpaceError(f"reduction ratio {choice.reduction} of {choice.op!r} is above its {channels} channels")
-    return op.module(channels, choice.reduction)
+    return op.module(channels, choice.reduction, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import nn
 
@@ -26,10 +26,12 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class PointShape:
-    """Where two maps are merged: x the identity, y the residual, both [B, channels, height, width].
+    """Where maps are merged into one of [B, channels, height, width].
 
-    `in_channels` and `stride` describe the block the point closes; a projection has already brought
-    x to y's shape.
+    `kind` is `short skip` (x the identity, y the residual), `long skip` (x the lateral map, y the resized one)
+    or `same layer` (branches side by side). `inputs` are the channels of the maps merged: for a `sum` each has
+    `channels` (a projection has already brought x to y's shape), for a `cat` they add up to `channels`.
+    `in_channels` and `stride` describe the block that the point closes.
     """
 
     name: str
@@ -39,6 +41,12 @@ class PointShape:
     height: int
     width: int
     stride: int
+    merge: Literal["sum", "cat"] = "sum"
+    inputs: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            object.__setattr__(self, "inputs", (self.channels, self.channels))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
