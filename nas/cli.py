@@ -42,9 +42,11 @@ def _json_option(command: Command) -> Command:
 
 #: What `nas search` and `nas check` both take: option, kind, placeholder, help. Not given, the file's value holds.
 _SETTINGS = [
-    ("--space", str, "NAME", "A named space, see nas spaces.  [default: resnet8]"),
+    ("--space", str, "NAME", "A named space, see nas spaces, or FILE.py:DESIGN.  [default: resnet8]"),
     ("--operators", str, "A,B,…", "Offer only these fusion operators; add must be among them."),
     ("--reductions", str, "R,R,…", "Offer only these reduction ratios.  [default: 4,8,16]"),
+    ("--points", str, "P,P,…", "Vary only these fusion points or stages (layer3,layer4); the others stay add."),
+    ("--tie", str, "HOW", "stage: one common choice for the points of a stage.  [default: none]"),
     (
         "--data",
         str,
@@ -86,7 +88,7 @@ def _configuration(config: Path | None, given: dict[str, Any]) -> SearchConfig:
     for name, value in given.items():
         if value is None:
             continue
-        if name in ("operators", "objectives", "reductions"):
+        if name in ("operators", "objectives", "reductions", "points"):
             value = [part.strip() for part in value.split(",") if part.strip()]
         if name == "reductions":
             try:

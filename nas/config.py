@@ -74,6 +74,8 @@ class SearchConfig(_Section):
     space: str = "resnet8"
     operators: list[str] = ["add", "concat", "se", "cbam", "aff", "iaff"]
     reductions: list[Annotated[int, Field(ge=1)]] = [4, 8, 16]
+    points: list[str] = []
+    tie: Literal["none", "stage"] = "none"
     data: str = "fashion-mnist-mini"
     data_dir: str | None = None
     image_size: Annotated[int, Field(ge=8)] | None = None

@@ -80,8 +80,9 @@ class Feasibility:
 
     def _climb(self, rng: random.Random) -> Architecture:
         architecture = self._costs.cheapest()
-        for point in rng.sample(self._space.points, len(self._space.points)):
-            changed = Architecture(self._space.name, {**architecture.choices, point.name: rng.choice(point.choices)})
+        for variable in rng.sample(self._space.variables, len(self._space.variables)):
+            choice = dict.fromkeys(variable.points, rng.choice(variable.choices))
+            changed = Architecture(self._space.name, {**architecture.choices, **choice})
             if self(changed):
                 architecture = changed
         return architecture

@@ -63,7 +63,7 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
         SpaceError, DataError, DeviceError: something named does not exist or does not fit.
         NothingFeasible: no architecture meets the FLOP or parameter budget.
     """
-    SearchSpace.named(config.space, None, config.operators, config.reductions)
+    make_space(config)
     resolve(config.device)
     data = load_data(config.data_config(), announce)
     spec = InputSpec(data.channels, data.image_size, len(data.classes))
@@ -77,7 +77,7 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
             f"training: {config.training.epochs} epochs of {len(data.train)} images in batches of "
             f"{config.training.batch_size} are a single step, which trains nothing: give more epochs or smaller batches"
         )
-    space = SearchSpace.named(config.space, spec, config.operators, config.reductions)
+    space = make_space(config, spec)
     prepared = Prepared(config, data, space, CostTable(space))
     impossible = prepared.feasibility.impossible()
     if impossible is not None:
@@ -109,6 +109,13 @@ def run_search(config: SearchConfig, progress: Progress, extend: bool = False, f
         raise ConfigError(
             f"{folder}: the data of {config.data} have changed since its first trials; --fresh starts over"
         )
+    if recorded is not None:
+        before = recorded.description["space"].get("fingerprint")
+        if before not in (None, prepared.space.fingerprint):
+            raise ConfigError(
+                f"{folder}: the space {config.space} is another one now (fingerprint {prepared.space.fingerprint}, "
+                f"recorded {before}): its network or operators have changed; --fresh starts over"
+            )
     interruption = Interruption()
     with interruption.listening():
         progress.say(f"starting the {config.engine} engine")
@@ -122,6 +129,11 @@ def run_search(config: SearchConfig, progress: Progress, extend: bool = False, f
     if not run.view.complete:
         raise NothingFeasible(f"no trial of {folder} was completed: see nas show {folder}")
     return run
+
+
+def make_space(config: SearchConfig, spec: InputSpec | None = None) -> SearchSpace:
+    """The space of a configuration, for its network's own input unless one is given."""
+    return SearchSpace.named(config.space, spec, config.operators, config.reductions, config.points, config.tie)
 
 
 def make_engine(config: SearchConfig, interruption: Interruption) -> Engine:
@@ -260,7 +272,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
     config, data, space = prepared.config, prepared.data, prepared.space
     return {
         "objectives": list(config.objectives),
-        "space": space.to_json(),
+        "space": space.to_json() | {"fingerprint": space.fingerprint},
         "size": space.size,
         "points": [point.to_json() for point in space.points],
         "data": {

@@ -144,10 +144,14 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
 def print_check(console: Console, found: dict[str, Any]) -> None:
     """The dry run of `nas check`."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("point", "kind", "channels", "size", "stride", "choices", "merged (same bottleneck width)"):
+    for name in ("point", "kind", "channels", "size", "stride", "choices", "merged or left out"):
         table.add_column(name, justify="right" if name in ("channels", "size", "stride") else "left")
     for point in found["points"]:
-        merged = ", ".join(f"{ratio} = {kept}" for ratio, kept in point["merged"].items())
+        notes = [f"{ratio} = {kept} (same width)" for ratio, kept in point["merged"].items()]
+        notes += [f"no {op}: {why}" for op, why in point["left_out"].items()]
+        if point["variable"] != point["name"] and len(point["choices"]) > 1:
+            notes.append(f"tied in {point['variable']}")
+        merged = ", ".join(notes)
         table.add_row(
             point["name"], point["kind"], str(point["channels"]), f"{point['height']}x{point['width']}",
             str(point["stride"]), " ".join(point["choices"]), merged,

@@ -17,7 +17,7 @@ from optuna.trial import TrialState as OptunaState
 
 from nas.feasibility import Feasibility
 from reports.view import OBJECTIVES
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.space import SearchSpace
 from trials.constraints import Constraint, Costs, violations
 from trials.seeds import derive
@@ -57,7 +57,8 @@ class Study:
         self._sampler = sampler
         self._seed = seed
         self._distributions = {
-            point.name: CategoricalDistribution([str(choice) for choice in point.choices]) for point in space.points
+            variable.name: CategoricalDistribution([str(choice) for choice in variable.choices])
+            for variable in space.variables
         }
         self._study = optuna.create_study(
             directions=["maximize" if OBJECTIVES[name] else "minimize" for name in objectives]
@@ -81,9 +82,8 @@ class Study:
         """An architecture that was neither proposed nor recorded before; None when there is none left."""
         for attempt in range(MAX_DUPLICATES if self._sampler == "tpe" else 0):
             trial = self._ask(derive(self._seed, "proposal", number, attempt))
-            architecture = self._space.architecture(
-                {name: str(trial.suggest_categorical(name, d.choices)) for name, d in self._distributions.items()}
-            )
+            values = {name: str(trial.suggest_categorical(name, d.choices)) for name, d in self._distributions.items()}
+            architecture = self._space.assign({name: FusionChoice.parse(value) for name, value in values.items()})
             if self.reserve(architecture):
                 self._asked[architecture.key] = trial
                 return Proposal(architecture, "sampler")
@@ -123,7 +123,7 @@ class Study:
             optuna.trial.create_trial(
                 state=state,
                 values=values if state is OptunaState.COMPLETE else None,
-                params=result.architecture.labels(),
+                params={v.name: str(result.architecture.choices[v.points[0]]) for v in self._space.variables},
                 distributions=dict(self._distributions),
                 constraints=found,
             )

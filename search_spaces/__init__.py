@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from search_spaces.catalogue import design, names
     from search_spaces.fusions import operator, operator_names, register
     from search_spaces.networks import InputSpec, NetworkDesign, PointShape
-    from search_spaces.space import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS, FusionPoint, SearchSpace
+    from search_spaces.space import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS, FusionPoint, SearchSpace, Variable
 
 _LAZY = {
     "design": "catalogue",
@@ -34,6 +34,7 @@ _LAZY = {
     "DEFAULT_REDUCTIONS": "space",
     "FusionPoint": "space",
     "SearchSpace": "space",
+    "Variable": "space",
 }
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "PointShape",
     "SearchSpace",
     "SpaceError",
+    "Variable",
     "design",
     "names",
     "operator",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from search_spaces.errors import unknown
+from search_spaces.errors import SpaceError, unknown
 from search_spaces.networks import NetworkDesign, cifar_resnet, imagenet_resnet
+from search_spaces.user_file import is_reference, load_object
 
 _DESIGNS: dict[str, NetworkDesign] = {
     **{f"resnet{depth}": cifar_resnet(depth) for depth in (8, 14, 20, 32, 56)},
@@ -12,7 +13,20 @@ _DESIGNS: dict[str, NetworkDesign] = {
 
 
 def design(name: str) -> NetworkDesign:
-    """The network design of that name. Raises SpaceError with the nearest known one."""
+    """The network design of that name, or the one that `FILE.py:OBJECT` refers to.
+
+    Raises:
+        SpaceError: unknown (with the nearest known name), or the file's object is not a design.
+    """
+    if is_reference(name):
+        found = load_object(name)
+        if not all(callable(getattr(found, part, None)) for part in ("points", "build")):
+            raise SpaceError(
+                f"{name} is a {type(found).__name__}; expected a network design (with points and build), "
+                "such as ResNetDesign(...)"
+            )
+        own: NetworkDesign = found
+        return own
     if name not in _DESIGNS:
         raise unknown("space", name, _DESIGNS)
     return _DESIGNS[name]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -22,37 +24,61 @@ from search_spaces.networks import InputSpec, NetworkDesign, PointShape
 #: The mission's six, which every space offers.
 DEFAULT_OPERATORS = ("add", "concat", "se", "cbam", "aff", "iaff")
 DEFAULT_REDUCTIONS = (4, 8, 16)
+Tie = Literal["none", "stage"]
 
 
 @dataclass(frozen=True)
 class FusionPoint:
-    """A place where a network merges two maps, and the choices on offer there.
+    """A place where a network merges maps, and the choices on offer there.
 
     `merged` names the ratios that were left out because they give the same bottleneck width as one
-    that is kept: `{"aff/16": "aff/8"}`.
+    that is kept: `{"aff/16": "aff/8"}`. `left_out` names the operators that cannot stand here, and why.
+    `variable` is what decides the point: points that are tied share one.
     """
 
     shape: PointShape
     choices: tuple[FusionChoice, ...]
     merged: Mapping[str, str]
+    left_out: Mapping[str, str]
+    variable: str
 
     @property
     def name(self) -> str:
         return self.shape.name
 
     def to_json(self) -> dict[str, Any]:
-        choices = [str(choice) for choice in self.choices]
-        return {**self.shape.to_json(), "choices": choices, "merged": dict(self.merged)}
+        return {
+            **self.shape.to_json(),
+            "choices": [str(choice) for choice in self.choices],
+            "merged": dict(self.merged),
+            "left_out": dict(self.left_out),
+            "variable": self.variable,
+        }
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One free choice of a space: the points that it decides, and what they may be."""
+
+    name: str
+    points: tuple[str, ...]
+    choices: tuple[FusionChoice, ...]
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Every assignment of an offered operator and ratio to each fusion point of one network."""
+    """Every assignment of an offered operator and ratio to each fusion point of one network.
+
+    `vary` restricts what varies to points of these names or stages (all others stay `add`); `tie` "stage"
+    gives the points of a stage one common choice.
+    """
 
     name: str
     input: InputSpec
     operators: tuple[str, ...] = DEFAULT_OPERATORS
     reductions: tuple[int, ...] = DEFAULT_REDUCTIONS
+    vary: tuple[str, ...] = ()
+    tie: Tie = "none"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "operators", tuple(dict.fromkeys(self.operators)))
@@ -65,8 +91,12 @@ class SearchSpace:
                 raise SpaceError(f"reduction ratio {ratio!r}: give a whole number above 0")
         if not self.reductions and any(operator(name).takes_reduction for name in self.operators):
             raise SpaceError("reductions is empty, but some operators need one: give some, such as 4, 8, 16")
+        if self.tie not in ("none", "stage"):
+            raise unknown("way to tie points", self.tie, ("none", "stage"))
         object.__setattr__(self, "reductions", tuple(sorted(set(self.reductions))))
-        _ = self.points
+        object.__setattr__(self, "vary", tuple(dict.fromkeys(self.vary)))
+        if not self.points:
+            raise SpaceError(f"{self.name} has no fusion point: there is nothing to search")
 
     @classmethod
     def named(
@@ -75,10 +105,12 @@ class SearchSpace:
         input: InputSpec | None = None,
         operators: Sequence[str] = DEFAULT_OPERATORS,
         reductions: Sequence[int] = DEFAULT_REDUCTIONS,
+        vary: Sequence[str] = (),
+        tie: Tie = "none",
     ) -> SearchSpace:
-        """The space of a catalogue network, for its own default input unless one is given."""
+        """The space of a catalogue network (or `FILE.py:OBJECT`), for its own default input unless one is given."""
         spec = catalogue.design(name).default_input if input is None else input
-        return cls(name, spec, tuple(operators), tuple(reductions))
+        return cls(name, spec, tuple(operators), tuple(reductions), tuple(vary), tie)
 
     @property
     def design(self) -> NetworkDesign:
@@ -87,12 +119,40 @@ class SearchSpace:
     @cached_property
     def points(self) -> tuple[FusionPoint, ...]:
         """The fusion points in forward order. Raises SpaceError that names a point it cannot fill."""
-        return tuple(offer(shape, self.operators, self.reductions) for shape in self.design.points(self.input))
+        shapes = self.design.points(self.input)
+        places = {name: None for shape in shapes for name in (shape.name, stage_of(shape.name))}
+        for name in self.vary:
+            if name not in places:
+                raise unknown(f"fusion point or stage of {self.name}", name, places)
+        offered = [self._offer(shape) for shape in shapes]
+        return tuple(offered) if self.tie == "none" else _tied(offered)
+
+    def _offer(self, shape: PointShape) -> FusionPoint:
+        if self.vary and shape.name not in self.vary and stage_of(shape.name) not in self.vary:
+            return FusionPoint(shape, (FusionChoice("add"),), {}, {}, shape.name)
+        return offer(shape, self.operators, self.reductions)
+
+    @cached_property
+    def variables(self) -> tuple[Variable, ...]:
+        """The free choices, in forward order: one a point, or one a tied group; fixed points are not among them."""
+        groups: dict[str, list[FusionPoint]] = {}
+        for point in self.points:
+            if len(point.choices) > 1:
+                groups.setdefault(point.variable, []).append(point)
+        return tuple(
+            Variable(name, tuple(point.name for point in points), points[0].choices) for name, points in groups.items()
+        )
 
     @property
     def size(self) -> int:
         """The number of different architectures."""
-        return math.prod(len(point.choices) for point in self.points)
+        return math.prod(len(variable.choices) for variable in self.variables)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over everything that makes the space what it is, its points and choices included."""
+        text = json.dumps([self.to_json(), [point.to_json() for point in self.points]], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def architecture(self, choices: Mapping[str, FusionChoice | str]) -> Architecture:
         """A validated architecture: every point named, each with a choice on offer there.
@@ -100,7 +160,7 @@ class SearchSpace:
         A ratio that was merged into another is taken for that other.
 
         Raises:
-            SpaceError: a point is unknown or missing, or a choice is not on offer.
+            SpaceError: a point is unknown or missing, a choice is not on offer, or tied points differ.
         """
         known = {point.name: point for point in self.points}
         for name in choices:
@@ -109,23 +169,44 @@ class SearchSpace:
         missing = [name for name in known if name not in choices]
         if missing:
             raise SpaceError(f"no choice for fusion point {missing[0]!r} of {self.name}")
-        return Architecture(self.name, {name: _offered(point, choices[name]) for name, point in known.items()})
+        checked = {name: _offered(point, choices[name]) for name, point in known.items()}
+        for variable in self.variables:
+            for name in variable.points:
+                if checked[name] != checked[variable.points[0]]:
+                    raise SpaceError(
+                        f"{name} is {checked[name]}, but it is tied to {variable.points[0]}, "
+                        f"which is {checked[variable.points[0]]}"
+                    )
+        return Architecture(self.name, checked)
+
+    def assign(self, values: Mapping[str, FusionChoice]) -> Architecture:
+        """The architecture of one value for each variable, by the variables' names."""
+        choices = {point.name: point.choices[0] for point in self.points}
+        for variable in self.variables:
+            choices.update(dict.fromkeys(variable.points, values[variable.name]))
+        return Architecture(self.name, choices)
 
     @property
     def baseline(self) -> Architecture:
         """`add` at every point."""
-        return self.uniform("add")
+        return Architecture(self.name, {point.name: FusionChoice("add") for point in self.points})
 
     def uniform(self, op: str, reduction: int | None = None) -> Architecture:
-        """`op` at every point, with `reduction` or, without it, the widest bottleneck on offer."""
-        choices = {}
+        """`op` at every point that offers it (`add` elsewhere), with `reduction` or the widest bottleneck on offer.
+
+        Raises:
+            SpaceError: no point offers `op`, or none offers it with `reduction`.
+        """
+        chosen: dict[str, FusionChoice] = {}
         for point in self.points:
-            offered = [choice for choice in point.choices if choice.op == op]
-            if not offered:
-                raise SpaceError(f"{op!r} is not on offer at {point.name} of {self.name}")
             wanted = str(FusionChoice(op, reduction))
-            choices[point.name] = offered[0] if reduction is None else _offered(point, wanted)
-        return Architecture(self.name, choices)
+            kept = point.merged.get(wanted, wanted)
+            fitting = [c for c in point.choices if c.op == op and (reduction is None or str(c) == kept)]
+            if fitting:
+                chosen[point.name] = fitting[0]
+        if not chosen:
+            raise SpaceError(f"{FusionChoice(op, reduction)!s} is not on offer at {_few(p.name for p in self.points)}")
+        return Architecture(self.name, {**self.baseline.choices, **chosen})
 
     def takes_reduction(self, op: str) -> bool:
         """Whether an operator of the space takes a reduction ratio."""
@@ -133,20 +214,21 @@ class SearchSpace:
 
     def sample(self, rng: random.Random) -> Architecture:
         """A uniformly random architecture."""
-        return Architecture(self.name, {point.name: rng.choice(point.choices) for point in self.points})
+        return self.assign({variable.name: rng.choice(variable.choices) for variable in self.variables})
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
-        """Every architecture that differs at exactly one point."""
-        for point in self.points:
-            for choice in point.choices:
-                if choice != architecture.choices[point.name]:
-                    yield Architecture(self.name, {**architecture.choices, point.name: choice})
+        """Every architecture that differs in exactly one variable: at one point, or at the points tied to it."""
+        for variable in self.variables:
+            for choice in variable.choices:
+                if choice != architecture.choices[variable.points[0]]:
+                    changed = dict.fromkeys(variable.points, choice)
+                    yield Architecture(self.name, {**architecture.choices, **changed})
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture, in a fixed order. Mind `size`."""
-        names = [point.name for point in self.points]
-        for combination in product(*(point.choices for point in self.points)):
-            yield Architecture(self.name, dict(zip(names, combination, strict=True)))
+        names = [variable.name for variable in self.variables]
+        for combination in product(*(variable.choices for variable in self.variables)):
+            yield self.assign(dict(zip(names, combination, strict=True)))
 
     def build(self, architecture: Architecture) -> nn.Module:
         """The network: [B, channels, size, size] -> logits [B, classes], initialised from torch's seed."""
@@ -162,12 +244,17 @@ class SearchSpace:
             "input": self.input.to_json(),
             "operators": list(self.operators),
             "reductions": list(self.reductions),
+            "vary": list(self.vary),
+            "tie": self.tie,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SearchSpace:
         try:
-            return cls.named(data["name"], InputSpec(**data["input"]), data["operators"], data["reductions"])
+            return cls.named(
+                data["name"], InputSpec(**data["input"]), data["operators"], data["reductions"],
+                data.get("vary", ()), data.get("tie", "none"),
+            )  # fmt: skip
         except (KeyError, TypeError) as error:
             raise SpaceError(f"not the JSON of a search space: {error}") from None
 
@@ -184,9 +271,11 @@ def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]
     """The choices at a point: each operator with each ratio that gives it a bottleneck width of its own."""
     choices: list[FusionChoice] = []
     merged: dict[str, str] = {}
+    left_out: dict[str, str] = {}
     for name in operators:
         op = operator(name)
         if op.max_inputs is not None and len(shape.inputs) > op.max_inputs:
+            left_out[name] = f"fuses {op.max_inputs} maps, not {len(shape.inputs)}"
             continue
         if op.width is None:
             choices.append(FusionChoice(name))
@@ -202,7 +291,35 @@ def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]
             if kept != choice:
                 merged[str(choice)] = str(kept)
         choices.extend(by_width.values())
-    return FusionPoint(shape, tuple(choices), merged)
+    return FusionPoint(shape, tuple(choices), merged, left_out, shape.name)
+
+
+def _few(points: Iterable[str]) -> str:
+    names = list(points)
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])}, … {names[-1]}"
+
+
+def stage_of(point: str) -> str:
+    """`layer1` of `layer1.0`."""
+    return point.partition(".")[0]
+
+
+def _tied(points: Sequence[FusionPoint]) -> tuple[FusionPoint, ...]:
+    """The points, those that vary in one stage deciding together: only what all of them offer is on offer."""
+    stages: dict[str, list[FusionPoint]] = {}
+    for point in points:
+        if len(point.choices) > 1:
+            stages.setdefault(stage_of(point.name), []).append(point)
+    common = {
+        stage: tuple(c for c in members[0].choices if all(c in other.choices for other in members))
+        for stage, members in stages.items()
+    }
+    return tuple(
+        replace(point, choices=common[stage_of(point.name)], variable=stage_of(point.name))
+        if len(point.choices) > 1
+        else point
+        for point in points
+    )
 
 
 def _offered(point: FusionPoint, choice: FusionChoice | str) -> FusionChoice:

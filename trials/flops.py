@@ -11,6 +11,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import nn
 
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.networks import PointShape
-from search_spaces.space import SearchSpace, fusion_at
+from search_spaces.space import SearchSpace, Variable, fusion_at
 from trials.constraints import Costs
 
 with warnings.catch_warnings():
@@ -112,12 +113,13 @@ class CostTable:
         return Costs(self._trunk[0] + macs, self._trunk[1] + params)
 
     def extreme(self, metric: str, pick: Callable[..., FusionChoice]) -> Architecture:
-        """The architecture that `pick` (min or max) makes of every point by its choices' `metric`."""
+        """The architecture that `pick` (min or max) makes of every variable by its choices' `metric`."""
         index = ("macs", "params").index(metric)
-        return Architecture(
-            self._space.name,
-            {p.name: pick(p.choices, key=lambda c, p=p: self._choices[p.name, c][index]) for p in self._space.points},
-        )
+
+        def cost(variable: Variable, choice: FusionChoice) -> int:
+            return sum(self._choices[point, choice][index] for point in variable.points)
+
+        return self._space.assign({v.name: pick(v.choices, key=partial(cost, v)) for v in self._space.variables})
 
     def cheapest(self, metric: str = "macs") -> Architecture:
         """The architecture of least cost (exact: the parts add up)."""

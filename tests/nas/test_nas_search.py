@@ -308,6 +308,27 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(
     assert [s.outcome for s in after.sessions] == ["interrupted", "complete"]
 
 
+def test_a_users_own_space_is_searched_and_exported(tiny: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "my_space.py"
+    file.write_text(
+        "from search_spaces.networks import ResNetDesign\n"
+        "SPACE = ResNetDesign('a narrow ResNet-14', 'basic', (2, 2, 2), (8, 16, 32), 'cifar')\n"
+    )
+    run = nas.search(**tiny | {"space": f"{file}:SPACE", "tie": "stage", "points": ["layer2", "layer3"], "trials": 2})
+    for trial in run.trials:
+        labels = list(trial.result.architecture.labels().values())
+        assert labels[:2] == ["add", "add"]
+        assert (labels[2], labels[4]) == (labels[3], labels[5])
+    assert run.export(0, tmp_path / "exported")["passed"]
+    file.write_text(file.read_text().replace("(8, 16, 32)", "(8, 16, 64)"))
+    done = nas_program(
+        "search", "--space", f"{file}:SPACE", "--tie", "stage", "--points", "layer2,layer3", "--trials", 3,
+        "--train-images", 256, "--engine", "local", "--epochs", 1, "--batch-size", 64, "--out", run.path, "--extend",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--fresh" in done.stderr
+
+
 def test_two_searches_do_not_share_a_folder(finished: Path) -> None:
     with Store.open_for_writing(finished / "study.db"):
         config = nas.open_run(finished).view.config
