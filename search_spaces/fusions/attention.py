@@ -17,17 +17,18 @@ from search_spaces.fusions.layers import (
 from search_spaces.fusions.registry import Dims, register
 
 
-def attend(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout: float, scale: float | None = None
-) -> torch.Tensor:
-    """softmax(s·QᵀK)·V over the positions; s = 1/√d unless `scale` is given.
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout: float, scale: float) -> torch.Tensor:
+    """softmax(s·QᵀK)·V over the positions.
 
     Shapes: query [B, d, H, W], key [B, d, H', W'], value [B, C, H', W'] -> [B, C, H, W]. With N = H·W and
-    N' = H'·W', multiply-adds: N·N'·(d + C) and the softmax's N·N'. `dropout` acts on its weights.
+    N' = H'·W', multiply-adds: (d + 1 + C)·N·N', the softmax's being one a weight, and d·N where s is not 1.
+    `dropout` acts on the weights. Written out: with C values to d keys, torch's fused attention takes no faster path.
     """
-    q, k, v = (u.flatten(2).transpose(1, 2) for u in (query, key, value))
-    gathered = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)
-    return gathered.transpose(1, 2).reshape(query.shape[0], -1, *query.shape[2:])
+    channels, height, width = value.shape[1], query.shape[2], query.shape[3]
+    q, k, v = query.flatten(2).transpose(1, 2), key.flatten(2), value.flatten(2).transpose(1, 2)
+    weights = torch.softmax(torch.bmm(q if scale == 1 else scale * q, k), dim=2)
+    gathered = torch.bmm(F.dropout(weights, dropout), v)
+    return gathered.transpose(1, 2).reshape(-1, channels, height, width)
 
 
 def _attend_macs(d: Dims, values: int) -> int:
@@ -39,7 +40,7 @@ def _attend_macs(d: Dims, values: int) -> int:
     width=bottleneck_width,
     max_positions=MAX_POSITIONS,
     params=lambda d: 4 * d.c * d.w + 2 * d.c**2 + 1,
-    macs=lambda d: (4 * d.c * d.w + 2 * d.c**2) * d.n + _attend_macs(d, d.c) + 3 * d.c * d.n,
+    macs=lambda d: (4 * d.c * d.w + 2 * d.c**2 + d.w) * d.n + _attend_macs(d, d.c) + 3 * d.c * d.n,
     steps=1,
 )
 class AttentionFusion(nn.Module):
@@ -47,7 +48,7 @@ class AttentionFusion(nn.Module):
 
     Q, K: PW[2C -> d], V: PW[2C -> C], without biases: a key's would cancel in the softmax. d = C' = max(4, C // r).
     Shapes: x, y and the result [B, C, H, W]. Parameters: 4CC' + 2C² + 1.
-    Multiply-adds, N = H·W: (4CC' + 2C² + 3C)·N + (C' + C + 1)·N². Refused above N = 1024.
+    Multiply-adds, N = H·W: (4CC' + 2C² + C' + 3C)·N + (C' + C + 1)·N². Refused above N = 1024.
     γ starts as 0, so that it starts as x + y; without `identity_init` as 1. `dropout` acts on the weights.
     Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017, eq. 1; γ of Zhang et al., SAGAN, ICML 2019.
     """
@@ -56,6 +57,7 @@ class AttentionFusion(nn.Module):
         super().__init__()
         self.dropout = dropout
         width = bottleneck_width(channels, reduction)
+        self.scale = width**-0.5
         self.query = pointwise(2 * channels, width)
         self.key = pointwise(2 * channels, width)
         self.value = pointwise(2 * channels, channels)
@@ -66,7 +68,7 @@ class AttentionFusion(nn.Module):
         check_positions("attention", x.shape[2] * x.shape[3])
         u = torch.cat([x, y], dim=1)
         dropout = self.dropout if self.training else 0.0
-        return (x + y) + self.gamma * attend(self.query(u), self.key(u), self.value(u), dropout)
+        return (x + y) + self.gamma * attend(self.query(u), self.key(u), self.value(u), dropout, self.scale)
 
 
 @register(
@@ -114,7 +116,7 @@ class NonLocalFusion(nn.Module):
     width=bottleneck_width,
     max_positions=MAX_POSITIONS,
     params=lambda d: 2 * d.c * d.w + d.c**2 + 1,
-    macs=lambda d: (2 * d.c * d.w + d.c**2) * d.n + _attend_macs(d, d.c) + 3 * d.c * d.n,
+    macs=lambda d: (2 * d.c * d.w + d.c**2 + d.w) * d.n + _attend_macs(d, d.c) + 3 * d.c * d.n,
     steps=1,
 )
 class CrossModalFusion(nn.Module):
@@ -124,7 +126,8 @@ class CrossModalFusion(nn.Module):
     projected by PW[C_y -> C] where C_y is not C and resized (nearest) to H × W where it is not that already.
     Shapes: x and the result [B, C, H, W], y [B, C_y, H', W']; N = H·W, N' = H'·W'.
     Parameters: CC' + C_y·C' + C_y·C + 1, and C_y·C where C_y is not C.
-    Multiply-adds: (CC' + 3C)·N + (C_y·C' + C_y·C)·N' + (C' + C + 1)·N·N', and for a: C_y·C·N' and C·N where they act.
+    Multiply-adds: (CC' + C' + 3C)·N + (C_y·C' + C_y·C)·N' + (C' + C + 1)·N·N', and of a, where they act,
+    C_y·C·N' and C·N.
     Refused where N or N' is above 1024.
     γ starts as 0, so that it starts as x + a(y); without `identity_init` as 1. `dropout` acts on the weights.
     Source: Tsai et al., Multimodal Transformer, ACL 2019, eq. 3, over positions in place of time.
@@ -143,6 +146,7 @@ class CrossModalFusion(nn.Module):
         self.dropout = dropout
         self.y_channels = channels if y_channels is None else y_channels
         width = bottleneck_width(channels, reduction)
+        self.scale = width**-0.5
         self.query = pointwise(channels, width)
         self.key = pointwise(self.y_channels, width)
         self.value = pointwise(self.y_channels, channels)
@@ -157,7 +161,7 @@ class CrossModalFusion(nn.Module):
         check_positions("cross_modal", x.shape[2] * x.shape[3])
         check_positions("cross_modal", y.shape[2] * y.shape[3])
         dropout = self.dropout if self.training else 0.0
-        gathered = attend(self.query(x), self.key(y), self.value(y), dropout)
+        gathered = attend(self.query(x), self.key(y), self.value(y), dropout, self.scale)
         aligned = self.align(y)
         if aligned.shape[2:] != x.shape[2:]:
             aligned = F.interpolate(aligned, size=x.shape[2:], mode="nearest")

@@ -39,7 +39,7 @@ class GatedFusion(nn.Module):
 @register(
     "efficient",
     width=bottleneck_width,
-    params=lambda d: 2 * d.c * d.w + 3 * d.w + d.c,
+    params=lambda d: 2 * d.c * d.w + 2 * d.w + d.c,
     macs=lambda d: 6 * d.c * d.n + 2 * d.c * d.w + 6 * d.w + d.c,
     steps=1,
 )
@@ -47,7 +47,7 @@ class EfficientFusion(nn.Module):
     """s·(a·x + (1 − a)·y), a = σ(W₂ δ(LN(W₁ GAP(x + y)))).
 
     Shapes: x, y and the result [B, C, H, W], a [B, C, 1, 1]. C' = max(4, C // r): over one value, layer norm
-    would be a constant. Parameters: 2CC' + 3C' + C, W₁ having no bias beside the norm's.
+    would be a constant. Parameters: 2CC' + 2C' + C, W₁ having no bias beside the norm's.
     Multiply-adds: 6C·N + 2CC' + 6C' + C, N = H·W.
     `scale` s is 2, so that the coefficients of x and y sum to 2 as in a plain sum. `dropout` acts on the hidden
     C' values. The layer norm is part of the formula: `norm` does not change it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import nn
 
 Norm = Literal["batch", "group", "layer"]
@@ -11,6 +12,13 @@ NORMS: tuple[Norm, ...] = ("batch", "group", "layer")
 
 #: A group of one or two channels of a pooled map has no spread: normalised, it would be a constant.
 MIN_GROUP = 8
+
+
+class SampleNorm(nn.GroupNorm):
+    """GroupNorm that also takes a single value: torch's refuses it, though each image is normalised by itself."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
 def normalisation(norm: Norm, channels: int) -> nn.Module:
@@ -25,7 +33,7 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
     """
     if norm == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.GroupNorm(1 if norm == "layer" else norm_groups(channels), channels)
+    return SampleNorm(1 if norm == "layer" else norm_groups(channels), channels)
 
 
 def norm_groups(channels: int) -> int:
