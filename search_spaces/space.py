@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -34,6 +34,7 @@ class FusionPoint:
     shape: PointShape
     choices: tuple[FusionChoice, ...]
     merged: Mapping[str, str]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -41,7 +42,8 @@ class FusionPoint:
 
     def to_json(self) -> dict[str, Any]:
         choices = [str(choice) for choice in self.choices]
-        return {**self.shape.to_json(), "choices": choices, "merged": dict(self.merged)}
+        left_out = dict(self.left_out)
+        return {**self.shape.to_json(), "choices": choices, "merged": dict(self.merged), "left_out": left_out}
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ class SearchSpace:
         for point in self.points:
             offered = [choice for choice in point.choices if choice.op == op]
             if not offered:
-                raise SpaceError(f"{op!r} is not on offer at {point.name} of {self.name}")
+                reason = f": {point.left_out[op]}" if op in point.left_out else ""
+                raise SpaceError(f"{op!r} is not on offer at {point.name} of {self.name}{reason}")
             wanted = str(FusionChoice(op, reduction))
             choices[point.name] = offered[0] if reduction is None else _offered(point, wanted)
         return Architecture(self.name, choices)
@@ -171,11 +174,19 @@ class SearchSpace:
 
 
 def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]) -> FusionPoint:
-    """The choices at a point: each operator with each ratio that gives it a bottleneck width of its own."""
+    """The choices at a point: each operator with each ratio that gives it a bottleneck width of its own.
+
+    An operator for which the point's maps are too large is left out.
+    """
     choices: list[FusionChoice] = []
     merged: dict[str, str] = {}
+    left_out: dict[str, str] = {}
     for name in operators:
         op = operator(name)
+        reason = op.why_not(shape.height, shape.width)
+        if reason is not None:
+            left_out[name] = reason
+            continue
         if op.width is None:
             choices.append(FusionChoice(name))
             continue
@@ -190,7 +201,7 @@ def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]
             if kept != choice:
                 merged[str(choice)] = str(kept)
         choices.extend(by_width.values())
-    return FusionPoint(shape, tuple(choices), merged)
+    return FusionPoint(shape, tuple(choices), merged, left_out)
 
 
 def _offered(point: FusionPoint, choice: FusionChoice | str) -> FusionChoice:
@@ -201,6 +212,8 @@ def _offered(point: FusionPoint, choice: FusionChoice | str) -> FusionChoice:
         raise SpaceError(f"at {point.name}: {error}") from None
     kept = FusionChoice.parse(point.merged.get(str(wanted), str(wanted)))
     if kept not in point.choices:
+        if wanted.op in point.left_out:
+            raise SpaceError(f"{str(wanted)!r} is not on offer at {point.name}: {point.left_out[wanted.op]}")
         offered = ", ".join(str(offered) for offered in point.choices)
         raise SpaceError(f"{str(wanted)!r} is not on offer at {point.name}: choose from {offered}")
     return kept
