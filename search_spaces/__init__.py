@@ -17,13 +17,18 @@ from search_spaces.errors import SpaceError
 
 if TYPE_CHECKING:
     from search_spaces.catalogue import design, names
-    from search_spaces.fusions import operator, operator_names, register
+    from search_spaces.conformance import ConformanceError, Finding, check_operator
+    from search_spaces.fusions import FusionSettings, operator, operator_names, register
     from search_spaces.networks import InputSpec, NetworkDesign, PointShape
     from search_spaces.space import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS, FusionPoint, SearchSpace, Variable
 
 _LAZY = {
     "design": "catalogue",
     "names": "catalogue",
+    "ConformanceError": "conformance",
+    "Finding": "conformance",
+    "check_operator": "conformance",
+    "FusionSettings": "fusions",
     "operator": "fusions",
     "operator_names": "fusions",
     "register": "fusions",
@@ -41,14 +46,18 @@ __all__ = [
     "DEFAULT_OPERATORS",
     "DEFAULT_REDUCTIONS",
     "Architecture",
+    "ConformanceError",
+    "Finding",
     "FusionChoice",
     "FusionPoint",
+    "FusionSettings",
     "InputSpec",
     "NetworkDesign",
     "PointShape",
     "SearchSpace",
     "SpaceError",
     "Variable",
+    "check_operator",
     "design",
     "names",
     "operator",

@@ -205,7 +205,10 @@ class SearchSpace:
             if fitting:
                 chosen[point.name] = fitting[0]
         if not chosen:
-            raise SpaceError(f"{FusionChoice(op, reduction)!s} is not on offer at {_few(p.name for p in self.points)}")
+            reasons = {point.left_out[op] for point in self.points if op in point.left_out}
+            why = f": {min(reasons)}" if reasons else ""
+            places = _few(point.name for point in self.points)
+            raise SpaceError(f"{FusionChoice(op, reduction)!s} is not on offer at {places} of {self.name}{why}")
         return Architecture(self.name, {**self.baseline.choices, **chosen})
 
     def takes_reduction(self, op: str) -> bool:
@@ -268,14 +271,18 @@ def fusion_at(shape: PointShape, choice: FusionChoice) -> nn.Module:
 
 
 def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]) -> FusionPoint:
-    """The choices at a point: each operator with each ratio that gives it a bottleneck width of its own."""
+    """The choices at a point: each operator with each ratio that gives it a bottleneck width of its own.
+
+    An operator that cannot fuse so many maps, or maps so large, is left out.
+    """
     choices: list[FusionChoice] = []
     merged: dict[str, str] = {}
     left_out: dict[str, str] = {}
     for name in operators:
         op = operator(name)
-        if op.max_inputs is not None and len(shape.inputs) > op.max_inputs:
-            left_out[name] = f"fuses {op.max_inputs} maps, not {len(shape.inputs)}"
+        reason = op.why_not(shape.height, shape.width, len(shape.inputs))
+        if reason is not None:
+            left_out[name] = reason
             continue
         if op.width is None:
             choices.append(FusionChoice(name))

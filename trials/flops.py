@@ -42,12 +42,23 @@ def _read(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     return _elements(inputs[0])
 
 
-_ELEMENTWISE = ("add", "add_", "sub", "rsub", "mul", "mul_", "div", "sigmoid", "sigmoid_", "relu", "relu_", "silu",
-                "silu_", "tanh", "exp", "softmax", "hardsigmoid", "hardswish", "gelu")  # fmt: skip
-_REDUCTIONS = ("mean", "sum", "max", "amax", "adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d")
+def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """QᵀK, softmax and product with V of [..., N, d], [..., N', d], [..., N', C]."""
+    query, key, value = (tensor.type().sizes() for tensor in inputs[:3])
+    pairs = math.prod(query[:-1]) * key[-2]
+    return int(pairs * (query[-1] + 1 + value[-1]))
+
+
+_ELEMENTWISE = ("add", "add_", "sub", "rsub", "mul", "mul_", "div", "div_", "sigmoid", "sigmoid_", "relu", "relu_",
+                "silu", "silu_", "tanh", "exp", "sqrt", "rsqrt", "pow", "neg", "reciprocal", "maximum", "minimum",
+                "clamp", "where", "lerp", "addcmul", "softmax", "log_softmax", "softplus", "hardsigmoid", "hardswish",
+                "gelu", "leaky_relu")  # fmt: skip
+_REDUCTIONS = ("mean", "sum", "max", "amax", "min", "amin", "argmax", "var", "adaptive_avg_pool2d",
+               "adaptive_max_pool2d", "avg_pool2d", "max_pool2d")  # fmt: skip
 HANDLES: dict[str, Handle] = {
     **{f"aten::{name}": _written for name in _ELEMENTWISE},
     **{f"aten::{name}": _read for name in _REDUCTIONS},
+    "aten::scaled_dot_product_attention": _attention,
 }
 
 

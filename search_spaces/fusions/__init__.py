@@ -1,7 +1,8 @@
 """The fusion operators. To add one: write its file here (or anywhere) and decorate its class with `register`."""
 
-from search_spaces.fusions import aff, cbam, linear, squeeze_excite
+from search_spaces.fusions import aff, attention, cbam, dynamic, eca, gated, linear, selective, squeeze_excite
 from search_spaces.fusions.registry import (
+    Dims,
     FusionOperator,
     build_fusion,
     operator,
@@ -9,16 +10,24 @@ from search_spaces.fusions.registry import (
     register,
     unregister,
 )
+from search_spaces.fusions.settings import FusionSettings
 
 __all__ = [
+    "Dims",
     "FusionOperator",
+    "FusionSettings",
     "aff",
+    "attention",
     "build_fusion",
     "cbam",
+    "dynamic",
+    "eca",
+    "gated",
     "linear",
     "operator",
     "operator_names",
     "register",
+    "selective",
     "squeeze_excite",
     "unregister",
 ]

@@ -1,4 +1,4 @@
-"""Attentional feature fusion, once (AFF) and iterated (iAFF)."""
+"""Multi-scale channel attention: selecting between x and y once (AFF) or iterated (iAFF), or refining their sum."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search_spaces.fusions.layers import bottleneck_width, global_average, pointwise, zero_last
-from search_spaces.fusions.registry import register
+from search_spaces.fusions.layers import bottleneck_width, check_shapes, global_average, pointwise, select, zero_last
+from search_spaces.fusions.norms import Norm, normalisation
+from search_spaces.fusions.registry import Dims, register
 
 
 class PointwiseContext(nn.Module):
     """B(PW₂ δ(B(PW₁ u))): the local branch of MS-CAM on u, its global branch on GAP(u).
 
-    Shapes: u [B, C, H, W] -> [B, C, H, W]. Parameters: 2CC' + 2C' + 2C.
+    Shapes: u [B, C, H, W] -> [B, C, H, W]. Parameters: 2CC' + 2C' + 2C. `dropout` acts on the hidden C' values.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, norm: Norm = "batch", dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = dropout
         self.reduce = pointwise(channels, width)
-        self.norm1 = nn.BatchNorm2d(width)
+        self.norm1 = normalisation(norm, width)
         self.expand = pointwise(width, channels)
-        self.norm2 = nn.BatchNorm2d(channels)
+        self.norm2 = normalisation(norm, channels)
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.norm2(self.expand(F.relu(self.norm1(self.reduce(u)))))
+        hidden = F.dropout(F.relu(self.norm1(self.reduce(u))), self.dropout, self.training)
+        out: torch.Tensor = self.norm2(self.expand(hidden))
         return out
 
 
@@ -34,10 +37,18 @@ class MultiScaleChannelAttention(nn.Module):
     Shapes: u [B, C, H, W] -> weights in (0, 1), [B, C, H, W]. Parameters: 4CC' + 4C' + 4C.
     """
 
-    def __init__(self, channels: int, width: int, *, identity_init: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        *,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
         super().__init__()
-        self.local_context = PointwiseContext(channels, width)
-        self.global_context = PointwiseContext(channels, width)
+        self.local_context = PointwiseContext(channels, width, norm, dropout)
+        self.global_context = PointwiseContext(channels, width, norm, dropout)
         if identity_init:
             zero_last(self.local_context.norm2)
             zero_last(self.global_context.norm2)
@@ -46,50 +57,136 @@ class MultiScaleChannelAttention(nn.Module):
         return torch.sigmoid(self.local_context(u) + self.global_context(global_average(u)))
 
 
-def select(weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor, scale: float) -> torch.Tensor:
-    """s·(M·x + (1 − M)·y), all [B, C, H, W], written y + M·(x − y): one product less."""
-    return scale * (y + weight * (x - y))
+def _params(d: Dims) -> int:
+    return 4 * d.c * d.w + 4 * d.w + 4 * d.c
 
 
-@register("aff", width=bottleneck_width)
+def _macs(d: Dims) -> int:
+    local = 2 * d.c * d.w * d.n + (d.b + 1) * d.w * d.n + d.b * d.c * d.n
+    pooled = d.c * d.n + 2 * d.c * d.w + (d.b + 1) * d.w + d.b * d.c
+    return local + pooled + 2 * d.c * d.n
+
+
+@register("aff", width=bottleneck_width, params=_params, macs=lambda d: _macs(d) + 5 * d.c * d.n, steps=1)
 class AttentionalFeatureFusion(nn.Module):
     """s·(M·x + (1 − M)·y), M = MSCAM(x + y).
 
     Shapes: x, y and the result [B, C, H, W]. Parameters: 4CC' + 4C' + 4C, C' = max(4, C // r).
+    Multiply-adds: (2CC' + (b+1)C' + (8+b)C)·N + 2CC' + (b+1)C' + bC, N = H·W, b = 2 with batch norm, else 5.
     `scale` s is 2, so that the coefficients of x and y sum to 2 as in a plain sum; 1 is the paper's.
-    In training it needs more than one value per channel on the pooled map: a batch of 2 or more.
+    With batch norm, training needs more than one value per channel on the pooled map: a batch of 2 or more.
     Source: Dai et al., Attentional Feature Fusion, WACV 2021, eq. 4.
     """
 
-    def __init__(self, channels: int, reduction: int = 4, *, scale: float = 2.0, identity_init: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
         super().__init__()
         self.scale = scale
-        width = bottleneck_width(channels, reduction)
-        self.attention = MultiScaleChannelAttention(channels, width, identity_init=identity_init)
+        self.attention = MultiScaleChannelAttention(
+            channels,
+            bottleneck_width(channels, reduction),
+            norm=norm,
+            dropout=dropout,
+            identity_init=identity_init,
+        )
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        check_shapes((x, y))
         return select(self.attention(x + y), x, y, self.scale)
 
 
-@register("iaff", width=bottleneck_width)
+@register(
+    "iaff",
+    width=bottleneck_width,
+    params=lambda d: 2 * _params(d),
+    macs=lambda d: 2 * _macs(d) + 9 * d.c * d.n,
+    steps=2,
+)
 class IterativeAttentionalFeatureFusion(nn.Module):
     """s·(M₂(u)·x + (1 − M₂(u))·y), u = s·(M₁(x+y)·x + (1 − M₁(x+y))·y).
 
     Both stages select between x and y themselves, with separate weights.
     Shapes: x, y and the result [B, C, H, W]. Parameters: 8CC' + 8C' + 8C, C' = max(4, C // r).
+    Multiply-adds: twice those of `aff`, less the C·N of its x + y. The batch that training needs is `aff`'s.
     Starting as x + y, M₂ passes no gradient to M₁ before its own zeroed norms have moved: M₁ learns from the
     second step on.
     `scale` s is 2 in both stages, so that M₂ sees u at the scale at which M₁ sees x + y; 1 is the paper's.
     Source: Dai et al., Attentional Feature Fusion, WACV 2021, eq. 5 and fig. 4(c).
     """
 
-    def __init__(self, channels: int, reduction: int = 4, *, scale: float = 2.0, identity_init: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
         super().__init__()
         self.scale = scale
         width = bottleneck_width(channels, reduction)
-        self.attention1 = MultiScaleChannelAttention(channels, width, identity_init=identity_init)
-        self.attention2 = MultiScaleChannelAttention(channels, width, identity_init=identity_init)
+        self.attention1 = MultiScaleChannelAttention(
+            channels, width, norm=norm, dropout=dropout, identity_init=identity_init
+        )
+        self.attention2 = MultiScaleChannelAttention(
+            channels, width, norm=norm, dropout=dropout, identity_init=identity_init
+        )
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        check_shapes((x, y))
         u = select(self.attention1(x + y), x, y, self.scale)
         return select(self.attention2(u), x, y, self.scale)
+
+
+@register(
+    "mscam",
+    width=bottleneck_width,
+    params=_params,
+    macs=lambda d: _macs(d) + 3 * d.c * d.n,
+    symmetric=True,
+    steps=1,
+)
+class MultiScaleRefinement(nn.Module):
+    """s·M(x + y)·(x + y), M = MSCAM: the sum refined, with no say of x against y.
+
+    Shapes: x, y and the result [B, C, H, W]. Parameters: 4CC' + 4C' + 4C, C' = max(4, C // r).
+    Multiply-adds: `aff`'s less 2C·N. The batch that training needs is `aff`'s. f(x, y) = f(y, x).
+    `scale` s is 2, so that the gate starts as 1; 1 is the paper's.
+    Source: Dai et al., Attentional Feature Fusion, WACV 2021, eq. 3 and fig. 3.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.attention = MultiScaleChannelAttention(
+            channels,
+            bottleneck_width(channels, reduction),
+            norm=norm,
+            dropout=dropout,
+            identity_init=identity_init,
+        )
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        check_shapes((x, y))
+        u = x + y
+        refined: torch.Tensor = self.scale * self.attention(u) * u
+        return refined

@@ -1,4 +1,4 @@
-"""What several operators share: bottleneck width, pointwise convolution, zeroed last layers."""
+"""What several operators share: bottleneck width, pointwise convolution, zeroed last layers, checks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from torch import nn
 
 #: A zero- or one-wide bottleneck is silently a constant gate.
 MIN_WIDTH = 4
+#: Attention over N positions holds N² weights a map: at stride 4 of a detector's image that is 17.8 GB.
+MAX_POSITIONS = 1024
 
 
 def bottleneck_width(channels: int, reduction: int) -> int:
@@ -29,16 +31,50 @@ def global_average(u: torch.Tensor) -> torch.Tensor:
     return u.mean(dim=(2, 3), keepdim=True)
 
 
-def zero_last(layer: nn.Conv2d | nn.BatchNorm2d) -> None:
+def select(weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor, scale: float) -> torch.Tensor:
+    """s·(M·x + (1 − M)·y), all [B, C, H, W], written y + M·(x − y): one product less."""
+    return scale * (y + weight * (x - y))
+
+
+def zero_last(layer: nn.Module) -> None:
     """Zero a gate's last layer, so that σ(0) = ½ and, times 2, the gate starts as the identity."""
-    assert layer.weight is not None
+    assert isinstance(layer.weight, torch.Tensor)
     nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
+    if isinstance(layer.bias, torch.Tensor):
         nn.init.zeros_(layer.bias)
 
 
 def project_sum(projection: nn.Conv2d, channels: int) -> None:
-    """Initialise a PW[2C -> C] as [I | I], so that it returns x + y."""
+    """Initialise a PW[nC -> C] as [I | … | I], so that it returns the sum of its n maps."""
     identity = torch.eye(channels).view(channels, channels, 1, 1)
     with torch.no_grad():
-        projection.weight.copy_(torch.cat([identity, identity], dim=1))
+        projection.weight.copy_(identity.repeat(1, projection.in_channels // channels, 1, 1))
+
+
+def check_shapes(maps: tuple[torch.Tensor, ...], inputs: int = 2) -> None:
+    """Refuse maps that broadcasting would fuse in silence.
+
+    Raises:
+        ValueError: there are not `inputs` maps, or their shapes differ.
+    """
+    if torch._C._get_tracing_state() is not None:
+        return  # under torch.jit.trace sizes are tensors
+    if len(maps) != inputs:
+        raise ValueError(f"{len(maps)} maps given to a fusion of {inputs}")
+    first = maps[0].shape
+    for other in maps[1:]:
+        if other.shape != first:
+            raise ValueError(
+                f"maps of shapes {list(first)} and {list(other.shape)} cannot be fused: "
+                "bring them to one shape before, by a 1x1 projection and a nearest resize"
+            )
+
+
+def check_positions(operator: str, positions: int) -> None:
+    """Refuse attention over too many positions.
+
+    Raises:
+        ValueError: there are more than `MAX_POSITIONS`.
+    """
+    if positions > MAX_POSITIONS:
+        raise ValueError(f"{operator!r} attends over {positions} positions, above its limit of {MAX_POSITIONS}")

@@ -10,16 +10,43 @@ from torch import nn
 
 from search_spaces.architecture import FusionChoice
 from search_spaces.errors import SpaceError, unknown
+from search_spaces.fusions.norms import Norm
+from search_spaces.fusions.settings import DEFAULT, FusionSettings
 
 ModuleClass = TypeVar("ModuleClass", bound=type[nn.Module])
+
+
+@dataclass(frozen=True)
+class Dims:
+    """What an operator's closed forms are written in: the sizes of one fusion of one image.
+
+    `b` is the multiply-adds of normalising one value: 2 by batch norm (its statistics are folded into a scale
+    and a shift), 5 by group or layer norm, as fvcore counts them.
+    """
+
+    c: int  #: channels C
+    n: int = 1  #: positions N = H·W
+    r: int = 1  #: reduction ratio
+    w: int = 0  #: bottleneck width C'
+    k: int = 2  #: maps fused
+    b: int = 2
+
+
+Cost = Callable[[Dims], int]
 
 
 @dataclass(frozen=True)
 class FusionOperator:
     """A registered operator.
 
-    `width(channels, reduction)` is its bottleneck width, by which the space knows that two ratios are
-    the same choice; None for an operator that takes no reduction ratio.
+    Attributes:
+        width: `width(channels, reduction)` is the bottleneck width, by which the space knows that two ratios
+            are the same choice; None for an operator that takes no reduction ratio.
+        max_inputs: how many maps it can fuse; None is any number, given as the keyword `inputs`.
+        max_positions: the most positions H·W at which it is offered; None is any number.
+        params, macs: its cost in closed form; None where it was registered without.
+        symmetric: whether `f(x, y)` is `f(y, x)`.
+        steps: after how many steps of training every parameter has had a gradient, the first counted as 0.
     """
 
     name: str
@@ -27,22 +54,77 @@ class FusionOperator:
     summary: str
     width: Callable[[int, int], int] | None
     max_inputs: int | None = 2
+    max_positions: int | None = None
+    params: Cost | None = None
+    macs: Cost | None = None
+    symmetric: bool = False
+    steps: int = 2
 
     @property
     def takes_reduction(self) -> bool:
         return self.width is not None
+
+    def dims(self, channels: int, reduction: int | None, positions: int = 1, inputs: int = 2) -> Dims:
+        """The sizes of which the closed forms are functions, with batch norm."""
+        if self.width is None or reduction is None:
+            return Dims(channels, positions, k=inputs)
+        return Dims(channels, positions, reduction, self.width(channels, reduction), inputs)
+
+    def closed_form_params(self, channels: int, reduction: int | None = None, *, inputs: int = 2) -> int | None:
+        """Parameters by the documented formula, None where none was registered."""
+        return None if self.params is None else self.params(self.dims(channels, reduction, 1, inputs))
+
+    def closed_form_macs(
+        self,
+        channels: int,
+        reduction: int | None,
+        height: int,
+        width: int,
+        *,
+        inputs: int = 2,
+        norm: Norm = "batch",
+    ) -> int | None:
+        """Multiply-adds of fusing one image's maps by the documented formula, None where none was registered.
+
+        One for each multiply-add of a convolution or matrix product and for each element that elementwise work
+        writes or a reduction reads.
+        """
+        if self.macs is None:
+            return None
+        dims = self.dims(channels, reduction, height * width, inputs)
+        return self.macs(Dims(dims.c, dims.n, dims.r, dims.w, dims.k, 2 if norm == "batch" else 5))
+
+    def why_not(self, height: int, width: int, inputs: int = 2) -> str | None:
+        """Why the operator cannot fuse so many maps of this size; None when it can."""
+        if self.max_inputs is not None and inputs > self.max_inputs:
+            return f"{self.name!r} fuses {self.max_inputs} maps, not {inputs}"
+        if self.max_positions is None or height * width <= self.max_positions:
+            return None
+        return (
+            f"{self.name!r} attends over {height * width} positions ({height} x {width}), "
+            f"above its limit of {self.max_positions}"
+        )
 
 
 _OPERATORS: dict[str, FusionOperator] = {}
 
 
 def register(
-    name: str, *, width: Callable[[int, int], int] | None = None, max_inputs: int | None = 2
+    name: str,
+    *,
+    width: Callable[[int, int], int] | None = None,
+    max_inputs: int | None = 2,
+    max_positions: int | None = None,
+    params: Cost | None = None,
+    macs: Cost | None = None,
+    symmetric: bool = False,
+    steps: int = 2,
 ) -> Callable[[ModuleClass], ModuleClass]:
     """Class decorator: make an `nn.Module` known as the fusion operator `name`.
 
     The class is called as `Module(channels)` or, where `width` is given, `Module(channels, reduction)`,
-    and maps `x, y` of shape [B, C, H, W] to [B, C, H, W]. Its docstring's first line is its summary.
+    with those keywords of `FusionSettings` that it takes, and maps `x, y` of shape [B, C, H, W] to
+    [B, C, H, W]. Its docstring's first line is its summary. The other keywords are those of `FusionOperator`.
 
     Raises:
         SpaceError: the name is taken, or holds a character that a choice's text cannot.
@@ -54,7 +136,9 @@ def register(
         if not name.replace("_", "").isalnum():
             raise SpaceError(f"fusion operator name {name!r}: use letters, digits and underscores")
         summary = (module.__doc__ or "").strip().partition("\n")[0]
-        _OPERATORS[name] = FusionOperator(name, module, summary, width, max_inputs)
+        _OPERATORS[name] = FusionOperator(
+            name, module, summary, width, max_inputs, max_positions, params, macs, symmetric, steps
+        )
         return module
 
     return add
@@ -77,16 +161,21 @@ def operator_names() -> tuple[str, ...]:
     return tuple(_OPERATORS)
 
 
-def build_fusion(choice: FusionChoice, channels: int, *, inputs: int = 2) -> nn.Module:
+def build_fusion(
+    choice: FusionChoice, channels: int, settings: FusionSettings = DEFAULT, *, inputs: int = 2
+) -> nn.Module:
     """The module that fuses `inputs` maps of `channels` channels by `choice`.
 
     Raises:
-        SpaceError: unknown operator, a missing or superfluous ratio, or a ratio above `channels`.
+        SpaceError: unknown operator, a missing or superfluous ratio, a ratio above `channels`, or more maps
+            than the operator fuses.
     """
     op = operator(choice.op)
-    if inputs != 2 and op.max_inputs is not None:
-        raise SpaceError(f"{choice.op!r} fuses {op.max_inputs} maps, not {inputs}")
-    options = {} if inputs == 2 else {"inputs": inputs}
+    options = settings.options(op.module)
+    if inputs != 2:
+        if inputs < 2 or op.max_inputs is not None:
+            raise SpaceError(f"{choice.op!r} fuses {'two or more' if inputs < 2 else op.max_inputs} maps, not {inputs}")
+        options["inputs"] = inputs
     if not op.takes_reduction:
         if choice.reduction is not None:
             raise SpaceError(f"{choice.op!r} takes no reduction ratio, but {choice.reduction} was given")

@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation as fusion, gating y before the sum."""
+"""Squeeze-and-excitation as fusion: gating y before the sum, or all maps before a projection."""
 
 from __future__ import annotations
 
@@ -6,41 +6,122 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search_spaces.fusions.layers import bottleneck_width, global_average, pointwise, zero_last
-from search_spaces.fusions.registry import register
+from search_spaces.fusions.layers import (
+    bottleneck_width,
+    check_shapes,
+    double_bottleneck_width,
+    global_average,
+    pointwise,
+    project_sum,
+    zero_last,
+)
+from search_spaces.fusions.registry import Dims, register
 
 
 class ChannelExcitation(nn.Module):
     """σ(W₂ δ(W₁ GAP(u)) + b₂): a gate per channel (Hu et al., CVPR 2018, eq. 3).
 
-    Shapes: u [B, C, H, W] -> gate [B, C, 1, 1]. Parameters: 2CC' + C + C'.
+    Shapes: u [B, C, H, W] -> gate [B, C, 1, 1]. Parameters: 2CC' + C + C'. `dropout` acts on the hidden C' values.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = dropout
         self.fc1 = pointwise(channels, width, bias=True)
         self.fc2 = pointwise(width, channels, bias=True)
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid(self.fc2(F.relu(self.fc1(global_average(u)))))
+        hidden = F.dropout(F.relu(self.fc1(global_average(u))), self.dropout, self.training)
+        return torch.sigmoid(self.fc2(hidden))
 
 
-@register("se", width=bottleneck_width)
+@register(
+    "se",
+    width=bottleneck_width,
+    params=lambda d: 2 * d.c * d.w + d.c + d.w,
+    macs=lambda d: 3 * d.c * d.n + 2 * d.c * d.w + 2 * d.c + d.w,
+    steps=1,
+)
 class SqueezeExciteFusion(nn.Module):
     """x + s·gate(y)·y, gate(y) = σ(W₂ δ(W₁ GAP(y))).
 
     Shapes: x, y and the result [B, C, H, W]. Parameters: 2CC' + C + C', C' = max(4, C // r).
+    Multiply-adds: 3C·N + 2CC' + 2C + C', N = H·W.
     `scale` s is 2, so that the gate starts as 1; 1 is SE-ResNet as published.
     Source: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018, eq. 2-4.
     """
 
-    def __init__(self, channels: int, reduction: int = 4, *, scale: float = 2.0, identity_init: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
         super().__init__()
         self.scale = scale
-        self.gate = ChannelExcitation(channels, bottleneck_width(channels, reduction))
+        self.gate = ChannelExcitation(channels, bottleneck_width(channels, reduction), dropout)
         if identity_init:
             zero_last(self.gate.fc2)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        check_shapes((x, y))
         gate: torch.Tensor = self.scale * self.gate(y)
         return x + gate * y
+
+
+def _se_concat_params(d: Dims) -> int:
+    joined, width = d.k * d.c, bottleneck_width(d.k * d.c, d.r)
+    return 2 * joined * width + joined + width + joined * d.c
+
+
+def _se_concat_macs(d: Dims) -> int:
+    joined, width = d.k * d.c, bottleneck_width(d.k * d.c, d.r)
+    return joined * d.c * d.n + 2 * joined * d.n + 2 * joined * width + 2 * joined + width
+
+
+@register(
+    "se_concat",
+    width=double_bottleneck_width,
+    max_inputs=None,
+    params=_se_concat_params,
+    macs=_se_concat_macs,
+    steps=1,
+)
+class SqueezeExciteConcatFusion(nn.Module):
+    """PW[2C -> C](s·gate(u)·u), u = [x, y] or n maps, gate(u) = σ(W₂ δ(W₁ GAP(u))).
+
+    Shapes: every map and the result [B, C, H, W]. With K = nC and C' = max(4, K // r),
+    parameters: K·C + 2KC' + K + C', about 2C² + 8C²/r for two; multiply-adds: K·C·N + 2K·N + 2KC' + 2K + C'.
+    `scale` s is 2, so that the gate starts as 1, and the projection starts as [I | I]: together x + y.
+    Source: Hu et al., CVPR 2018, eq. 2-4, on the concatenation of Szegedy et al., CVPR 2015.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 4,
+        *,
+        inputs: int = 2,
+        scale: float = 2.0,
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.scale = scale
+        joined = inputs * channels
+        self.gate = ChannelExcitation(joined, bottleneck_width(joined, reduction), dropout)
+        self.project = pointwise(joined, channels)
+        if identity_init:
+            zero_last(self.gate.fc2)
+            project_sum(self.project, channels)
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        check_shapes(maps, self.inputs)
+        u = torch.cat(maps, dim=1)
+        gate: torch.Tensor = self.scale * self.gate(u)
+        projected: torch.Tensor = self.project(gate * u)
+        return projected

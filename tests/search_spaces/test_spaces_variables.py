@@ -21,7 +21,7 @@ def test_points_that_are_not_named_stay_add() -> None:
     assert [v.name for v in space.variables] == ["layer1.1", "layer3.0", "layer3.1"]
     assert space.size == 6 * 14 * 14
     for seed in range(20):
-        a, b, c, d, *_ = labels(space, seed)
+        a, _, c, d, *_ = labels(space, seed)
         assert (a, c, d) == ("add", "add", "add")
     with pytest.raises(SpaceError, match=r"'se/4' is not on offer at layer1\.0: choose from add"):
         space.architecture(space.baseline.labels() | {"layer1.0": "se/4"})

@@ -1,0 +1,347 @@
+"""What every fusion operator must hold, as a check for ours and for a user's own: `check_operator("aff")`."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import logging
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from search_spaces.errors import UserError, unknown
+from search_spaces.fusions import layers
+from search_spaces.fusions.norms import NORMS
+from search_spaces.fusions.registry import FusionOperator, operator
+from search_spaces.fusions.settings import DEFAULT, FusionSettings
+
+MacCounter = Callable[..., int]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One property of one operator: what was expected of it and what it gave."""
+
+    operator: str
+    property: str
+    passed: bool
+    expected: str
+    given: str
+
+    def __str__(self) -> str:
+        return f"{self.operator}: {self.property}: expected {self.expected}, given {self.given}"
+
+
+class ConformanceError(UserError, AssertionError):
+    """An operator lacks properties that a search relies on; `findings` holds all, the message those that failed."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("; ".join(str(finding) for finding in findings if not finding.passed))
+        self.findings = list(findings)
+
+
+class _Failed(Exception):
+    def __init__(self, expected: str, given: str) -> None:
+        super().__init__(expected, given)
+        self.expected, self.given = expected, given
+
+
+@dataclass(frozen=True)
+class _Subject:
+    op: FusionOperator
+    channels: int
+    sizes: tuple[tuple[int, int], ...]
+    reduction: int | None
+    count_macs: MacCounter | None
+
+    def build(self, settings: FusionSettings = DEFAULT, inputs: int = 2, channels: int | None = None) -> nn.Module:
+        options = settings.options(self.op.module)
+        if inputs != 2:
+            options["inputs"] = inputs
+        ratio = [] if self.reduction is None else [self.reduction]
+        return self.op.module(self.channels if channels is None else channels, *ratio, **options)
+
+    def settings(self) -> list[FusionSettings]:
+        """The default, and the other norms where the operator knows them."""
+        norms = [replace(DEFAULT, norm=norm) for norm in NORMS]
+        return [settings for settings in norms if settings == DEFAULT or settings.options(self.op.module)]
+
+    @property
+    def arities(self) -> tuple[int, ...]:
+        return (2, 3) if self.op.max_inputs is None else (2,)
+
+
+class _Pair(nn.Module):
+    """An operator as the graph of a network calls it."""
+
+    def __init__(self, fusion: nn.Module) -> None:
+        super().__init__()
+        self.fusion = fusion
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        fused: torch.Tensor = self.fusion(x, y)
+        return fused
+
+
+def check_operator(
+    name_or_class: str | type[nn.Module],
+    *,
+    channels: int = 16,
+    sizes: Sequence[tuple[int, int]] = ((7, 5), (1, 1), (6, 6)),
+    reduction: int = 4,
+    properties: Collection[str] | None = None,
+    count_macs: MacCounter | None = None,
+) -> list[Finding]:
+    """Try an operator against every property of `PROPERTIES`, or those of them that are named.
+
+    Args:
+        name_or_class: a registered operator, or a class that is called as one.
+        sizes: heights and widths of the maps it is tried on.
+        count_macs: counts a module's multiply-adds on given maps (`trials.flops.count_macs`); without it the
+            closed form of the multiply-adds is not checked.
+
+    Raises:
+        ConformanceError: a property does not hold; it names operator, property, what was expected and given.
+        SpaceError: the operator or a property is not known.
+    """
+    op = operator(name_or_class) if isinstance(name_or_class, str) else _unregistered(name_or_class)
+    subject = _Subject(op, channels, tuple(sizes), reduction if op.takes_reduction else None, count_macs)
+    for name in properties or ():
+        if name not in PROPERTIES:
+            raise unknown("property of fusion operators", name, PROPERTIES)
+    findings = []
+    with torch.random.fork_rng(devices=[]):
+        for name in PROPERTIES if properties is None else properties:
+            torch.manual_seed(0)
+            findings.append(_try(subject, name))
+    if not all(finding.passed for finding in findings):
+        raise ConformanceError(findings)
+    return findings
+
+
+def _unregistered(module: type[nn.Module]) -> FusionOperator:
+    kinds = [parameter.kind for parameter in inspect.signature(module).parameters.values()]
+    positional = sum(kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
+    summary = (module.__doc__ or "").strip().partition("\n")[0]
+    return FusionOperator(module.__name__, module, summary, layers.bottleneck_width if positional > 1 else None)
+
+
+def _try(subject: _Subject, name: str) -> Finding:
+    expected, check = PROPERTIES[name]
+    try:
+        check(subject)
+    except _Failed as failed:
+        return Finding(subject.op.name, name, False, failed.expected, failed.given)
+    except Exception as error:  # whatever a user's operator raises is what it gave
+        detail = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return Finding(subject.op.name, name, False, expected, detail)
+    return Finding(subject.op.name, name, True, expected, expected)
+
+
+# ---- helpers
+
+
+def _maps(
+    count: int, batch: int, channels: int, size: tuple[int, int], dtype: torch.dtype = torch.float32
+) -> list[torch.Tensor]:
+    return [torch.randn(batch, channels, *size, dtype=torch.float64).to(dtype) for _ in range(count)]
+
+
+def perturbed(module: nn.Module, spread: float = 0.3) -> nn.Module:
+    """Every parameter and running statistic moved by random amounts: an operator as training leaves it."""
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if name.endswith("running_var"):
+                tensor.mul_(1 + spread * torch.rand_like(tensor))
+            elif tensor.is_floating_point():
+                tensor.add_(spread * torch.randn_like(tensor))
+    return module
+
+
+def _close(given: torch.Tensor, expected: torch.Tensor, tolerance: float, what: str) -> None:
+    if given.shape != expected.shape:
+        raise _Failed(f"{what} of shape {list(expected.shape)}", str(list(given.shape)))
+    error = float((given.detach().double() - expected.detach().double()).abs().max())
+    if not error <= tolerance:  # NaN too
+        raise _Failed(f"{what} within {tolerance:g}", f"a difference of {error:.3g}")
+
+
+# ---- the properties
+
+
+def _shapes(subject: _Subject) -> None:
+    for settings in subject.settings():
+        for inputs in subject.arities:
+            for size in subject.sizes:
+                module = subject.build(settings, inputs)
+                # Batch norm has no statistics of one value: groups and layers train on one image.
+                batches = [(False, 1), (True, 3)] + ([(True, 1)] if settings.norm != "batch" else [])
+                for training, batch in batches:
+                    maps = _maps(inputs, batch, subject.channels, size)
+                    fused = module.train(training)(*maps)
+                    if fused.shape != maps[0].shape:
+                        raise _Failed(str(list(maps[0].shape)), str(list(fused.shape)))
+
+
+def _identity(subject: _Subject) -> None:
+    for settings in subject.settings():
+        for inputs in subject.arities:
+            for size in subject.sizes:
+                for training in (False, True):
+                    maps = _maps(inputs, 3, subject.channels, size)
+                    fused = subject.build(settings, inputs).train(training)(*maps)
+                    _close(fused, torch.stack(maps).sum(dim=0), 1e-6, "the sum of the maps at step 0")
+
+
+def _learns(subject: _Subject) -> None:
+    for inputs in subject.arities:
+        module = subject.build(inputs=inputs).train()
+        names = {name for name, _ in module.named_parameters()}
+        if not names:
+            return
+        optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
+        maps = _maps(inputs, 16, subject.channels, (6, 6))
+        target, reached = torch.randn_like(maps[0]), set[str]()
+        for _ in range(subject.op.steps + 1):
+            optimiser.zero_grad()
+            torch.autograd.backward(F.mse_loss(module(*maps), target))
+            for name, parameter in module.named_parameters():
+                if parameter.grad is not None and not parameter.grad.isfinite().all():
+                    raise _Failed("finite gradients", f"a gradient of {name} that is not")
+                if parameter.grad is not None and parameter.grad.abs().max() > 0:
+                    reached.add(name)
+            optimiser.step()
+        if reached != names:
+            missing = ", ".join(sorted(names - reached))
+            raise _Failed(f"a gradient of every parameter by step {subject.op.steps}", f"none of {missing}")
+
+
+def _order(subject: _Subject) -> None:
+    module = perturbed(subject.build()).double().eval()
+    x, y = _maps(2, 2, subject.channels, (4, 4), torch.float64)
+    difference = float((module(x, y) - module(y, x)).detach().abs().max())
+    if subject.op.symmetric and difference > 1e-9:
+        raise _Failed("f(x, y) = f(y, x), as registered", f"a difference of {difference:.3g}")
+    if not subject.op.symmetric and difference < 1e-6:
+        raise _Failed("f(x, y) other than f(y, x): register it as symmetric", "the same")
+
+
+def _parameters(subject: _Subject) -> None:
+    for inputs in subject.arities:
+        for channels in (subject.channels, subject.channels + 3, 4 * subject.channels):
+            counted = sum(parameter.numel() for parameter in subject.build(DEFAULT, inputs, channels).parameters())
+            stated = subject.op.closed_form_params(channels, subject.reduction, inputs=inputs)
+            if stated is not None and stated != counted:
+                raise _Failed(f"{stated} parameters by the closed form at {channels} channels", f"{counted} counted")
+
+
+def _multiply_adds(subject: _Subject) -> None:
+    if subject.count_macs is None:
+        return
+    for settings in subject.settings():
+        for inputs in subject.arities:
+            for size in subject.sizes:
+                module = subject.build(settings, inputs)
+                counted = subject.count_macs(module, *_maps(inputs, 1, subject.channels, size))
+                stated = subject.op.closed_form_macs(
+                    subject.channels, subject.reduction, *size, inputs=inputs, norm=settings.norm
+                )
+                if stated is not None and stated != counted:
+                    raise _Failed(f"{stated} multiply-adds by the closed form at {size}", f"{counted} counted")
+
+
+def _exported(subject: _Subject) -> Iterator[tuple[nn.Module, tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]]:
+    """An operator as training leaves it, the maps it is exported with, and others of another batch size."""
+    module = _Pair(perturbed(subject.build())).eval()
+    size = subject.sizes[0]
+    yield module, tuple(_maps(2, 2, subject.channels, size)), tuple(_maps(2, 5, subject.channels, size))
+
+
+def _torch_export(subject: _Subject) -> None:
+    for module, example, others in _exported(subject):
+        batch = {0: torch.export.Dim("batch")}
+        program = torch.export.export(module, example, dynamic_shapes=(batch, batch))
+        with torch.no_grad():
+            _close(program.module()(*others), module(*others), 1e-5, "the eager result from torch.export")
+
+
+def _onnx(subject: _Subject) -> None:
+    import onnxruntime
+
+    for module, example, others in _exported(subject):
+        batch = {0: torch.export.Dim("batch")}
+        with _silence():
+            program = torch.onnx.export(
+                module, example, input_names=["x", "y"], opset_version=20, dynamo=True, dynamic_shapes=(batch, batch),
+                external_data=False, verbose=False,
+            )  # fmt: skip
+        assert program is not None
+        content = program.model_proto.SerializeToString()
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        (fused,) = session.run(None, {"x": others[0].numpy(), "y": others[1].numpy()})
+        with torch.no_grad():
+            _close(torch.from_numpy(fused), module(*others), 1e-5, "the eager result from ONNX Runtime")
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _autocast(subject: _Subject) -> None:
+    module = subject.build().train()
+    x, y = _maps(2, 4, subject.channels, (5, 5))
+    x.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        fused = module(x, y)
+    _close(fused, x + y, 0.1, "x + y at step 0")
+    torch.autograd.backward(fused.float().sum())
+    if x.grad is None or not x.grad.isfinite().all():
+        raise _Failed("finite gradients", "some that are not")
+
+
+def _round_trip(subject: _Subject) -> None:
+    module, other = perturbed(subject.build()).eval(), subject.build().eval()
+    other.load_state_dict(module.state_dict(), strict=True)
+    maps = _maps(2, 2, subject.channels, subject.sizes[0])
+    _close(other(*maps), module(*maps), 0.0, "the same result from the same state_dict")
+
+
+def _gradcheck(subject: _Subject) -> None:
+    channels = max(4, subject.reduction or 0)
+    module: Any = perturbed(subject.build(channels=channels)).double().eval()
+    maps = [u.requires_grad_() for u in _maps(2, 2, channels, (3, 2), torch.float64)]
+    torch.autograd.gradcheck(module, maps)
+
+
+Check = Callable[[_Subject], None]
+#: What each asks, and how; in the order in which they are tried. `onnx` takes seconds.
+PROPERTIES: dict[str, tuple[str, Check]] = {
+    "shapes": ("[B, C, H, W] in and out", _shapes),
+    "identity": ("the sum of the maps at step 0", _identity),
+    "gradients": ("finite gradients of every parameter", _learns),
+    "order": ("f(x, y) other than f(y, x), unless registered as symmetric", _order),
+    "parameters": ("the closed form's count", _parameters),
+    "multiply-adds": ("the closed form's count", _multiply_adds),
+    "autocast": ("bfloat16 autocast near x + y, finite gradients", _autocast),
+    "state_dict": ("the same result from the same state_dict", _round_trip),
+    "gradcheck": ("analytic gradients equal numeric ones in float64", _gradcheck),
+    "export": ("the eager result from torch.export, for any batch", _torch_export),
+    "onnx": ("the eager result from ONNX Runtime, for any batch", _onnx),
+}

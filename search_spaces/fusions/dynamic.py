@@ -1,0 +1,94 @@
+"""Dynamic fusion: a router mixes, or chooses among, whole fusions for each image."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from search_spaces.fusions.cbam import CBAMFusion
+from search_spaces.fusions.layers import bottleneck_width, check_shapes, global_average
+from search_spaces.fusions.linear import Add, Concat
+from search_spaces.fusions.norms import Norm
+from search_spaces.fusions.registry import Dims, operator, register
+from search_spaces.fusions.squeeze_excite import SqueezeExciteFusion
+
+
+def _params(d: Dims) -> int:
+    experts = [operator(name).params for name in ("add", "se", "cbam", "concat")]
+    return sum(cost(d) for cost in experts if cost) + 2 * d.c * 4 + 4
+
+
+def _macs(d: Dims) -> int:
+    experts = [operator(name).macs for name in ("add", "se", "cbam", "concat")]
+    router = 2 * d.c * d.n + 2 * d.c * 4 + 4
+    return sum(cost(d) for cost in experts if cost) + router + 7 * d.c * d.n
+
+
+@register("dynamic", width=bottleneck_width, params=_params, macs=_macs, steps=2)
+class DynamicFusion(nn.Module):
+    """Σᵢ pᵢ·Eᵢ(x, y), p = softmax(W·GAP([x, y]) + b), experts E: `add`, `se`, `cbam` and `concat`.
+
+    Shapes: x, y and the result [B, C, H, W]. Parameters: those of the four experts and 8C + 4 of the router.
+    Multiply-adds: those of the four experts, all of which are computed, and 9C·N + 8C + 4, N = H·W.
+    Every expert starts as x + y and p sums to 1, so that it starts as x + y; the router starts even, and has no
+    gradient before the experts differ: it learns from the second step on. `scale`, `norm` and `dropout` are the
+    experts'.
+    Source: the soft mixture of Jacobs et al., Adaptive Mixtures of Local Experts, 1991, and CondConv (Yang et al.,
+    NeurIPS 2019), over fusions.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(
+            [
+                Add(channels),
+                SqueezeExciteFusion(channels, reduction, scale=scale, dropout=dropout, identity_init=identity_init),
+                CBAMFusion(channels, reduction, scale=scale, norm=norm, dropout=dropout, identity_init=identity_init),
+                Concat(channels, identity_init=identity_init),
+            ]
+        )
+        self.router = nn.Linear(2 * channels, len(self.experts))
+        if identity_init:
+            nn.init.zeros_(self.router.weight)
+            nn.init.zeros_(self.router.bias)
+
+    def weights(self, logits: torch.Tensor) -> torch.Tensor:
+        """[B, experts] -> weights that sum to 1, [B, experts]."""
+        return torch.softmax(logits, dim=1)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        check_shapes((x, y))
+        pooled = torch.cat([global_average(x), global_average(y)], dim=1).flatten(1)
+        weights = self.weights(self.router(pooled))[:, :, None, None, None]
+        fused = [weights[:, index] * expert(x, y) for index, expert in enumerate(self.experts)]
+        mixed: torch.Tensor = fused[0] + fused[1] + fused[2] + fused[3]
+        return mixed
+
+
+@register("dynamic_top1", width=bottleneck_width, params=_params, macs=_macs, steps=8)
+class TopOneDynamicFusion(DynamicFusion):
+    """Eᵢ(x, y), i = argmax(W·GAP([x, y]) + b), experts E as in `dynamic`.
+
+    In training i is drawn from the softmax by Gumbel noise, with the softmax's gradient (straight through): each
+    expert is tried and the router learns, though the forward pass is one expert's. In evaluation i is the argmax.
+    Shapes, parameters and multiply-adds: `dynamic`'s. All experts are computed, so that the network exports with
+    a free batch size: choosing one sharpens the routing and saves no time.
+    An expert has a gradient only in the steps that draw it: among 8 images or more, within a few steps.
+    Source: Jang et al., Categorical Reparameterization with Gumbel-Softmax, ICLR 2017; top-1 routing of Fedus et
+    al., Switch Transformers, JMLR 2022, without its balancing loss.
+    """
+
+    def weights(self, logits: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            return F.gumbel_softmax(logits, hard=True, dim=1)
+        return F.one_hot(logits.argmax(dim=1), len(self.experts)).to(logits.dtype)

@@ -1,0 +1,47 @@
+"""Efficient channel attention as fusion: a gate per channel from its neighbours, without a bottleneck."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from search_spaces.fusions.layers import check_shapes, global_average, zero_last
+from search_spaces.fusions.registry import register
+
+
+def eca_kernel(channels: int) -> int:
+    """|log₂(C)/2 + 1/2|, up to the next odd number and 3 at least (Wang et al., eq. 12, γ = 2, b = 1)."""
+    taps = int(abs(math.log2(channels) + 1) / 2)
+    return max(taps if taps % 2 else taps + 1, 3)
+
+
+@register(
+    "eca",
+    params=lambda d: eca_kernel(d.c),
+    macs=lambda d: 3 * d.c * d.n + (eca_kernel(d.c) + 2) * d.c,
+    steps=0,
+)
+class EfficientChannelFusion(nn.Module):
+    """x + s·gate(y)·y, gate(y) = σ(conv1d_k(GAP(y))) along the channels.
+
+    Shapes: x, y and the result [B, C, H, W]. Parameters: k, 3 to 64 channels and 5 to 1024.
+    Multiply-adds: 3C·N + (k + 2)·C, N = H·W.
+    `scale` s is 2, so that the gate starts as 1; 1 is the published form.
+    Source: Wang et al., ECA-Net, CVPR 2020, eq. 9 and 12.
+    """
+
+    def __init__(self, channels: int, *, scale: float = 2.0, identity_init: bool = True) -> None:
+        super().__init__()
+        self.scale = scale
+        taps = eca_kernel(channels)
+        self.conv = nn.Conv1d(1, 1, taps, padding=taps // 2, bias=False)
+        if identity_init:
+            zero_last(self.conv)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        check_shapes((x, y))
+        pooled = global_average(y).flatten(2).transpose(1, 2)  # [B, 1, C]
+        gate = self.scale * torch.sigmoid(self.conv(pooled))
+        return x + gate.transpose(1, 2).unsqueeze(3) * y

@@ -1,0 +1,80 @@
+"""Gates that share the sum out between x and y: one per position and channel, or one per channel."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from search_spaces.fusions.layers import bottleneck_width, check_shapes, global_average, pointwise, select, zero_last
+from search_spaces.fusions.registry import register
+
+
+@register(
+    "gated",
+    params=lambda d: 2 * d.c**2 + d.c,
+    macs=lambda d: 2 * d.c**2 * d.n + 5 * d.c * d.n,
+    steps=0,
+)
+class GatedFusion(nn.Module):
+    """s·(g·x + (1 − g)·y), g = σ(PW[2C -> C]([x, y]) + b).
+
+    Shapes: x, y and the result [B, C, H, W]. Parameters: 2C² + C. Multiply-adds: 2C²·N + 5C·N, N = H·W.
+    `scale` s is 2, so that the coefficients of x and y sum to 2 as in a plain sum; 1 is the published form.
+    Source: Arevalo et al., Gated Multimodal Units, ICLR 2017 workshop, eq. 1, on the features themselves.
+    """
+
+    def __init__(self, channels: int, *, scale: float = 2.0, identity_init: bool = True) -> None:
+        super().__init__()
+        self.scale = scale
+        self.gate = pointwise(2 * channels, channels, bias=True)
+        if identity_init:
+            zero_last(self.gate)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        check_shapes((x, y))
+        return select(torch.sigmoid(self.gate(torch.cat([x, y], dim=1))), x, y, self.scale)
+
+
+@register(
+    "efficient",
+    width=bottleneck_width,
+    params=lambda d: 2 * d.c * d.w + 2 * d.w + d.c,
+    macs=lambda d: 6 * d.c * d.n + 2 * d.c * d.w + 6 * d.w + d.c,
+    steps=1,
+)
+class EfficientFusion(nn.Module):
+    """s·(a·x + (1 − a)·y), a = σ(W₂ δ(LN(W₁ GAP(x + y)))).
+
+    Shapes: x, y and the result [B, C, H, W], a [B, C, 1, 1]. C' = max(4, C // r): over one value, layer norm
+    would be a constant. Parameters: 2CC' + 2C' + C, W₁ having no bias beside the norm's.
+    Multiply-adds: 6C·N + 2CC' + 6C' + C, N = H·W.
+    `scale` s is 2, so that the coefficients of x and y sum to 2 as in a plain sum. `dropout` acts on the hidden
+    C' values. The layer norm is part of the formula: `norm` does not change it.
+    Source: the gate is the transform of GCNet (Cao et al., ICCV Workshops 2019, eq. 5), on GAP(x + y).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.dropout = dropout
+        width = bottleneck_width(channels, reduction)
+        self.fc1 = pointwise(channels, width)
+        self.norm = nn.LayerNorm([width, 1, 1])
+        self.fc2 = pointwise(width, channels, bias=True)
+        if identity_init:
+            zero_last(self.fc2)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        check_shapes((x, y))
+        hidden = F.relu(self.norm(self.fc1(global_average(x + y))))
+        share = torch.sigmoid(self.fc2(F.dropout(hidden, self.dropout, self.training)))
+        return select(share, x, y, self.scale)

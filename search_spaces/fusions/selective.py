@@ -1,0 +1,98 @@
+"""Choosing among any number of maps: per channel by a softmax (SK), or by one learnt weight a map (BiFPN)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from search_spaces.fusions.layers import bottleneck_width, check_shapes, global_average, pointwise, zero_last
+from search_spaces.fusions.norms import Norm, normalisation
+from search_spaces.fusions.registry import register
+
+
+def total(maps: tuple[torch.Tensor, ...] | list[torch.Tensor]) -> torch.Tensor:
+    """The sum of maps of one shape."""
+    summed = maps[0]
+    for other in maps[1:]:
+        summed = summed + other
+    return summed
+
+
+@register(
+    "sk",
+    width=bottleneck_width,
+    max_inputs=None,
+    params=lambda d: d.c * d.w * (1 + d.k) + 2 * d.w,
+    macs=lambda d: (3 * d.k - 1) * d.c * d.n + d.c * d.w * (1 + d.k) + (d.b + 1) * d.w + 2 * d.k * d.c,
+    steps=1,
+)
+class SelectiveKernelFusion(nn.Module):
+    """s·Σᵢ aᵢ·mapᵢ, a = softmax over i of Aᵢ·δ(B(W·GAP(Σ mapᵢ))): each channel chooses among the maps.
+
+    Shapes: every map and the result [B, C, H, W]. With n maps, C' = max(4, C // r) and N = H·W, parameters:
+    (n + 1)·CC' + 2C'; multiply-adds: (3n − 1)·C·N + (n + 1)·CC' + (b + 1)·C' + 2nC, b = 2 with batch norm, else 5.
+    With batch norm, training needs a batch of 2 or more. `dropout` acts on the hidden C' values.
+    `scale` s is n, so that the coefficients sum to n as in a plain sum and even weights are the sum; 1 is the
+    paper's.
+    Source: Li et al., Selective Kernel Networks, CVPR 2019, eq. 1-6.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 4,
+        *,
+        inputs: int = 2,
+        scale: float | None = None,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.scale = float(inputs) if scale is None else scale
+        self.dropout = dropout
+        width = bottleneck_width(channels, reduction)
+        self.reduce = pointwise(channels, width)
+        self.norm = normalisation(norm, width)
+        self.choose = pointwise(width, inputs * channels)
+        if identity_init:
+            zero_last(self.choose)
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        check_shapes(maps, self.inputs)
+        hidden = F.relu(self.norm(self.reduce(global_average(total(maps)))))
+        logits = self.choose(F.dropout(hidden, self.dropout, self.training))
+        weights = self.scale * torch.softmax(logits.unflatten(1, (self.inputs, -1)), dim=1)
+        return total([weights[:, index] * chosen for index, chosen in enumerate(maps)])
+
+
+@register(
+    "weighted",
+    max_inputs=None,
+    params=lambda d: d.k,
+    macs=lambda d: (2 * d.k - 1) * d.c * d.n + 4 * d.k + 1,
+    steps=0,
+)
+class WeightedFusion(nn.Module):
+    """s·Σᵢ wᵢ·mapᵢ / (ε + Σⱼ wⱼ), w = δ(v), ε = 10⁻⁴: one learnt weight a map.
+
+    Shapes: every map and the result [B, C, H, W]. Parameters: n. Multiply-adds: (2n − 1)·C·N + 4n + 1, N = H·W.
+    v starts as ones, as published. `scale` s is n + ε, so that it starts as exactly the sum; 1 is the paper's.
+    Source: Tan et al., EfficientDet, CVPR 2020, section 3.3, fast normalised fusion.
+    """
+
+    epsilon = 1e-4
+
+    def __init__(self, channels: int, *, inputs: int = 2, scale: float | None = None) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.scale = inputs + self.epsilon if scale is None else scale
+        self.weight = nn.Parameter(torch.ones(inputs))
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        check_shapes(maps, self.inputs)
+        positive = F.relu(self.weight)
+        weights = self.scale * (positive / (positive.sum() + self.epsilon))
+        return total([weights[index] * chosen for index, chosen in enumerate(maps)])
