@@ -34,11 +34,21 @@ class TrainingSection(_Section):
     momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    fusion_lr_scale: Annotated[float, Field(gt=0)] = 1.0
     crop_padding: Annotated[int, Field(ge=0)] = 4
     flip: bool = True
 
     def recipe(self) -> Recipe:
         return Recipe(**self.model_dump())
+
+
+class FusionSection(_Section):
+    """[fusion]: how every operator is made."""
+
+    norm: Literal["batch", "group", "layer"] = "batch"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    scale: Annotated[float, Field(gt=0)] | None = None
+    identity_init: bool = True
 
 
 class LatencySection(_Section):
@@ -93,6 +103,7 @@ class SearchConfig(_Section):
     device: str = "auto"
     out: str = "runs/search"
     export: Selector = "knee"
+    fusion: FusionSection = FusionSection()
     training: TrainingSection = TrainingSection()
     latency: LatencySection = LatencySection()
     ray: RaySection = RaySection()

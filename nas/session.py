@@ -20,6 +20,7 @@ from nas.progress import Progress
 from nas.run import Run
 from nas.study import Study
 from reports.view import NothingFeasible, RunView
+from search_spaces.fusions import FusionSettings
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
 from trials.constraints import Costs
@@ -133,7 +134,10 @@ def run_search(config: SearchConfig, progress: Progress, extend: bool = False, f
 
 def make_space(config: SearchConfig, spec: InputSpec | None = None) -> SearchSpace:
     """The space of a configuration, for its network's own input unless one is given."""
-    return SearchSpace.named(config.space, spec, config.operators, config.reductions, config.points, config.tie)
+    settings = FusionSettings(**config.fusion.model_dump())
+    return SearchSpace.named(
+        config.space, spec, config.operators, config.reductions, config.points, config.tie, settings
+    )
 
 
 def make_engine(config: SearchConfig, interruption: Interruption) -> Engine:

@@ -7,7 +7,7 @@ import json
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import product
 from typing import Any, Literal
@@ -19,6 +19,8 @@ from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import SpaceError, unknown
 from search_spaces.fusions import build_fusion, operator
 from search_spaces.fusions.concatenation import Concatenation, EmbeddedFusion
+from search_spaces.fusions.settings import DEFAULT as DEFAULT_SETTINGS
+from search_spaces.fusions.settings import FusionSettings
 from search_spaces.networks import InputSpec, NetworkDesign, PointShape
 
 #: The mission's six, which every space offers.
@@ -70,7 +72,7 @@ class SearchSpace:
     """Every assignment of an offered operator and ratio to each fusion point of one network.
 
     `vary` restricts what varies to points of these names or stages (all others stay `add`); `tie` "stage"
-    gives the points of a stage one common choice.
+    gives the points of a stage one common choice. `settings` are those of all its operators.
     """
 
     name: str
@@ -79,8 +81,10 @@ class SearchSpace:
     reductions: tuple[int, ...] = DEFAULT_REDUCTIONS
     vary: tuple[str, ...] = ()
     tie: Tie = "none"
+    settings: FusionSettings = DEFAULT_SETTINGS
 
     def __post_init__(self) -> None:
+        _ = self.design  # first: a user's file may register operators of her own
         object.__setattr__(self, "operators", tuple(dict.fromkeys(self.operators)))
         for name in self.operators:
             operator(name)
@@ -107,10 +111,11 @@ class SearchSpace:
         reductions: Sequence[int] = DEFAULT_REDUCTIONS,
         vary: Sequence[str] = (),
         tie: Tie = "none",
+        settings: FusionSettings = DEFAULT_SETTINGS,
     ) -> SearchSpace:
         """The space of a catalogue network (or `FILE.py:OBJECT`), for its own default input unless one is given."""
         spec = catalogue.design(name).default_input if input is None else input
-        return cls(name, spec, tuple(operators), tuple(reductions), tuple(vary), tie)
+        return cls(name, spec, tuple(operators), tuple(reductions), tuple(vary), tie, settings)
 
     @property
     def design(self) -> NetworkDesign:
@@ -237,9 +242,16 @@ class SearchSpace:
         """The network: [B, channels, size, size] -> logits [B, classes], initialised from torch's seed."""
         if architecture.space != self.name:
             raise SpaceError(f"architecture of space {architecture.space!r} given to space {self.name!r}")
+        design = self.design  # in a worker, this is what runs a user's file and registers her operators
         checked = self.architecture(architecture.choices)
         shapes = {point.name: point.shape for point in self.points}
-        return self.design.build(self.input, lambda name, channels: fusion_at(shapes[name], checked.choices[name]))
+
+        def fuse(name: str, channels: int) -> nn.Module:
+            fusion = fusion_at(shapes[name], checked.choices[name], self.settings)
+            fusion.fusion_point = name  # type: ignore[assignment]
+            return fusion
+
+        return design.build(self.input, fuse)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -249,6 +261,7 @@ class SearchSpace:
             "reductions": list(self.reductions),
             "vary": list(self.vary),
             "tie": self.tie,
+            "settings": asdict(self.settings),
         }
 
     @classmethod
@@ -256,17 +269,22 @@ class SearchSpace:
         try:
             return cls.named(
                 data["name"], InputSpec(**data["input"]), data["operators"], data["reductions"],
-                data.get("vary", ()), data.get("tie", "none"),
+                data.get("vary", ()), data.get("tie", "none"), FusionSettings(**data.get("settings", {})),
             )  # fmt: skip
         except (KeyError, TypeError) as error:
             raise SpaceError(f"not the JSON of a search space: {error}") from None
 
 
-def fusion_at(shape: PointShape, choice: FusionChoice) -> nn.Module:
+def fusion_modules(network: nn.Module) -> dict[str, nn.Module]:
+    """The fusion modules of a built network, by the names of their points."""
+    return {str(m.fusion_point): m for m in network.modules() if "fusion_point" in vars(m)}
+
+
+def fusion_at(shape: PointShape, choice: FusionChoice, settings: FusionSettings = DEFAULT_SETTINGS) -> nn.Module:
     """The module that merges the maps of a point by `choice`: called with as many maps as the point has inputs."""
     if shape.merge == "cat" and choice.op == "add":
         return Concatenation()
-    fuse = build_fusion(choice, shape.channels, inputs=len(shape.inputs))
+    fuse = build_fusion(choice, shape.channels, settings, inputs=len(shape.inputs))
     return fuse if shape.merge == "sum" else EmbeddedFusion(fuse, shape.inputs)
 
 

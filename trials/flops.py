@@ -109,7 +109,7 @@ class CostTable:
     def _fusion(self, choice: FusionChoice, shape: PointShape) -> tuple[int, int]:
         alike = (choice, shape.merge, shape.inputs, shape.height, shape.width)
         if alike not in self._counted:
-            module = fusion_at(shape, choice)
+            module = fusion_at(shape, choice, self._space.settings)
             maps = [torch.zeros(1, channels, shape.height, shape.width) for channels in shape.inputs]
             self._counted[alike] = count_macs(module, *maps), count_params(module)
         return self._counted[alike]

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from search_spaces.space import fusion_modules
 from trials.data import ImageData, Split, augment, normalise
 from trials.device import has_bf16
 from trials.quiet import Occupancy
@@ -43,11 +44,23 @@ class Evaluation:
 
 
 def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """SGD with Nesterov momentum; no weight decay on norms and biases, whose zero is not a rest state."""
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=True, fused=True)
+    """SGD with Nesterov momentum; no weight decay on norms and biases, whose zero is not a rest state.
+
+    The fusions' own parameters learn at `fusion_lr_scale` times the rate of the trunk.
+    """
+    fusions = {id(p) for fusion in fusion_modules(network).values() for p in fusion.parameters()}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        groups.setdefault((parameter.ndim > 1, id(parameter) in fusions), []).append(parameter)
+    settings = [
+        {
+            "params": parameters,
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+            "lr": recipe.peak_lr * (recipe.fusion_lr_scale if in_fusion else 1.0),
+        }
+        for (decays, in_fusion), parameters in groups.items()
+    ]
+    return torch.optim.SGD(settings, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=True, fused=True)
 
 
 def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machine: Occupancy) -> Iterator[EpochPoint]:
@@ -66,7 +79,7 @@ def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machin
     # A warm-up of one step or less is none; of exactly one, torch divides by its length, zero.
     warmup = recipe.warmup_fraction if recipe.warmup_fraction * total_steps > 1 else 0.0
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.peak_lr, total_steps=total_steps, pct_start=warmup,
+        optimiser, [group["lr"] for group in optimiser.param_groups], total_steps=total_steps, pct_start=warmup,
         cycle_momentum=False,
     )  # fmt: skip
     network.train()

@@ -32,6 +32,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
+    fusion_lr_scale: float = 1.0
     crop_padding: int = 4
     flip: bool = True
 

@@ -130,3 +130,60 @@ def test_a_network_without_points_is_no_space(tmp_path: Path) -> None:
     file.write_text(NOTHING)
     with pytest.raises(SpaceError, match="has no fusion point"):
         SearchSpace.named(f"{file}:SPACE", INPUT)
+
+
+OPERATOR = """
+import torch
+from torch import nn
+
+from search_spaces import register
+from search_spaces.networks import cifar_resnet
+
+
+@register("mean_of_both")
+class Halves(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+
+    def forward(self, x, y):
+        return 0.5 * x + 1.5 * y
+
+
+SPACE = cifar_resnet(8)
+"""
+
+
+def test_an_operator_out_of_a_users_file_reaches_other_processes(tmp_path: Path) -> None:
+    import pickle
+    import subprocess
+    import sys
+
+    from search_spaces.fusions import unregister
+
+    file = tmp_path / "mine.py"
+    file.write_text(OPERATOR)
+    space = SearchSpace.named(f"{file}:SPACE", INPUT, operators=["add", "mean_of_both"])
+    unregister("mean_of_both")
+    program = (
+        "import pickle, sys\nspace = pickle.loads(sys.stdin.buffer.read())\n"
+        "print(type(space.build(space.uniform('mean_of_both')).layer1[0].fuse).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=pickle.dumps(space), capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "Halves"
+
+
+def test_settings_reach_every_operator_and_are_part_of_the_space() -> None:
+    from torch import nn
+
+    from search_spaces import FusionSettings
+    from search_spaces.space import fusion_modules
+
+    plain = SearchSpace.named("resnet8", INPUT)
+    space = SearchSpace.named("resnet8", INPUT, settings=FusionSettings(norm="group", scale=1.0))
+    fusions = fusion_modules(space.build(space.uniform("aff")))
+    assert list(fusions) == ["layer1.0", "layer2.0", "layer3.0"]
+    kinds = {type(part) for fusion in fusions.values() for part in fusion.modules()}
+    assert nn.BatchNorm2d not in kinds
+    assert all(fusion.scale == 1.0 for fusion in fusions.values())
+    assert space.fingerprint != plain.fingerprint
+    assert SearchSpace.from_json(space.to_json()) == space

@@ -211,3 +211,13 @@ def test_an_evaluation_that_is_no_number(data: ImageData, machine: Occupancy, ba
     split = Split(data.val.images[:3], data.val.labels[:3])
     with pytest.raises(NonFiniteLoss, match="validation loss is nan"):
         evaluate(network, split, data, machine)
+
+
+def test_the_fusions_can_learn_at_a_rate_of_their_own() -> None:
+    space = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
+    network = space.build(space.uniform("aff"))
+    optimiser = make_optimiser(network, Recipe(peak_lr=0.2, fusion_lr_scale=0.1))
+    rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    for name, parameter in network.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(0.02 if ".fuse." in name else 0.2)
+    assert len(rates) == len(list(network.parameters()))
