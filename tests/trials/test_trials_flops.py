@@ -67,6 +67,44 @@ def test_a_layer_costs_its_multiply_adds(layer: nn.Module, shape: tuple[int, ...
     assert count_macs(layer, torch.zeros(shape)) == expected
 
 
+class Calls(nn.Module):
+    """One function of tensors as a module."""
+
+    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        return self.function(*tensors)
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "expected"),
+    [
+        (torch.bmm, [(1, 3, 4), (1, 4, 5)], 60),
+        (torch.matmul, [(2, 3, 4), (2, 4, 5)], 120),
+        (nn.functional.scaled_dot_product_attention, [(1, 5, 4), (1, 7, 4), (1, 7, 6)], 5 * 7 * (4 + 1 + 6)),
+        (lambda u: nn.functional.group_norm(u, 2, torch.ones(4), torch.ones(4)), [(1, 4, 3, 3)], 5 * 36),
+        (
+            lambda u: nn.functional.layer_norm(u, [4, 1, 1], torch.ones(4, 1, 1), torch.ones(4, 1, 1)),
+            [(1, 4, 1, 1)],
+            20,
+        ),
+        (lambda u: torch.softmax(u, 1), [(1, 4, 3, 3)], 36),
+        (lambda u: u.argmax(dim=1), [(1, 4, 3, 3)], 36),
+        (lambda u: nn.functional.interpolate(u, size=(6, 5), mode="nearest"), [(1, 4, 3, 3)], 120),
+        (torch.lerp, [(1, 8), (1, 8), (1, 8)], 8),
+        (torch.addcmul, [(1, 8), (1, 8), (1, 8)], 8),
+        (lambda u: u.unsqueeze(1).expand(-1, 3, -1)[:, 0].transpose(0, 1).reshape(-1), [(1, 8)], 0),
+        (lambda u: nn.functional.dropout(u, 0.5, training=False), [(1, 8)], 0),
+    ],
+)
+def test_what_operators_use_costs(
+    function: Callable[..., torch.Tensor], shapes: list[tuple[int, ...]], expected: int
+) -> None:
+    assert count_macs(Calls(function), *map(torch.zeros, shapes)) == expected
+
+
 SPACES = (
     SearchSpace.named("resnet8", InputSpec(1, 28, 10)),
     SearchSpace.named("resnet14", InputSpec(3, 27, 5), reductions=(2, 4, 16)),

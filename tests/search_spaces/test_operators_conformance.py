@@ -1,0 +1,145 @@
+"""Every registered operator holds every property; an operator that lacks one is told which."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from search_spaces import ConformanceError, SpaceError, check_operator, operator_names, register
+from search_spaces.conformance import PROPERTIES
+from search_spaces.fusions import unregister
+from trials.flops import count_macs
+
+FAST = tuple(name for name in PROPERTIES if name != "onnx")
+
+
+@pytest.mark.parametrize("name", operator_names())
+def test_an_operator_conforms(name: str) -> None:
+    findings = check_operator(name, properties=FAST, count_macs=count_macs)
+    assert [finding.property for finding in findings] == list(FAST)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", operator_names())
+def test_an_operator_conforms_in_onnx_runtime(name: str) -> None:
+    check_operator(name, properties=["onnx"])
+
+
+@pytest.mark.parametrize("channels", [4, 9, 33])
+@pytest.mark.parametrize("name", operator_names())
+def test_an_operator_conforms_at_odd_widths(name: str, channels: int) -> None:
+    properties = ["shapes", "identity", "gradients", "order", "parameters", "multiply-adds"]
+    check_operator(name, channels=channels, sizes=[(1, 5), (3, 3)], properties=properties, count_macs=count_macs)
+
+
+class Broken(nn.Module):
+    """x + w·y, with a fault to be found in each subclass."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + self.weight * y
+
+
+class Average(Broken):
+    """Not the sum at step 0."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (x + self.weight * y) / 2
+
+
+class Dead(Broken):
+    """A parameter that nothing uses."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.unused = nn.Parameter(torch.zeros(3))
+
+
+class Pooled(Broken):
+    """Another shape."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (x + self.weight * y).mean(dim=(2, 3))
+
+
+class Symmetric(Broken):
+    """x and y alike, without saying so."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.weight * (x + y)
+
+
+class Detached(Broken):
+    """No gradient of y."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + self.weight * y.detach()
+
+
+class Wandering(Broken):
+    """A branch on data, which an exported graph cannot have."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + self.weight * y if x.sum() > -1e9 else x
+
+
+class Forgetful(Broken):
+    """State beside the state_dict."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.register_buffer("shift", 1e-8 * torch.randn(channels, 1, 1), persistent=False)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + self.weight * y + self.shift
+
+
+def test_a_sound_operator_of_ones_own_passes_unregistered() -> None:
+    assert all(finding.passed for finding in check_operator(Broken))
+
+
+@pytest.mark.parametrize(
+    ("module", "lacks"),
+    [
+        (Average, "identity"),
+        (Dead, "gradients"),
+        (Pooled, "shapes"),
+        (Symmetric, "order"),
+        (Detached, "gradcheck"),
+        (Wandering, "export"),
+        (Forgetful, "state_dict"),
+    ],
+)
+def test_what_an_operator_lacks_is_named(module: type[nn.Module], lacks: str) -> None:
+    with pytest.raises(ConformanceError, match=f"{module.__name__}: {lacks}: expected .*, given ") as error:
+        check_operator(module, properties=FAST)
+    assert lacks in [finding.property for finding in error.value.findings if not finding.passed]
+    assert error.value.exit_code == 2
+    check_operator(module, properties=["autocast"]) if lacks not in ("identity", "shapes") else None
+
+
+@pytest.mark.parametrize(("form", "lacks"), [("params", "parameters"), ("macs", "multiply-adds")])
+def test_a_closed_form_that_does_not_hold(form: str, lacks: str) -> None:
+    register("broken", **{form: lambda d: d.c * d.n + 1})(Broken)  # type: ignore[arg-type]
+    try:
+        with pytest.raises(ConformanceError, match=f"broken: {lacks}: expected .* by the closed form .* counted"):
+            check_operator("broken", properties=FAST, count_macs=count_macs)
+    finally:
+        unregister("broken")
+
+
+def test_unknown_operators_and_properties() -> None:
+    with pytest.raises(SpaceError, match="did you mean 'aff'"):
+        check_operator("afff")
+    with pytest.raises(SpaceError, match="unknown property of fusion operators 'identiy': did you mean 'identity'"):
+        check_operator("aff", properties=["identiy"])
+
+
+def test_checking_leaves_the_random_numbers_alone() -> None:
+    before = torch.get_rng_state()
+    check_operator("sk", properties=["identity", "gradients"])
+    assert torch.equal(torch.get_rng_state(), before)
