@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from search_spaces.errors import unknown
-from search_spaces.networks import NetworkDesign, cifar_resnet, imagenet_resnet
+from search_spaces.networks import NetworkDesign, cifar_resnet, imagenet_resnet, resnext50
 
 _DESIGNS: dict[str, NetworkDesign] = {
     **{f"resnet{depth}": cifar_resnet(depth) for depth in (8, 14, 20, 32, 56)},
-    **{f"resnet{depth}": imagenet_resnet(depth) for depth in (18, 34, 50)},
+    **{f"resnet{depth}": imagenet_resnet(depth) for depth in (18, 34, 50, 101)},
+    "resnext50": resnext50(),
 }
 
 

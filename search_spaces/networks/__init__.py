@@ -1,7 +1,7 @@
 """The networks whose fusion points can be searched."""
 
 from search_spaces.networks.design import FusionFactory, InputSpec, NetworkDesign, PointShape
-from search_spaces.networks.resnet import ResNetDesign, cifar_resnet, imagenet_resnet
+from search_spaces.networks.resnet import ResNetDesign, cifar_resnet, imagenet_resnet, resnext50
 
 __all__ = [
     "FusionFactory",
@@ -11,4 +11,5 @@ __all__ = [
     "ResNetDesign",
     "cifar_resnet",
     "imagenet_resnet",
+    "resnext50",
 ]

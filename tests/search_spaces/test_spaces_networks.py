@@ -9,7 +9,7 @@ import torchvision
 from search_spaces import InputSpec, SearchSpace, SpaceError, design, names
 
 CIFAR = ("resnet8", "resnet14", "resnet20", "resnet32", "resnet56")
-IMAGENET = ("resnet18", "resnet34", "resnet50")
+IMAGENET = ("resnet18", "resnet34", "resnet50", "resnet101", "resnext50")
 
 
 def test_the_catalogue() -> None:
@@ -45,7 +45,8 @@ def test_a_network_has_the_layers_of_its_name(name: str, layers: int) -> None:
 @pytest.mark.parametrize("name", IMAGENET)
 def test_torchvisions_weights_give_torchvisions_outputs(name: str) -> None:
     torch.manual_seed(0)
-    theirs = torchvision.models.get_model(name, weights=None, num_classes=10).eval()
+    their_name = {"resnext50": "resnext50_32x4d"}.get(name, name)
+    theirs = torchvision.models.get_model(their_name, weights=None, num_classes=10).eval()
     with torch.no_grad():
         for tensor_name, tensor in theirs.state_dict().items():
             if tensor_name.endswith("running_var"):
@@ -65,7 +66,7 @@ def test_torchvisions_weights_give_torchvisions_outputs(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "size"),
     [*((name, size) for name in ("resnet8", "resnet14") for size in (8, 27, 30, 33)),
-     *((name, size) for name in ("resnet18", "resnet50") for size in (32, 65, 97))],
+     *((name, size) for name in ("resnet18", "resnet50", "resnext50") for size in (32, 65, 97))],
 )  # fmt: skip
 def test_points_have_the_shapes_that_are_fused(name: str, size: int) -> None:
     space = SearchSpace.named(name, InputSpec(3, size, 4))
