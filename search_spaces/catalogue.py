@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from search_spaces.errors import SpaceError, unknown
-from search_spaces.networks import NetworkDesign, cifar_resnet, imagenet_resnet
+from search_spaces.networks import (
+    GoogLeNetDesign,
+    InceptionDesign,
+    NetworkDesign,
+    cifar_pyramid,
+    cifar_resnet,
+    imagenet_pyramid,
+    imagenet_resnet,
+    resnext50,
+)
 from search_spaces.user_file import is_reference, load_object
 
 _DESIGNS: dict[str, NetworkDesign] = {
     **{f"resnet{depth}": cifar_resnet(depth) for depth in (8, 14, 20, 32, 56)},
-    **{f"resnet{depth}": imagenet_resnet(depth) for depth in (18, 34, 50)},
+    "inception-cifar": InceptionDesign(),
+    "resnet20-fpn": cifar_pyramid(20, "fpn"),
+    "resnet20-pan": cifar_pyramid(20, "pan"),
+    **{f"resnet{depth}": imagenet_resnet(depth) for depth in (18, 34, 50, 101)},
+    "resnext50": resnext50(),
+    "googlenet": GoogLeNetDesign(),
+    **{f"resnet{depth}-fpn": imagenet_pyramid(depth, "fpn") for depth in (18, 34, 50)},
+    "resnet18-pan": imagenet_pyramid(18, "pan"),
 }
 
 

@@ -13,19 +13,24 @@ import torch
 from torch import nn
 
 from nas.export.errors import ExportError
-from search_spaces import Architecture, FusionChoice, SearchSpace
-from search_spaces.fusions import build_fusion, operator
+from search_spaces import Architecture, FusionChoice, PointShape, SearchSpace
+from search_spaces.fusions import FusionSettings, operator
+from search_spaces.space import fusion_at
 
 _recording = threading.Lock()
 
 
 @dataclass(frozen=True)
 class FusionCall:
-    """One fusion point: its operator's class, called with `channels` and, where it takes one, a reduction."""
+    """One fusion point: its operator's class, called with its channels and, where it takes one, a reduction."""
 
-    point: str
+    shape: PointShape
     choice: FusionChoice
-    channels: int
+    settings: FusionSettings
+
+    @property
+    def point(self) -> str:
+        return self.shape.name
 
     @property
     def module(self) -> type[nn.Module]:
@@ -54,11 +59,12 @@ def construction(space: SearchSpace, architecture: Architecture) -> Construction
         ExportError: the network is not an instance of a class that the design calls itself.
     """
     choices = space.architecture(architecture.choices).choices
+    shapes = {point.name: point.shape for point in space.points}
     calls: list[FusionCall] = []
 
     def fuse(name: str, channels: int) -> nn.Module:
-        calls.append(FusionCall(name, choices[name], channels))
-        return build_fusion(choices[name], channels)
+        calls.append(FusionCall(shapes[name], choices[name], space.settings))
+        return fusion_at(shapes[name], choices[name], space.settings)
 
     with _recording, torch.random.fork_rng(devices=[]):
         network_class = type(space.design.build(space.input, fuse))

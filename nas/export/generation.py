@@ -14,6 +14,7 @@ from nas.export.errors import ExportError
 from nas.export.modules import Import
 from nas.export.sources import Sources
 from nas.export.trained import TrainedNetwork
+from search_spaces.fusions.concatenation import Concatenation, EmbeddedFusion
 
 _WIDTH = 120
 #: What model.py itself calls something; a definition of the same name gets another.
@@ -155,13 +156,29 @@ def _plain(value: object) -> str:
 
 
 def _fusion(call: FusionCall, sources: Sources) -> str:
+    """A line of `fusions`: what `fusion_at` builds for the point."""
+    shape = call.shape
+    if shape.merge == "sum":
+        built = _operator(call, sources)
+    elif call.choice.op == "add":
+        built = f"{sources.add(Concatenation)}()"
+    else:
+        built = f"{sources.add(EmbeddedFusion)}({_operator(call, sources)}, {_literal(shape.inputs)})"
+    return f"        {_literal(call.point)}: {built},"
+
+
+def _operator(call: FusionCall, sources: Sources) -> str:
     name = sources.add(call.module)
-    arguments = [str(call.channels)]
+    arguments = [str(call.shape.channels)]
     if call.choice.reduction is not None:
         second = list(inspect.signature(call.module).parameters.values())[1]
         by_name = second.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         arguments.append(f"{second.name}={call.choice.reduction}" if by_name else str(call.choice.reduction))
-    return f"        {_literal(call.point)}: {name}({', '.join(arguments)}),"
+    if len(call.shape.inputs) != 2:
+        arguments.append(f"inputs={len(call.shape.inputs)}")
+    options = call.settings.options(call.module)
+    arguments += [f"{key}={_literal(value)}" for key, value in options.items() if key != "identity_init"]
+    return f"{name}({', '.join(arguments)})"
 
 
 def _argument(value: Any, built: Construction, sources: Sources) -> str:

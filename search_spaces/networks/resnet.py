@@ -39,15 +39,17 @@ class Bottleneck(nn.Module):
     """1×1, 3×3 (with the stride, as torchvision has it), 1×1; `fuse(identity, residual)`, then ReLU."""
 
     expansion = 4
+    groups = 1
+    widening = 1
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        out_channels = channels * self.expansion
-        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
+        out_channels, width = channels * self.expansion, channels * self.widening
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, groups=self.groups, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.downsample = projection(in_channels, out_channels, stride)
         self.fuse: nn.Module
@@ -60,6 +62,13 @@ class Bottleneck(nn.Module):
         return F.relu(self.fuse(identity, y))
 
 
+class ResNeXtBottleneck(Bottleneck):
+    """The bottleneck of Xie et al. 2017 in its 32×4d form: 32 groups of 4 channels where ResNet has 64 channels."""
+
+    groups = 32
+    widening = 2
+
+
 def projection(in_channels: int, channels: int, stride: int) -> nn.Sequential | None:
     """The 1×1 convolution that brings the identity to the residual's shape, None where it has it already."""
     if stride == 1 and in_channels == channels:
@@ -67,8 +76,11 @@ def projection(in_channels: int, channels: int, stride: int) -> nn.Sequential | 
     return nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels))
 
 
-class ResNet(nn.Module):
-    """[B, channels, size, size] -> logits [B, classes]. Stages are `layer1`, `layer2`, … of blocks."""
+class ResNetTrunk(nn.Module):
+    """[B, in_channels, size, size] -> the map that each stage ends with. Stages are `layer1`, `layer2`, … of blocks.
+
+    A subclass adds its own layers, then calls `initialise` and, after everything else, `fuse_blocks`.
+    """
 
     def __init__(
         self,
@@ -77,8 +89,6 @@ class ResNet(nn.Module):
         widths: tuple[int, ...],
         stem: Literal["cifar", "imagenet"],
         in_channels: int,
-        classes: int,
-        fuse: FusionFactory,
     ) -> None:
         super().__init__()
         channels = widths[0]
@@ -97,21 +107,58 @@ class ResNet(nn.Module):
                 blocks.append(block(channels, width, stride))
                 channels = width * block.expansion
             self.add_module(stage, nn.Sequential(*blocks))
-        self.fc = nn.Linear(channels, classes)
+        self.stage_channels = [width * block.expansion for width in widths]
+
+    def initialise(self) -> None:
+        """He et al. 2015 for the convolutions made so far, as torchvision has it."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        # After the whole trunk: its initial weights must not depend on which fusions are chosen.
-        for stage, width in zip(self.stages, widths, strict=True):
-            for position, module in enumerate(self.get_submodule(stage).children()):
-                module.fuse = fuse(f"{stage}.{position}", width * block.expansion)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def fuse_blocks(self, fuse: FusionFactory) -> None:
+        """Put the fusion into every block. Last of all: no other initial weight may depend on which are chosen."""
+        for stage, channels in zip(self.stages, self.stage_channels, strict=True):
+            for position, block in enumerate(self.get_submodule(stage).children()):
+                block.fuse = fuse(f"{stage}.{position}", channels)
+
+    def stage_maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """[B, in_channels, size, size] -> each stage's last map, the finest first."""
         x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        maps = []
         for stage in self.stages:
             x = self.get_submodule(stage)(x)
-        logits: torch.Tensor = self.fc(x.mean(dim=(2, 3)))
+            maps.append(x)
+        return maps
+
+
+class ResNet(ResNetTrunk):
+    """[B, in_channels, size, size] -> logits [B, classes]."""
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        layers: tuple[int, ...],
+        widths: tuple[int, ...],
+        stem: Literal["cifar", "imagenet"],
+        in_channels: int,
+        classes: int,
+        fuse: FusionFactory,
+    ) -> None:
+        super().__init__(block, layers, widths, stem, in_channels)
+        self.fc = nn.Linear(self.stage_channels[-1], classes)
+        self.initialise()
+        self.fuse_blocks(fuse)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.fc(self.stage_maps(x)[-1].mean(dim=(2, 3)))
         return logits
+
+
+_BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
+    "basic": BasicBlock,
+    "bottleneck": Bottleneck,
+    "ResNeXt": ResNeXtBottleneck,
+}
 
 
 @dataclass(frozen=True)
@@ -119,7 +166,7 @@ class ResNetDesign:
     """A member of the ResNet family: block, blocks per stage, channels per stage, stem."""
 
     title: str
-    block: Literal["basic", "bottleneck"]
+    block: Literal["basic", "bottleneck", "ResNeXt"]
     layers: tuple[int, ...]
     widths: tuple[int, ...]
     stem: Literal["cifar", "imagenet"]
@@ -134,7 +181,7 @@ class ResNetDesign:
 
     @property
     def block_type(self) -> type[BasicBlock] | type[Bottleneck]:
-        return BasicBlock if self.block == "basic" else Bottleneck
+        return _BLOCKS[self.block]
 
     def points(self, spec: InputSpec) -> tuple[PointShape, ...]:
         return tuple(self._points(spec))
@@ -165,7 +212,12 @@ def cifar_resnet(depth: int) -> ResNetDesign:
 
 
 def imagenet_resnet(depth: int) -> ResNetDesign:
-    """torchvision's resnet18, resnet34 and resnet50."""
+    """torchvision's resnet18, resnet34, resnet50 and resnet101."""
     block: Literal["basic", "bottleneck"] = "bottleneck" if depth >= 50 else "basic"
-    layers = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[depth]
+    layers = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}[depth]
     return ResNetDesign(f"ResNet-{depth}", block, layers, (64, 128, 256, 512), "imagenet")
+
+
+def resnext50() -> ResNetDesign:
+    """torchvision's resnext50_32x4d (Xie et al., Aggregated Residual Transformations, CVPR 2017)."""
+    return ResNetDesign("ResNeXt-50 32x4d", "ResNeXt", (3, 4, 6, 3), (64, 128, 256, 512), "imagenet")

@@ -55,7 +55,11 @@ def test_spaces_json() -> None:
     assert by_name["resnet8"]["points"] == 3
     assert by_name["resnet8"]["size"] == 840
     assert by_name["resnet50"]["points"] == 16
-    assert set(by_name) == {f"resnet{depth}" for depth in (8, 14, 20, 32, 56, 18, 34, 50)}
+    assert set(by_name) == {
+        *(f"resnet{depth}" for depth in (8, 14, 20, 32, 56, 18, 34, 50, 101)),
+        *(f"resnet{depth}-fpn" for depth in (18, 20, 34, 50)),
+        *("resnet18-pan", "resnet20-pan", "resnext50", "googlenet", "inception-cifar"),
+    }
 
 
 def test_check_says_what_a_search_would_do_and_writes_nothing(tmp_path: Path) -> None:

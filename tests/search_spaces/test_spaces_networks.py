@@ -9,7 +9,7 @@ import torchvision
 from search_spaces import InputSpec, SearchSpace, SpaceError, design, names
 
 CIFAR = ("resnet8", "resnet14", "resnet20", "resnet32", "resnet56")
-IMAGENET = ("resnet18", "resnet34", "resnet50")
+IMAGENET = ("resnet18", "resnet34", "resnet50", "resnet101", "resnext50")
 
 
 def test_the_catalogue() -> None:
@@ -45,7 +45,8 @@ def test_a_network_has_the_layers_of_its_name(name: str, layers: int) -> None:
 @pytest.mark.parametrize("name", IMAGENET)
 def test_torchvisions_weights_give_torchvisions_outputs(name: str) -> None:
     torch.manual_seed(0)
-    theirs = torchvision.models.get_model(name, weights=None, num_classes=10).eval()
+    their_name = {"resnext50": "resnext50_32x4d"}.get(name, name)
+    theirs = torchvision.models.get_model(their_name, weights=None, num_classes=10).eval()
     with torch.no_grad():
         for tensor_name, tensor in theirs.state_dict().items():
             if tensor_name.endswith("running_var"):
@@ -64,30 +65,57 @@ def test_torchvisions_weights_give_torchvisions_outputs(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [*((name, size) for name in ("resnet8", "resnet14") for size in (8, 27, 30, 33)),
-     *((name, size) for name in ("resnet18", "resnet50") for size in (32, 65, 97))],
+    [*((name, size) for name in ("resnet8", "resnet14", "inception-cifar", "resnet20-fpn", "resnet20-pan")
+       for size in (8, 9, 27, 30, 33)),
+     *((name, size) for name in ("resnet18", "resnet50", "resnext50", "googlenet") for size in (32, 65, 97)),
+     *((name, size) for name in ("resnet34-fpn", "resnet50-fpn", "resnet18-pan") for size in (33, 97))],
 )  # fmt: skip
 def test_points_have_the_shapes_that_are_fused(name: str, size: int) -> None:
     space = SearchSpace.named(name, InputSpec(3, size, 4))
     network = space.build(space.baseline).eval()
-    seen: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = []
+    seen: list[tuple[str, tuple[tuple[int, ...], ...], tuple[int, ...]]] = []
     blocks: dict[str, tuple[int, int]] = {}
     for point in space.points:
         network.get_submodule(point.name).register_forward_hook(
             lambda _, given, out, name=point.name: blocks.update({name: (given[0].shape[1], given[0].shape[2])})
         )
         network.get_submodule(f"{point.name}.fuse").register_forward_hook(
-            lambda _, given, out, name=point.name: seen.append((name, tuple(given[0].shape), tuple(given[1].shape)))
+            lambda _, given, out, name=point.name: seen.append(
+                (name, tuple(tuple(map.shape) for map in given), tuple(out.shape))
+            )
         )
     with torch.inference_mode():
         network(torch.randn(1, 3, size, size))
     assert [name for name, _, _ in seen] == [point.name for point in space.points]
-    for point, (_, x, y) in zip(space.points, seen, strict=True):
+    for point, (_, maps, fused) in zip(space.points, seen, strict=True):
         shape = point.shape
-        assert x == y == (1, shape.channels, shape.height, shape.width)
-        in_channels, in_size = blocks[point.name]
-        assert in_channels == shape.in_channels
-        assert shape.height == -(-in_size // shape.stride)
+        assert maps == tuple((1, channels, shape.height, shape.width) for channels in shape.inputs)
+        assert fused == (1, shape.channels, shape.height, shape.width)
+        assert sum(shape.inputs) == shape.channels * (1 if shape.merge == "cat" else len(shape.inputs))
+        if shape.kind != "long skip":
+            in_channels, in_size = blocks[point.name]
+            assert in_channels == shape.in_channels
+            assert shape.height == -(-in_size // shape.stride)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("resnet8", {"layer": "short skip"}), ("googlenet", {"inception": "same layer"}),
+     ("inception-cifar", {"inception": "same layer"}), ("resnet20-fpn", {"layer": "short skip", "fpn": "long skip"}),
+     ("resnet18-pan", {"layer": "short skip", "fpn": "long skip", "pan": "long skip"})],
+)  # fmt: skip
+def test_points_say_what_kind_of_merge_they_are(name: str, kinds: dict[str, str]) -> None:
+    points = SearchSpace.named(name).points
+    assert {point.name.partition(".")[0].rstrip("12345abcde"): point.shape.kind for point in points} == kinds
+
+
+@pytest.mark.parametrize("name", ["resnet8", "inception-cifar", "resnet20-pan", "googlenet"])
+def test_every_parameter_learns(name: str) -> None:
+    torch.manual_seed(0)
+    space = SearchSpace.named(name, InputSpec(3, 33, 4))
+    network = space.build(space.baseline)
+    network(torch.randn(4, 3, 33, 33)).square().sum().backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 def test_a_block_fuses_its_identity_with_its_residual() -> None:
@@ -102,7 +130,7 @@ def test_a_block_fuses_its_identity_with_its_residual() -> None:
         torch.testing.assert_close(out, (given[0] + given[1]).clamp(min=0))
 
 
-@pytest.mark.parametrize("name", ["resnet8", "resnet18"])
+@pytest.mark.parametrize("name", ["resnet8", "resnet18", "inception-cifar", "resnet20-fpn", "resnet18-pan"])
 def test_the_trunk_starts_the_same_in_every_architecture(name: str) -> None:
     space = SearchSpace.named(name, InputSpec(3, 32, 10))
     states = []
@@ -116,15 +144,20 @@ def test_the_trunk_starts_the_same_in_every_architecture(name: str) -> None:
         assert all(torch.equal(state[key], first[key]) for key in first)
 
 
-@pytest.mark.parametrize(("name", "size", "least"), [("resnet8", 7, 8), ("resnet56", 1, 8), ("resnet18", 31, 32)])
+@pytest.mark.parametrize(
+    ("name", "size", "least"),
+    [("resnet8", 7, 8), ("resnet56", 1, 8), ("resnet18", 31, 32), ("resnext50", 31, 32), ("googlenet", 31, 32),
+     ("inception-cifar", 7, 8), ("resnet20-fpn", 7, 8), ("resnet18-pan", 31, 32)],
+)  # fmt: skip
 def test_an_image_too_small_is_refused(name: str, size: int, least: int) -> None:
     with pytest.raises(SpaceError, match=f"takes images of {least} pixels or more, not {size}"):
         SearchSpace.named(name, InputSpec(3, size, 10))
 
 
-def test_identity_init_leaves_a_network_as_it_was() -> None:
+@pytest.mark.parametrize("name", ["resnet8", "inception-cifar", "resnet20-pan"])
+def test_identity_init_leaves_a_network_as_it_was(name: str) -> None:
     """A fusion put into a trained network does not disturb it."""
-    space = SearchSpace.named("resnet8", InputSpec(3, 16, 10))
+    space = SearchSpace.named(name, InputSpec(3, 16, 10))
     trained = space.build(space.baseline).eval()
     images = torch.randn(4, 3, 16, 16)
     with torch.inference_mode():

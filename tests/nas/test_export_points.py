@@ -1,0 +1,79 @@
+"""Exports of networks with points of other kinds: branches that are concatenated, pyramids, odd sizes."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from export_networks import expected_logits, random_images, scaled, trained_network
+
+from nas.export import export_network
+from nas.export.generation import generate
+from search_spaces import InputSpec, SearchSpace, register
+from search_spaces.fusions import unregister
+
+SMALL = InputSpec(3, 33, 4)
+
+
+class GatedSum(torch.nn.Module):
+    """Σ σ(gᵢ(GAP(Σ xⱼ)))·2·xᵢ, of any number of inputs."""
+
+    def __init__(self, channels: int, reduction: int, *, inputs: int = 2) -> None:
+        super().__init__()
+        self.squeeze = torch.nn.Conv2d(channels, channels // reduction, 1)
+        self.gates = torch.nn.ModuleList(torch.nn.Conv2d(channels // reduction, channels, 1) for _ in range(inputs))
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        total = torch.stack(maps).sum(dim=0)
+        squeezed = torch.relu(self.squeeze(total.mean(dim=(2, 3), keepdim=True)))
+        gated = [2 * torch.sigmoid(gate(squeezed)) * x for gate, x in zip(self.gates, maps, strict=True)]
+        return torch.stack(gated).sum(dim=0)
+
+
+@pytest.fixture
+def gated():
+    register("gated_sum", width=lambda channels, reduction: channels // reduction, max_inputs=None)(GatedSum)
+    yield "gated_sum"
+    unregister("gated_sum")
+
+
+def choices_of(name, operators=("add", "concat", "se", "cbam", "aff", "iaff")):
+    return SearchSpace.named(name, SMALL, operators).sample(random.Random(3)).labels()
+
+
+def assert_source_computes(trained, images):
+    source = generate(trained)
+    text = source.text
+    assert source.packages == ["torch"]
+    namespace = {"__name__": "model", "__file__": "model.py"}
+    exec(compile(text, "model.py", "exec"), namespace)
+    network = namespace["build"]().eval()
+    network.load_state_dict(dict(trained.state_dict))
+    expected = expected_logits(trained, images)
+    with torch.inference_mode():
+        assert (network(scaled(trained, images)) - expected).abs().max() <= 1e-5 * expected.abs().max()
+    return text
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception-cifar", "resnet20-fpn", "resnet18-pan", "resnext50"])
+def test_a_source_at_an_odd_size(name):
+    text = assert_source_computes(trained_network(name, SMALL, choices_of(name)), random_images(SMALL, 2))
+    assert ("Concatenation()" in text) == (name == "googlenet")
+
+
+def test_an_operator_at_a_point_of_four_branches(gated):
+    operators = ("add", gated)
+    choices = {"inception3a": f"{gated}/4", "inception5b": f"{gated}/16"}
+    text = assert_source_computes(
+        trained_network("googlenet", SMALL, choices, operators=operators), random_images(SMALL, 2)
+    )
+    assert '"inception3a": EmbeddedFusion(GatedSum(256, reduction=4, inputs=4), (64, 128, 32, 32)),' in text
+    assert '"inception3b": Concatenation(),' in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["googlenet", "inception-cifar", "resnet20-fpn", "resnet20-pan", "resnet18-fpn"])
+def test_every_artefact_at_an_odd_size(name, tmp_path):
+    trained = trained_network(name, SMALL, choices_of(name))
+    assert export_network(trained, tmp_path / "out")["passed"]

@@ -1,0 +1,144 @@
+"""FPN and PAN: torchvision's pyramid where it has one, the paper's formula where it has none."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops import FeaturePyramidNetwork
+
+from search_spaces import InputSpec, SearchSpace
+from search_spaces.networks.pyramid import PyramidNet
+
+
+def all_add(name: str, size: int) -> PyramidNet:
+    torch.manual_seed(0)
+    space = SearchSpace.named(name, InputSpec(3, size, 5))
+    network = space.build(space.baseline).eval()
+    assert isinstance(network, PyramidNet)
+    return network
+
+
+def lively(network: nn.Module) -> nn.Module:
+    """Biases and statistics off their neutral start, so that each of them matters."""
+    with torch.no_grad():
+        for tensor_name, tensor in network.state_dict().items():
+            if tensor_name.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5)
+            elif tensor_name.endswith(("running_mean", "bias")):
+                tensor.normal_(0, 0.1)
+    return network.eval()
+
+
+def assert_close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    scale = theirs.abs().max().clamp(min=1)
+    torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "widths", "channels", "size"),
+    [("resnet18-fpn", [64, 128, 256, 512], 256, 64), ("resnet34-fpn", [64, 128, 256, 512], 256, 97),
+     ("resnet50-fpn", [256, 512, 1024, 2048], 256, 65), ("resnet20-fpn", [16, 32, 64], 32, 27)],
+)  # fmt: skip
+def test_a_pyramid_is_torchvisions(name: str, widths: list[int], channels: int, size: int) -> None:
+    network = all_add(name, size)
+    theirs = lively(FeaturePyramidNetwork(widths, channels))
+    network.fpn.load_state_dict(theirs.state_dict(), strict=True)
+    images = torch.randn(2, 3, size, size)
+    with torch.inference_mode():
+        maps = network.stage_maps(images)
+        expected = theirs(OrderedDict((level, stage) for level, stage in zip(network.levels, maps, strict=True)))
+        levels = network.features(images)
+    assert list(levels) == list(expected)
+    for level, ours in levels.items():
+        assert_close(ours, expected[level])
+
+
+@pytest.mark.parametrize("size", [64, 97])
+def test_trunk_and_pyramid_together_are_torchvisions_detection_backbone(size: int) -> None:
+    theirs = lively(
+        resnet_fpn_backbone(backbone_name="resnet18", weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5)
+    )
+    network = all_add("resnet18-fpn", size)
+    state = {key.removeprefix("body."): value for key, value in theirs.state_dict().items()}
+    missing, superfluous = network.load_state_dict(state, strict=False)
+    assert (missing, superfluous) == (["fc.weight", "fc.bias"], [])
+    images = torch.randn(1, 3, size, size)
+    with torch.inference_mode():
+        expected = list(theirs(images).values())[:-1]  # the last is pooled from p5
+        levels = network.features(images)
+    assert list(levels) == ["p2", "p3", "p4", "p5"]
+    for ours, level in zip(levels.values(), expected, strict=True):
+        assert_close(ours, level)
+
+
+@pytest.mark.parametrize(("name", "size", "finest"), [("resnet20-pan", 27, 0), ("resnet18-pan", 97, 2)])
+def test_the_bottom_up_path_is_panets(name: str, size: int, finest: int) -> None:
+    network = all_add(name, size)
+    lively(network)
+    assert network.pan is not None
+    images = torch.randn(1, 3, size, size)
+    with torch.inference_mode():
+        levels = network.fpn(network.stage_maps(images))
+        expected = [levels[0]]
+        for p, merge in zip(levels[1:], network.pan.children(), strict=True):
+            down = F.conv2d(expected[-1], merge.down.weight, merge.down.bias, stride=2, padding=1).clamp(min=0)
+            out = F.conv2d(p + down, merge.out.weight, merge.out.bias, padding=1)
+            expected.append(out.clamp(min=0))
+        given = network.features(images)
+    assert list(given) == [f"n{finest + index}" for index in range(len(levels))]
+    for ours, level in zip(given.values(), expected, strict=True):
+        assert_close(ours, level)
+    assert [tuple(map.shape) for map in given.values()] == [tuple(map.shape) for map in levels]
+
+
+@pytest.mark.parametrize("name", ["resnet20-fpn", "resnet18-pan"])
+def test_a_level_has_the_stride_of_its_number(name: str) -> None:
+    network = all_add(name, 128)
+    with torch.inference_mode():
+        sizes = {level: map.shape[-1] for level, map in network.features(torch.randn(1, 3, 128, 128)).items()}
+    assert sizes == {level: 128 // 2 ** int(level[1:]) for level in network.levels}
+
+
+def test_points_of_the_neck_say_where_their_maps_come_from() -> None:
+    space = SearchSpace.named("resnet18-pan", InputSpec(3, 97, 5))
+    network = all_add("resnet18-pan", 97)
+    necks = [point.shape for point in space.points if point.shape.kind == "long skip"]
+    assert [shape.name for shape in necks] == ["fpn.p4", "fpn.p3", "fpn.p2", "pan.n3", "pan.n4", "pan.n5"]
+    laterals = [block[0].in_channels for block in network.fpn.inner_blocks]
+    assert [shape.in_channels for shape in necks] == [laterals[2], laterals[1], laterals[0], 256, 256, 256]
+    assert [shape.stride for shape in necks] == [1, 1, 1, 2, 2, 2]
+    assert [shape.height for shape in necks] == [7, 13, 25, 13, 7, 4]
+
+
+def test_x_is_the_lateral_map_and_y_the_resized_one() -> None:
+    network = all_add("resnet20-pan", 27)
+    given: dict[str, tuple[torch.Tensor, ...]] = {}
+    for name in ("fpn.p1", "pan.n1"):
+        network.get_submodule(f"{name}.fuse").register_forward_hook(
+            lambda _, maps, out, name=name: given.update({name: maps})
+        )
+    images = torch.randn(1, 3, 27, 27)
+    with torch.inference_mode():
+        maps = network.stage_maps(images)
+        network(images)
+        laterals = [block(stage) for block, stage in zip(network.fpn.inner_blocks, maps, strict=True)]
+        assert torch.equal(given["fpn.p1"][0], laterals[1])
+        # Nearest: output position i takes input position floor(i · 7/14).
+        rows = torch.arange(14) * 7 // 14
+        assert torch.equal(given["fpn.p1"][1], laterals[2][:, :, rows][:, :, :, rows])
+        levels = network.fpn(maps)
+        assert torch.equal(given["pan.n1"][0], levels[1])
+
+
+def test_the_classifier_sees_every_level() -> None:
+    network = all_add("resnet20-fpn", 16)
+    images = torch.randn(2, 3, 16, 16)
+    with torch.inference_mode():
+        averages = [level.mean(dim=(2, 3)) for level in network.features(images).values()]
+        torch.testing.assert_close(network(images), network.fc(torch.cat(averages, dim=1)))
+    assert network.fc.in_features == 3 * 32
