@@ -14,6 +14,10 @@ from search_spaces.errors import SpaceError
 from search_spaces.networks.design import FusionFactory, InputSpec, PointShape
 
 
+#: Below this, too little of an image is left to convolve; the last maps of an ImageNet network are then 1 × 1.
+SMALLEST = 8
+
+
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions; `fuse(identity, residual)`, then ReLU."""
 
@@ -187,9 +191,8 @@ class ResNetDesign:
         return tuple(self._points(spec))
 
     def _points(self, spec: InputSpec) -> Iterator[PointShape]:
-        smallest = 8 if self.stem == "cifar" else 32
-        if spec.size < smallest:
-            raise SpaceError(f"{self.title} takes images of {smallest} pixels or more, not {spec.size}")
+        if spec.size < SMALLEST:
+            raise SpaceError(f"{self.title} takes images of {SMALLEST} pixels or more, not {spec.size}")
         size = spec.size if self.stem == "cifar" else -(-spec.size // 4)
         channels = self.widths[0]
         for index, (depth, width) in enumerate(zip(self.layers, self.widths, strict=True)):
