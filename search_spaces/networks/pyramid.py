@@ -1,6 +1,8 @@
 """Feature pyramids over a ResNet trunk: FPN, and PANet's bottom-up path after it, with a fusion point at every merge.
 
-Parameter names are torchvision's: the trunk's as in `resnet18`, `fpn`'s as in `torchvision.ops.FeaturePyramidNetwork`.
+Parameter names are torchvision's: the trunk's as in `resnet18`, `fpn`'s as in `torchvision.ops.FeaturePyramidNetwork`
+with `norm_layer=BatchNorm2d`, which its `fasterrcnn_resnet50_fpn_v2` uses. The papers' necks have no norm and lean on a
+pretrained trunk and small steps: trained from scratch at a ResNet's learning rate they diverge.
 """
 
 from __future__ import annotations
@@ -44,16 +46,14 @@ class FeaturePyramid(nn.Module):
     """FPN: a trunk's maps [B, Cᵢ, Hᵢ, Wᵢ], the finest first -> as many of [B, channels, Hᵢ, Wᵢ].
 
     Lateral 1×1 convolutions (`inner_blocks`), a `TopDownMerge` at every level but the coarsest, under the level's
-    name, and 3×3 convolutions (`layer_blocks`); no norm and no activation.
+    name, and 3×3 convolutions (`layer_blocks`); batch norm after each, no activation.
     Source: Lin et al., Feature Pyramid Networks for Object Detection, CVPR 2017; torchvision's initialisation.
     """
 
     def __init__(self, in_channels: Sequence[int], channels: int, levels: Sequence[str]) -> None:
         super().__init__()
-        self.inner_blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(width, channels, 1)) for width in in_channels)
-        self.layer_blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1)) for _ in in_channels
-        )
+        self.inner_blocks = nn.ModuleList(normed_convolution(width, channels, 1) for width in in_channels)
+        self.layer_blocks = nn.ModuleList(normed_convolution(channels, channels, 3) for _ in in_channels)
         initialise(self, slope=1)
         self.merged = list(reversed(levels[:-1]))
         for level in self.merged:
@@ -70,13 +70,14 @@ class FeaturePyramid(nn.Module):
 class BottomUpMerge(nn.Module):
     """`fuse(p, down(n))`, then a 3×3 convolution: level Pᵢ₊₁ meets the finer level Nᵢ, halved by a 3×3 convolution.
 
-    Shapes: p [B, C, H, W], finer [B, C, 2H or 2H − 1, 2W or 2W − 1] -> [B, C, H, W]. ReLU after both convolutions.
+    Shapes: p [B, C, H, W], finer [B, C, 2H or 2H − 1, 2W or 2W − 1] -> [B, C, H, W].
+    Batch norm and ReLU after both convolutions.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.down = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-        self.out = nn.Conv2d(channels, channels, 3, padding=1)
+        self.down = normed_convolution(channels, channels, 3, stride=2)
+        self.out = normed_convolution(channels, channels, 3)
         self.fuse: nn.Module
 
     def forward(self, p: torch.Tensor, finer: torch.Tensor) -> torch.Tensor:
@@ -104,13 +105,17 @@ class PathAggregation(nn.Module):
         return maps
 
 
+def normed_convolution(in_channels: int, channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution without bias and batch norm, named as torchvision's Conv2dNormActivation names them."""
+    convolution = nn.Conv2d(in_channels, channels, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels))
+
+
 def initialise(neck: nn.Module, slope: float) -> None:
-    """He et al.'s uniform initialisation before an activation of that negative slope (1: none); biases zero."""
+    """He et al.'s uniform initialisation before an activation of that negative slope (1: none)."""
     for module in neck.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_uniform_(module.weight, a=slope)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 class PyramidNet(ResNetTrunk):

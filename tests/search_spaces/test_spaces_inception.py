@@ -23,7 +23,7 @@ BRANCHES = {
 def scaled() -> Iterator[str]:
     """An operator of any number of inputs."""
 
-    @register("scaled", max_inputs=None)
+    @register("scaled_branches", max_inputs=None)
     class Scaled(nn.Module):
         """Σ (1 + wᵢ)·xᵢ."""
 
@@ -34,8 +34,8 @@ def scaled() -> Iterator[str]:
         def forward(self, *maps: torch.Tensor) -> torch.Tensor:
             return sum(((1 + weight) * x for weight, x in zip(self.weights, maps, strict=True)), torch.zeros(()))
 
-    yield "scaled"
-    unregister("scaled")
+    yield "scaled_branches"
+    unregister("scaled_branches")
 
 
 @pytest.mark.parametrize("size", [32, 65, 97])
