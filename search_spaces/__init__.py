@@ -17,12 +17,17 @@ from search_spaces.errors import SpaceError
 
 if TYPE_CHECKING:
     from search_spaces.catalogue import design, names
+    from search_spaces.discovery import DiscoveredSpace, discover
     from search_spaces.fusions import operator, operator_names, register
+    from search_spaces.inheritance import inherit
     from search_spaces.networks import InputSpec, NetworkDesign, PointShape
     from search_spaces.space import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS, FusionPoint, SearchSpace
 
 _LAZY = {
+    "DiscoveredSpace": "discovery",
     "design": "catalogue",
+    "discover": "discovery",
+    "inherit": "inheritance",
     "names": "catalogue",
     "operator": "fusions",
     "operator_names": "fusions",
@@ -40,6 +45,7 @@ __all__ = [
     "DEFAULT_OPERATORS",
     "DEFAULT_REDUCTIONS",
     "Architecture",
+    "DiscoveredSpace",
     "FusionChoice",
     "FusionPoint",
     "InputSpec",
@@ -48,6 +54,8 @@ __all__ = [
     "SearchSpace",
     "SpaceError",
     "design",
+    "discover",
+    "inherit",
     "names",
     "operator",
     "operator_names",
