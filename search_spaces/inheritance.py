@@ -40,7 +40,7 @@ def inherit(parent_model: nn.Module, architecture: Architecture, space: SearchSp
     shapes = {point.name: point.shape for point in found.points}
     fusions: dict[str, nn.Module] = {}
 
-    def fuse(name: str, channels: int) -> nn.Module:  # noqa: ARG001
+    def fuse(name: str, channels: int) -> nn.Module:
         fusions[name] = fusion_at(shapes[name], checked.choices[name])
         return fusions[name]
 

@@ -151,7 +151,9 @@ class _Facts:
     def shared(self, node: fx.Node) -> str:
         path, _ = node.meta["frame"]
         if self.calls[path] > 1:
-            return f"{path or 'it'} runs {self.calls[path]} times with the same weights: one fusion would serve them all"
+            return (
+                f"{path or 'it'} runs {self.calls[path]} times with the same weights: one fusion would serve them all"
+            )
         return ""
 
     def add(self, node: fx.Node) -> str:

@@ -167,7 +167,7 @@ def examine(
             many = "two" if len(merge.maps) == 2 else "more than two"
             refused.append(NotVaried(merge.shape.name, f"of the operators on offer only add merges {many} maps"))
     template, merges, unsafe = _exact_template(model, traced, merges, example_input, title)
-    batch, channels, height, width = example_input.shape
+    _, channels, height, width = example_input.shape
     spec = InputSpec(channels, max(height, width), classes)
     design = DiscoveredDesign(title, template, tuple(merge.shape for merge in merges), spec)
     return DiscoveredSpace(

@@ -98,7 +98,7 @@ class _Tracer(fx.Tracer):
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         if self._evaluating:
             return attr_val
-        return super().getattr(attr, attr_val, parameter_proxy_cache)  # type: ignore[no-untyped-call]
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node: fx.Node = super().create_node(*args, **kwargs)
@@ -127,7 +127,8 @@ class _Tracer(fx.Tracer):
         value = self._evaluate(obj.node)
         if not isinstance(value, list | tuple):
             raise TypeError("a loop over a tensor, whose length is known only when it runs")
-        return iter([obj[index] for index in range(len(value))])
+        items: Any = obj
+        return iter([items[index] for index in range(len(value))])
 
     def _evaluate(self, wanted: fx.Node) -> Any:
         self._evaluating = True
@@ -242,7 +243,7 @@ def _difference(quiet: Mapping[Frame, list[Event]], busy: Mapping[Frame, list[Ev
     found = [path for path in paths if path in both]
     if not paths:
         return None
-    return max(found, key=lambda path: (path.count(".") if path else -1), default="")
+    return max(found, key=lambda path: path.count(".") if path else -1, default="")
 
 
 def _follow_training(quiet: fx.Graph, busy: fx.Graph) -> None:
