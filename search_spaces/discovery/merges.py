@@ -54,8 +54,8 @@ class Merge:
     def mutated(self) -> fx.Node | None:
         """The map that `+=` or `add_` writes into."""
         in_place = self.node.target in (operator.iadd, "add_", "__iadd__")
-        first = self.node.args[0]
-        return first if in_place and isinstance(first, fx.Node) else None
+        first = self.node.args[0] if in_place else None
+        return first if isinstance(first, fx.Node) else None
 
 
 def find_merges(traced: Traced) -> tuple[list[Merge], list[NotVaried]]:

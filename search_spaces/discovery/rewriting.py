@@ -100,8 +100,13 @@ def with_fusions(traced: Traced, merges: Iterable[Merge]) -> fx.GraphModule:
     return network
 
 
-def largest_difference(first: nn.Module, second: nn.Module, inputs: torch.Tensor, *, training: bool = False) -> float:
+def largest_difference(
+    first: nn.Module, second: nn.Module, inputs: torch.Tensor, *, training: bool = False, relative: bool = False
+) -> float:
     """The largest |difference| of two networks' outputs on [B, C, H, W], from the same random numbers.
+
+    `relative` divides it, tensor by tensor, by the largest magnitude in the first network's output: the outputs of
+    an untrained network can be so small that any two look alike.
 
     Both are copied, so that neither a mode nor a running statistic of theirs changes. NaN where both have it is
     no difference; outputs of other structure or shape are infinitely different.
@@ -118,7 +123,9 @@ def largest_difference(first: nn.Module, second: nn.Module, inputs: torch.Tensor
         if isinstance(one, torch.Tensor) and one.numel() and not torch.equal(one, other):
             different = (one.double() - other.double()).abs()
             different[one.isnan() & other.isnan()] = 0
-            worst = max(worst, float(different.nan_to_num(nan=float("inf")).max()))
+            largest = float(different.nan_to_num(nan=float("inf")).max())
+            scale = float(one.double().abs().nan_to_num(posinf=0).max()) if relative else 1.0
+            worst = max(worst, largest / scale if scale else float("inf"))
     return worst
 
 

@@ -20,7 +20,7 @@ from search_spaces.errors import SpaceError
 from search_spaces.networks import FusionFactory, InputSpec, NetworkDesign, PointShape
 from search_spaces.space import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS, FusionPoint, SearchSpace, offer
 
-#: How far the all-add network may be from the original.
+#: How far the all-add network may be from the original, in parts of its largest output.
 EXACT = 1e-6
 
 
@@ -186,18 +186,18 @@ def _exact_template(
 ) -> tuple[fx.GraphModule, list[Merge], list[NotVaried]]:
     """The network with its points, proven to give the original's outputs; in-place sums give way if they must."""
     template = with_fusions(traced, merges)
-    difference = largest_difference(model, template, example)
+    difference = largest_difference(model, template, example, relative=True)
     if difference <= EXACT:
         return template, merges, []
     safe = [merge for merge in merges if merge.mutated is None]
     if len(safe) < len(merges):
         template = with_fusions(traced, safe)
-        difference = largest_difference(model, template, example)
+        difference = largest_difference(model, template, example, relative=True)
         if difference <= EXACT:
             reason = "an in-place sum whose map is read elsewhere under another name"
             return template, safe, [NotVaried(m.shape.name, reason) for m in merges if m.mutated is not None]
     raise SpaceError(
-        f"{title} cannot be searched: traced, it gives outputs that differ from its own by {difference:.3g} "
+        f"{title} cannot be searched: traced, it gives outputs that differ from its own by {difference:.1%} "
         "(hint: a forward that is random in evaluation, or writes into tensors in place, cannot be traced)"
     )
 

@@ -85,6 +85,7 @@ class _Tracer(fx.Tracer):
         path = self.path_of_module(m)
         self.events[self.frames[-1]].append(("call", path))
         self.frames.append((path, self.calls[path]))
+        self.events[self.frames[-1]] = []
         self.calls[path] += 1
         try:
             return super().call_module(m, forward, args, kwargs)
@@ -117,7 +118,7 @@ class _Tracer(fx.Tracer):
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         """Decide a branch by the example's shapes; tensors are fake here, so values cannot decide one."""
-        value = bool(self._evaluate(obj.node))
+        value = bool(self._evaluate(obj.node, decide=True))
         where = self.frames[-1][0] or "the forward pass"
         shape = "x".join(map(str, self.example.shape))
         self.decided[f"{where}: a branch was decided ({value}) for inputs of shape {shape}"] = None
@@ -130,7 +131,7 @@ class _Tracer(fx.Tracer):
         items: Any = obj
         return iter([items[index] for index in range(len(value))])
 
-    def _evaluate(self, wanted: fx.Node) -> Any:
+    def _evaluate(self, wanted: fx.Node, decide: bool = False) -> Any:
         self._evaluating = True
         try:
             with self._fake, torch.no_grad():
@@ -139,9 +140,11 @@ class _Tracer(fx.Tracer):
                         self._values[node] = self._run(node)
                     if node is wanted:
                         break
-            return self._values[wanted]
+                return bool(self._values[wanted]) if decide else self._values[wanted]
         except Exception as error:
-            raise TypeError(f"a decision that depends on the values of a tensor ({type(error).__name__})") from error
+            raise TypeError(
+                f"a branch or loop that depends on the values of a tensor ({type(error).__name__})"
+            ) from error
         finally:
             self._evaluating = False
 
