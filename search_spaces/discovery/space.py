@@ -17,6 +17,7 @@ from search_spaces.discovery.merges import Merge, NotVaried, find_merges
 from search_spaces.discovery.rewriting import largest_difference, propagate, with_fusions
 from search_spaces.discovery.tracing import Traced, trace
 from search_spaces.errors import SpaceError
+from search_spaces.fusions import operator
 from search_spaces.networks import FusionFactory, InputSpec, NetworkDesign, PointShape
 from search_spaces.space import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS, FusionPoint, SearchSpace, offer
 
@@ -151,6 +152,8 @@ def examine(
     if not isinstance(example_input, torch.Tensor) or example_input.dim() != 4:
         given = tuple(example_input.shape) if isinstance(example_input, torch.Tensor) else type(example_input).__name__
         raise SpaceError(f"the example input is a tensor [B, C, H, W], not {given}")
+    for op in operators:
+        operator(op)
     title = name or type(model).__name__
     classes = _classes(model, example_input)
     traced = trace(model, example_input)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from programs import nas_program
 from torch import nn
 
 import nas
+from nas.cli import commands
 from search_spaces import SpaceError
 from search_spaces.discovery.loading import load_model
 
@@ -60,11 +62,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["MODEL", "build"])
-def test_a_network_in_a_file(folder: Path, name: str) -> None:
-    done = nas_program(
-        "discover", f"net.py:{name}", "--size", 12, "--channels", 1, "--reductions", "2", "--json", cwd=folder
-    )
-    assert done.returncode == 0, done.stderr
+def test_a_network_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(folder)
+    options = ["--size", "12", "--channels", "1", "--reductions", "2", "--json"]
+    done = CliRunner().invoke(commands, ["discover", f"net.py:{name}", *options], catch_exceptions=False)
     found = json.loads(done.stdout)
     assert found["name"] == f"net.py:{name}"
     (point,) = found["points"]
@@ -74,12 +75,14 @@ def test_a_network_in_a_file(folder: Path, name: str) -> None:
     assert found["size"] == 6
 
 
-def test_the_table(folder: Path) -> None:
-    done = nas_program("discover", "net.py:MODEL", "--size", 12, "--channels", 1, cwd=folder)
-    assert "1.add1  short skip  2 maps         8  12x12  add concat se/4" in done.stdout
-    assert "a sum with the number 1:\n    1.add2" in done.stdout
-    nothing = nas_program("discover", "net.py:plain", "--size", 12, "--channels", 1, cwd=folder)
-    assert "net.py:plain: 0 points" in nothing.stdout
+def test_the_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    small = ["--size", "12", "--channels", "1"]
+    done = CliRunner().invoke(commands, ["discover", "net.py:MODEL", *small], catch_exceptions=False)
+    assert "1.add1  short skip  2 maps         8  12x12  add concat se/4" in done.output
+    assert "a sum with the number 1:\n    1.add2" in done.output
+    nothing = CliRunner().invoke(commands, ["discover", "net.py:plain", *small], catch_exceptions=False)
+    assert "net.py:plain: 0 points" in nothing.output
 
 
 def test_a_torchvision_network() -> None:
@@ -116,12 +119,22 @@ def test_the_survey() -> None:
         (["net.py:MODEL", "--survey"], "give a MODEL or --survey"),
     ],
 )
-def test_bad_usage_is_one_clear_line(folder: Path, arguments: list[str], message: str) -> None:
-    done = nas_program("discover", *arguments, cwd=folder)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+def test_bad_usage_is_one_clear_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(commands, ["discover", *arguments])
+    if isinstance(done.exception, SpaceError):
+        assert message in str(done.exception)
+        assert "\n" not in str(done.exception)
+    else:
+        assert (done.exit_code, message in done.output) == (2, True)
+
+
+def test_the_program_ends_with_the_line_and_its_code(folder: Path) -> None:
+    done = nas_program("discover", "net.py:NUMBER", cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "nas: net.py:NUMBER is a int: give an nn.Module or a callable that returns one\n"
 
 
 def test_the_library_names_it_too(folder: Path) -> None:

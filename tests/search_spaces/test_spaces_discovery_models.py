@@ -57,16 +57,17 @@ def test_another_architecture_starts_as_the_original_and_trains(name: str) -> No
     torch.manual_seed(0)
     model, images = SURVEYED[name](), torch.randn(2, 3, 64, 64)
     settle(model, images)
+    model, images = model.double(), images.double()  # an untrained network amplifies float32's rounding
     space = examine(model, images, SIX)
     for seed in range(2):
         architecture = space.sample(random.Random(seed))
         network = space.build(architecture)
-        assert largest_difference(model, network, images, relative=True) <= 1e-5
+        assert largest_difference(model, network, images, relative=True) <= 1e-9
     trunk = model.state_dict()
     assert all(torch.equal(tensor, network.state_dict()[key]) for key, tensor in trunk.items())
     assert list(space.build(space.baseline).state_dict().keys() ^ trunk.keys()) == []
     network.train()
-    output = network(torch.randn(2, 3, 96, 96))  # another size than the example's
+    output = network(torch.randn(2, 3, 96, 96).double())  # another size than the example's
     tensors = list(output.values()) if isinstance(output, dict) else [output]
     sum(tensor.square().mean() for tensor in tensors).backward()
     used = [parameter for parameter in network.parameters() if parameter.grad is not None]
@@ -98,6 +99,7 @@ def test_a_pyramid_has_long_skips_lateral_map_first() -> None:
     assert "interpolate" in str(node.args[1].target)
 
 
+@pytest.mark.slow
 def test_a_concatenation_keeps_its_order() -> None:
     torch.manual_seed(0)
     space = examine(SURVEYED["densenet121"](), torch.randn(1, 3, 64, 64), SIX)
