@@ -8,6 +8,9 @@ run.report()                     # runs/first/report.html
 run.export("knee", "exported")   # a model that needs only torch, or only ONNX Runtime
 
 run = nas.open_run("runs/first") # the same object, later
+
+space = nas.discover(model, images)                        # the fusion points of your own network
+child = nas.inherit(model, space.uniform("aff"), space)    # its weights, other fusions, the same outputs at first
 """
 
 from __future__ import annotations
@@ -15,12 +18,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from torch import Tensor, nn
+
     from nas.run import Run
+    from search_spaces import Architecture, DiscoveredSpace, SearchSpace
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "open_run", "search"]
+__all__ = ["__version__", "discover", "inherit", "open_run", "search"]
 
 
 def search(config: str | Path | None = None, *, extend: bool = False, fresh: bool = False, **settings: Any) -> Run:
@@ -55,3 +62,32 @@ def open_run(path: str | Path) -> Run:
     from nas.run import Run
 
     return Run(path)
+
+
+def discover(
+    model: nn.Module,
+    example_input: Tensor,
+    operators: Sequence[str] | None = None,
+    reductions: Sequence[int] | None = None,
+    *,
+    name: str | None = None,
+) -> DiscoveredSpace:
+    """The fusion points of your own network as a search space, see `search_spaces.discover`.
+
+    Raises SpaceError when the network cannot be traced or has nothing to vary.
+    """
+    from search_spaces import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS
+    from search_spaces import discover as find
+
+    offered = DEFAULT_OPERATORS if operators is None else operators
+    return find(model, example_input, offered, DEFAULT_REDUCTIONS if reductions is None else reductions, name=name)
+
+
+def inherit(parent_model: nn.Module, architecture: Architecture, space: SearchSpace | None = None) -> nn.Module:
+    """The network of an architecture with another network's weights, see `search_spaces.inherit`.
+
+    Raises SpaceError when the weights do not fit.
+    """
+    from search_spaces import inherit as build
+
+    return build(parent_model, architecture, space)

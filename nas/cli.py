@@ -190,6 +190,53 @@ def spaces(as_json: bool) -> None:
 
 
 @commands.command()
+@click.argument("model", required=False)
+@click.option("--size", default=224, metavar="PIXELS", show_default=True, help="Height and width of its images.")
+@click.option("--channels", default=3, metavar="N", show_default=True, help="Channels of its images.")
+@click.option("--operators", metavar="A,B,…", help="Offer only these fusion operators; add must be among them.")
+@click.option("--reductions", metavar="R,R,…", help="Offer only these reduction ratios.  [default: 4,8,16]")
+@click.option("--survey", is_flag=True, help="Instead of MODEL: what is found in eleven torchvision networks.")
+@_json_option
+def discover(
+    model: str | None,
+    size: int,
+    channels: int,
+    operators: str | None,
+    reductions: str | None,
+    survey: bool,
+    as_json: bool,
+) -> None:
+    """List the fusion points of MODEL, and what in it cannot be varied and why.
+
+    MODEL is torchvision:NAME (randomly initialised) or FILE.py:OBJECT, an nn.Module or what returns one.
+    """
+    if survey == (model is not None):
+        raise click.UsageError("give a MODEL or --survey")
+    from nas.discovering import discover_model, print_discovered, print_survey
+    from search_spaces import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS
+    from search_spaces.discovery.survey import survey as survey_networks
+    from search_spaces.errors import SpaceError
+
+    offered = DEFAULT_OPERATORS if operators is None else tuple(part.strip() for part in operators.split(","))
+    try:
+        ratios = DEFAULT_REDUCTIONS if reductions is None else tuple(int(part) for part in reductions.split(","))
+    except ValueError:
+        raise SpaceError(f"--reductions: given {reductions!r}; expected whole numbers such as 4,8,16") from None
+    if model is None:
+        rows = list(survey_networks(operators=offered, reductions=ratios))
+        if as_json:
+            click.echo(json.dumps({"survey": rows}, indent=2))
+        else:
+            print_survey(_console(), rows)
+        return
+    space = discover_model(model, channels, size, offered, ratios)
+    if as_json:
+        click.echo(json.dumps({**space.to_json(), "size": space.size}, indent=2))
+    else:
+        print_discovered(_console(), space)
+
+
+@commands.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @_json_option
 def status(run: Path, as_json: bool) -> None:

@@ -18,12 +18,17 @@ from search_spaces.errors import SpaceError
 if TYPE_CHECKING:
     from search_spaces.catalogue import design, names
     from search_spaces.conformance import ConformanceError, Finding, check_operator
+    from search_spaces.discovery import DiscoveredSpace, discover
     from search_spaces.fusions import FusionSettings, operator, operator_names, register
+    from search_spaces.inheritance import inherit
     from search_spaces.networks import InputSpec, NetworkDesign, PointShape
     from search_spaces.space import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS, FusionPoint, SearchSpace, Variable
 
 _LAZY = {
+    "DiscoveredSpace": "discovery",
     "design": "catalogue",
+    "discover": "discovery",
+    "inherit": "inheritance",
     "names": "catalogue",
     "ConformanceError": "conformance",
     "Finding": "conformance",
@@ -47,6 +52,7 @@ __all__ = [
     "DEFAULT_REDUCTIONS",
     "Architecture",
     "ConformanceError",
+    "DiscoveredSpace",
     "Finding",
     "FusionChoice",
     "FusionPoint",
@@ -59,6 +65,8 @@ __all__ = [
     "Variable",
     "check_operator",
     "design",
+    "discover",
+    "inherit",
     "names",
     "operator",
     "operator_names",

@@ -99,8 +99,7 @@ class SearchSpace:
             raise unknown("way to tie points", self.tie, ("none", "stage"))
         object.__setattr__(self, "reductions", tuple(sorted(set(self.reductions))))
         object.__setattr__(self, "vary", tuple(dict.fromkeys(self.vary)))
-        if not self.points:
-            raise SpaceError(f"{self.name} has no fusion point: there is nothing to search")
+        _ = self.points
 
     @classmethod
     def named(
@@ -115,7 +114,10 @@ class SearchSpace:
     ) -> SearchSpace:
         """The space of a catalogue network (or `FILE.py:OBJECT`), for its own default input unless one is given."""
         spec = catalogue.design(name).default_input if input is None else input
-        return cls(name, spec, tuple(operators), tuple(reductions), tuple(vary), tie, settings)
+        space = cls(name, spec, tuple(operators), tuple(reductions), tuple(vary), tie, settings)
+        if not space.points:
+            raise SpaceError(f"{name} has no fusion point: there is nothing to search")
+        return space
 
     @property
     def design(self) -> NetworkDesign:

@@ -26,11 +26,13 @@ def load_object(reference: str) -> Any:
     """
     path, _, name = reference.rpartition(":")
     file = Path(path)
+    if file.suffix != ".py":
+        raise SpaceError(f"{reference}: give a Python file and an object in it, FILE.py:OBJECT")
     if not file.is_file():
-        raise SpaceError(f"{reference}: no file {file}; give FILE.py:OBJECT")
+        raise SpaceError(f"{file}: no such file; give FILE.py:OBJECT")
     module = _module(file.resolve())
     if not hasattr(module, name):
-        raise unknown(f"object in {file}", name, [known for known in vars(module) if not known.startswith("_")])
+        raise unknown(f"object of {file}", name, [known for known in vars(module) if not known.startswith("_")])
     return getattr(module, name)
 
 
@@ -39,14 +41,17 @@ def _module(file: Path) -> ModuleType:
     # Known by name, so that its classes can be pickled and their sources exported.
     name = f"{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise SpaceError(f"{file} is not a Python file")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    sys.path.insert(0, str(file.parent))  # what it imports from beside itself is found
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the user's own code may raise anything
         del sys.modules[name]
-        first = str(error).splitlines()[0] if str(error) else ""
-        raise SpaceError(f"{file} raises {type(error).__name__}: {first}") from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise SpaceError(f"{file} cannot be imported: {reason}") from error
+    finally:
+        sys.path.remove(str(file.parent))
     return module

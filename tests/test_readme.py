@@ -63,7 +63,7 @@ def test_the_commands_run_in_the_order_shown(workplace: Path) -> None:
         done = run([*command, *small], workplace)
         assert done.returncode == 0, (command, done.stderr)
         ran.append(command[1])
-    assert set(ran) == {"check", "search", "status", "show", "report", "export", "spaces", "doctor"}
+    assert set(ran) == {"check", "search", "status", "show", "report", "export", "spaces", "doctor", "discover"}
     assert (workplace / "runs/first/report.html").exists()
     assert (workplace / "exported/model.onnx").exists()
     assert (workplace / "runs/quickstart/exported/model.py").exists()
@@ -103,6 +103,16 @@ def test_an_operator_in_one_file() -> None:
         torch.testing.assert_close(*outputs)
     finally:
         unregister("scaled")
+
+
+def test_a_network_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = [block for block in blocks("python") if "nas.discover" in block]
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert "short skip" in capsys.readouterr().out
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for network in (names["network"], names["child"]):
+        torch.testing.assert_close(network.eval()(images), names["model"].eval()(images))
 
 
 def test_files_that_are_linked_exist() -> None:

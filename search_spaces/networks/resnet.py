@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from search_spaces.errors import SpaceError
 from search_spaces.networks.design import FusionFactory, InputSpec, PointShape
 
-
 #: Below this, too little of an image is left to convolve; the last maps of an ImageNet network are then 1 × 1.
 SMALLEST = 8
 

@@ -95,11 +95,11 @@ def test_a_design_out_of_a_users_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "name", "message"),
     [
-        (None, "SPACE", r"no file .*my_space\.py; give FILE\.py:OBJECT"),
-        (OWN, "SPACES", r"unknown object in .*my_space\.py 'SPACES': did you mean 'SPACE'"),
+        (None, "SPACE", r"my_space\.py: no such file; give FILE\.py:OBJECT"),
+        (OWN, "SPACES", r"unknown object of .*my_space\.py 'SPACES': did you mean 'SPACE'"),
         (OWN, "NUMBER", "is a int; expected a network design"),
-        ("1 / 0", "SPACE", "raises ZeroDivisionError: division by zero"),
-        ("def f(:", "SPACE", "raises SyntaxError"),
+        ("1 / 0", "SPACE", "cannot be imported: ZeroDivisionError: division by zero"),
+        ("def f(:", "SPACE", "cannot be imported: SyntaxError"),
     ],
 )
 def test_a_users_file_that_does_not_do(tmp_path: Path, content: str | None, name: str, message: str) -> None:

@@ -1,0 +1,294 @@
+"""An ordinary network as a graph: torch.fx, faithful in training too, and open about what it could not enter.
+
+Plain `torch.fx` has four habits that would change a user's network without a word, and each is met here:
+`x += y` becomes out-of-place (here it stays in place), `self.training` is frozen as it was while tracing (here
+both modes are traced, and what differs is read from the module when the network runs), a branch on a shape
+raises (here it is decided for the example's shapes and noted), and one untraceable module spoils the whole network
+(here it is kept whole, as one step, with the reason).
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import operator
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from search_spaces.errors import SpaceError
+
+#: One execution of a module's forward: its path and the number of calls of it before.
+Frame = tuple[str, int]
+Event = tuple[str, ...]
+
+_IN_PLACE = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor")
+
+
+class Untraceable(Exception):
+    """A module whose forward the tracer could not follow."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path = path
+        self.reason = reason
+
+
+class _Value(fx.Proxy):
+    """A proxy for which `x += y` is in place, as it is for tensors."""
+
+
+def _define_in_place(name: str) -> None:
+    target = getattr(operator, name)
+
+    def method(self: _Value, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", target, (self, other), {})
+
+    setattr(_Value, f"__{name}__", method)
+
+
+for _name in _IN_PLACE:
+    if _name != "ixor":  # torch.fx writes no code for ^=
+        _define_in_place(_name)
+
+
+class _Tracer(fx.Tracer):
+    """Records in which frame each node arose, and what happened in each frame, so that two traces can be compared."""
+
+    def __init__(self, example: torch.Tensor, whole: Mapping[str, str]) -> None:
+        super().__init__()
+        self.example = example
+        self.whole = whole
+        self.calls: Counter[str] = Counter()
+        self.frames: list[Frame] = [("", 0)]
+        self.events: dict[Frame, list[Event]] = defaultdict(list)
+        self.decided: dict[str, None] = {}
+        self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+        self._values: dict[fx.Node, Any] = {}
+        self._evaluating = False
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if module_qualified_name in self.whole or isinstance(m, torch.jit.ScriptModule):
+            return True
+        return super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if self._evaluating:
+            return forward(*args, **kwargs)
+        path = self.path_of_module(m)
+        self.events[self.frames[-1]].append(("call", path))
+        self.frames.append((path, self.calls[path]))
+        self.events[self.frames[-1]] = []
+        self.calls[path] += 1
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Untraceable:
+            raise
+        except Exception as error:
+            raise Untraceable(path, _one_line(error)) from error
+        finally:
+            self.frames.pop()
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if self._evaluating:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        node: fx.Node = super().create_node(*args, **kwargs)
+        node.meta["frame"] = self.frames[-1]
+        target = "constant" if str(node.target).startswith("_tensor_constant") else repr(node.target)
+        self.events[self.frames[-1]].append((node.op, target, _shape_of(node.args), _shape_of(node.kwargs)))
+        return node
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Value(node, self)
+
+    def create_arg(self, a: Any) -> Any:
+        if type(a) is OrderedDict:
+            return self.create_proxy("call_function", OrderedDict, (list(a.items()),), {}).node
+        return super().create_arg(a)
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        """Decide a branch by the example's shapes; tensors are fake here, so values cannot decide one."""
+        value = bool(self._evaluate(obj.node, decide=True))
+        where = self.frames[-1][0] or "the forward pass"
+        shape = "x".join(map(str, self.example.shape))
+        self.decided[f"{where}: a branch was decided ({value}) for inputs of shape {shape}"] = None
+        return value
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        value = self._evaluate(obj.node)
+        if not isinstance(value, list | tuple):
+            raise TypeError("a loop over a tensor, whose length is known only when it runs")
+        items: Any = obj
+        return iter([items[index] for index in range(len(value))])
+
+    def _evaluate(self, wanted: fx.Node, decide: bool = False) -> Any:
+        self._evaluating = True
+        try:
+            with self._fake, torch.no_grad():
+                for node in self.graph.nodes:
+                    if node not in self._values:
+                        self._values[node] = self._run(node)
+                    if node is wanted:
+                        break
+                return bool(self._values[wanted]) if decide else self._values[wanted]
+        except Exception as error:
+            raise TypeError(
+                f"a branch or loop that depends on the values of a tensor ({type(error).__name__})"
+            ) from error
+        finally:
+            self._evaluating = False
+
+    def _run(self, node: fx.Node) -> Any:
+        args = fx.node.map_arg(node.args, self._values.__getitem__)
+        kwargs = fx.node.map_arg(node.kwargs, self._values.__getitem__)
+        match node.op:
+            case "placeholder":
+                return self._fake.from_tensor(self.example) if not node.args else node.args[0]
+            case "get_attr":
+                return operator.attrgetter(str(node.target))(self.root)
+            case "call_function":
+                assert callable(node.target)
+                return node.target(*args, **kwargs)
+            case "call_method":
+                return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+            case _:
+                return self.root.get_submodule(str(node.target))(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A network as a graph over `root`, a copy of it.
+
+    `whole` gives the reason for each module that is one step of the graph although it is not a layer of torch.nn;
+    `decided` names the branches that were decided for the example's shapes.
+    """
+
+    root: nn.Module
+    graph: fx.Graph
+    whole: Mapping[str, str]
+    decided: tuple[str, ...]
+
+
+def trace(model: nn.Module, example: torch.Tensor) -> Traced:
+    """The graph of `model`, true in training and in evaluation. `model` itself is left as it is.
+
+    Args:
+        model: takes one tensor; other arguments of its forward keep their defaults.
+        example: [B, C, H, W].
+
+    Raises:
+        SpaceError: the outermost forward itself cannot be traced, or is another one in training.
+    """
+    root = copy.deepcopy(model)
+    modes = {path: module.training for path, module in root.named_modules()}
+    whole: dict[str, str] = {}
+    while True:
+        try:
+            set_modes(root, dict.fromkeys(modes, False))
+            quiet = _trace(root, example, whole)
+            set_modes(root, dict.fromkeys(modes, True))
+            busy = _trace(root, example, whole)
+        except Untraceable as error:
+            path, reason = error.path, f"torch.fx cannot follow its forward: {error.reason}"
+        else:
+            different = _difference(quiet.events, busy.events)
+            if different is None:
+                break
+            path, reason = different, "its forward takes other steps in training than in evaluation"
+        if not path or path in whole:
+            raise SpaceError(
+                f"{type(model).__name__} cannot be searched: {path or 'the outermost forward'}: {reason} "
+                "(hint: move that part into a submodule of its own, which is then kept whole)"
+            )
+        whole[path] = reason
+    set_modes(root, modes)
+    _follow_training(quiet.graph, busy.graph)
+    return Traced(root, quiet.graph, whole, tuple({**quiet.decided, **busy.decided}))
+
+
+def set_modes(root: nn.Module, modes: Mapping[str, bool]) -> None:
+    """Set each named module's training flag; unlike `train()`, nothing of a module's own runs."""
+    for path, module in root.named_modules():
+        if path in modes:
+            module.training = modes[path]
+
+
+def _trace(root: nn.Module, example: torch.Tensor, whole: Mapping[str, str]) -> _Tracer:
+    tracer = _Tracer(example, whole)
+    parameters = list(inspect.signature(root.forward).parameters.values())
+    plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    defaults = {p.name: p.default for p in parameters[1:] if p.kind in plain and p.default is not p.empty}
+    try:
+        with torch.no_grad():
+            tracer.trace(root, concrete_args=defaults or None)
+    except Untraceable:
+        raise
+    except Exception as error:
+        raise Untraceable("", _one_line(error)) from error
+    return tracer
+
+
+def _difference(quiet: Mapping[Frame, list[Event]], busy: Mapping[Frame, list[Event]]) -> str | None:
+    """The innermost module whose own steps differ between the two traces."""
+    paths = [path for path, call in {**quiet, **busy} if quiet.get((path, call)) != busy.get((path, call))]
+    # A module that runs in one of the two only is its caller's difference.
+    both = {path for path, _ in quiet} & {path for path, _ in busy}
+    found = [path for path in paths if path in both]
+    if not paths:
+        return None
+    return max(found, key=lambda path: path.count(".") if path else -1, default="")
+
+
+def _follow_training(quiet: fx.Graph, busy: fx.Graph) -> None:
+    """Where an argument is False in evaluation and True in training, let it follow its module's `training`."""
+    for node, other in zip(list(quiet.nodes), list(busy.nodes), strict=True):
+        path = node.meta["frame"][0]
+
+        def follow(first: Any, second: Any, node: fx.Node = node, path: str = path) -> Any:
+            if isinstance(first, bool) and isinstance(second, bool) and first != second:
+                with quiet.inserting_before(node):
+                    training = quiet.create_node("get_attr", f"{path}.training".lstrip("."))
+                    training.meta["frame"] = node.meta["frame"]
+                    if first:
+                        training = quiet.call_function(operator.not_, (training,))
+                        training.meta["frame"] = node.meta["frame"]
+                return training
+            if isinstance(first, tuple | list):
+                return type(first)(follow(a, b) for a, b in zip(first, second, strict=True))
+            if isinstance(first, dict):
+                return {key: follow(value, second[key]) for key, value in first.items()}
+            return first
+
+        if node.op in ("call_function", "call_method", "call_module"):
+            node.args = follow(tuple(node.args), tuple(other.args))
+            node.kwargs = follow(dict(node.kwargs), dict(other.kwargs))
+
+
+def _shape_of(argument: Any) -> str:
+    """An argument as text in which every node is alike and so are True and False."""
+    if isinstance(argument, fx.Node):
+        return "%" + argument.op
+    if isinstance(argument, bool):
+        return "bool"
+    if isinstance(argument, tuple | list):
+        return "(" + ",".join(map(_shape_of, argument)) + ")"
+    if isinstance(argument, dict):
+        return "{" + ",".join(f"{key}:{_shape_of(value)}" for key, value in argument.items()) + "}"
+    if isinstance(argument, slice):
+        return _shape_of((argument.start, argument.stop, argument.step))
+    return repr(argument)
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()).partition(". ")[0]
+    return f"{type(error).__name__}: {text[:160]}"
