@@ -11,6 +11,7 @@ import torch
 from search_spaces.discovery import examine
 from search_spaces.discovery.rewriting import largest_difference
 from search_spaces.discovery.survey import SURVEYED, settle, survey
+from trials.flops import CostTable, count_macs, count_params
 
 MANY = "of the operators on offer only add merges more than two maps"
 ONE = "a concatenation of one map"
@@ -71,8 +72,20 @@ def test_another_architecture_starts_as_the_original_and_trains(name: str) -> No
     tensors = list(output.values()) if isinstance(output, dict) else [output]
     sum(tensor.square().mean() for tensor in tensors).backward()
     used = [parameter for parameter in network.parameters() if parameter.grad is not None]
-    assert len(used) == len(list(network.parameters()))
+    # torchvision's pyramid freezes its first layers, and frozen they stay.
+    assert len(used) == sum(parameter.requires_grad for parameter in network.parameters())
+    frozen = {key for key, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {key for key, parameter in network.named_parameters() if not parameter.requires_grad}
     assert all(parameter.grad.isfinite().all() for parameter in used)
+
+
+def test_costs_are_exact() -> None:
+    model = SURVEYED["mobilenet_v3_small"]()
+    space = examine(model, torch.randn(2, 3, 64, 64), SIX)
+    architecture = space.sample(random.Random(0))
+    network, costs = space.build(architecture), CostTable(space)(architecture)
+    assert costs.macs == count_macs(network, torch.zeros(1, 3, 64, 64))
+    assert costs.params == count_params(network)
 
 
 def test_points_say_where_they_are() -> None:
