@@ -51,10 +51,18 @@ def search(config: str | Path | None = None, *, extend: bool = False, fresh: boo
 
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        flat.update(
-            {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
-        )
+        inner = value.items() if isinstance(value, dict) else ()
+        flat.update({f"{key}.{name}": _plain(part) for name, part in inner} if inner else {key: _plain(value)})
     return run_search(load_config(None if config is None else Path(config), flat), Silence(), extend, fresh)
+
+
+def _plain(value: Any) -> Any:
+    """A setting as a TOML file would have it: paths as text, tuples as lists."""
+    import os
+
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def open_run(path: str | Path) -> Run:

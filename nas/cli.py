@@ -5,8 +5,10 @@ Only click is imported at start: `nas --help` answers at once, each command impo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,11 +31,28 @@ def main() -> None:
 
     # Before torch is imported anywhere: threads that spin on a shared machine slow every trial down.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that half-made files are removed
     try:
-        commands(prog_name="nas")
+        sys.exit(commands(prog_name="nas", standalone_mode=False))
     except UserError as error:
-        click.echo(f"nas: {error}", err=True)
+        _end(f"nas: {error}", error.exit_code)
+    except click.ClickException as error:
+        error.show()
         sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _end("nas: interrupted; give the same command again", 130)
+    except BrokenPipeError:  # `nas show | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _end(f"nas: {error.filename}: {error.strerror}", 1 if error.errno == errno.ENOSPC else 2)
+
+
+def _end(line: str, code: int) -> None:
+    click.echo(line, err=True)
+    sys.exit(code)
 
 
 def _json_option(command: Command) -> Command:
@@ -104,7 +123,9 @@ def _configuration(config: Path | None, given: dict[str, Any]) -> SearchConfig:
 def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, width=None if sys.stdout.isatty() or stderr else 200)
+    # No markup: names and errors may hold brackets. A pipe has no width of its own.
+    wide = None if stderr or sys.stdout.isatty() or "COLUMNS" in os.environ else 200
+    return Console(stderr=stderr, width=wide, markup=False, highlight=False)
 
 
 @click.group(context_settings=_CONTEXT)
@@ -151,7 +172,7 @@ def search(config: Path | None, extend: bool, fresh: bool, as_json: bool, **give
 def check(config: Path | None, as_json: bool, **given: Any) -> None:
     """Dry run: points, choices, size, feasible share, costs, one training step, estimated time.
 
-    CONFIG is a TOML file; options override it. Nothing is written.
+    CONFIG is a TOML file; options override it. No run is written; images may be downloaded and cached.
     """
     from nas.check import check as dry_run
     from nas.show import print_check

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from search_spaces.errors import UserError
 from trials.constraints import CONSTRAINED, Constraint
@@ -97,7 +97,7 @@ class SearchConfig(_Section):
     max_flops: str | None = None
     max_params: str | None = None
     max_latency: str | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     engine: Literal["ray", "local"] = "ray"
     workers: Annotated[int, Field(ge=1)] | None = None
     device: str = "auto"
@@ -107,6 +107,13 @@ class SearchConfig(_Section):
     training: TrainingSection = TrainingSection()
     latency: LatencySection = LatencySection()
     ray: RaySection = RaySection()
+
+    #: The file that the settings came from; not one of them.
+    _source: Path | None = PrivateAttr(default=None)
+
+    @property
+    def source(self) -> Path | None:
+        return self._source
 
     @field_validator("data")
     @classmethod
@@ -166,7 +173,9 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> SearchConfig
             raise ConfigError(f"{path}: {section} is {target!r}, expected a table [{section}]")
         target[name] = value
     try:
-        return SearchConfig.model_validate(settings)
+        config = SearchConfig.model_validate(settings)
+        config._source = path
+        return config
     except ValidationError as error:
         raise ConfigError(explain(error, path, overrides)) from None
 
@@ -174,7 +183,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> SearchConfig
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict. Raises ConfigError with the line of a syntax error."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give the path of a TOML configuration") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -35,7 +35,7 @@ def print_discovered(console: Console, space: DiscoveredSpace) -> None:
     """The points, then what is not varied by reason."""
     from rich.table import Table
 
-    console.print(f"[bold]{space.name}[/]: {len(space.points)} points, {format_size(space.size)} architectures")
+    console.print(f"{space.name}: {len(space.points)} points, {format_size(space.size)} architectures")
     if space.points:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for name in ("point", "kind", "merges", "channels", "size", "choices"):
@@ -51,12 +51,12 @@ def print_discovered(console: Console, space: DiscoveredSpace) -> None:
     for place in space.not_varied:
         reasons.setdefault(place.reason, []).append(place.location)
     if reasons:
-        console.print(f"[bold]not varied[/]: {len(space.not_varied)}")
+        console.print(f"not varied: {len(space.not_varied)}")
     for reason, locations in reasons.items():
         console.print(f"  {reason}:", highlight=False)
         console.print(f"    {', '.join(locations)}", highlight=False, soft_wrap=True)
     for note in space.notes:
-        console.print(f"[bold]note[/]: {note}", highlight=False)
+        console.print(f"note: {note}", highlight=False)
 
 
 def print_survey(console: Console, rows: Iterable[dict[str, Any]]) -> None:

@@ -22,6 +22,8 @@ from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
 MAX_GATED_IN_A_ROW = 50
 #: Of these, how many may come from the sampler before one is drawn from within the budgets instead.
 MAX_GATED_PROPOSALS = 10
+#: How much the trained weights of one run may take on disk before those that nobody would export go.
+MAX_WEIGHT_BYTES = 2 * 1024**3
 
 
 class Observer(Protocol):
@@ -180,8 +182,14 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _keep_weights(folder: Path, view: RunView) -> None:
-    """Delete the weights of trials that nobody would export: off every front, and not the baseline."""
+    """Keep the weights of all trials while they fit, else of those worth exporting: the baseline and the fronts.
+
+    Budgets and objectives may change later, and with them who is on a front.
+    """
     kept = {weights_path(folder, trial.result.number) for trial in view.exportable}
-    for path in (folder / "weights").glob("trial-*.safetensors"):
-        if path not in kept:
+    paths = sorted((folder / "weights").glob("trial-*.safetensors"))
+    excess = sum(path.stat().st_size for path in paths) - MAX_WEIGHT_BYTES
+    for path in paths:
+        if excess > 0 and path not in kept:
+            excess -= path.stat().st_size
             path.unlink(missing_ok=True)

@@ -41,12 +41,12 @@ class Feasibility:
     def impossible(self) -> str | None:
         """Why no architecture can be within the budgets, with the cheapest one's figures; None if some may."""
         for constraint in self._constraints:
-            cheapest = getattr(self._costs(self._costs.cheapest(constraint.metric)), constraint.metric)
-            if constraint.violation(cheapest, self._baseline) > 0:
+            costs = self._costs(self._costs.cheapest(constraint.metric))
+            if constraint.violation(getattr(costs, constraint.metric), self._baseline) > 0:
                 limit = constraint.limit(self._baseline)
                 return (
-                    f"no architecture of {self._space.name} has {constraint}: "
-                    f"the cheapest one has {constraint.metric} {cheapest:,} and the limit is {limit:,.0f}"
+                    f"no architecture of {self._space.name} is within {constraint} (a limit of {limit:,.0f}): "
+                    f"the cheapest one has macs {costs.macs:,} and params {costs.params:,}"
                 )
         return None
 

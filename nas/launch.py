@@ -5,34 +5,37 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from pathlib import Path
 
 import click
 from rich.console import Console
 
 from nas.config import SearchConfig
-from nas.interruption import Interrupted
+from nas.interruption import Interrupted, Interruption
 from nas.progress import progress_on
 from nas.run import EXPORT_NAME, Run
 from nas.session import run_search
 from nas.show import headline
-from reports import NothingFeasible
 from trials.trial import TrialState
 
 
 def search_and_deliver(config: SearchConfig, extend: bool, fresh: bool, as_json: bool, console: Console) -> int:
     """Search, write the report, export; returns the exit code. Raises UserError for what a user can mend."""
+    interruption = Interruption()
     try:
-        with progress_on(console) as progress:
-            run = run_search(config, progress, extend, fresh)
+        with interruption.listening():
+            with progress_on(console) as progress:
+                run = run_search(config, progress, extend, fresh, interruption)
+            return _deliver(run, config, as_json, console)
     except Interrupted as interrupted:
-        click.echo(
-            f"nas: interrupted ({interrupted}); everything is saved. Go on with:\n  {resume_command()}", err=True
-        )
+        line = f"nas: interrupted ({interrupted}); everything is saved. Go on with:\n  {resume_command()}"
+        click.echo(line, err=True)
         return interrupted.exit_code
+
+
+def _deliver(run: Run, config: SearchConfig, as_json: bool, console: Console) -> int:
     report = run.report()
     delivered = {"run": str(run.path), "report": str(report), "exported": None, "trials": len(run.trials)}
-    if not run.view.complete:
-        raise NothingFeasible(f"no trial of {run.path} was completed: see nas show {run.path}")
     if not run.front():
         click.echo(f"report:   {report}", err=True)
         run.select("best")  # raises, saying why
@@ -52,17 +55,17 @@ def _export(run: Run, selector: str, console: Console) -> str:
     target = run.path / EXPORT_NAME
     wanted = run.select(selector).result
     existing = target / "arch.json"
-    if existing.is_file() and _exported_number(existing.read_text()) == wanted.number:
+    if _exported_number(existing) == wanted.number:
         return str(target)
     console.print(f"exporting trial {wanted.number} ({selector}) and checking it against the trained network")
     run.export(selector, target)
     return str(target)
 
 
-def _exported_number(text: str) -> int | None:
+def _exported_number(description: Path) -> int | None:
     try:
-        number = json.loads(text)["provenance"]["number"]
-    except (ValueError, KeyError, TypeError):
+        number = json.loads(description.read_text())["provenance"]["number"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return number if isinstance(number, int) else None
 

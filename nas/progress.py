@@ -121,7 +121,7 @@ def result_text(result: TrialResult, view: RunView) -> str:
     head = f"trial {result.number:>3} {result.state:<8}"
     costs = f"{format_count(result.macs)} FLOPs"
     if result.latency is not None:
-        costs += f"  {format_ms(result.latency.p50_ms)}"
+        costs += f"  {'' if result.latency.stable else '~'}{format_ms(result.latency.p50_ms)}"
     if result.state is TrialState.COMPLETE:
         trial = next(t for t in view.trials if t.result.number == result.number)
         mark = "" if trial.feasible else "  over budget"

@@ -26,6 +26,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
+from nas.config import ConfigError
 from nas.driver import Driver
 from nas.engines import calibrate
 from nas.interruption import Interruption
@@ -140,17 +141,27 @@ class RayEngine:
             else:
                 options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
             with interruption.shielded():
-                ray.init(**options)
+                try:
+                    ray.init(**options)
+                except ConnectionError as error:
+                    reason = " ".join(str(error).split())
+                    raise ConfigError(f"--address {address}: no Ray cluster answers there ({reason[:200]})") from None
                 interruption.listen()
         if gpus_per_trial is None:
             gpus_per_trial = 1.0 if device != "cpu" and _cluster_resources().get("GPU", 0) >= 1 else 0.0
         self._resources = {"cpu": cpus_per_trial, "gpu": gpus_per_trial}
-        self.workers = workers or self._slots()
+        slots = self._slots()
+        if slots < 1:
+            found = _shown(_cluster_resources())
+            self.close()
+            need = ", ".join(f"{name.upper()} {amount:g}" for name, amount in self._resources.items() if amount)
+            raise ConfigError(f"[ray] a trial needs {need}, but there is only {found}")
+        self.workers = workers or slots
 
     def _slots(self) -> int:
         total = _cluster_resources()
         slots = [int(total.get(name.upper(), 0) / need) for name, need in self._resources.items() if need > 0]
-        return max(1, min(slots))
+        return min(slots)
 
     def calibrate(self, plan: TrialPlan) -> Latency:
         task = ray.remote(num_cpus=self._resources["cpu"], num_gpus=self._resources["gpu"])(calibrate)
@@ -189,6 +200,10 @@ def _fetch(weights: ray.ObjectRef[bytes] | None) -> bytes | None:
         return None if weights is None else ray.get(weights)
     except ray.exceptions.RayError:
         return None
+
+
+def _shown(resources: dict[str, float]) -> str:
+    return ", ".join(f"{name} {resources.get(name, 0):g}" for name in ("CPU", "GPU"))
 
 
 def _cluster_resources() -> dict[str, float]:

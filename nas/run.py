@@ -45,7 +45,10 @@ class Run:
 
     def report(self, path: Path | str | None = None) -> Path:
         """Write the HTML report (`report.html` in the run's folder) and return its path."""
-        return write_report(self.view, self.path / REPORT_NAME if path is None else Path(path))
+        target = self.path / REPORT_NAME if path is None else Path(path)
+        if target.is_dir() or (target.exists() and target.suffix.lower() not in (".html", ".htm")):
+            raise SelectionError(f"--out {target} exists and is no HTML page: give a path such as report.html")
+        return write_report(self.view, target)
 
     def export(
         self,
@@ -71,9 +74,8 @@ class Run:
         trial = self.select(selector)
         weights = weights_path(self.path, trial.result.number)
         if not weights.is_file():
-            raise SelectionError(
-                f"the weights of trial {trial.result.number} were not kept: choose {_numbers(self.view.exportable)}"
-            )
+            there = [t for t in self.view.complete if weights_path(self.path, t.result.number).is_file()]
+            raise SelectionError(f"the weights of trial {trial.result.number} are not kept: choose {_numbers(there)}")
         data = load_data(self.config.data_config(), announce)
         recorded = self.view.description["data"]["fingerprint"]
         if data.fingerprint != recorded:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -20,15 +21,17 @@ from nas.progress import Progress
 from nas.run import Run
 from nas.study import Study
 from reports.view import NothingFeasible, RunView
+from search_spaces.errors import UserError
 from search_spaces.fusions import FusionSettings
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
 from trials.constraints import Costs
 from trials.data import ImageData, load_data
 from trials.device import processor, resolve
+from trials.errors import RunInUse
 from trials.flops import CostTable
 from trials.judge import TrialPlan
-from trials.store import FILE_NAME, Store, network_file_system
+from trials.store import FILE_NAME, LOCK_NAME, Store, is_active, network_file_system
 from trials.trial import TrialState
 
 
@@ -64,9 +67,12 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
         SpaceError, DataError, DeviceError: something named does not exist or does not fit.
         NothingFeasible: no architecture meets the FLOP or parameter budget.
     """
-    make_space(config)
-    resolve(config.device)
-    data = load_data(config.data_config(), announce)
+    with _named(config, "space, operators, reductions, points or tie"):
+        make_space(config)
+    with _named(config, "device"):
+        resolve(config.device)
+    with _named(config, "data"):
+        data = load_data(config.data_config(), announce)
     spec = InputSpec(data.channels, data.image_size, len(data.classes))
     if len(data.train) < config.training.batch_size:
         raise ConfigError(
@@ -78,7 +84,8 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
             f"training: {config.training.epochs} epochs of {len(data.train)} images in batches of "
             f"{config.training.batch_size} are a single step, which trains nothing: give more epochs or smaller batches"
         )
-    space = make_space(config, spec)
+    with _named(config, "space"):
+        space = make_space(config, spec)
     prepared = Prepared(config, data, space, CostTable(space))
     impossible = prepared.feasibility.impossible()
     if impossible is not None:
@@ -86,7 +93,24 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
     return prepared
 
 
-def run_search(config: SearchConfig, progress: Progress, extend: bool = False, fresh: bool = False) -> Run:
+@contextmanager
+def _named(config: SearchConfig, key: str) -> Iterator[None]:
+    """Say which file and key a value came from that turns out not to fit."""
+    try:
+        yield
+    except UserError as error:
+        if config.source is None:
+            raise
+        raise ConfigError(f"{config.source}: {key}: {error}") from None
+
+
+def run_search(
+    config: SearchConfig,
+    progress: Progress,
+    extend: bool = False,
+    fresh: bool = False,
+    interruption: Interruption | None = None,
+) -> Run:
     """Search, or go on where an interrupted search stopped; returns when `config.trials` were trained.
 
     `extend` lets a run's budgets, objectives, sampler and number of trials change; `fresh` puts an earlier
@@ -99,11 +123,14 @@ def run_search(config: SearchConfig, progress: Progress, extend: bool = False, f
         Interrupted: by Ctrl-C or SIGTERM, everything saved.
     """
     folder = Path(config.out)
-    recorded = None if fresh else _recorded(folder)
+    _check_writable(folder)
+    recorded = _recorded(folder, fresh)
     if recorded is not None:
         _check_same(folder, recorded, config, extend)
         if _is_complete(recorded, config):
-            progress.say(f"{folder} is complete: {config.trials} trials were trained before; --extend adds more")
+            trained = recorded.count(TrialState.COMPLETE) + recorded.count(TrialState.FAILED)
+            more = "--extend adds more" if trained >= config.trials else "no unseen architecture was left to try"
+            progress.say(f"{folder} is complete: {trained} trials were trained before; {more}")
             return Run(folder)
     prepared = prepare(config, progress.say)
     if recorded is not None and recorded.description["data"]["fingerprint"] != prepared.data.fingerprint:
@@ -117,7 +144,7 @@ def run_search(config: SearchConfig, progress: Progress, extend: bool = False, f
                 f"{folder}: the space {config.space} is another one now (fingerprint {prepared.space.fingerprint}, "
                 f"recorded {before}): its network or operators have changed; --fresh starts over"
             )
-    interruption = Interruption()
+    interruption = interruption or Interruption()
     with interruption.listening():
         progress.say(f"starting the {config.engine} engine")
         engine = make_engine(config, interruption)
@@ -177,7 +204,8 @@ def _search(
     plan = replace(plan, max_latency_ms=gate, nominal_latency_ms=baseline.latency_ms)
     if fresh:
         _put_aside(folder, progress.say)
-    with _open_store(folder, prepared, baseline, progress.say) as store:
+    before = None if recorded is None else recorded.config
+    with _open_store(folder, prepared, baseline, before, progress.say) as store:
         session = store.begin_session(_circumstances(config, engine))
         outcome = "failed"
         study = Study(
@@ -203,16 +231,33 @@ def _search(
             store.end_session(session, outcome)
 
 
-def _recorded(folder: Path) -> RunView | None:
-    """What the folder holds of an earlier search, None for a folder that is not there or empty."""
+def _recorded(folder: Path, fresh: bool) -> RunView | None:
+    """What the folder holds of an earlier search; None for a folder that is new or empty, and for a fresh start.
+
+    Raises:
+        ConfigError: it holds something that is not a run: nothing to go on with, and nothing to put aside.
+    """
     if (folder / FILE_NAME).exists():
-        return RunView.load(folder)
-    if folder.is_file():
+        if fresh and is_active(folder):
+            raise RunInUse(f"{folder} is being searched now: wait for it, or choose another --out")
+        return None if fresh else RunView.load(folder)
+    if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out: {folder} is a file; give a folder that is new or holds a run")
-    leftovers = [path.name for path in folder.glob("*") if path.name != ".lock"] if folder.exists() else []
+    # A search that was killed while it made its record leaves these.
+    made = {LOCK_NAME, f"{FILE_NAME}.new", f"{FILE_NAME}.new-journal"}
+    leftovers = [path.name for path in folder.glob("*") if path.name not in made] if folder.exists() else []
     if leftovers:
         raise ConfigError(f"--out: {folder} holds {leftovers[0]} and no run; give a folder that is new or holds a run")
     return None
+
+
+def _check_writable(folder: Path) -> None:
+    """Before anything is computed: a run can be written there."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        raise ConfigError(f"--out: {place} cannot be written to; give a folder on another disk or of another owner")
 
 
 def _check_same(folder: Path, recorded: RunView, config: SearchConfig, extend: bool) -> None:
@@ -226,6 +271,9 @@ def _check_same(folder: Path, recorded: RunView, config: SearchConfig, extend: b
             f"{folder} holds a run of another configuration ({shown}); --fresh puts it aside and starts over, "
             "or give another --out"
         )
+    trained = recorded.count(TrialState.COMPLETE) + recorded.count(TrialState.FAILED)
+    if extend and config.trials < trained:
+        raise ConfigError(f"trials: given {config.trials}, but {folder} has trained {trained}; give at least that")
     if not extend:
         raise ConfigError(
             f"{folder} holds a run of another configuration ({shown}); --extend goes on with what is given, "
@@ -234,24 +282,24 @@ def _check_same(folder: Path, recorded: RunView, config: SearchConfig, extend: b
 
 
 def _is_complete(recorded: RunView, config: SearchConfig) -> bool:
-    if differences(recorded.config, config.to_json()):
-        return False
-    trained = recorded.count(TrialState.COMPLETE) + recorded.count(TrialState.FAILED)
-    exhausted = bool(recorded.sessions) and recorded.sessions[-1].outcome == "complete"
-    return (trained >= config.trials or exhausted) and not recorded.count(TrialState.STOPPED)
+    return recorded.finished and not differences(recorded.config, config.to_json())
 
 
 def _put_aside(folder: Path, say: Callable[[str], None]) -> None:
-    if not folder.exists():
+    if not (folder / FILE_NAME).exists():
         return
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
+    if is_active(folder):
+        raise RunInUse(f"{folder} is being searched now: wait for it, or choose another --out")
+    place, number = folder.resolve(), 1
+    while (aside := place.with_name(f"{place.name}.old-{number}")).exists():
         number += 1
-    folder.rename(aside)
+    place.rename(aside)
     say(f"put the earlier run aside: {aside}")
 
 
-def _open_store(folder: Path, prepared: Prepared, baseline: Costs, say: Callable[[str], None]) -> Store:
+def _open_store(
+    folder: Path, prepared: Prepared, baseline: Costs, before: Mapping[str, Any] | None, say: Callable[[str], None]
+) -> Store:
     path = folder / FILE_NAME
     config = prepared.config
     identity = {
@@ -261,8 +309,11 @@ def _open_store(folder: Path, prepared: Prepared, baseline: Costs, say: Callable
     }
     if path.exists():
         store = Store.open_for_writing(path)
-        for key, value in identity.items():
-            store.put(key, value)
+        now = store.get("config")
+        if now != before:
+            store.close()
+            raise ConfigError(f"{folder}: another search has changed it meanwhile; give the command again")
+        store.put(identity)
     else:
         folder.mkdir(parents=True, exist_ok=True)
         store = Store.create(path, identity | {"baseline": baseline.to_json()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -19,32 +20,50 @@ from reports.formatting import (
     format_time,
 )
 from reports.view import NothingFeasible, RunView, TrialView
-from trials.trial import TrialState
+from trials.trial import TrialResult, TrialState
 
 
-def trials_table(trials: tuple[TrialView, ...]) -> Table:
-    """Every trial on a line, the front marked."""
+def trials_table(trials: tuple[TrialView, ...], width: int) -> Table:
+    """Every trial on a line, the front marked; a narrow terminal gets fewer columns, and always the choices."""
+    columns = [
+        ("trial", 0, lambda t: str(t.result.number)),
+        ("state", 0, lambda t: str(t.result.state)),
+        ("origin", 150, lambda t: t.result.origin),
+        ("accuracy", 0, lambda t: format_percent(t.result.accuracy)),
+        ("loss", 150, lambda t: "n/a" if t.result.loss is None else f"{t.result.loss:.4f}"),
+        ("FLOPs", 0, lambda t: format_count(t.result.macs)),
+        ("params", 130, lambda t: format_count(t.result.params)),
+        ("p50", 70, lambda t: latency_text(t.result)),
+        ("p95", 130, lambda t: format_ms(t.result.latency.p95_ms if t.result.latency else None)),
+        ("time", 110, lambda t: format_duration(t.result.seconds)),
+        ("", 90, lambda t: "front" if t.on_front else "over budget" if t.feasible is False else ""),
+    ]
+    shown: list[tuple[str, Callable[[TrialView], str]]] = []
+    shown += [(name, text) for name, least, text in columns if width >= least]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("trial", "state", "origin", "accuracy", "loss", "FLOPs", "params", "p50", "p95", "time", ""):
+    for name, _ in shown:
         table.add_column(name, justify="left" if name in ("state", "origin", "") else "right", no_wrap=True)
-    table.add_column("choices", overflow="fold")
+    table.add_column("choices", overflow="fold", min_width=16)
     for trial in trials:
-        r = trial.result
-        mark = "front" if trial.on_front else "over budget" if trial.feasible is False else ""
-        table.add_row(
-            str(r.number), str(r.state), r.origin, format_percent(r.accuracy),
-            "n/a" if r.loss is None else f"{r.loss:.4f}", format_count(r.macs), format_count(r.params),
-            format_ms(r.latency.p50_ms if r.latency else None), format_ms(r.latency.p95_ms if r.latency else None),
-            format_duration(r.seconds), mark, r.error or choices_text(r),
-            style="bold" if trial.on_front else "bright_black" if r.state is not TrialState.COMPLETE else "",
-        )  # fmt: skip
+        style = "bold" if trial.on_front else "bright_black" if trial.result.state is not TrialState.COMPLETE else ""
+        note = trial.result.error or choices_text(trial.result)
+        table.add_row(*(text(trial) for _, text in shown), note, style=style)
     return table
+
+
+def latency_text(result: TrialResult) -> str:
+    """The p50 latency, marked ~ where the machine was never quiet."""
+    if result.latency is None:
+        return format_ms(None)
+    return f"{'' if result.latency.stable else '~'}{format_ms(result.latency.p50_ms)}"
 
 
 def print_run(console: Console, view: RunView) -> None:
     """The trials of a run and its selections."""
-    console.print(trials_table(view.trials))
+    console.print(trials_table(view.trials, console.width))
     console.print(f"\nbudgets: {view.budget_text()}; objectives: {', '.join(view.objectives)}")
+    if any(t.result.latency is not None and not t.result.latency.stable for t in view.trials):
+        console.print("~ a latency that was measured on a machine that was not quiet")
     for selector in ("best", "knee", "fastest", "cheapest"):
         try:
             trial = view.select(selector)
@@ -107,6 +126,7 @@ def status_json(view: RunView, active: bool) -> dict[str, Any]:
     return {
         "run": str(view.path),
         "active": active,
+        "complete": view.finished,
         "trained": trained,
         "wanted": view.config["trials"],
         "counts": {str(state): view.count(state) for state in TrialState},
@@ -122,22 +142,22 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
     """`status_json` in a few lines."""
     status = status_json(view, active)
     counts = ", ".join(f"{number} {state}" for state, number in status["counts"].items())
-    state = "searching" if active else "complete" if status["trained"] >= status["wanted"] else "stopped"
+    state = "searching" if active else "complete" if status["complete"] else "stopped"
     console.print(
-        f"{view.path}: {state}, {status['trained']} of {status['wanted']} trials trained ({counts})", highlight=False
+        f"{view.path}: {state}, {status['trained']} of {status['wanted']} trials trained ({counts})", soft_wrap=True
     )
     console.print(
         f"space {view.description['space']['name']} ({format_size(view.description['size'])} architectures), "
         f"data {view.description['data']['name']}, {view.budget_text()}",
-        highlight=False,
+        soft_wrap=True,
     )
     if view.front:
-        console.print(f"best: trial {view.front[0].result.number}, {headline(view, view.front[0])}", highlight=False)
-        console.print(f"front: {len(view.front)} trials", highlight=False)
+        console.print(f"best: trial {view.front[0].result.number}, {headline(view, view.front[0])}", soft_wrap=True)
+        console.print(f"front: {len(view.front)} trials", soft_wrap=True)
     console.print(
         f"started {format_time(status['started_at'])}, {status['sessions']} sessions, "
         f"{format_duration(status['session_seconds'])} in ended ones",
-        highlight=False,
+        soft_wrap=True,
     )
 
 

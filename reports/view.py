@@ -12,7 +12,7 @@ from reports.front import knee, non_dominated
 from search_spaces.errors import UserError
 from trials.constraints import Constraint, Costs, violations
 from trials.store import FILE_NAME, Session, Store
-from trials.trial import TrialResult, TrialState
+from trials.trial import Latency, TrialResult, TrialState
 
 #: objective -> whether more is better
 OBJECTIVES = {"accuracy": True, "macs": False, "latency_ms": False, "params": False}
@@ -49,7 +49,7 @@ class TrialView:
 
     def to_json(self) -> dict[str, Any]:
         r = self.result
-        latency = None if r.latency is None else {"p50": r.latency.p50_ms, "p95": r.latency.p95_ms}
+        latency = None if r.latency is None else _latency_json(r.latency)
         return {
             "number": r.number,
             "state": str(r.state),
@@ -137,7 +137,9 @@ class RunView:
     def _price(self, result: TrialResult) -> TrialView:
         if self.baseline is None:
             return TrialView(result, True if not self.constraints else None, False, {})
-        found = violations(self.constraints, result.costs, self.baseline)
+        # The baseline's nominal costs are those that the budgets were made with, not a second measurement.
+        costs = self.baseline if result.origin == "baseline" else result.costs
+        found = violations(self.constraints, costs, self.baseline)
         feasible: bool | None = None
         if any(value > 0 for value in found.values()):
             feasible = False
@@ -174,6 +176,13 @@ class RunView:
     def baseline_trial(self) -> TrialView | None:
         """The trained all-add network, None before it is complete."""
         return next((t for t in self.complete if t.result.origin == "baseline"), None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do under the run's configuration: enough trained, or no architecture left."""
+        trained = self.count(TrialState.COMPLETE) + self.count(TrialState.FAILED)
+        ended = bool(self.sessions) and self.sessions[-1].outcome == "complete"
+        return (trained >= int(self.config["trials"]) or ended) and not self.count(TrialState.STOPPED)
 
     def count(self, state: TrialState) -> int:
         return sum(result.state is state for result in self.results)
@@ -227,6 +236,10 @@ class RunView:
             },
             "trials": [t.to_json() for t in self.trials],
         }
+
+
+def _latency_json(latency: Latency) -> dict[str, Any]:
+    return {"p50": latency.p50_ms, "p95": latency.p95_ms, "stable": latency.stable}
 
 
 def _rank(trial: TrialView) -> tuple[float, float, int]:

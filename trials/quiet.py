@@ -9,16 +9,35 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+#: After so long a wait, the user is told whom a measurement or a trial waits for.
+NOTICE_SECONDS = 10.0
+
 
 def _open(name: str) -> IO[bytes]:
     folder = Path(os.environ.get("FUSION_NAS_LOCKS", tempfile.gettempdir()))
     return (folder / f"fusion-nas-{os.getuid()}-{name}.lock").open("ab")
+
+
+def _wait(lock: IO[bytes], kind: int) -> None:
+    """Take a lock; say so when another process (a suspended one, say) keeps it for long."""
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        line = f"waiting for another fusion-nas process on this machine, which holds {lock.name}\n"
+        notice = threading.Timer(NOTICE_SECONDS, sys.stderr.write, [line])
+        notice.start()
+        try:
+            fcntl.flock(lock, kind)
+        finally:
+            notice.cancel()
 
 
 class Occupancy:
@@ -31,8 +50,8 @@ class Occupancy:
         self._settle = settle
 
     def enter(self) -> None:
-        fcntl.flock(self._turnstile, fcntl.LOCK_SH)
-        fcntl.flock(self._room, fcntl.LOCK_SH)
+        _wait(self._turnstile, fcntl.LOCK_SH)
+        _wait(self._room, fcntl.LOCK_SH)
         fcntl.flock(self._turnstile, fcntl.LOCK_UN)
 
     def give_way(self) -> None:
@@ -77,6 +96,6 @@ def occupied(settle: Callable[[], None] = lambda: None) -> Iterator[Occupancy]:
 def quiet() -> Iterator[None]:
     """Measure inside: no other trial of this user on this machine computes meanwhile."""
     with _open("turnstile") as turnstile, _open("room") as room:
-        fcntl.flock(turnstile, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX)
+        _wait(turnstile, fcntl.LOCK_EX)
+        _wait(room, fcntl.LOCK_EX)
         yield

@@ -162,10 +162,12 @@ class Store:
         with self._connect() as connection:
             return connection.execute(select(_meta.c.value).where(_meta.c.key == key)).scalar_one_or_none()
 
-    def put(self, key: str, value: Any) -> None:
-        statement = insert(_meta).values(key=key, value=value)
+    def put(self, values: Mapping[str, Any]) -> None:
+        """Change the run's description, all of `values` or nothing."""
         with self._connect() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+            for key, value in values.items():
+                statement = insert(_meta).values(key=key, value=value)
+                connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
     def append(self, result: TrialResult) -> None:
         """Record an ended trial. Only a `stopped` trial may be recorded anew, under its number.
@@ -268,8 +270,14 @@ def is_active(folder: Path) -> bool:
 
 
 def _engine(path: Path, journal: str | None) -> Engine:
-    address = URL.create("sqlite", database=str(path))  # as text, a ? in a folder's name would end the path
-    engine = create_engine(address, poolclass=NullPool if journal is None else None, connect_args={"timeout": 30})
+    if journal is None:
+        reading = _reading(path)
+        engine = create_engine(
+            "sqlite://", poolclass=NullPool, creator=lambda: sqlite3.connect(reading, uri=True, timeout=30)
+        )
+    else:
+        address = URL.create("sqlite", database=str(path))  # as text, a ? in a folder's name would end the path
+        engine = create_engine(address, connect_args={"timeout": 30})
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _: object) -> None:
@@ -297,26 +305,33 @@ def _lock(path: Path) -> IO[str]:
     return file
 
 
+def _reading(path: Path) -> str:
+    """The address under which a record is read: beside a writer, after a killed one, or as it lies there."""
+    wal, rollback = (path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-journal"))
+    if rollback:
+        access = "mode=rw"  # what a killed writer left half written is rolled back
+    elif wal or is_active(path.parent):
+        access = "mode=ro"
+    else:
+        access = "mode=ro&immutable=1"  # no side file is made: beside a damaged record, on a read-only disk
+    return f"{path.resolve().as_uri()}?{access}"
+
+
 def _check(path: Path) -> None:
     if not path.is_file():
         raise StoreError(f"{path.parent} holds no run (no {path.name}): start one with nas search --out {path.parent}")
     try:
         if path.stat().st_size == 0:
             raise sqlite3.DatabaseError("the file is empty")
-        wal, rollback = (path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-journal"))
-        if rollback:
-            access = "mode=rw"  # what a killed writer left half written is rolled back
-        elif wal or is_active(path.parent):
-            access = "mode=ro"
-        else:
-            access = "mode=ro&immutable=1"  # then not even a side file is made beside a damaged record
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?{access}", uri=True)
+        connection = sqlite3.connect(_reading(path), uri=True)
         try:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
             found = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
             version = None if found is None else int(found[0])
+            for table in _metadata.tables:
+                connection.execute(f"SELECT 1 FROM {table} LIMIT 1")
         finally:
             connection.close()
     except (sqlite3.DatabaseError, OSError, ValueError) as error:

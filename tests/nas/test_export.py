@@ -104,7 +104,8 @@ def test_the_source_is_clean_and_holds_only_what_is_used(exported):
     assert "Bottleneck" not in defined
     network = trained.space.build(trained.architecture)
     built = {type(module).__name__ for module in network.modules() if not type(module).__module__.startswith("torch.")}
-    assert {node.name for node in tree.body if isinstance(node, ast.ClassDef)} == built
+    # Beside what is built only its base classes, and alternatives that a function used names (all `used`, above).
+    assert built <= {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def test_model_py_runs_as_a_script(exported, tmp_path):

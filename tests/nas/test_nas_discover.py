@@ -104,7 +104,7 @@ def test_the_survey() -> None:
     [
         (["nothing.py:MODEL"], "nothing.py: no such file"),
         (["net.py"], "model 'net.py': give torchvision:NAME"),
-        (["net.txt:MODEL"], "give torchvision:NAME or a Python file"),
+        (["net.txt:MODEL"], "give a Python file and an object in it"),
         (["net.py:MODLE"], "unknown object of net.py 'MODLE': did you mean 'MODEL'"),
         (["net.py:NUMBER"], "net.py:NUMBER is a int: give an nn.Module or a callable that returns one"),
         (["net.py:broken"], "net.py:broken raised RuntimeError: no weights here"),

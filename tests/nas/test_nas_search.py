@@ -118,16 +118,22 @@ print(int((logits.argmax(1) == labels).sum()), len(labels))
     (finished / "exported" / "val.pt").unlink()
 
 
-def test_weights_are_kept_for_the_front_and_the_baseline_only(finished: Path) -> None:
-    run = nas.open_run(finished)
-    kept = {int(path.stem.split("-")[1]) for path in (finished / "weights").iterdir()}
-    assert {t.result.number for t in run.front()} | {0} <= kept
-    assert kept == {t.result.number for t in run.view.exportable}
-    dropped = next((t for t in run.view.complete if t.result.number not in kept), None)
-    if dropped is not None:
-        with pytest.raises(SelectionError, match="were not kept: choose one of trials"):
-            run.export(dropped.result.number, finished / "nowhere")
-        assert not (finished / "nowhere").exists()
+def test_weights_are_kept_while_they_fit_and_then_those_worth_exporting(
+    finished: Path, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept(folder: Path) -> set[int]:
+        return {int(path.stem.split("-")[1]) for path in (folder / "weights").iterdir()}
+
+    assert kept(finished) == {t.result.number for t in nas.open_run(finished).view.complete}
+    monkeypatch.setattr("nas.driver.MAX_WEIGHT_BYTES", 0)
+    run = nas.search(**tiny | {"trials": 9})
+    assert kept(run.path) == {t.result.number for t in run.view.exportable}
+    assert {t.result.number for t in run.front()} | {0} <= kept(run.path)
+    dropped = {t.result.number for t in run.view.complete} - kept(run.path)
+    assert dropped
+    with pytest.raises(SelectionError, match="are not kept: choose one of trials"):
+        run.export(min(dropped), tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_running_it_again_changes_nothing(finished: Path) -> None:
@@ -207,7 +213,7 @@ def test_diverging_trials_are_recorded_as_failed_and_the_search_goes_on(tiny: di
         ({"device": "abacus"}, DeviceError, "auto, cpu, cuda"),
         ({"training": {"batch_size": 5000}}, ConfigError, "training.batch_size: given 5000"),
         ({"max_flops": "1M"}, NothingFeasible, "the cheapest one has macs 9,559,168"),
-        ({"max_params": "0.9x"}, NothingFeasible, "the cheapest one has params 77,754"),
+        ({"max_params": "0.9x"}, NothingFeasible, "the cheapest one has .* params 77,754"),
         ({"max_latency": "1us"}, NothingFeasible, "all-add, which does the least work, takes"),
     ],
 )
@@ -327,6 +333,99 @@ def test_a_users_own_space_is_searched_and_exported(tiny: dict[str, Any], tmp_pa
     )  # fmt: skip
     assert done.returncode == 2
     assert "--fresh" in done.stderr
+
+
+def test_fresh_leaves_alone_what_is_no_run_or_is_being_searched(tiny: dict[str, Any], finished: Path) -> None:
+    folder = Path(tiny["out"])
+    folder.mkdir()
+    (folder / "cat.jpg").write_text("precious")
+    with pytest.raises(ConfigError, match=r"cat\.jpg and no run"):
+        nas.search(**tiny, fresh=True)
+    assert [path.name for path in folder.parent.iterdir() if path.name.startswith("run")] == ["run"]
+    config = {k: v for k, v in nas.open_run(finished).view.config.items() if v is not None}
+    with (
+        Store.open_for_writing(finished / "study.db"),
+        pytest.raises(StoreError, match="is being searched now"),
+    ):
+        nas.search(**config, fresh=True)
+    assert (finished / "study.db").exists()
+
+
+def test_a_report_does_not_overwrite_the_record(finished: Path) -> None:
+    before = (finished / "study.db").read_bytes()
+    done = nas_program("report", finished, "--out", finished / "study.db")
+    assert done.returncode == 2
+    assert "no HTML page" in done.stderr
+    assert (finished / "study.db").read_bytes() == before
+
+
+def test_budgets_that_widen_again_find_their_weights(tiny: dict[str, Any], tmp_path: Path) -> None:
+    nas.search(**tiny | {"trials": 3})
+    nas.search(**tiny | {"trials": 4, "max_flops": "1.001x"}, extend=True)
+    run = nas.search(**tiny | {"trials": 5}, extend=True)
+    assert run.export("best", tmp_path / "exported")["passed"]
+
+
+def test_the_baseline_is_never_gated_by_a_second_measurement(tiny: dict[str, Any]) -> None:
+    for seed in range(3):
+        out = f"{tiny['out']}-{seed}"
+        run = nas.search(**tiny | {"trials": 1, "max_latency": "1.0x", "seed": seed, "out": out})
+        assert run.trials[0].result.state is TrialState.COMPLETE
+        assert run.trials[0].feasible
+
+
+def test_an_exhausted_space_says_so(tiny: dict[str, Any]) -> None:
+    settings = tiny | {"operators": ["add", "concat"], "points": ["layer3"], "trials": 5, "train_images": 128}
+    run = nas.search(**settings)
+    assert len(run.view.complete) == 2
+    assert run.view.finished
+    assert "complete, 2 of 5" in nas_program("status", run.path).stdout
+    assert len(nas.search(**settings).trials) == 2
+
+
+def test_natural_python_values_are_settings_too(tiny: dict[str, Any], tmp_path: Path) -> None:
+    run = nas.search(**tiny | {"trials": 1, "out": tmp_path / "path", "operators": ("add", "se")})
+    assert run.view.config["operators"] == ["add", "se"]
+
+
+def test_a_run_on_a_read_only_disk_can_be_read(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "frozen"
+    shutil.copytree(finished, folder)
+    mounted = subprocess.run(["mount", "--bind", "-o", "ro", folder, folder], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip("needs the right to mount")
+    try:
+        if os.access(folder, os.W_OK):
+            pytest.skip("this kernel does not mount read-only")
+        assert nas_program("status", folder).returncode == 0
+        assert nas_program("show", folder, "best").returncode == 0
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_names_with_brackets_are_shown_as_they_are(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "w[bold]y[/x]"
+    shutil.copytree(finished, folder)
+    with Store.open_for_writing(folder / "study.db") as store:
+        last = store.results()[-1]
+        failed = dataclasses.replace(
+            last, number=last.number + 1, state=TrialState.FAILED, error="[enforce fail at alloc.cpp:117] [/x]",
+            accuracy=None, latency=None,
+        )  # fmt: skip
+        store.append(failed)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "w[bold]y[/x]: " in nas_program("status", folder).stdout
+    assert "[enforce fail at alloc.cpp:117] [/x]" in nas_program("show", folder).stdout
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 200])
+def test_the_choices_are_shown_on_every_width(finished: Path, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = nas_program("show", finished).stdout
+    assert "cbam/4" in shown
+    assert "complete" in shown
 
 
 def test_two_searches_do_not_share_a_folder(finished: Path) -> None:

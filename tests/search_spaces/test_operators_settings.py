@@ -154,8 +154,10 @@ def test_a_point_too_large_for_an_operator_leaves_it_out_and_says_why() -> None:
     reason = "'attention' attends over 3136 positions (56 x 56), above its limit of 1024"
     assert first.to_json()["left_out"]["attention"] == reason
     assert last.to_json()["left_out"] == {}
-    with pytest.raises(SpaceError, match=r"'attention' is not on offer at layer1\.0 of resnet18: .* 3136 positions"):
-        space.uniform("attention")
+    assert list(space.uniform("attention").labels().values()) == ["add"] * 2 + ["attention/4"] * 6
+    tight = SearchSpace.named("resnet18", InputSpec(3, 224, 10), ("add", "attention"), (4,), vary=["layer1"])
+    with pytest.raises(SpaceError, match=r"attention is not on offer at .* of resnet18: .* 3136 positions"):
+        tight.uniform("attention")
     choices = space.baseline.labels() | {"layer1.0": "attention/4"}
     with pytest.raises(SpaceError, match=r"'attention/4' is not on offer at layer1\.0: .* above its limit"):
         space.architecture(choices)

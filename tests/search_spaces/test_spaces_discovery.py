@@ -146,13 +146,19 @@ def _reason(merge: Callable[[Net, torch.Tensor, torch.Tensor], Any]) -> list[tup
         (lambda net, x, y: torch.stack([x, y]).sum(0), "a stack"),
         (lambda net, x, y: (x > 0).int() + (y > 0).int(), "not of one floating-point type"),
         (lambda net, x, y: x.permute(0, 2, 3, 1) + y.permute(0, 2, 3, 1), "laid out as [B, H, W, C]"),
-        (lambda net, x, y: torch.cat([x, y, x], 1), "of the operators on offer only add merges more than two maps"),
     ],
 )
 def test_what_is_not_varied_is_named_with_its_reason(merge: Any, reason: str) -> None:
     ((location, given),) = _reason(merge)
     assert location in ("add", "cat", "stack")
     assert reason in given
+
+
+def test_a_merge_of_many_maps_needs_an_operator_that_takes_them() -> None:
+    model = Net(lambda net, x, y: torch.cat([x, y, x], 1))
+    assert [str(choice) for choice in discover(model, IMAGES).points[0].choices] == ["add", "concat"]
+    (place,) = examine(model, IMAGES, operators=("add", "se", "aff")).not_varied
+    assert place.reason == "of the operators on offer only add merges more than two maps"
 
 
 def test_sizes_and_gates_are_no_merges() -> None:

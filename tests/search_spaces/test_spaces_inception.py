@@ -74,8 +74,9 @@ def test_googlenets_points_are_four_unequal_branches() -> None:
 
 def test_only_operators_of_any_number_of_inputs_stand_in_googlenet(scaled: str) -> None:
     space = SearchSpace.named("googlenet", InputSpec(3, 64, 4), ("add", "concat", "aff", scaled))
-    assert all([str(choice) for choice in point.choices] == ["add", scaled] for point in space.points)
-    assert space.size == 2**9
+    assert all([str(choice) for choice in point.choices] == ["add", "concat", scaled] for point in space.points)
+    assert all("aff" in point.left_out for point in space.points)
+    assert space.size == 3**9
 
 
 def test_an_operator_in_googlenet_weighs_the_branches_where_they_stand(scaled: str) -> None:

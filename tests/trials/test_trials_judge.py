@@ -127,11 +127,12 @@ def test_what_diverges_has_failed(bench: Bench) -> None:
 
 
 def test_what_is_too_slow_is_never_trained(bench: Bench) -> None:
-    strict = Bench(replace(PLAN, max_latency_ms=1e-6))
+    lenient = replace(PLAN.protocol, max_drift=1e9, max_spread=1e9)  # any measurement counts as stable
+    strict = Bench(replace(PLAN, max_latency_ms=1e-6, protocol=lenient))
     steps: list[object] = []
     hook = register_optimizer_step_pre_hook(lambda *given: steps.append(given))
     try:
-        points, outcome = judged(strict, job(SPACE.baseline))
+        points, outcome = judged(strict, replace(job(SPACE.uniform("se")), origin="uniform"))
     finally:
         hook.remove()
     assert steps == points == []
@@ -140,6 +141,18 @@ def test_what_is_too_slow_is_never_trained(bench: Bench) -> None:
     assert outcome.result.latency is not None
     assert outcome.result.latency.p50_ms > 1e-6
     assert (outcome.result.accuracy, outcome.result.train_seconds) == (None, 0.0)
+
+
+def test_the_baseline_and_what_was_measured_in_a_noise_are_not_gated(bench: Bench) -> None:
+    lenient = replace(PLAN.protocol, max_drift=1e9, max_spread=1e9)
+    strict = Bench(replace(PLAN, max_latency_ms=1e-6, protocol=lenient))
+    _, outcome = judged(strict, replace(job(SPACE.baseline), origin="baseline"))
+    assert outcome.result.state is TrialState.COMPLETE
+    never = Bench(replace(PLAN, max_latency_ms=1e-6, protocol=replace(PLAN.protocol, max_spread=1e-12, attempts=1)))
+    _, outcome = judged(never, replace(job(SPACE.uniform("se")), origin="uniform"))
+    assert outcome.result.state is TrialState.COMPLETE
+    assert outcome.result.latency is not None
+    assert not outcome.result.latency.stable
 
 
 def test_a_wide_gate_and_a_nominal_figure() -> None:

@@ -88,8 +88,7 @@ def test_the_description_of_a_run(store: Store, path: Path) -> None:
     assert store.get("space") == {"name": "resnet8"}
     assert store.get("nothing") is None
     assert store.get("never put") is None
-    store.put("space", {"name": "resnet14"})
-    store.put("baseline", [1, 2])
+    store.put({"space": {"name": "resnet14"}, "baseline": [1, 2]})
     with Store.open(path) as reader:
         assert reader.get("space") == {"name": "resnet14"}
         assert reader.get("baseline") == [1, 2]
