@@ -358,5 +358,6 @@ def _offered(point: FusionPoint, choice: FusionChoice | str) -> FusionChoice:
     kept = FusionChoice.parse(point.merged.get(str(wanted), str(wanted)))
     if kept not in point.choices:
         offered = ", ".join(str(offered) for offered in point.choices)
-        raise SpaceError(f"{str(wanted)!r} is not on offer at {point.name}: choose from {offered}")
+        why = f"{point.left_out[wanted.op]}; " if wanted.op in point.left_out else ""
+        raise SpaceError(f"{str(wanted)!r} is not on offer at {point.name}: {why}choose from {offered}")
     return kept
