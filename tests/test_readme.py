@@ -46,6 +46,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_commands_run_in_the_order_shown(workplace: Path) -> None:
     from PIL import Image
 
