@@ -92,7 +92,8 @@ def test_a_torchvision_network() -> None:
 
 
 @pytest.mark.slow
-def test_the_survey() -> None:
+def test_the_survey(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     done = nas_program("discover", "--survey")
     assert done.returncode == 0, done.stderr
     assert "densenet121" in done.stdout
