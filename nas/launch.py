@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -16,19 +17,22 @@ from nas.progress import progress_on
 from nas.run import EXPORT_NAME, Run
 from nas.session import run_search
 from nas.show import headline
+from reports import RunView
+from trials.errors import StoreError
 from trials.trial import TrialState
 
 
 def search_and_deliver(config: SearchConfig, extend: bool, fresh: bool, as_json: bool, console: Console) -> int:
     """Search, write the report, export; returns the exit code. Raises UserError for what a user can mend."""
-    interruption = Interruption()
+    interruption, began = Interruption(), time.time()
     try:
         with interruption.listening():
             with progress_on(console) as progress:
                 run = run_search(config, progress, extend, fresh, interruption)
             return _deliver(run, config, as_json, console)
     except Interrupted as interrupted:
-        line = f"nas: interrupted ({interrupted}); everything is saved. Go on with:\n  {resume_command()}"
+        again = resume_command(fresh and not _begun_since(config.out, began))
+        line = f"nas: interrupted ({interrupted}); everything is saved. Go on with:\n  {again}"
         click.echo(line, err=True)
         return interrupted.exit_code
 
@@ -81,6 +85,15 @@ def _summarise(run: Run, console: Console) -> None:
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
-def resume_command() -> str:
-    """The command line that was given, which goes on where it stopped (without `--fresh`, which would not)."""
-    return shlex.join(["nas", *(argument for argument in sys.argv[1:] if argument != "--fresh")])
+def resume_command(fresh: bool) -> str:
+    """The command line that was given, which goes on where it stopped; `--fresh` only where it is still to do."""
+    return shlex.join(["nas", *(argument for argument in sys.argv[1:] if fresh or argument != "--fresh")])
+
+
+def _begun_since(folder: str, moment: float) -> bool:
+    """Whether the run in a folder is one that began after `moment`."""
+    try:
+        sessions = RunView.load(folder).sessions
+    except StoreError:
+        return False
+    return bool(sessions) and sessions[0].started_at >= moment
