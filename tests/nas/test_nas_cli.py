@@ -74,7 +74,13 @@ def test_check_says_what_a_search_would_do_and_writes_nothing(tmp_path: Path) ->
     assert 0 < found["costs"]["baseline"]["latency_ms"]["p50"] <= found["costs"]["baseline"]["latency_ms"]["p95"]
     assert found["estimated_search_seconds"] > 0
     assert list(tmp_path.iterdir()) == []
-    assert "3 points" in nas_program("check", "--train-images", 512).stdout
+
+
+def test_check_does_not_need_a_learning_rate_that_converges(tmp_path: Path) -> None:
+    (tmp_path / "hot.toml").write_text("train_images = 256\n[training]\npeak_lr = 1e12\nbatch_size = 32\n")
+    done = nas_program("check", tmp_path / "hot.toml")
+    assert done.returncode == 0, done.stderr
+    assert "3 points" in done.stdout
 
 
 def test_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
