@@ -43,6 +43,7 @@ def test_a_runtime_measures_what_it_is_given(runtime: str) -> None:
     assert Measurement.from_json(measured.to_json()) == measured
 
 
+@pytest.mark.slow
 def test_onnx_runtime_runs_what_torch_exports() -> None:
     """The work grows with the images, so the network that runs is the one exported, on these images."""
     network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU())

@@ -27,9 +27,8 @@ def designed_architectures(space: SearchSpace, count: int, seed: int) -> list[tu
             found.setdefault(architecture, part)
     # A space that is nearly used up yields the same mixtures again and again.
     for _ in range(20):
-        for architecture in _balanced(space, count, rng):
-            if len(found) - 1 < count:
-                found.setdefault(architecture, "random")
+        for architecture in _balanced(space, count - len(found) + 1, rng):
+            found.setdefault(architecture, "random")
     return [(part, architecture) for architecture, part in found.items() if part != "baseline"]
 
 

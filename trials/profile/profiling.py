@@ -68,9 +68,9 @@ def make_profile(
         raise ProfileError(f"{space.name} has {space.size} architectures: too few for a profile, measure them all")
     bench = LatencyBench(space, target, protocol)
     journal = Journal(path, bench.settings() | {"architectures": architectures, "seed": seed})
-    first = [Step(f"first/{index}", part, a) for index, (part, a) in enumerate(design)]
+    first = [Step(f"first {a.key}", part, a) for part, a in design]
     mixtures = [step for step in first if step.part == "random"][::REPEAT_EVERY]
-    repeats = [Step(step.name.replace("first", "repeat"), "repeat", step.architecture) for step in mixtures]
+    repeats = [Step(f"repeat {step.architecture.key}", "repeat", step.architecture) for step in mixtures]
     steps = [*first, *repeats]
     for done, step in enumerate(steps, 1):
         if step.name not in journal.found:
