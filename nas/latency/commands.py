@@ -102,8 +102,9 @@ def profile(out: Path, sample: int, as_json: bool, **given: Any) -> None:
     The file holds the measurements, the predictor and its error on architectures that it was not fitted to. An
     interrupted profile goes on with the same command. Needs PyTorch only, and neither Ray nor Optuna.
     """
-    from nas.latency.measuring import make, print_profile
+    from nas.latency.measuring import make
     from nas.latency.settings import settings_of
+    from nas.latency.showing import print_profile
     from nas.terminal import console
 
     made = make(settings_of(given), out, sample, console(stderr=True))
@@ -119,7 +120,7 @@ def profile(out: Path, sample: int, as_json: bool, **given: Any) -> None:
 @_json_option
 def show(profile: Path, as_json: bool) -> None:
     """What a device PROFILE is of, and how far its predictions are off."""
-    from nas.latency.measuring import print_profile
+    from nas.latency.showing import print_profile
     from nas.terminal import console
     from trials.profile import DeviceProfile
 

@@ -189,11 +189,3 @@ def _conditions_text(measurements: Sequence[Measurement]) -> str:
         low, high = form.format(min(known)), form.format(max(known))
         parts.append(f"{name} {low if low == high else f'{low} to {high}'} {unit}")
     return ", ".join(parts)
-
-
-def print_profile(console: Console, profile: DeviceProfile) -> None:
-    """What a profile is of, and its error."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, text in profile.describe().items():
-        table.add_row(name, text)
-    console.print(table)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import SpaceError
+from search_spaces.fusions import operator
 from search_spaces.networks import InputSpec
 from search_spaces.space import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS, SearchSpace
 from trials.errors import LatencyError
@@ -72,8 +73,8 @@ def make_space(options: SpaceOptions) -> SearchSpace:
 
 def square_size(text: str) -> int:
     """`"224"` or `"224x224"` -> 224. Raises SpaceError for anything else: the networks are made for squares."""
-    height, _, width = text.lower().partition("x")
-    width = width or height
+    height, by, width = text.lower().partition("x")
+    width = width if by else height
     if not (height.isdecimal() and width.isdecimal() and 0 < int(height) <= 8192 and 0 < int(width) <= 8192):
         raise SpaceError(f"--size: given {text!r}; expected pixels, such as 224 or 224x224")
     if int(height) != int(width):
@@ -149,6 +150,7 @@ def _of_text(space: SearchSpace, reference: str) -> Iterator[Named]:
             yield Named(f"{Path(reference).stem}{f' {index}' if len(several) > 1 else ''}", architecture)
         return
     choice = FusionChoice.parse(reference)
+    operator(choice.op)
     yield Named(reference, space.uniform(choice.op, choice.reduction))
 
 
