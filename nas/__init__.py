@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from nas.run import Run
     from search_spaces import Architecture, DiscoveredSpace, SearchSpace
+    from search_spaces.space import Tie
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "discover", "inherit", "open_run", "search"]
@@ -78,6 +79,8 @@ def discover(
     operators: Sequence[str] | None = None,
     reductions: Sequence[int] | None = None,
     *,
+    vary: Sequence[str] = (),
+    tie: Tie = "none",
     name: str | None = None,
 ) -> DiscoveredSpace:
     """The fusion points of your own network as a search space, see `search_spaces.discover`.
@@ -88,7 +91,8 @@ def discover(
     from search_spaces import discover as find
 
     offered = DEFAULT_OPERATORS if operators is None else operators
-    return find(model, example_input, offered, DEFAULT_REDUCTIONS if reductions is None else reductions, name=name)
+    ratios = DEFAULT_REDUCTIONS if reductions is None else reductions
+    return find(model, example_input, offered, ratios, vary=vary, tie=tie, name=name)
 
 
 def inherit(parent_model: nn.Module, architecture: Architecture, space: SearchSpace | None = None) -> nn.Module:

@@ -10,6 +10,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 # Before ray is imported: our own progress is what people see, and our own record what is kept.
@@ -20,6 +21,7 @@ os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
 os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "60")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # `--space net.py:MODEL` is relative to where the search began
 
 import ray
 from ray import tune
@@ -111,7 +113,9 @@ class Watch(tune.Callback):
         self._interruption.check()
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        lines = str(trial.get_error() or "").strip().splitlines()
+        # Tune's own `get_error` looks where nothing is written to yet.
+        path = trial.error_file
+        lines = Path(path).read_text().strip().splitlines() if path and Path(path).is_file() else []
         self._searcher.lost(trial.trial_id, lines[-1].strip()[:300] if lines else "no reason given")
 
 

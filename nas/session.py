@@ -21,6 +21,7 @@ from nas.progress import Progress
 from nas.run import Run
 from nas.study import Study
 from reports.view import NothingFeasible, RunView
+from search_spaces.catalogue import design
 from search_spaces.errors import UserError
 from search_spaces.fusions import FusionSettings
 from search_spaces.networks import InputSpec
@@ -68,7 +69,8 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
         NothingFeasible: no architecture meets the FLOP or parameter budget.
     """
     with _named(config, "space, operators, reductions, points or tie"):
-        make_space(config)
+        if design(config.space).default_input is not None:
+            make_space(config)  # what is wrong with it is wrong for any data, which may take long to load
     with _named(config, "device"):
         resolve(config.device)
     with _named(config, "data"):

@@ -31,20 +31,25 @@ _DESIGNS: dict[str, NetworkDesign] = {
 
 
 def design(name: str) -> NetworkDesign:
-    """The network design of that name, or the one that `FILE.py:OBJECT` refers to.
+    """The network design of that name, or the one that a reference is to: FILE.py:OBJECT or torchvision:NAME.
 
     Raises:
-        SpaceError: unknown (with the nearest known name), or the file's object is not a design.
+        SpaceError: unknown (with the nearest known name), or the object is neither a design nor a network.
     """
     if is_reference(name):
         found = load_object(name)
-        if not all(callable(getattr(found, part, None)) for part in ("points", "build")):
+        if not isinstance(found, type) and all(callable(getattr(found, part, None)) for part in ("points", "build")):
+            own: NetworkDesign = found
+            return own
+        if not callable(found):
             raise SpaceError(
-                f"{name} is a {type(found).__name__}; expected a network design (with points and build), "
-                "such as ResNetDesign(...)"
+                f"{name} is a {type(found).__name__}; expected a network design (with points and build), such as "
+                "ResNetDesign(...), an nn.Module, or a callable that returns one"
             )
-        own: NetworkDesign = found
-        return own
+    if ":" in name:
+        from search_spaces.discovery.reference import ReferencedDesign
+
+        return ReferencedDesign(name)
     if name not in _DESIGNS:
         raise unknown("space", name, _DESIGNS)
     return _DESIGNS[name]

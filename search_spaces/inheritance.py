@@ -120,6 +120,7 @@ def _space_of(parent: nn.Module, architecture: Architecture) -> SearchSpace:
     filters = [tensor for tensor in tensors if tensor.dim() == 4]
     heads = [tensor for tensor in tensors if tensor.dim() == 2]
     spec = catalogue.design(architecture.space).default_input
+    assert spec is not None  # every named network has one
     if filters:
         spec = replace(spec, channels=filters[0].shape[1])
     if heads:

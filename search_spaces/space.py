@@ -113,8 +113,17 @@ class SearchSpace:
         tie: Tie = "none",
         settings: FusionSettings = DEFAULT_SETTINGS,
     ) -> SearchSpace:
-        """The space of a catalogue network (or `FILE.py:OBJECT`), for its own default input unless one is given."""
+        """The space of a catalogue network, for its own default input unless one is given.
+
+        In place of a catalogue name: `FILE.py:OBJECT`, a design or an ordinary network, or `torchvision:NAME`. An
+        ordinary network takes whatever images its user has: for one of these the input must be given.
+
+        Raises:
+            SpaceError: nothing of that name, something that cannot be searched, or a setting that does not fit.
+        """
         spec = catalogue.design(name).default_input if input is None else input
+        if spec is None:
+            raise SpaceError(f"{name} takes images of any size: give the input, such as InputSpec(3, 224, 10)")
         space = cls(name, spec, tuple(operators), tuple(reductions), tuple(vary), tie, settings)
         if not space.points:
             raise SpaceError(f"{name} has no fusion point: there is nothing to search")
@@ -132,6 +141,14 @@ class SearchSpace:
         for name in self.vary:
             if name not in places:
                 raise unknown(f"fusion point or stage of {self.name}", name, places)
+        widest = max(shapes, key=lambda shape: shape.channels, default=None)
+        for ratio in self.reductions:
+            # The default ratios are nobody's mistake: in a narrow network those too large are left out.
+            if widest is not None and ratio > widest.channels and self.reductions != DEFAULT_REDUCTIONS:
+                raise SpaceError(
+                    f"reduction ratio {ratio} is above the {widest.channels} channels of {widest.name}, "
+                    f"the widest fusion point of {self.name}"
+                )
         offered = [self._offer(shape) for shape in shapes]
         return tuple(offered) if self.tie == "none" else _tied(offered)
 
@@ -294,7 +311,7 @@ def fusion_at(shape: PointShape, choice: FusionChoice, settings: FusionSettings 
 def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]) -> FusionPoint:
     """The choices at a point: each operator with each ratio that gives it a bottleneck width of its own.
 
-    An operator that cannot fuse so many maps, or maps so large, is left out.
+    An operator that cannot fuse so many maps, or maps so large, is left out, and so is a ratio above the channels.
     """
     choices: list[FusionChoice] = []
     merged: dict[str, str] = {}
@@ -312,9 +329,8 @@ def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]
         for ratio in reductions:
             choice = FusionChoice(name, ratio)
             if ratio > shape.channels:
-                raise SpaceError(
-                    f"reduction ratio {ratio} of {name!r} is above the {shape.channels} channels of {shape.name}"
-                )
+                left_out[str(choice)] = f"a reduction ratio above its {shape.channels} channels"
+                continue
             kept = by_width.setdefault(op.width(shape.channels, ratio), choice)
             if kept != choice:
                 merged[str(choice)] = str(kept)
@@ -368,7 +384,7 @@ def _offered(point: FusionPoint, choice: FusionChoice | str) -> FusionChoice:
     kept = FusionChoice.parse(point.merged.get(str(wanted), str(wanted)))
     if kept not in point.choices:
         offered = ", ".join(str(offered) for offered in point.choices)
-        reason = point.left_out.get(str(kept), point.left_out.get(wanted.op))
+        reason = point.left_out.get(wanted.op) or point.left_out.get(str(kept))
         why = f"{reason}; " if reason else ""
         raise SpaceError(f"{str(wanted)!r} is not on offer at {point.name}: {why}choose from {offered}")
     return kept

@@ -19,6 +19,15 @@ README = Path("README.md").read_text()
 #: What makes a README command small enough for a test; it runs otherwise as it stands.
 SMALL = ["--train-images", "256", "--trials", "2", "--epochs", "1", "--batch-size", "64"]
 
+#: What `net.py:Net` in README.md stands for.
+NET = """
+from torchvision.models import resnet18
+
+
+def Net(num_classes):
+    return resnet18(num_classes=num_classes)
+"""
+
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
@@ -56,6 +65,7 @@ def test_the_commands_run_in_the_order_shown(workplace: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = torch.randint(0, 256, (40, 40, 3), generator=generator, dtype=torch.uint8).numpy()
         Image.fromarray(pixels).save(path)
+    (workplace / "net.py").write_text(NET)
     ran = []
     for command in commands():
         small = [*SMALL, "--engine", "local", "--workers", "1"] if command[1] in ("search", "check") else []

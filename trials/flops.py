@@ -38,6 +38,11 @@ def _written(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     return _elements(outputs[0])
 
 
+def _multiplied_and_added(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """As much as `mul` and `add` apart: what is counted does not depend on how it is written."""
+    return 2 * _elements(outputs[0])
+
+
 def _read(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     return _elements(inputs[0])
 
@@ -51,13 +56,14 @@ def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
 
 _ELEMENTWISE = ("add", "add_", "sub", "rsub", "mul", "mul_", "div", "div_", "sigmoid", "sigmoid_", "relu", "relu_",
                 "silu", "silu_", "tanh", "exp", "sqrt", "rsqrt", "pow", "neg", "reciprocal", "maximum", "minimum",
-                "clamp", "where", "lerp", "addcmul", "softmax", "log_softmax", "softplus", "hardsigmoid", "hardswish",
+                "clamp", "where", "lerp", "softmax", "log_softmax", "softplus", "hardsigmoid", "hardswish",
                 "gelu", "leaky_relu")  # fmt: skip
 _REDUCTIONS = ("mean", "sum", "max", "amax", "min", "amin", "argmax", "var", "adaptive_avg_pool2d",
                "adaptive_max_pool2d", "avg_pool2d", "max_pool2d")  # fmt: skip
 HANDLES: dict[str, Handle] = {
     **{f"aten::{name}": _written for name in _ELEMENTWISE},
     **{f"aten::{name}": _read for name in _REDUCTIONS},
+    "aten::addcmul": _multiplied_and_added,
     "aten::scaled_dot_product_attention": _attention,
 }
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from nas.export.errors import ExportError
+from nas.export.graph import homes_of
 from search_spaces import Architecture, FusionChoice, PointShape, SearchSpace
 from search_spaces.fusions import FusionSettings, operator
 from search_spaces.space import fusion_at
@@ -39,17 +40,21 @@ class FusionCall:
 
 @dataclass(frozen=True)
 class Construction:
-    """A network's class, the arguments it is called with by name, and the fusions in the order they are made."""
+    """A network's class, the arguments it is called with by name, and the fusions in the order they are made.
 
-    network: type[nn.Module]
+    A network that was traced has no class: it stands here itself.
+    """
+
+    network: type[nn.Module] | fx.GraphModule
     arguments: dict[str, Any]
     fuse: Callable[[str, int], nn.Module]
     fusions: tuple[FusionCall, ...]
 
     @property
     def homes(self) -> set[str]:
-        """The top-level packages in which the operators are defined: an export carries their source."""
-        return {call.module.__module__.partition(".")[0] for call in self.fusions} - {"torch"}
+        """The packages in which operators and a traced network's parts are defined: an export carries their source."""
+        operators = {call.module.__module__.partition(".")[0] for call in self.fusions} - {"torch"}
+        return operators | homes_of(self.network) if isinstance(self.network, fx.GraphModule) else operators
 
 
 def construction(space: SearchSpace, architecture: Architecture) -> Construction:
@@ -67,7 +72,10 @@ def construction(space: SearchSpace, architecture: Architecture) -> Construction
         return fusion_at(shapes[name], choices[name], space.settings)
 
     with _recording, torch.random.fork_rng(devices=[]):
-        network_class = type(space.design.build(space.input, fuse))
+        network = space.design.build(space.input, fuse)
+        if isinstance(network, fx.GraphModule):
+            return Construction(network, {}, fuse, tuple(calls))
+        network_class = type(network)
         calls.clear()
         with _constructor_calls(network_class) as recorded:
             network = space.design.build(space.input, fuse)

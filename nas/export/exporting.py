@@ -49,13 +49,17 @@ def export_network(
         announce("writing model.onnx")
         write_onnx(trained, network, folder / "model.onnx")
         announce("comparing model.py and model.onnx with the trained network")
-        report = check_parity(trained, network, folder, questions, _not_needed(trained))
+        report = check_parity(trained, network, folder, questions, _not_needed(trained, source.packages))
         write_report(report, folder / "parity.json")
     announce(f"exported to {out}")
     return report
 
 
-def _not_needed(trained: TrainedNetwork) -> list[str]:
-    """What model.py must do without: this package, what it uses besides torch, the operators' own modules."""
+def _not_needed(trained: TrainedNetwork, packages: list[str]) -> list[str]:
+    """What model.py must do without: this package, the operators' own modules, what is used besides torch to make it.
+
+    The last are left alone where model.py imports more than torch: torchvision itself looks for onnx.
+    """
     homes = construction(trained.space, trained.architecture).homes
-    return sorted({*OWN_PACKAGES, "safetensors", "onnx", "onnxruntime", *homes} - {"__main__"})
+    tools = {"safetensors", "onnx", "onnxruntime"} if packages == ["torch"] else set()
+    return sorted({*OWN_PACKAGES, *tools, *homes} - {"__main__"})

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from torch import fx
+
 from nas.export import standalone
 from nas.export.construction import Construction, FusionCall, construction
-from nas.export.errors import ExportError
+from nas.export.graph import CLASS_NAME, class_of_graph
+from nas.export.literals import literal
 from nas.export.modules import Import
 from nas.export.sources import Sources
 from nas.export.trained import TrainedNetwork
@@ -20,7 +23,7 @@ _WIDTH = 120
 #: What model.py itself calls something; a definition of the same name gets another.
 _RESERVED = (
     *("CLASSES", "MEAN", "STD", "INPUT_CHANNELS", "INPUT_SIZE", "WEIGHTS", "annotations"),
-    *("build", "load", "preprocess", "main", "fusions", "network"),
+    *("build", "load", "preprocess", "main", "fusions", "network", CLASS_NAME),
 )
 _IMPORTS = (Import("torch", None, "torch"), Import("torch", "nn", "nn"), Import("pathlib", "Path", "Path"))
 
@@ -98,10 +101,15 @@ def generate(trained: TrainedNetwork) -> GeneratedSource:
     # An operator of the user's may lean on its own package: that is carried over as well.
     sources = Sources(built.homes, _RESERVED, _IMPORTS)
     fusions = [_fusion(call, sources) for call in built.fusions]
-    network = sources.add(built.network)
-    arguments = [f"        {name}={_argument(value, built, sources)}," for name, value in built.arguments.items()]
     reader, normalise = sources.add(standalone.read_safetensors), sources.add(standalone.normalise)
-    blocks = sources.text()
+    if isinstance(built.network, fx.GraphModule):
+        points = [call.point for call in built.fusions]
+        traced = [class_of_graph(built.network, _plain(trained.space.name), points, sources)]
+        network, arguments = CLASS_NAME, ["        fusions=fusions,"]
+    else:
+        traced, network = [], sources.add(built.network)
+        arguments = [f"        {name}={_argument(value, built, sources)}," for name, value in built.arguments.items()]
+    blocks = [*sources.text(), *traced]
     spec = trained.space.input
     tail = _TAIL.format(
         fusions="\n".join(fusions),
@@ -163,8 +171,8 @@ def _fusion(call: FusionCall, sources: Sources) -> str:
     elif call.choice.op == "add":
         built = f"{sources.add(Concatenation)}()"
     else:
-        built = f"{sources.add(EmbeddedFusion)}({_operator(call, sources)}, {_literal(shape.inputs)})"
-    return f"        {_literal(call.point)}: {built},"
+        built = f"{sources.add(EmbeddedFusion)}({_operator(call, sources)}, {literal(shape.inputs)})"
+    return f"        {literal(call.point)}: {built},"
 
 
 def _operator(call: FusionCall, sources: Sources) -> str:
@@ -177,7 +185,7 @@ def _operator(call: FusionCall, sources: Sources) -> str:
     if len(call.shape.inputs) != 2:
         arguments.append(f"inputs={len(call.shape.inputs)}")
     options = call.settings.options(call.module)
-    arguments += [f"{key}={_literal(value)}" for key, value in options.items() if key != "identity_init"]
+    arguments += [f"{key}={literal(value)}" for key, value in options.items() if key != "identity_init"]
     return f"{name}({', '.join(arguments)})"
 
 
@@ -186,29 +194,14 @@ def _argument(value: Any, built: Construction, sources: Sources) -> str:
         return "lambda name, channels: fusions[name]"
     if inspect.isclass(value) or inspect.isfunction(value):
         return sources.add(value)
-    return _literal(value)
-
-
-def _literal(value: Any) -> str:
-    """A value as source, with double quotes as a formatter would have them."""
-    if value is None or type(value) in (bool, int, float):
-        return repr(value)
-    if type(value) is str:
-        text = repr(value)
-        return f'"{text[1:-1]}"' if text[0] == "'" and '"' not in text else text
-    if type(value) in (tuple, list):
-        inner = ", ".join(map(_literal, value)) + ("," if type(value) is tuple and len(value) == 1 else "")
-        return f"({inner})" if type(value) is tuple else f"[{inner}]"
-    if type(value) is dict:
-        return "{" + ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items()) + "}"
-    raise ExportError(f"the network is built with {value!r}: use numbers, text, tuples, classes or functions")
+    return literal(value)
 
 
 def _constant(name: str, values: tuple[Any, ...]) -> str:
-    line = f"{name} = {_literal(values)}"
+    line = f"{name} = {literal(values)}"
     if len(line) <= _WIDTH:
         return line
-    return "\n".join([f"{name} = (", *(f"    {_literal(value)}," for value in values), ")"])
+    return "\n".join([f"{name} = (", *(f"    {literal(value)}," for value in values), ")"])
 
 
 def _joined(blocks: list[str]) -> str:

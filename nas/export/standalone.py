@@ -1,4 +1,4 @@
-"""What an exported model.py carries besides the network: its weights' reader and its input's scaling.
+"""What an exported model.py carries besides the network: its weights' reader, its input's scaling, a builder's tool.
 
 Needs torch alone. These very functions are written into model.py.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 #: More than any network's list of tensors takes; a larger one is not a header.
 MAX_HEADER_BYTES = 16 * 1024 * 1024
@@ -76,3 +77,18 @@ def normalise(images: torch.Tensor, mean: Sequence[float], std: Sequence[float])
     center = torch.tensor(mean, device=images.device).view(-1, 1, 1)
     scale = torch.tensor(std, device=images.device).view(-1, 1, 1)
     return (images.float() / 255 - center) / scale
+
+
+def put(root: nn.Module, path: str, part: nn.Module | nn.Parameter | torch.Tensor, persistent: bool = True) -> None:
+    """Give `root` a module, parameter or buffer under a dotted path, with plain modules on the way to it."""
+    *owners, leaf = path.split(".")
+    for name in owners:
+        if name not in root._modules:
+            root.add_module(name, nn.Module())
+        root = root.get_submodule(name)
+    if isinstance(part, nn.Module):
+        root.add_module(leaf, part)
+    elif isinstance(part, nn.Parameter):
+        root.register_parameter(leaf, part)
+    else:
+        root.register_buffer(leaf, part, persistent)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -11,11 +13,12 @@ from search_spaces.errors import SpaceError, unknown
 from search_spaces.user_file import load_object
 
 
-def load_model(reference: str) -> nn.Module:
+def load_model(reference: str, classes: int | None = None) -> nn.Module:
     """The network that `torchvision:NAME` or `path/file.py:OBJECT` names.
 
     A torchvision network is randomly initialised: nothing is downloaded. OBJECT is an `nn.Module`, or a callable
-    without arguments that returns one (a class of networks is such a callable).
+    that returns one (a class of networks is such a callable). A callable that takes `num_classes` is given
+    `classes`, where that is not None; it is called without other arguments.
 
     Raises:
         SpaceError: in one line, what is missing, not a network, or raised.
@@ -23,20 +26,32 @@ def load_model(reference: str) -> nn.Module:
     source, colon, name = reference.rpartition(":")
     if not colon or not source or not name:
         raise SpaceError(f"model {reference!r}: give torchvision:NAME, such as torchvision:resnet18, or FILE.py:OBJECT")
+    options = {} if classes is None else {"num_classes": classes}
     if source == "torchvision":
-        return _torchvision(name)
+        return _torchvision(name, options)
     found = load_object(reference)
-    return found if isinstance(found, nn.Module) else _checked(reference, found)
+    if isinstance(found, nn.Module):
+        return found
+    if not callable(found):
+        raise SpaceError(f"{reference} is a {type(found).__name__}: give an nn.Module or a callable that returns one")
+    return _checked(reference, lambda: found(**(options if _takes_classes(found) else {})))
 
 
-def _torchvision(name: str) -> nn.Module:
+def _takes_classes(factory: Any) -> bool:
+    try:
+        return "num_classes" in inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # a callable in C without a signature
+        return False
+
+
+def _torchvision(name: str, settings: Mapping[str, Any]) -> nn.Module:
     import torchvision
 
     names = torchvision.models.list_models()
     if name not in names:
         near = difflib.get_close_matches(name, names, n=6, cutoff=0.3)
         raise unknown("torchvision model", name, near or ("resnet18", "resnet50", "mobilenet_v2"))
-    options: dict[str, Any] = {"weights": None}
+    options: dict[str, Any] = {"weights": None, **settings}
     if torchvision.models.get_model_builder(name).__module__.rpartition(".")[0] != "torchvision.models":
         options["weights_backbone"] = None
     if name in ("googlenet", "inception_v3"):
@@ -44,9 +59,7 @@ def _torchvision(name: str) -> nn.Module:
     return _checked(f"torchvision:{name}", lambda: torchvision.models.get_model(name, **options))
 
 
-def _checked(reference: str, factory: Any) -> nn.Module:
-    if not callable(factory):
-        raise SpaceError(f"{reference} is a {type(factory).__name__}: give an nn.Module or a callable that returns one")
+def _checked(reference: str, factory: Callable[[], Any]) -> nn.Module:
     try:
         model = factory()
     except Exception as error:

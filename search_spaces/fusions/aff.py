@@ -6,7 +6,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search_spaces.fusions.layers import bottleneck_width, check_shapes, global_average, pointwise, select, zero_last
+from search_spaces.fusions.layers import (
+    bottleneck_width,
+    check_shapes,
+    drop,
+    global_average,
+    pointwise,
+    select,
+    zero_last,
+)
 from search_spaces.fusions.norms import Norm, normalisation
 from search_spaces.fusions.registry import Dims, register
 
@@ -26,7 +34,7 @@ class PointwiseContext(nn.Module):
         self.norm2 = normalisation(norm, channels)
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
-        hidden = F.dropout(F.relu(self.norm1(self.reduce(u))), self.dropout, self.training)
+        hidden = drop(F.relu(self.norm1(self.reduce(u))), self.dropout, self.training)
         out: torch.Tensor = self.norm2(self.expand(hidden))
         return out
 

@@ -10,6 +10,7 @@ from search_spaces.fusions.layers import (
     bottleneck_width,
     check_shapes,
     double_bottleneck_width,
+    drop,
     global_average,
     pointwise,
     project_sum,
@@ -33,7 +34,7 @@ class ChannelGate(nn.Module):
         self.fc2 = pointwise(width, channels)
 
     def mlp(self, pooled: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.fc2(F.dropout(F.relu(self.fc1(pooled)), self.dropout, self.training))
+        out: torch.Tensor = self.fc2(drop(F.relu(self.fc1(pooled)), self.dropout, self.training))
         return out
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:

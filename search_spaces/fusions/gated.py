@@ -6,7 +6,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search_spaces.fusions.layers import bottleneck_width, check_shapes, global_average, pointwise, select, zero_last
+from search_spaces.fusions.layers import (
+    bottleneck_width,
+    check_shapes,
+    drop,
+    global_average,
+    pointwise,
+    select,
+    zero_last,
+)
 from search_spaces.fusions.registry import register
 
 
@@ -76,5 +84,5 @@ class EfficientFusion(nn.Module):
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
         hidden = F.relu(self.norm(self.fc1(global_average(x + y))))
-        share = torch.sigmoid(self.fc2(F.dropout(hidden, self.dropout, self.training)))
+        share = torch.sigmoid(self.fc2(drop(hidden, self.dropout, self.training)))
         return select(share, x, y, self.scale)

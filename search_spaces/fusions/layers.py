@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 #: A zero- or one-wide bottleneck is silently a constant gate.
 MIN_WIDTH = 4
@@ -34,6 +35,11 @@ def global_average(u: torch.Tensor) -> torch.Tensor:
 def select(weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor, scale: float) -> torch.Tensor:
     """s·(M·x + (1 − M)·y), all [B, C, H, W], written y + M·(x − y): one product less."""
     return scale * (y + weight * (x - y))
+
+
+def drop(values: torch.Tensor, share: float, training: bool) -> torch.Tensor:
+    """`F.dropout`, which copies its input even where nothing is to be dropped."""
+    return F.dropout(values, share, training) if share else values
 
 
 def zero_last(layer: nn.Module) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search_spaces.fusions.layers import bottleneck_width, check_shapes, global_average, pointwise, zero_last
+from search_spaces.fusions.layers import bottleneck_width, check_shapes, drop, global_average, pointwise, zero_last
 from search_spaces.fusions.norms import Norm, normalisation
 from search_spaces.fusions.registry import register
 
@@ -63,7 +63,7 @@ class SelectiveKernelFusion(nn.Module):
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
         check_shapes(maps, self.inputs)
         hidden = F.relu(self.norm(self.reduce(global_average(total(maps)))))
-        logits = self.choose(F.dropout(hidden, self.dropout, self.training))
+        logits = self.choose(drop(hidden, self.dropout, self.training))
         weights = self.scale * torch.softmax(logits.unflatten(1, (self.inputs, -1)), dim=1)
         return total([weights[:, index] * chosen for index, chosen in enumerate(maps)])
 

@@ -10,6 +10,7 @@ from search_spaces.fusions.layers import (
     bottleneck_width,
     check_shapes,
     double_bottleneck_width,
+    drop,
     global_average,
     pointwise,
     project_sum,
@@ -31,7 +32,7 @@ class ChannelExcitation(nn.Module):
         self.fc2 = pointwise(width, channels, bias=True)
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
-        hidden = F.dropout(F.relu(self.fc1(global_average(u))), self.dropout, self.training)
+        hidden = drop(F.relu(self.fc1(global_average(u))), self.dropout, self.training)
         return torch.sigmoid(self.fc2(hidden))
 
 

@@ -60,8 +60,8 @@ class NetworkDesign(Protocol):
         """One line for `nas spaces`."""
 
     @property
-    def default_input(self) -> InputSpec:
-        """The input the network was designed for."""
+    def default_input(self) -> InputSpec | None:
+        """The input the network was designed for; None where it takes whatever its user has."""
 
     def points(self, spec: InputSpec) -> tuple[PointShape, ...]:
         """The fusion points, in forward order. Raises SpaceError when the input is too small."""

@@ -174,9 +174,11 @@ def test_nothing_to_vary_is_an_error_that_says_why() -> None:
         discover(nn.Conv2d(3, 4, 1), IMAGES)
 
 
-def test_a_ratio_above_the_channels_is_not_on_offer_there() -> None:
-    space = discover(Net(SUMS["operator"]), IMAGES, operators=("add", "aff"), reductions=(2, 16))
-    assert [str(choice) for choice in space.points[0].choices] == ["add", "aff/2"]
+def test_the_default_ratios_give_way_in_a_narrow_network_and_others_are_refused() -> None:
+    space = discover(Net(SUMS["operator"]), IMAGES, operators=("add", "aff"))
+    assert [str(choice) for choice in space.points[0].choices] == ["add", "aff/4"]
+    with pytest.raises(SpaceError, match=r"reduction ratio 16 is above the \d channels of add, the widest"):
+        discover(Net(SUMS["operator"]), IMAGES, operators=("add", "aff"), reductions=(2, 16))
     with pytest.raises(SpaceError, match="unknown fusion operator 'afff': did you mean 'aff'"):
         discover(Net(SUMS["operator"]), IMAGES, operators=("add", "afff"))
     with pytest.raises(SpaceError, match="operators lack 'add'"):

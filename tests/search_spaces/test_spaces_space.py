@@ -187,7 +187,7 @@ def test_a_missing_point_is_named() -> None:
         ({"reductions": (-2,)}, "reduction ratio -2"),
         ({"reductions": (2.5,)}, r"reduction ratio 2\.5"),
         ({"reductions": (True,)}, "reduction ratio True"),
-        ({"reductions": (17,)}, r"reduction ratio 17 of 'se' is above the 16 channels of layer1\.0"),
+        ({"reductions": (4, 65)}, r"reduction ratio 65 is above the 64 channels of layer3\.0, the widest fusion point"),
     ],
 )
 def test_a_space_that_cannot_be(options: dict[str, object], message: str) -> None:

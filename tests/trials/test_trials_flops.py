@@ -94,7 +94,7 @@ class Calls(nn.Module):
         (lambda u: u.argmax(dim=1), [(1, 4, 3, 3)], 36),
         (lambda u: nn.functional.interpolate(u, size=(6, 5), mode="nearest"), [(1, 4, 3, 3)], 120),
         (torch.lerp, [(1, 8), (1, 8), (1, 8)], 8),
-        (torch.addcmul, [(1, 8), (1, 8), (1, 8)], 8),
+        (torch.addcmul, [(1, 8), (1, 8), (1, 8)], 16),
         (lambda u: u.unsqueeze(1).expand(-1, 3, -1)[:, 0].transpose(0, 1).reshape(-1), [(1, 8)], 0),
         (lambda u: nn.functional.dropout(u, 0.5, training=False), [(1, 8)], 0),
     ],

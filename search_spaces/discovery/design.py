@@ -1,0 +1,143 @@
+"""A traced network as a design: its merges are fusion points, its weights are kept."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+from search_spaces.discovery.merges import Merge, NotVaried, find_merges
+from search_spaces.discovery.rewriting import largest_difference, propagate, with_fusions
+from search_spaces.discovery.tracing import Traced, trace
+from search_spaces.errors import SpaceError
+from search_spaces.networks import FusionFactory, InputSpec, PointShape
+
+#: How far the all-add network may be from the original, in parts of its largest output.
+EXACT = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class DiscoveredDesign:
+    """A `NetworkDesign` around a traced network. `template` has `add` or a concatenation at every point."""
+
+    title: str
+    template: fx.GraphModule
+    shapes: tuple[PointShape, ...]
+    default_input: InputSpec
+    not_varied: tuple[NotVaried, ...]
+    notes: tuple[str, ...]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DiscoveredDesign:
+        return self  # nothing changes it, and a network that knows its space is copied often
+
+    @property
+    def summary(self) -> str:
+        return f"{self.title}, discovered: {len(self.shapes)} fusion points"
+
+    def at(self, spec: InputSpec) -> DiscoveredDesign:
+        """Itself. Raises SpaceError for another input than the example's."""
+        if spec != self.default_input:
+            raise SpaceError(f"{self.title} was discovered for {self.default_input}, not {spec}: discover it again")
+        return self
+
+    def points(self, spec: InputSpec) -> tuple[PointShape, ...]:
+        """The points as traced. Raises SpaceError for another input than the example's."""
+        return self.at(spec).shapes
+
+    def build(self, spec: InputSpec, fuse: FusionFactory) -> nn.Module:
+        """A copy of the original with its weights and modes, and `fuse(name, channels)` at each point."""
+        network = copy.deepcopy(self.at(spec).template)
+        tensors = [*self.template.parameters(), *self.template.buffers()]
+        like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
+        for shape in self.shapes:
+            owner, _, leaf = shape.name.rpartition(".")
+            module = fuse(shape.name, shape.channels).to(device=like.device, dtype=like.dtype)
+            network.get_submodule(owner).add_module(leaf, module.train(network.get_submodule(shape.name).training))
+        return network
+
+
+def find_design(
+    model: nn.Module, example_input: torch.Tensor, title: str, unvaried: Callable[[PointShape], str | None]
+) -> DiscoveredDesign:
+    """Trace a network and make modules of its merges, but for those that `unvaried` gives a reason against.
+
+    Raises SpaceError as `discover` does.
+    """
+    if not isinstance(model, nn.Module):
+        raise SpaceError(f"a model is a torch.nn.Module, not {type(model).__name__}")
+    if not isinstance(example_input, torch.Tensor) or example_input.dim() != 4:
+        given = tuple(example_input.shape) if isinstance(example_input, torch.Tensor) else type(example_input).__name__
+        raise SpaceError(f"the example input is a tensor [B, C, H, W], not {given}")
+    classes = _classes(model, example_input)
+    traced = trace(model, example_input)
+    try:
+        propagate(traced, example_input)
+    except Exception as error:
+        raise SpaceError(f"{title} cannot be searched: its traced form does not run: {_first_line(error)}") from error
+    found, refused = find_merges(traced)
+    reasons = [unvaried(merge.shape) for merge in found]
+    merges = [merge for merge, reason in zip(found, reasons, strict=True) if reason is None]
+    refused += [NotVaried(m.shape.name, why) for m, why in zip(found, reasons, strict=True) if why is not None]
+    template, merges, unsafe = _exact_template(model, traced, merges, example_input, title)
+    _, channels, height, width = example_input.shape
+    return DiscoveredDesign(
+        title,
+        template,
+        tuple(merge.shape for merge in merges),
+        InputSpec(channels, max(height, width), classes),
+        (*refused, *unsafe),
+        (*traced.decided, *_own_train_methods(traced)),
+    )
+
+
+def _exact_template(
+    model: nn.Module, traced: Traced, merges: list[Merge], example: torch.Tensor, title: str
+) -> tuple[fx.GraphModule, list[Merge], list[NotVaried]]:
+    """The network with its points, proven to give the original's outputs; in-place sums give way if they must."""
+    template = with_fusions(traced, merges)
+    difference = largest_difference(model, template, example, relative=True)
+    if difference <= EXACT:
+        return template, merges, []
+    safe = [merge for merge in merges if merge.mutated is None]
+    if len(safe) < len(merges):
+        template = with_fusions(traced, safe)
+        difference = largest_difference(model, template, example, relative=True)
+        if difference <= EXACT:
+            reason = "an in-place sum whose map is read elsewhere under another name"
+            return template, safe, [NotVaried(m.shape.name, reason) for m in merges if m.mutated is not None]
+    raise SpaceError(
+        f"{title} cannot be searched: traced, it gives outputs that differ from its own by {difference:.1%} "
+        "(hint: a forward that is random in evaluation, or writes into tensors in place, cannot be traced)"
+    )
+
+
+def _classes(model: nn.Module, example: torch.Tensor) -> int:
+    """The width of a [B, classes] output, 0 where the output is another."""
+    try:
+        with torch.no_grad():
+            output = copy.deepcopy(model).eval()(example.clone())
+    except Exception as error:
+        shape = list(example.shape)
+        raise SpaceError(
+            f"{type(model).__name__} does not run on an input of shape {shape}: {_first_line(error)}"
+        ) from error
+    leaves = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+    return int(leaves[0].shape[1]) if len(leaves) == 1 and leaves[0].dim() == 2 else 0
+
+
+def _own_train_methods(traced: Traced) -> list[str]:
+    steps = {str(node.target) for node in traced.graph.nodes if node.op == "call_module"}
+    return [
+        f"{path or 'the network'}: the train() method of {type(module).__name__} is its own and does not run any more"
+        for path, module in traced.root.named_modules()
+        if type(module).train is not nn.Module.train and path not in steps
+    ]
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
