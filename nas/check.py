@@ -13,25 +13,41 @@ from search_spaces.architecture import Architecture
 from trials.judge import Bench
 from trials.quiet import occupied
 from trials.training import train
+from trials.trial import Latency, Recipe
+
+#: Passes before a latency is measured: a preview, for which a large network is not to take minutes.
+_WARMUP = 5
+#: Training speed is measured over so many steps, or fewer that take about so long, or over steps of so few images.
+_SPEED_STEPS = 6
+_SPEED_SECONDS = 10.0
+_FEW_IMAGES = 8
 
 
 def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Points, choices, size, feasible share, costs of the baseline and the extremes, step and search time.
 
+    The figures are a preview: latency is measured in one attempt after a short warm-up, so it may be unstable, and
+    the training speed of a network whose steps take long on a few images.
+
     Raises what `nas.session.prepare` raises.
     """
     prepared = prepare(config, announce)
     space = prepared.space
-    announce("measuring the latency of the baseline and the extremes")
-    bench = Bench(prepared.plan())
-    latency = bench.latency(bench.reference)
-    bench.plan = replace(bench.plan, nominal_latency_ms=latency.p50_ms)
+    plan = prepared.plan()
+    preview = replace(plan.protocol, attempts=1, warmup=min(plan.protocol.warmup, _WARMUP))
+    bench = Bench(replace(plan, protocol=preview))
     extremes = {
         "baseline": space.baseline,
         "cheapest": prepared.costs.cheapest(),
         "costliest": prepared.costs.costliest(),
     }
     share = prepared.feasibility.share()
+    announce("measuring the latency of the baseline and the extremes")
+    latencies = {space.baseline: bench.latency(bench.reference)}
+    bench.plan = replace(bench.plan, nominal_latency_ms=latencies[space.baseline].p50_ms)
+    for architecture in extremes.values():
+        if architecture not in latencies:
+            latencies[architecture] = bench.latency(bench.build(architecture, seed=0))
     announce("training a few steps of the baseline and the costliest")
     speeds = {name: _images_per_second(bench, extremes[name], prepared) for name in ("baseline", "costliest")}
     images = len(prepared.data.train) * config.training.epochs
@@ -43,7 +59,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "size": space.size,
         "budgets": [str(constraint) for constraint in config.constraints()],
         "feasible_share": asdict(share),
-        "costs": {name: _costs(a, bench, prepared) for name, a in extremes.items()},
+        "costs": {name: _costs(a, latencies[a], prepared) for name, a in extremes.items()},
         "images_per_second": speeds,
         "trials": config.trials,
         "workers": workers,
@@ -52,9 +68,8 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     }
 
 
-def _costs(architecture: Architecture, bench: Bench, prepared: Prepared) -> dict[str, Any]:
+def _costs(architecture: Architecture, measured: Latency, prepared: Prepared) -> dict[str, Any]:
     costs = prepared.costs(architecture)
-    measured = bench.latency(bench.build(architecture, seed=0))
     return {
         "macs": costs.macs,
         "params": costs.params,
@@ -63,11 +78,19 @@ def _costs(architecture: Architecture, bench: Bench, prepared: Prepared) -> dict
     }
 
 
-def _images_per_second(bench: Bench, architecture: Architecture, prepared: Prepared, steps: int = 6) -> float:
-    """Throughput of real training steps, the first of them (warm-up) left out."""
+def _images_per_second(bench: Bench, architecture: Architecture, prepared: Prepared) -> float:
+    """Throughput of real training steps of the configured batch, or of fewer images where that takes long."""
     # Speed does not depend on the learning rate; a schedule this short might diverge at the configured one.
     recipe = replace(prepared.config.training.recipe(), epochs=2, peak_lr=1e-3)
-    few = replace(bench.data, train=bench.data.train.first(steps * recipe.batch_size))
+    few = replace(recipe, batch_size=min(_FEW_IMAGES, recipe.batch_size))
+    speed = _speed(bench, architecture, few, 1)
+    steps = min(_SPEED_STEPS, int(speed * _SPEED_SECONDS / (2 * recipe.batch_size)))
+    return _speed(bench, architecture, recipe, steps) if steps > 0 else speed
+
+
+def _speed(bench: Bench, architecture: Architecture, recipe: Recipe, steps: int) -> float:
+    """Images a second in the second of two epochs of so many steps; the first warms up."""
+    data = replace(bench.data, train=bench.data.train.first(steps * recipe.batch_size))
     network = bench.build(architecture, seed=0)
     with occupied() as machine:
-        return list(train(network, few, recipe, 0, machine))[-1].images_per_second
+        return list(train(network, data, recipe, 0, machine))[-1].images_per_second

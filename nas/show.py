@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from nas.points import notes, points_table
 from nas.progress import choices_text
 from reports.formatting import (
     format_count,
@@ -163,42 +164,39 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
 
 def print_check(console: Console, found: dict[str, Any]) -> None:
     """The dry run of `nas check`."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("point", "kind", "channels", "size", "stride", "choices", "merged or left out"):
-        table.add_column(name, justify="right" if name in ("channels", "size", "stride") else "left")
-    for point in found["points"]:
-        notes = [f"{ratio} = {kept} (same width)" for ratio, kept in point["merged"].items()]
-        notes += [f"no {op}: {why}" for op, why in point["left_out"].items()]
-        if point["variable"] != point["name"] and len(point["choices"]) > 1:
-            notes.append(f"tied in {point['variable']}")
-        merged = ", ".join(notes)
-        table.add_row(
-            point["name"], point["kind"], str(point["channels"]), f"{point['height']}x{point['width']}",
-            str(point["stride"]), " ".join(point["choices"]), merged,
-        )  # fmt: skip
-    console.print(table)
-    share = found["feasible_share"]
-    error = f" ± {share['standard_error']:.1%}" if share["standard_error"] else ""
-    console.print(
-        f"\n{len(found['points'])} points, {format_size(found['size'])} architectures, "
-        f"{share['value']:.1%}{error} within {', '.join(found['budgets']) or 'no budget'} "
-        "(a latency budget is not counted here: it is measured, trial by trial)",
-        highlight=False,
-    )
+    console.print(points_table(found["points"]))
+    for line in notes(found["points"]):
+        console.print(line, markup=False, highlight=False)
+    console.print(f"\n{size_text(found)}", highlight=False)
     costs = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("", "FLOPs", "params", "p50", "p95"):
         costs.add_column(name, justify="left" if not name else "right")
     for name, cost in found["costs"].items():
         latency = cost["latency_ms"]
         costs.add_row(
-            name, format_count(cost["macs"]), format_count(cost["params"]), format_ms(latency["p50"]),
-            format_ms(latency["p95"]),
+            name, format_count(cost["macs"]), format_count(cost["params"]),
+            f"{'' if latency['stable'] else '~'}{format_ms(latency['p50'])}", format_ms(latency["p95"]),
         )  # fmt: skip
     console.print(costs)
+    if not all(cost["latency_ms"]["stable"] for cost in found["costs"].values()):
+        console.print("~ a latency that was measured once, on a machine that was not quiet; a search tries again")
     speeds = ", ".join(f"{name} {speed:,.0f} images/s" for name, speed in found["images_per_second"].items())
     console.print(
         f"training: {speeds}; about {format_duration(found['estimated_trial_seconds'])} a trial, "
         f"{format_duration(found['estimated_search_seconds'])} for {found['trials']} trials "
-        f"on {found['workers']} workers",
+        f"on {found['workers']} worker{'' if found['workers'] == 1 else 's'}",
         highlight=False,
     )
+
+
+def size_text(found: dict[str, Any]) -> str:
+    """How many architectures there are, and how many of them are within the budgets that need no measuring."""
+    share = found["feasible_share"]
+    counted = [budget for budget in found["budgets"] if not budget.startswith("latency_ms")]
+    text = f"{len(found['points'])} points, {format_size(found['size'])} architectures"
+    if counted:
+        error = f" ± {share['standard_error']:.1%}" if share["standard_error"] else ""
+        text += f", {share['value']:.1%}{error} within {', '.join(counted)}"
+    if len(counted) < len(found["budgets"]):
+        text += "; the latency budget is not counted here: it is measured, trial by trial"
+    return text

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from search_spaces.catalogue import design, names
     from search_spaces.conformance import ConformanceError, Finding, check_operator
     from search_spaces.discovery import DiscoveredSpace, discover
-    from search_spaces.fusions import FusionSettings, operator, operator_names, register
+    from search_spaces.fusions import FusionSettings, check_shapes, operator, operator_names, register
     from search_spaces.inheritance import inherit
     from search_spaces.networks import InputSpec, NetworkDesign, PointShape
     from search_spaces.space import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS, FusionPoint, SearchSpace, Variable
@@ -34,6 +34,7 @@ _LAZY = {
     "Finding": "conformance",
     "check_operator": "conformance",
     "FusionSettings": "fusions",
+    "check_shapes": "fusions",
     "operator": "fusions",
     "operator_names": "fusions",
     "register": "fusions",
@@ -64,6 +65,7 @@ __all__ = [
     "SpaceError",
     "Variable",
     "check_operator",
+    "check_shapes",
     "design",
     "discover",
     "inherit",

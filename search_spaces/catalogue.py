@@ -20,11 +20,13 @@ _DESIGNS: dict[str, NetworkDesign] = {
     "inception-cifar": InceptionDesign(),
     "resnet20-fpn": cifar_pyramid(20, "fpn"),
     "resnet20-pan": cifar_pyramid(20, "pan"),
+    "resnet20-bifpn": cifar_pyramid(20, "bifpn"),
     **{f"resnet{depth}": imagenet_resnet(depth) for depth in (18, 34, 50, 101)},
     "resnext50": resnext50(),
     "googlenet": GoogLeNetDesign(),
     **{f"resnet{depth}-fpn": imagenet_pyramid(depth, "fpn") for depth in (18, 34, 50)},
     "resnet18-pan": imagenet_pyramid(18, "pan"),
+    "resnet18-bifpn": imagenet_pyramid(18, "bifpn"),
 }
 
 

@@ -138,12 +138,15 @@ def _try(subject: _Subject, name: str) -> Finding:
     except _Failed as failed:
         return Finding(subject.op.name, name, False, failed.expected, failed.given)
     except Exception as error:  # whatever a user's operator raises is what it gave
-        detail = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return Finding(subject.op.name, name, False, expected, detail)
+        return Finding(subject.op.name, name, False, expected, _one_line(error))
     return Finding(subject.op.name, name, True, expected, expected)
 
 
 # ---- helpers
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _maps(
@@ -186,6 +189,37 @@ def _shapes(subject: _Subject) -> None:
                     fused = module.train(training)(*maps)
                     if fused.shape != maps[0].shape:
                         raise _Failed(str(list(maps[0].shape)), str(list(fused.shape)))
+
+
+def _mismatch(subject: _Subject) -> None:
+    whole = (2, subject.channels, 6, 5)
+    others = [(1, *whole[1:]), (2, subject.channels + 1, 6, 5), (2, 1, 6, 5), (*whole[:2], 1, 1), (*whole[:2], 3, 5)]
+    for inputs in subject.arities:
+        module = subject.build(inputs=inputs).eval()
+        for other in others:
+            for place in range(inputs):
+                maps = [torch.randn(other if index == place else whole) for index in range(inputs)]
+                if subject.op.aligns and other[:2] == whole[:2]:
+                    fused = module(*maps)
+                    if fused.shape != maps[0].shape:
+                        raise _Failed(f"{list(maps[0].shape)}, as registered", str(list(fused.shape)))
+                elif other != whole:
+                    _refuses(module, maps, [whole, other])
+
+
+def _refuses(module: nn.Module, maps: list[torch.Tensor], shapes: list[tuple[int, ...]]) -> None:
+    expected = (
+        f"a ValueError that names {' and '.join(str(list(shape)) for shape in shapes)} when such maps are given "
+        "(begin forward with search_spaces.check_shapes)"
+    )
+    try:
+        fused = module(*maps)
+    except Exception as error:  # whatever a user's operator raises is what it gave
+        named = all(", ".join(map(str, shape)) in str(error) for shape in shapes)
+        if not (named and isinstance(error, ValueError)):
+            raise _Failed(expected, _one_line(error)) from None
+    else:
+        raise _Failed(expected, f"a map of shape {list(fused.shape)}: one was broadcast in silence")
 
 
 def _identity(subject: _Subject) -> None:
@@ -339,6 +373,7 @@ Check = Callable[[_Subject], None]
 #: What each asks, and how; in the order in which they are tried. `onnx` takes seconds.
 PROPERTIES: dict[str, tuple[str, Check]] = {
     "shapes": ("[B, C, H, W] in and out", _shapes),
+    "mismatch": ("maps of unequal shapes refused, both shapes named", _mismatch),
     "identity": ("the sum of the maps at step 0", _identity),
     "gradients": ("finite gradients of every parameter", _learns),
     "order": ("f(x, y) other than f(y, x), unless registered as symmetric", _order),

@@ -34,7 +34,8 @@ class FusionPoint:
     """A place where a network merges maps, and the choices on offer there.
 
     `merged` names the ratios that were left out because they give the same bottleneck width as one
-    that is kept: `{"aff/16": "aff/8"}`. `left_out` names the operators that cannot stand here, and why.
+    that is kept: `{"aff/16": "aff/8"}`. `left_out` names the operators (or single choices) that cannot stand
+    here, and why.
     `variable` is what decides the point: points that are tied share one.
     """
 
@@ -358,11 +359,20 @@ def _tied(points: Sequence[FusionPoint]) -> tuple[FusionPoint, ...]:
         for stage, members in stages.items()
     }
     return tuple(
-        replace(point, choices=common[stage_of(point.name)], variable=stage_of(point.name))
-        if len(point.choices) > 1
-        else point
+        _restricted(point, common[stage_of(point.name)], stage_of(point.name)) if len(point.choices) > 1 else point
         for point in points
     )
+
+
+def _restricted(point: FusionPoint, common: tuple[FusionChoice, ...], stage: str) -> FusionPoint:
+    """A point that decides with its stage: what the others do not offer is left out, by operator where none is left."""
+    left_out = dict(point.left_out)
+    kept = {choice.op for choice in common}
+    for choice in point.choices:
+        if choice not in common:
+            name = str(choice) if choice.op in kept else choice.op
+            left_out[name] = f"{name!r} is not on offer at every point of {stage}, which are tied"
+    return replace(point, choices=common, left_out=left_out, variable=stage)
 
 
 def _offered(point: FusionPoint, choice: FusionChoice | str) -> FusionChoice:
@@ -374,7 +384,7 @@ def _offered(point: FusionPoint, choice: FusionChoice | str) -> FusionChoice:
     kept = FusionChoice.parse(point.merged.get(str(wanted), str(wanted)))
     if kept not in point.choices:
         offered = ", ".join(str(offered) for offered in point.choices)
-        reason = point.left_out.get(wanted.op) or point.left_out.get(str(wanted))
+        reason = point.left_out.get(wanted.op) or point.left_out.get(str(kept))
         why = f"{reason}; " if reason else ""
         raise SpaceError(f"{str(wanted)!r} is not on offer at {point.name}: {why}choose from {offered}")
     return kept

@@ -1,6 +1,7 @@
 """The fusion operators. To add one: write its file here (or anywhere) and decorate its class with `register`."""
 
 from search_spaces.fusions import aff, attention, cbam, dynamic, eca, gated, linear, selective, squeeze_excite
+from search_spaces.fusions.layers import check_shapes
 from search_spaces.fusions.registry import (
     Dims,
     FusionOperator,
@@ -20,6 +21,7 @@ __all__ = [
     "attention",
     "build_fusion",
     "cbam",
+    "check_shapes",
     "dynamic",
     "eca",
     "gated",

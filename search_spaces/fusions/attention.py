@@ -117,6 +117,7 @@ class NonLocalFusion(nn.Module):
     max_positions=MAX_POSITIONS,
     params=lambda d: 2 * d.c * d.w + d.c**2 + 1,
     macs=lambda d: (2 * d.c * d.w + d.c**2 + d.w) * d.n + _attend_macs(d, d.c) + 3 * d.c * d.n,
+    aligns=True,
     steps=1,
 )
 class CrossModalFusion(nn.Module):
@@ -144,6 +145,7 @@ class CrossModalFusion(nn.Module):
     ) -> None:
         super().__init__()
         self.dropout = dropout
+        self.channels = channels
         self.y_channels = channels if y_channels is None else y_channels
         width = bottleneck_width(channels, reduction)
         self.scale = width**-0.5
@@ -154,9 +156,10 @@ class CrossModalFusion(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()) if identity_init else torch.ones(()))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        if y.shape[1] != self.y_channels or y.shape[0] != x.shape[0]:
+        if x.shape[1] != self.channels or y.shape[1] != self.y_channels or y.shape[0] != x.shape[0]:
             raise ValueError(
-                f"y of shape {list(y.shape)} given beside x of {list(x.shape)}: expected {self.y_channels} channels"
+                f"maps of shapes {list(x.shape)} and {list(y.shape)} cannot be fused: expected {self.channels} "
+                f"channels of x and {self.y_channels} of y, and as many images"
             )
         check_positions("cross_modal", x.shape[2] * x.shape[3])
         check_positions("cross_modal", y.shape[2] * y.shape[3])

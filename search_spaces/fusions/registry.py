@@ -45,6 +45,7 @@ class FusionOperator:
         max_inputs: how many maps it can fuse; None is any number, given as the keyword `inputs`.
         max_positions: the most positions H·W at which it is offered; None is any number.
         params, macs: its cost in closed form; None where it was registered without.
+        aligns: whether it brings a y of another height and width to those of x; others must refuse such maps.
         symmetric: whether `f(x, y)` is `f(y, x)`.
         steps: after how many steps of training every parameter has had a gradient, the first counted as 0.
     """
@@ -57,6 +58,7 @@ class FusionOperator:
     max_positions: int | None = None
     params: Cost | None = None
     macs: Cost | None = None
+    aligns: bool = False
     symmetric: bool = False
     steps: int = 2
 
@@ -117,6 +119,7 @@ def register(
     max_positions: int | None = None,
     params: Cost | None = None,
     macs: Cost | None = None,
+    aligns: bool = False,
     symmetric: bool = False,
     steps: int = 2,
 ) -> Callable[[ModuleClass], ModuleClass]:
@@ -137,7 +140,7 @@ def register(
             raise SpaceError(f"fusion operator name {name!r}: use letters, digits and underscores")
         summary = (module.__doc__ or "").strip().partition("\n")[0]
         _OPERATORS[name] = FusionOperator(
-            name, module, summary, width, max_inputs, max_positions, params, macs, symmetric, steps
+            name, module, summary, width, max_inputs, max_positions, params, macs, aligns, symmetric, steps
         )
         return module
 

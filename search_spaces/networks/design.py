@@ -28,7 +28,7 @@ class InputSpec:
 class PointShape:
     """Where maps are merged into one of [B, channels, height, width].
 
-    `kind` is `short skip` (x the identity, y the residual), `long skip` (x the lateral map, y the resized one)
+    `kind` is `short skip` (x the identity, y the residual), `long skip` (the lateral map first, the resized one last)
     or `same layer` (branches side by side). `inputs` are the channels of the maps merged: for a `sum` each has
     `channels` (a projection has already brought x to y's shape), for a `cat` they add up to `channels`.
     `in_channels` and `stride` describe the block that the point closes.

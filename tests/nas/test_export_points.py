@@ -72,8 +72,19 @@ def test_an_operator_at_a_point_of_four_branches(gated):
     assert '"inception3b": Concatenation(),' in text
 
 
+def test_a_source_with_points_of_three_maps():
+    operators = ("add", "sk", "weighted")
+    trained = trained_network(
+        "resnet20-bifpn", SMALL, choices_of("resnet20-bifpn", operators) | {"bottom_up.n1": "sk/4"}, operators=operators
+    )
+    text = assert_source_computes(trained, random_images(SMALL, 2))
+    assert '"bottom_up.n1": SelectiveKernelFusion(32, reduction=4, inputs=3),' in text
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["googlenet", "inception-cifar", "resnet20-fpn", "resnet20-pan", "resnet18-fpn"])
+@pytest.mark.parametrize(
+    "name", ["googlenet", "inception-cifar", "resnet20-fpn", "resnet20-pan", "resnet20-bifpn", "resnet18-fpn"]
+)
 def test_every_artefact_at_an_odd_size(name, tmp_path):
     trained = trained_network(name, SMALL, choices_of(name))
     assert export_network(trained, tmp_path / "out")["passed"]

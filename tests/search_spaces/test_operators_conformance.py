@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces import ConformanceError, SpaceError, check_operator, operator_names, register
+from search_spaces import ConformanceError, SpaceError, check_operator, check_shapes, operator_names, register
 from search_spaces.conformance import PROPERTIES
 from search_spaces.fusions import unregister
 from trials.flops import count_macs
@@ -29,7 +29,7 @@ def test_an_operator_conforms_in_onnx_runtime(name: str) -> None:
 @pytest.mark.parametrize("channels", [4, 9, 33])
 @pytest.mark.parametrize("name", operator_names())
 def test_an_operator_conforms_at_odd_widths(name: str, channels: int) -> None:
-    properties = ["shapes", "identity", "gradients", "order", "parameters", "multiply-adds"]
+    properties = ["shapes", "mismatch", "identity", "gradients", "order", "parameters", "multiply-adds"]
     check_operator(name, channels=channels, sizes=[(1, 5), (3, 3)], properties=properties, count_macs=count_macs)
 
 
@@ -41,13 +41,17 @@ class Broken(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels, 1, 1))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        check_shapes((x, y))
+        return self.fuse(x, y)
+
+    def fuse(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return x + self.weight * y
 
 
 class Average(Broken):
     """Not the sum at step 0."""
 
-    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def fuse(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return (x + self.weight * y) / 2
 
 
@@ -62,28 +66,28 @@ class Dead(Broken):
 class Pooled(Broken):
     """Another shape."""
 
-    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def fuse(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return (x + self.weight * y).mean(dim=(2, 3))
 
 
 class Symmetric(Broken):
     """x and y alike, without saying so."""
 
-    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def fuse(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return self.weight * (x + y)
 
 
 class Detached(Broken):
     """No gradient of y."""
 
-    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def fuse(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return x + self.weight * y.detach()
 
 
 class Wandering(Broken):
     """A branch on data, which an exported graph cannot have."""
 
-    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def fuse(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return x + self.weight * y if x.sum() > -1e9 else x
 
 
@@ -94,8 +98,57 @@ class Forgetful(Broken):
         super().__init__(channels)
         self.register_buffer("shift", 1e-8 * torch.randn(channels, 1, 1), persistent=False)
 
-    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def fuse(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return x + self.weight * y + self.shift
+
+
+class Broadcasting(Broken):
+    """A map of another shape is taken."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.fuse(x, y)
+
+
+class Vague(Broken):
+    """A refusal that does not say what was given."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.shape != y.shape:
+            raise ValueError(f"cannot fuse a map of shape {list(y.shape)}")
+        return self.fuse(x, y)
+
+
+class Lopsided(Broken):
+    """torch's own refusal, which names two sizes."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.fuse(torch.stack([x, y])[0], y)
+
+
+@pytest.mark.parametrize(
+    ("module", "given"),
+    [(Broadcasting, r"a map of shape \[2, 16, 6, 5\]: one was broadcast in silence"),
+     (Vague, "ValueError: cannot fuse a map of shape"), (Lopsided, "RuntimeError: stack expects each tensor")],
+)  # fmt: skip
+def test_maps_that_do_not_match_are_to_be_refused_with_both_shapes(module: type[nn.Module], given: str) -> None:
+    expected = r"a ValueError that names \[2, 16, 6, 5\] and \[1, 16, 6, 5\] .*search_spaces.check_shapes"
+    with pytest.raises(ConformanceError, match=f"{module.__name__}: mismatch: expected {expected}.*, given {given}"):
+        check_operator(module, properties=["mismatch"])
+
+
+def test_an_operator_that_is_registered_as_aligning_must_give_the_shape_of_x() -> None:
+    class Untouched(Broken):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            if x.shape[:2] != y.shape[:2]:
+                check_shapes((x, y))
+            return self.fuse(x, y.mean(dim=(2, 3), keepdim=True) + 0 * y)
+
+    register("untouched", aligns=True)(Untouched)
+    try:
+        with pytest.raises(ConformanceError, match=r"mismatch: expected \[2, 16, 1, 1\], .*given \[2, 16, 6, 5\]"):
+            check_operator("untouched", properties=["mismatch"])
+    finally:
+        unregister("untouched")
 
 
 def test_a_sound_operator_of_ones_own_passes_unregistered() -> None:
@@ -112,6 +165,9 @@ def test_a_sound_operator_of_ones_own_passes_unregistered() -> None:
         (Detached, "gradcheck"),
         (Wandering, "export"),
         (Forgetful, "state_dict"),
+        (Broadcasting, "mismatch"),
+        (Vague, "mismatch"),
+        (Lopsided, "mismatch"),
     ],
 )
 def test_what_an_operator_lacks_is_named(module: type[nn.Module], lacks: str) -> None:

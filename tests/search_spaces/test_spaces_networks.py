@@ -65,10 +65,12 @@ def test_torchvisions_weights_give_torchvisions_outputs(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [*((name, size) for name in ("resnet8", "resnet14", "inception-cifar", "resnet20-fpn", "resnet20-pan")
+    [*((name, size) for name in ("resnet8", "resnet14", "inception-cifar", "resnet20-fpn", "resnet20-pan",
+                                       "resnet20-bifpn")
        for size in (8, 9, 27, 30, 33)),
      *((name, size) for name in ("resnet18", "resnet50", "resnext50", "googlenet") for size in (32, 65, 97)),
-     *((name, size) for name in ("resnet34-fpn", "resnet50-fpn", "resnet18-pan") for size in (33, 97))],
+     *((name, size) for name in ("resnet34-fpn", "resnet50-fpn", "resnet18-pan", "resnet18-bifpn")
+       for size in (33, 97))],
 )  # fmt: skip
 def test_points_have_the_shapes_that_are_fused(name: str, size: int) -> None:
     space = SearchSpace.named(name, InputSpec(3, size, 4))
@@ -102,14 +104,15 @@ def test_points_have_the_shapes_that_are_fused(name: str, size: int) -> None:
     ("name", "kinds"),
     [("resnet8", {"layer": "short skip"}), ("googlenet", {"inception": "same layer"}),
      ("inception-cifar", {"inception": "same layer"}), ("resnet20-fpn", {"layer": "short skip", "fpn": "long skip"}),
-     ("resnet18-pan", {"layer": "short skip", "fpn": "long skip", "pan": "long skip"})],
+     ("resnet18-pan", {"layer": "short skip", "fpn": "long skip", "pan": "long skip"}),
+     ("resnet20-bifpn", {"layer": "short skip", "top_down": "long skip", "bottom_up": "long skip"})],
 )  # fmt: skip
 def test_points_say_what_kind_of_merge_they_are(name: str, kinds: dict[str, str]) -> None:
     points = SearchSpace.named(name).points
     assert {point.name.partition(".")[0].rstrip("12345abcde"): point.shape.kind for point in points} == kinds
 
 
-@pytest.mark.parametrize("name", ["resnet8", "inception-cifar", "resnet20-pan", "googlenet"])
+@pytest.mark.parametrize("name", ["resnet8", "inception-cifar", "resnet20-pan", "resnet20-bifpn", "googlenet"])
 def test_every_parameter_learns(name: str) -> None:
     torch.manual_seed(0)
     space = SearchSpace.named(name, InputSpec(3, 33, 4))
@@ -130,7 +133,9 @@ def test_a_block_fuses_its_identity_with_its_residual() -> None:
         torch.testing.assert_close(out, (given[0] + given[1]).clamp(min=0))
 
 
-@pytest.mark.parametrize("name", ["resnet8", "resnet18", "inception-cifar", "resnet20-fpn", "resnet18-pan"])
+@pytest.mark.parametrize(
+    "name", ["resnet8", "resnet18", "inception-cifar", "resnet20-fpn", "resnet18-pan", "resnet18-bifpn"]
+)
 def test_the_trunk_starts_the_same_in_every_architecture(name: str) -> None:
     space = SearchSpace.named(name, InputSpec(3, 32, 10))
     states = []
@@ -147,14 +152,14 @@ def test_the_trunk_starts_the_same_in_every_architecture(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "size", "least"),
     [("resnet8", 7, 8), ("resnet56", 1, 8), ("resnet18", 7, 8), ("resnext50", 7, 8), ("googlenet", 31, 32),
-     ("inception-cifar", 7, 8), ("resnet20-fpn", 7, 8), ("resnet18-pan", 7, 8)],
+     ("inception-cifar", 7, 8), ("resnet20-fpn", 7, 8), ("resnet18-pan", 7, 8), ("resnet20-bifpn", 7, 8)],
 )  # fmt: skip
 def test_an_image_too_small_is_refused(name: str, size: int, least: int) -> None:
     with pytest.raises(SpaceError, match=f"takes images of {least} pixels or more, not {size}"):
         SearchSpace.named(name, InputSpec(3, size, 10))
 
 
-@pytest.mark.parametrize("name", ["resnet8", "inception-cifar", "resnet20-pan"])
+@pytest.mark.parametrize("name", ["resnet8", "inception-cifar", "resnet20-pan", "resnet20-bifpn"])
 def test_identity_init_leaves_a_network_as_it_was(name: str) -> None:
     """A fusion put into a trained network does not disturb it."""
     space = SearchSpace.named(name, InputSpec(3, 16, 10))

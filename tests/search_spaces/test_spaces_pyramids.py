@@ -1,8 +1,9 @@
-"""FPN and PAN: torchvision's pyramid where it has one, the paper's formula where it has none."""
+"""FPN, PAN and BiFPN: torchvision's pyramid where it has one, the paper's formula where it has none."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.ops import FeaturePyramidNetwork
 
 from search_spaces import InputSpec, SearchSpace
+from search_spaces.fusions import FusionSettings
 from search_spaces.networks.pyramid import PyramidNet
 
 
@@ -98,7 +100,104 @@ def test_the_bottom_up_path_is_panets(name: str, size: int, finest: int) -> None
     assert [tuple(map.shape) for map in given.values()] == [tuple(map.shape) for map in levels]
 
 
-@pytest.mark.parametrize("name", ["resnet20-fpn", "resnet18-pan"])
+def normed(x: torch.Tensor, state: dict[str, torch.Tensor], name: str, channels: int) -> torch.Tensor:
+    """B(PW(x)) from the tensors alone."""
+    mean, var = state[f"{name}.1.running_mean"], state[f"{name}.1.running_var"]
+    projected = torch.einsum("oi,bihw->bohw", state[f"{name}.0.weight"][:, :, 0, 0], x)
+    scale, shift = state[f"{name}.1.weight"] / (var + 1e-5).sqrt(), state[f"{name}.1.bias"]
+    return (projected - mean.view(1, channels, 1, 1)) * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
+
+
+def bifpn(
+    maps: list[torch.Tensor], state: dict[str, torch.Tensor], fuse: Callable[..., torch.Tensor], channels: int
+) -> list[torch.Tensor]:
+    """One layer of fig. 2d for 3 or 4 levels, written out: i counts levels from the finest."""
+    first = {3: 0, 4: 2}[len(maps)]
+
+    def node(name: str, *fused: torch.Tensor) -> torch.Tensor:
+        depthwise = F.conv2d(fuse(name, *fused), state[f"{name}.depthwise.weight"], padding=1, groups=channels)
+        return normed(depthwise, state, f"{name}.pointwise", channels).clamp(min=0)
+
+    def halved(x: torch.Tensor) -> torch.Tensor:
+        padded = F.pad(x, (1, 2, 1, 2), value=-torch.inf)
+        windows = padded.unfold(2, 3, 2).unfold(3, 3, 2).amax(dim=(4, 5))
+        return windows[:, :, : -(-x.shape[2] // 2), : -(-x.shape[3] // 2)]
+
+    def resized(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        rows, columns = (torch.arange(like.shape[d]) * x.shape[d] // like.shape[d] for d in (2, 3))
+        return x[:, :, rows][:, :, :, columns]
+
+    given = [normed(stage, state, f"top_down.lateral.{i}", channels) for i, stage in enumerate(maps)]
+    last = len(maps) - 1
+    middle = {last: given[last]}
+    for i in range(last - 1, -1, -1):
+        middle[i] = node(f"top_down.p{first + i}", given[i], resized(middle[i + 1], given[i]))
+    out = [middle[0]]
+    for i in range(1, last):
+        out.append(node(f"bottom_up.n{first + i}", given[i], middle[i], halved(out[-1])))
+    return [*out, node(f"bottom_up.n{first + last}", given[last], halved(out[-1]))]
+
+
+@pytest.mark.parametrize(("name", "size"), [("resnet20-bifpn", 27), ("resnet20-bifpn", 16), ("resnet18-bifpn", 97)])
+def test_all_add_is_the_unweighted_bifpn(name: str, size: int) -> None:
+    network = all_add(name, size)
+    lively(network)
+    images = torch.randn(2, 3, size, size)
+    with torch.inference_mode():
+        maps = network.stage_maps(images)
+        channels = network.fc.in_features // len(maps)
+        expected = bifpn(maps, network.state_dict(), lambda name, *fused: sum(fused), channels)
+        levels = network.features(images)
+    assert list(levels) == [f"n{int(name == 'resnet18-bifpn') * 2 + i}" for i in range(len(maps))]
+    for ours, level, stage in zip(levels.values(), expected, maps, strict=True):
+        assert level.std() > 0.05
+        assert_close(ours, level)
+        assert ours.shape[2:] == stage.shape[2:]
+
+
+def test_weighted_everywhere_is_fast_normalised_fusion() -> None:
+    """Σᵢ wᵢ/(ε + Σⱼ wⱼ)·mapᵢ, w = δ(v), of two and of three maps (section 3.3)."""
+    torch.manual_seed(0)
+    settings = FusionSettings(scale=1)
+    space = SearchSpace.named("resnet20-bifpn", InputSpec(3, 27, 5), ("add", "weighted"), settings=settings)
+    network = lively(space.build(space.uniform("weighted")))
+    state = network.state_dict()
+    necks = [point for point in space.points if point.shape.kind == "long skip"]
+    for point in necks:
+        state[f"{point.name}.fuse.weight"].copy_(torch.randn(len(point.shape.inputs)) + 0.5)
+
+    def fuse(name: str, *fused: torch.Tensor) -> torch.Tensor:
+        weights = state[f"{name}.fuse.weight"].clamp(min=0)
+        return sum(w / (1e-4 + weights.sum()) * u for w, u in zip(weights, fused, strict=True))
+
+    assert any((state[f"{point.name}.fuse.weight"] < 0).any() for point in necks)
+    images = torch.randn(2, 3, 27, 27)
+    with torch.inference_mode():
+        expected = bifpn(network.stage_maps(images), state, fuse, 32)
+        for ours, level in zip(network.features(images).values(), expected, strict=True):
+            assert_close(ours, level)
+
+
+def test_inner_levels_of_a_bifpn_merge_three_maps() -> None:
+    operators = ("add", "concat", "aff", "sk", "weighted", "se_concat")
+    space = SearchSpace.named("resnet18-bifpn", InputSpec(3, 97, 5), operators)
+    necks = [point for point in space.points if point.shape.kind == "long skip"]
+    names = ["top_down.p4", "top_down.p3", "top_down.p2", "bottom_up.n3", "bottom_up.n4", "bottom_up.n5"]
+    assert [point.name for point in necks] == names
+    assert [len(point.shape.inputs) for point in necks] == [2, 2, 2, 3, 3, 2]
+    assert [point.shape.in_channels for point in necks] == [256, 128, 64, 256, 256, 256]
+    assert [point.shape.stride for point in necks] == [1, 1, 1, 2, 2, 2]
+    assert [point.shape.height for point in necks] == [7, 13, 25, 13, 7, 4]
+    for point in necks:
+        offered = {choice.op for choice in point.choices}
+        assert (offered, dict(point.left_out)) == (
+            (set(operators) - {"aff"}, {"aff": "'aff' fuses 2 maps, not 3"})
+            if len(point.shape.inputs) == 3
+            else (set(operators), {})
+        )
+
+
+@pytest.mark.parametrize("name", ["resnet20-fpn", "resnet18-pan", "resnet18-bifpn"])
 def test_a_level_has_the_stride_of_its_number(name: str) -> None:
     network = all_add(name, 128)
     with torch.inference_mode():
@@ -146,7 +245,7 @@ def test_the_classifier_sees_every_level() -> None:
     assert network.fc.in_features == 3 * 32
 
 
-@pytest.mark.parametrize("name", ["resnet20-fpn", "resnet20-pan"])
+@pytest.mark.parametrize("name", ["resnet20-fpn", "resnet20-pan", "resnet20-bifpn"])
 def test_a_pyramid_trains_from_scratch_at_a_resnets_learning_rate(name: str) -> None:
     """Without norm in the neck the loss is NaN after a handful of such steps."""
     network = all_add(name, 16).train()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces import FusionChoice, InputSpec, SearchSpace, SpaceError
+from search_spaces import FusionChoice, InputSpec, PointShape, SearchSpace, SpaceError
+from search_spaces.space import _tied, offer
 
 INPUT = InputSpec(3, 32, 10)
 
@@ -46,6 +47,21 @@ def test_tied_points_are_one_choice() -> None:
         space.architecture(space.baseline.labels() | {"layer1.1": "se/4"})
     with pytest.raises(SpaceError, match="did you mean 'stage'"):
         SearchSpace.named("resnet20", INPUT, tie="stages")
+
+
+def test_what_tied_points_do_not_have_in_common_is_left_out_with_the_reason() -> None:
+    space = SearchSpace.named("resnet20-bifpn", INPUT, operators=("add", "aff", "sk"), tie="stage")
+    points = {point.name: point for point in space.points}
+    assert [str(choice) for choice in points["bottom_up.n2"].choices] == ["add", "sk/4", "sk/8"]
+    assert points["bottom_up.n1"].left_out == {"aff": "'aff' fuses 2 maps, not 3"}
+    why = "'aff' is not on offer at every point of bottom_up, which are tied"
+    assert points["bottom_up.n2"].left_out == {"aff": why}
+    with pytest.raises(SpaceError, match=rf"'aff/4' is not on offer at bottom_up\.n2: {why}; choose from add, sk/4"):
+        space.architecture(space.baseline.labels() | {"bottom_up.n2": "aff/4"})
+    shapes = [PointShape(f"a.{i}", "short skip", width, width, 8, 8, 1) for i, width in enumerate((16, 64))]
+    narrow, wide = _tied([offer(shape, ("add", "se"), (4, 8)) for shape in shapes])
+    assert narrow.choices == wide.choices == (FusionChoice("add"), FusionChoice("se", 4))
+    assert wide.left_out == {"se/8": "'se/8' is not on offer at every point of a, which are tied"}
 
 
 def test_tied_and_restricted() -> None:

@@ -55,6 +55,12 @@ def test_trunk_and_choices_of_a_large_network_add_up(name: str) -> None:
     assert_counts_agree(SearchSpace.named(name, InputSpec(3, 33, 5), ("add", "se"), (16,)))
 
 
+def test_points_of_three_maps_add_up() -> None:
+    operators = ("add", "concat", "sk", "weighted", "se_concat", "aff")
+    for size in (15, 16):
+        assert_counts_agree(SearchSpace.named("resnet20-bifpn", InputSpec(3, size, 5), operators))
+
+
 def test_points_that_concatenate_add_up(mixed: str) -> None:
     assert_counts_agree(SearchSpace.named("googlenet", InputSpec(3, 33, 5), ("add", mixed)))
 

@@ -1,0 +1,115 @@
+"""The dry run: what it prints of a space's points, and that it spends no more than a preview is worth."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import nas.check as dry_run
+from nas.config import SearchConfig
+from nas.points import choices_on_offer, notes, places_text, points_table
+from nas.show import print_check, size_text
+from search_spaces import InputSpec, SearchSpace
+from trials.judge import Bench
+
+
+def points_of(name: str, **settings: Any) -> list[dict[str, Any]]:
+    size = 33 if name == "googlenet" else 16
+    space = SearchSpace.named(name, InputSpec(3, size, 4), **settings)
+    return [point.to_json() for point in space.points]
+
+
+def table_of(points: list[dict[str, Any]], width: int = 120) -> list[list[str]]:
+    """The cells of every line."""
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(points_table(points))
+    lines = console.export_text().splitlines()
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
+
+
+def test_a_point_is_a_line_with_all_that_describes_it() -> None:
+    lines = table_of(points_of("resnet20-bifpn"))
+    assert lines[0] == ["point", "kind", "merges", "channels", "size", "stride", "choices"]
+    by_name = {line[0]: line[1:] for line in lines[1:]}
+    assert by_name["layer2.0"][:5] == ["short skip", "2 maps", "32", "8x8", "2"]
+    assert by_name["layer2.0"][5] == "add concat se/4,8 cbam/4,8 aff/4,8 iaff/4,8"
+    assert by_name["bottom_up.n1"] == ["long skip", "3 maps", "32", "8x8", "2", "add concat"]
+
+
+def test_branches_are_shown_by_their_channels() -> None:
+    (line,) = [line for line in table_of(points_of("googlenet")) if line[0] == "inception3a"]
+    assert line[1:] == ["same layer", "64 + 128 + 32 + 32", "256", "4x4", "1", "add concat"]
+
+
+def test_tied_points_name_what_decides_them_and_fixed_ones_say_so() -> None:
+    lines = table_of(points_of("resnet8", tie="stage", vary=["layer2"], operators=["add", "se"]))
+    assert lines[0][-2:] == ["decided by", "choices"]
+    assert [line[-2:] for line in lines[1:]] == [
+        ["layer1.0", "add (fixed)"], ["layer2", "add se/4,8"], ["layer3.0", "add (fixed)"]
+    ]  # fmt: skip
+
+
+def test_notes_say_what_is_one_choice_and_what_is_left_out_and_why() -> None:
+    assert notes(points_of("resnet20-bifpn", operators=("add", "se", "aff", "sk"))) == [
+        "one choice, by the same bottleneck width:",
+        "  /8, /16 = /4 of se, aff, sk: layer1",
+        "  /16 = /8 of se, aff, sk: layer2, top_down, bottom_up.n2",
+        "  /16 = /8 of sk: bottom_up.n1",
+        "left out:",
+        "  se, aff (fuses 2 maps, not 3): bottom_up.n1",
+    ]
+    assert notes(points_of("resnet20-bifpn", operators=("add", "concat", "aff"), tie="stage"))[-2:] == [
+        "  aff (fuses 2 maps, not 3): bottom_up.n1",
+        "  aff (is not on offer at every point of bottom_up, which are tied): bottom_up.n2",
+    ]
+    assert notes(points_of("resnet8", operators=("add",))) == []
+
+
+def test_choices_and_places() -> None:
+    assert choices_on_offer(["add", "se/4", "se/16", "concat"]) == "add se/4,16 concat"
+    assert choices_on_offer(["add"]) == "add (fixed)"
+    assert places_text(["b.1", "b.0", "c.1"], ["a", "b.0", "b.1", "c.0", "c.1"]) == "b, c.1"
+    assert places_text(["a", "c.0"], ["a", "b.0", "c.0"]) == "a, c.0"
+
+
+@pytest.mark.parametrize(
+    ("budgets", "ends"),
+    [([], "3 points, 840 architectures"),
+     (["macs <= 1.05x baseline"], "840 architectures, 58.1% within macs <= 1.05x baseline"),
+     (["latency_ms <= 3"], "architectures; the latency budget is not counted here: it is measured, trial by trial"),
+     (["macs <= 1e+07", "latency_ms <= 3"], "58.1% within macs <= 1e+07; the latency budget is not counted here: "
+      "it is measured, trial by trial")],
+)  # fmt: skip
+def test_a_share_is_of_the_budgets_that_are_counted(budgets: list[str], ends: str) -> None:
+    share = {"value": 488 / 840, "standard_error": 0.0}
+    text = size_text({"points": [{}] * 3, "size": 840, "budgets": budgets, "feasible_share": share})
+    assert text.endswith(ends)
+
+
+def test_a_preview_measures_each_network_once_and_does_not_wait_for_slow_steps(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured, batches = [], []
+    latency, speed = Bench.latency, dry_run._speed
+    monkeypatch.setattr(Bench, "latency", lambda self, network: measured.append(network) or latency(self, network))
+    monkeypatch.setattr(
+        dry_run,
+        "_speed",
+        lambda bench, a, recipe, steps: batches.append(recipe.batch_size) or speed(bench, a, recipe, steps),
+    )
+    monkeypatch.setattr(dry_run, "_SPEED_SECONDS", 1e-3)
+    found = dry_run.check(SearchConfig(**tiny | {"latency": {"passes": 30, "warmup": 1, "max_spread": 1e-9}}))
+    assert len(measured) == 2  # all-add, which is also the cheapest, and the costliest
+    assert found["costs"]["baseline"] == found["costs"]["cheapest"]
+    assert batches == [8, 8]
+    assert all(value > 0 for value in found["images_per_second"].values())
+    print_check(Console(width=120), found)
+    assert "~ a latency that was measured once" in capsys.readouterr().out
+    batches.clear()
+    monkeypatch.setattr(dry_run, "_SPEED_SECONDS", 1e6)
+    monkeypatch.setattr(dry_run, "_SPEED_STEPS", 1)
+    dry_run.check(SearchConfig(**tiny | {"latency": {"passes": 30, "warmup": 1, "attempts": 1}}))
+    assert batches == [8, 64, 8, 64]
