@@ -97,6 +97,7 @@ class SearchConfig(_Section):
     max_flops: str | None = None
     max_params: str | None = None
     max_latency: str | None = None
+    latency_profile: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     engine: Literal["ray", "local"] = "ray"
     workers: Annotated[int, Field(ge=1)] | None = None
@@ -156,7 +157,7 @@ _METRIC_OF = {option.removeprefix("--").replace("-", "_"): metric for metric, (o
 #: Where and how fast a search runs, and what is written at its end: not what it finds.
 CIRCUMSTANCES = ("engine", "workers", "device", "out", "export", "ray", "data_dir")
 #: May change in an extended run: recorded trials are priced anew, none is trained again.
-EXTENSIBLE = ("trials", "max_flops", "max_params", "max_latency", "objectives", "sampler")
+EXTENSIBLE = ("trials", "max_flops", "max_params", "max_latency", "latency_profile", "objectives", "sampler")
 
 
 def load_config(path: Path | None, overrides: Mapping[str, Any]) -> SearchConfig:

@@ -13,7 +13,6 @@ from nas.study import Study
 from reports.view import RunView
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
-from trials.constraints import Constraint, Costs
 from trials.flops import CostTable
 from trials.store import Store
 from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
@@ -48,8 +47,6 @@ class Driver:
         costs: CostTable,
         feasibility: Feasibility,
         study: Study,
-        constraints: tuple[Constraint, ...],
-        baseline: Costs,
         wanted: int,
         seed: int,
         observer: Observer,
@@ -61,8 +58,6 @@ class Driver:
         self._costs = costs
         self._feasibility = feasibility
         self._study = study
-        self._constraints = constraints
-        self._baseline = baseline
         self._wanted = wanted
         self._seed = seed
         self._observer = observer
@@ -91,7 +86,9 @@ class Driver:
             if job is None or self._gated_in_a_row >= MAX_GATED_IN_A_ROW:
                 self.exhausted = True
                 return None
-            if self._feasibility(job.architecture) or job.origin == "baseline":
+            if (
+                self._feasibility(job.architecture) and self._study.fast_enough(job.architecture)
+            ) or job.origin == "baseline":
                 self.running[job.number] = job
                 self._observer.started(job)
                 return job

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from nas.driver import Driver
+from search_spaces.architecture import Architecture
+from search_spaces.space import SearchSpace
 from trials.judge import Bench, TrialOutcome, TrialPlan
-from trials.trial import Latency
+from trials.latency import LatencyBench, Measurement, Target
+from trials.trial import Latency, LatencyProtocol
+
+
+class DeviceBench(Protocol):
+    """Measures latencies on the device of an engine's workers: a `trials.latency.LatencyBench`, here or there."""
+
+    def device_name(self) -> str: ...
+    def measure(self, architecture: Architecture, nominal_reference_p50_ms: float | None) -> Measurement: ...
 
 
 class Engine(Protocol):
@@ -21,6 +33,14 @@ class Engine(Protocol):
 
     def run(self, plan: TrialPlan, driver: Driver) -> None:
         """Ask `driver` for jobs and record their results until it is finished."""
+
+    def bench(
+        self, space: SearchSpace, target: Target, protocol: LatencyProtocol
+    ) -> AbstractContextManager[DeviceBench]:
+        """A bench on the device that trials run on, for when none of them does.
+
+        Raises LatencyError or DeviceError, in the context too, where the target is not to be had there.
+        """
 
     def close(self) -> None:
         """Let go of workers, also after an interruption."""
@@ -49,6 +69,10 @@ class LocalEngine:
                     driver.record(event.result, event.weights)
                 else:
                     driver.advance(job.number, event)
+
+    @contextmanager
+    def bench(self, space: SearchSpace, target: Target, protocol: LatencyProtocol) -> Iterator[DeviceBench]:
+        yield LatencyBench(space, target, protocol)
 
     def close(self) -> None:
         """Nothing to let go of."""

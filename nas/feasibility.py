@@ -86,3 +86,14 @@ class Feasibility:
             if self(changed):
                 architecture = changed
         return architecture
+
+
+def in_short(architecture: Architecture) -> str:
+    """Its choices by how often each is made: `add at 7 points, se/16 at 2`."""
+    counts: dict[str, int] = {}
+    for label in architecture.labels().values():
+        counts[label] = counts.get(label, 0) + 1
+    (first, number), *others = sorted(counts.items(), key=lambda item: -item[1])
+    if not others:
+        return f"{first} at every point"
+    return ", ".join([f"{first} at {number} points", *(f"{label} at {count}" for label, count in others)])

@@ -12,7 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reports.formatting import format_count, format_duration, format_ms, format_percent
+from reports.formatting import format_count, format_duration, format_percent
+from reports.latency import latency_label
 from reports.view import RunView, TrialView
 from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
 
@@ -119,15 +120,14 @@ def choices_text(job: TrialJob | TrialResult) -> str:
 def result_text(result: TrialResult, view: RunView) -> str:
     """How a trial ended, in one line."""
     head = f"trial {result.number:>3} {result.state:<8}"
+    trial = next(t for t in view.trials if t.result.number == result.number)
     costs = f"{format_count(result.macs)} FLOPs"
-    if result.latency is not None:
-        costs += f"  {'' if result.latency.stable else '~'}{format_ms(result.latency.p50_ms)}"
+    if trial.latency is not None:
+        costs += f"  {latency_label(trial.latency)}"
     if result.state is TrialState.COMPLETE:
-        trial = next(t for t in view.trials if t.result.number == result.number)
-        mark = "" if trial.feasible else "  over budget"
+        mark = "  over budget" if trial.feasible is False else ""
         body = f"{format_percent(result.accuracy)}  {costs}  {format_duration(result.seconds)}{mark}"
     elif result.state is TrialState.GATED:
-        trial = next(t for t in view.trials if t.result.number == result.number)
         over = ", ".join(f"{metric} {value:+.1%}" for metric, value in trial.violations.items() if value > 0)
         body = f"{costs}  over budget: {over}, not trained"
     else:

@@ -10,6 +10,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,15 @@ from ray.tune.search import Searcher
 
 from nas.config import ConfigError
 from nas.driver import Driver
-from nas.engines import calibrate
+from nas.engines import DeviceBench, calibrate
 from nas.interruption import Interruption
+from search_spaces.architecture import Architecture
+from search_spaces.errors import UserError
+from search_spaces.space import SearchSpace
+from trials.errors import LatencyError
 from trials.judge import Bench, TrialOutcome, TrialPlan
-from trials.trial import EpochPoint, Latency, TrialJob
+from trials.latency import LatencyBench, Measurement, Target
+from trials.trial import EpochPoint, Latency, LatencyProtocol, TrialJob
 
 #: One intra-op thread a worker; OpenMP threads that spin on a shared machine slow every trial down.
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -192,10 +198,47 @@ class RayEngine:
                 ),
             ).fit()  # fmt: skip
 
+    @contextmanager
+    def bench(self, space: SearchSpace, target: Target, protocol: LatencyProtocol) -> Iterator[DeviceBench]:
+        on_device = ray.remote(num_cpus=self._resources["cpu"], num_gpus=self._resources["gpu"])
+        actor: Any = on_device(LatencyBench).remote(space, target, protocol)
+        try:
+            yield RemoteBench(actor, self._interruption)
+        finally:
+            with self._interruption.shielded():
+                ray.kill(actor)
+
     def close(self) -> None:
         if self._started:
             with self._interruption.shielded():
                 ray.shutdown()
+
+
+class RemoteBench:
+    """A `LatencyBench` in a worker; what it raises is raised here."""
+
+    def __init__(self, actor: Any, interruption: Interruption) -> None:
+        self._actor = actor
+        self._interruption = interruption
+
+    def device_name(self) -> str:
+        return str(self._answer(self._actor.device_name.remote()))
+
+    def measure(self, architecture: Architecture, nominal_reference_p50_ms: float | None) -> Measurement:
+        measured: Measurement = self._answer(self._actor.measure.remote(architecture, nominal_reference_p50_ms))
+        return measured
+
+    def _answer(self, pending: Any) -> Any:
+        with self._interruption.shielded():
+            while not ray.wait([pending], timeout=0.2)[0]:
+                self._interruption.check()
+            try:
+                return ray.get(pending)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause if isinstance(error.cause, UserError) else error from None
+            except ray.exceptions.ActorDiedError as error:
+                reason = str(error).strip().splitlines()[-1]
+                raise LatencyError(f"the worker that measures died: {reason[:200]}") from None
 
 
 def _fetch(weights: ray.ObjectRef[bytes] | None) -> bytes | None:

@@ -15,7 +15,8 @@ from typing import Any
 from nas.config import EXTENSIBLE, ConfigError, SearchConfig, differences
 from nas.driver import Driver
 from nas.engines import Engine, LocalEngine
-from nas.feasibility import Feasibility
+from nas.feasibility import Feasibility, in_short
+from nas.final_stage import FinalPlan, measure_front
 from nas.interruption import Interrupted, Interruption
 from nas.progress import Progress
 from nas.run import Run
@@ -26,12 +27,14 @@ from search_spaces.errors import UserError
 from search_spaces.fusions import FusionSettings
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
-from trials.constraints import Costs
+from trials.constraints import Constraint, Costs
 from trials.data import ImageData, load_data
 from trials.device import processor, resolve
 from trials.errors import RunInUse
 from trials.flops import CostTable
 from trials.judge import TrialPlan
+from trials.profile import DeviceProfile
+from trials.profile.fastest import fastest_predicted
 from trials.store import FILE_NAME, LOCK_NAME, Store, is_active, network_file_system
 from trials.trial import TrialState
 
@@ -44,6 +47,7 @@ class Prepared:
     data: ImageData
     space: SearchSpace
     costs: CostTable
+    profile: DeviceProfile | None
 
     @property
     def baseline(self) -> Costs:
@@ -57,8 +61,9 @@ class Prepared:
     def plan(self) -> TrialPlan:
         config = self.config
         return TrialPlan(
-            self.space, config.data_config(), config.training.recipe(), config.latency.protocol(), config.device
-        )
+            self.space, config.data_config(), config.training.recipe(), config.latency.protocol(), config.device,
+            screening=self.profile is None,
+        )  # fmt: skip
 
 
 def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line: None) -> Prepared:
@@ -88,7 +93,12 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
         )
     with _named(config, "space"):
         space = make_space(config, spec)
-    prepared = Prepared(config, data, space, CostTable(space))
+    profile = None
+    if config.latency_profile is not None:
+        with _named(config, "latency_profile"):
+            profile = DeviceProfile.load(config.latency_profile)
+            profile.check_space(space)
+    prepared = Prepared(config, data, space, CostTable(space), profile)
     impossible = prepared.feasibility.impossible()
     if impossible is not None:
         raise NothingFeasible(impossible)
@@ -146,6 +156,11 @@ def run_search(
                 f"{folder}: the space {config.space} is another one now (fingerprint {prepared.space.fingerprint}, "
                 f"recorded {before}): its network or operators have changed; --fresh starts over"
             )
+    if recorded is not None and not extend and _other_profile(recorded, prepared.profile):
+        raise ConfigError(
+            f"{folder}: the device profile {config.latency_profile} is not the one that the run began with; --extend "
+            "goes on with this one, --fresh starts over"
+        )
     interruption = interruption or Interruption()
     with interruption.listening():
         progress.say(f"starting the {config.engine} engine")
@@ -159,6 +174,11 @@ def run_search(
     if not run.view.complete:
         raise NothingFeasible(f"no trial of {folder} was completed: see nas show {folder}")
     return run
+
+
+def _other_profile(recorded: RunView, profile: DeviceProfile | None) -> bool:
+    known = None if recorded.profile is None else recorded.profile.to_json()
+    return known != (None if profile is None else profile.to_json())
 
 
 def make_space(config: SearchConfig, spec: InputSpec | None = None) -> SearchSpace:
@@ -188,40 +208,39 @@ def _search(
     progress: Progress,
     interruption: Interruption,
 ) -> None:
-    config = prepared.config
+    config, profile = prepared.config, prepared.profile
     plan = prepared.plan()
-    if recorded is None or recorded.baseline is None:
+    if profile is not None:
+        baseline = replace(prepared.baseline, latency_ms=profile.baseline_ms)
+    elif recorded is None or recorded.baseline is None or recorded.profile is not None:
         progress.say("measuring the latency of the all-add baseline")
-        latency = engine.calibrate(plan)
-        baseline = replace(prepared.baseline, latency_ms=latency.p50_ms)
+        baseline = replace(prepared.baseline, latency_ms=engine.calibrate(plan).p50_ms)
     else:
         baseline = recorded.baseline
     constraints = config.constraints()
-    gate = next((c.limit(baseline) for c in constraints if c.metric == "latency_ms"), None)
-    if gate is not None and baseline.latency_ms is not None and baseline.latency_ms > gate:
-        raise NothingFeasible(
-            f"no architecture of {config.space} has a latency of at most {gate:.3g} ms: all-add, which does the "
-            f"least work, takes {baseline.latency_ms:.3g} ms (p50, batch {config.latency.batch_size})"
-        )
-    plan = replace(plan, max_latency_ms=gate, nominal_latency_ms=baseline.latency_ms)
+    _check_latency_budget(prepared, constraints, baseline)
+    limit = next((c.limit(baseline) for c in constraints if c.metric == "latency_ms"), None)
+    plan = replace(plan, max_latency_ms=limit if profile is None else None, nominal_latency_ms=baseline.latency_ms)
     if fresh:
         _put_aside(folder, progress.say)
     before = None if recorded is None else recorded.config
     with _open_store(folder, prepared, baseline, before, progress.say) as store:
         session = store.begin_session(_circumstances(config, engine))
         outcome = "failed"
+        view = RunView.of(folder, store)
         study = Study(
-            prepared.space, prepared.feasibility, constraints, baseline, tuple(config.objectives),
-            config.sampler, config.seed,
-        )  # fmt: skip
+            prepared.space, prepared.feasibility, view.pricing, tuple(config.objectives), config.sampler, config.seed
+        )
         try:
             driver = Driver(
-                folder, store, prepared.space, prepared.costs, prepared.feasibility, study, constraints, baseline,
-                config.trials, config.seed, progress, interruption,
+                folder, store, prepared.space, prepared.costs, prepared.feasibility, study, config.trials, config.seed,
+                progress, interruption,
             )  # fmt: skip
-            progress.begin(RunView.of(folder, store), config.trials, config.training.epochs, engine.workers)
+            progress.begin(view, config.trials, config.training.epochs, engine.workers)
             try:
                 engine.run(plan, driver)
+                final = FinalPlan.of(config, prepared.space, profile)
+                measure_front(store, RunView.of(folder, store), final, engine, progress.say, interruption)
             except Interrupted:
                 driver.stop()
                 outcome = "interrupted"
@@ -231,6 +250,28 @@ def _search(
                 progress.say("the search ended early: no unseen architecture within the budgets was found")
         finally:
             store.end_session(session, outcome)
+
+
+def _check_latency_budget(prepared: Prepared, constraints: tuple[Constraint, ...], baseline: Costs) -> None:
+    """Raises NothingFeasible where not even the fastest architecture is within the latency budget."""
+    limit = next((c.limit(baseline) for c in constraints if c.metric == "latency_ms"), None)
+    if limit is None or baseline.latency_ms is None:
+        return
+    name, batch = prepared.config.space, prepared.config.latency.batch_size
+    if prepared.profile is None:
+        if baseline.latency_ms > limit:
+            raise NothingFeasible(
+                f"no architecture of {name} has a latency of at most {limit:.3g} ms: all-add, which does the "
+                f"least work, takes {baseline.latency_ms:.3g} ms (p50, batch {batch})"
+            )
+        return
+    fastest = fastest_predicted(prepared.space, prepared.profile)
+    predicted = prepared.profile.predict_ms(fastest)
+    if predicted > limit * (1 + prepared.profile.p90_error):
+        raise NothingFeasible(
+            f"no architecture of {name} has a predicted latency of at most {limit:.3g} ms: the closest, "
+            f"{in_short(fastest)}, takes {predicted:.3g} ms (all-add {baseline.latency_ms:.3g} ms)"
+        )
 
 
 def _recorded(folder: Path, fresh: bool) -> RunView | None:
@@ -308,6 +349,9 @@ def _open_store(
         "config": config.to_json(),
         "constraints": [constraint.to_json() for constraint in config.constraints()],
         "description": describe(prepared),
+        "baseline": baseline.to_json(),
+        "latency_profile": None if prepared.profile is None else prepared.profile.to_json(),
+        "final_stage": None,
     }
     if path.exists():
         store = Store.open_for_writing(path)
@@ -318,7 +362,7 @@ def _open_store(
         store.put(identity)
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        store = Store.create(path, identity | {"baseline": baseline.to_json()})
+        store = Store.create(path, identity)
     if kind := network_file_system(path):
         say(f"{path} is on a network file system ({kind}): SQLite uses a plain journal there, and one writer only")
     return store
@@ -342,7 +386,9 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             "test": None if data.test is None else len(data.test),
             "fingerprint": data.fingerprint,
         },
-        "latency_protocol": asdict(config.latency.protocol()),
+        "latency_protocol": asdict(
+            config.latency.protocol() if prepared.profile is None else prepared.profile.latency_protocol()
+        ),
         "environment": versions(),
     }
 

@@ -20,8 +20,9 @@ from reports.formatting import (
     format_size,
     format_time,
 )
+from reports.latency import interval_text, latency_label, latency_note, latency_story
 from reports.view import NothingFeasible, RunView, TrialView
-from trials.trial import TrialResult, TrialState
+from trials.trial import TrialState
 
 
 def trials_table(trials: tuple[TrialView, ...], width: int) -> Table:
@@ -34,8 +35,8 @@ def trials_table(trials: tuple[TrialView, ...], width: int) -> Table:
         ("loss", 150, lambda t: "n/a" if t.result.loss is None else f"{t.result.loss:.4f}"),
         ("FLOPs", 0, lambda t: format_count(t.result.macs)),
         ("params", 130, lambda t: format_count(t.result.params)),
-        ("p50", 70, lambda t: latency_text(t.result)),
-        ("p95", 130, lambda t: format_ms(t.result.latency.p95_ms if t.result.latency else None)),
+        ("p50", 70, lambda t: latency_label(t.latency)),
+        ("p95", 130, lambda t: format_ms(t.latency.p95_ms if t.latency else None)),
         ("time", 110, lambda t: format_duration(t.result.seconds)),
         ("", 90, lambda t: "front" if t.on_front else "over budget" if t.feasible is False else ""),
     ]
@@ -52,19 +53,14 @@ def trials_table(trials: tuple[TrialView, ...], width: int) -> Table:
     return table
 
 
-def latency_text(result: TrialResult) -> str:
-    """The p50 latency, marked ~ where the machine was never quiet."""
-    if result.latency is None:
-        return format_ms(None)
-    return f"{'' if result.latency.stable else '~'}{format_ms(result.latency.p50_ms)}"
-
-
 def print_run(console: Console, view: RunView) -> None:
     """The trials of a run and its selections."""
     console.print(trials_table(view.trials, console.width))
     console.print(f"\nbudgets: {view.budget_text()}; objectives: {', '.join(view.objectives)}")
-    if any(t.result.latency is not None and not t.result.latency.stable for t in view.trials):
+    if any(t.latency is not None and not t.latency.stable for t in view.trials):
         console.print("~ a latency that was measured on a machine that was not quiet")
+    for sentence in latency_story(view) if view.complete else ():
+        console.print(sentence, highlight=False, markup=False)
     for selector in ("best", "knee", "fastest", "cheapest"):
         try:
             trial = view.select(selector)
@@ -78,15 +74,17 @@ def headline(view: RunView, trial: TrialView) -> str:
     """Accuracy and costs of a trial beside the trained baseline's."""
     r = trial.result
     text = f"{format_percent(r.accuracy)}, {format_count(r.macs)} FLOPs"
-    if r.latency is not None:
-        text += f", {format_ms(r.latency.p50_ms)}"
+    if trial.latency is not None:
+        text += f", {latency_label(trial.latency)}"
     base = view.baseline_trial
     if base is None or base.result.accuracy is None or r.accuracy is None or base.result.number == r.number:
         return text
     gain, cost = format_points(r.accuracy - base.result.accuracy), format_ratio(r.macs / base.result.macs)
     text += f"; {gain} points on all-add at {cost} FLOPs"
-    if r.latency is not None and base.result.latency is not None:
-        text += f" and {format_ratio(r.latency.p50_ms / base.result.latency.p50_ms)} latency"
+    if trial.latency is not None:
+        text += f" and {format_ratio(trial.latency.relative)} latency"
+    if trial.crosses:
+        text += f" ({latency_note(trial)})"
     return text
 
 
@@ -106,9 +104,10 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
     ]
     if r.correct is not None and r.images is not None:
         rows.append(("validation", f"{r.correct:,} of {r.images:,} right, loss {r.loss:.4f}"))
-    if r.latency is not None:
-        stable = "" if r.latency.stable else " (unstable: the machine was not quiet)"
-        rows.append(("latency", f"p50 {format_ms(r.latency.p50_ms)}, p95 {format_ms(r.latency.p95_ms)}{stable}"))
+    if trial.latency is not None:
+        figure, note = trial.latency, f"; {latency_note(trial)}" if latency_note(trial) else ""
+        p50 = f"p50 {latency_label(figure)} (likely {interval_text(figure)})"
+        rows.append(("latency", f"{p50}, p95 {format_ms(figure.p95_ms)}; {figure.source}{note}"))
     for metric, value in trial.violations.items():
         rows.append((f"budget {metric}", f"{value:+.1%} of the limit"))
     if r.error:

@@ -19,7 +19,7 @@ from nas.feasibility import Feasibility
 from reports.view import OBJECTIVES
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.space import SearchSpace
-from trials.constraints import Constraint, Costs, violations
+from trials.pricing import Pricing
 from trials.seeds import derive
 from trials.trial import TrialResult, TrialState
 
@@ -42,8 +42,7 @@ class Study:
         self,
         space: SearchSpace,
         feasibility: Feasibility,
-        constraints: tuple[Constraint, ...],
-        baseline: Costs,
+        pricing: Pricing,
         objectives: tuple[str, ...],
         sampler: str,
         seed: int,
@@ -51,8 +50,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space
         self._feasibility = feasibility
-        self._constraints = constraints
-        self._baseline = baseline
+        self._pricing = pricing
         self._objectives = objectives
         self._sampler = sampler
         self._seed = seed
@@ -93,17 +91,22 @@ class Study:
     def propose_within_budget(self, number: int) -> Proposal | None:
         """A random unseen architecture within the budgets that are known without measuring."""
         rng = random.Random(derive(self._seed, "random", number))
-        architecture = self._feasibility.sample(rng, lambda a: a.key not in self._known)
+        architecture = self._feasibility.sample(rng, lambda a: a.key not in self._known and self.fast_enough(a))
         if architecture is None:
             return None
         self.reserve(architecture)
         return Proposal(architecture, "random")
 
+    def fast_enough(self, architecture: Architecture) -> bool:
+        """Whether a prediction, where there is one, lets it be trained."""
+        gate, profile = self._pricing.gate_ms(), self._pricing.profile
+        return gate is None or profile is None or profile.predict_ms(architecture) <= gate
+
     def tell(self, result: TrialResult) -> None:
         """Teach the sampler a result: values of a complete trial, the violation alone of a gated one."""
         if result.state is TrialState.STOPPED:
             return
-        found = violations(self._constraints, result.costs, self._baseline)
+        found = self._pricing.violations(result)
         if result.state is TrialState.GATED and all(value <= 0 for value in found.values()):
             return  # a wider budget has made it feasible: it is as unknown as any other
         self._known.add(result.architecture.key)
@@ -137,7 +140,7 @@ class Study:
         """The objectives' values, None when one of them was not measured."""
         values = []
         for name in self._objectives:
-            value = result.accuracy if name == "accuracy" else getattr(result.costs, name)
+            value = result.accuracy if name == "accuracy" else getattr(self._pricing.costs(result), name)
             if value is None:
                 return None
             values.append(float(value))

@@ -17,6 +17,7 @@ from reports import labels
 from reports.drawing import choices_text
 from reports.formatting import format_count, format_ms, format_percent, format_ratio
 from reports.front import non_dominated
+from reports.latency import latency_label, latency_note
 from reports.summary import Limit, limits, over_budget, ratio
 from reports.view import RunView, TrialView
 from trials.trial import TrialState
@@ -233,8 +234,9 @@ def _hover(view: RunView) -> Callable[[TrialView], str]:
             loss = "n/a" if r.loss is None else f"{r.loss:.4f}"
             lines.append(f"accuracy {format_percent(r.accuracy)}, loss {loss}")
         lines.append(f"FLOPs {flops}, params {format_count(r.params)}")
-        if r.latency is not None:
-            lines.append(f"latency p50 {format_ms(r.latency.p50_ms)}, p95 {format_ms(r.latency.p95_ms)}")
+        if trial.latency is not None:
+            note = f" ({latency_note(trial)})" if latency_note(trial) else ""
+            lines.append(f"latency p50 {latency_label(trial.latency)}, p95 {format_ms(trial.latency.p95_ms)}{note}")
         if over_budget(trial):
             lines.append(over_budget(trial))
         lines += escape(choices_text(r.architecture.choices, "\n")).split("\n")

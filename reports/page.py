@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports import figures, formatting, summary, tables
 from reports.drawing import Palette, network, shape_text
+from reports.latency import latency_story
 from reports.view import RunView
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def render(view: RunView) -> str:
         "spread": tables.spread_text(points),
         "spent": summary.spent(view),
         "sessions": summary.sessions(view),
-        "measured": [r for r in view.results if r.latency is not None],
+        "timed": [trial.latency for trial in view.trials if trial.latency is not None],
+        "latency_story": latency_story(view),
         "protocol": view.description.get("latency_protocol") or {},
         "environments": summary.environments(view),
         "environment": view.description.get("environment") or {},

@@ -146,7 +146,7 @@ def _cost_ratios(trial: TrialView, view: RunView) -> str:
     if view.baseline is None:
         return ""
     flops = ratio(trial.result.macs, view.baseline.macs)
-    latency = ratio(trial.objective("latency_ms"), view.baseline.latency_ms)
+    latency = None if trial.latency is None else trial.latency.relative
     parts = [f"{format_ratio(flops)} its FLOPs"] if flops else []
     parts += [f"{format_ratio(latency)} its p50 latency"] if latency else []
     return f", at {' and '.join(parts)}" if parts else ""

@@ -10,6 +10,7 @@ from statistics import fmean
 
 from reports.drawing import Palette, Strip, shape_text
 from reports.formatting import format_percent, format_points
+from reports.latency import latency_label, latency_note
 from reports.summary import over_budget, ratio
 from reports.view import SELECTORS, NothingFeasible, RunView, TrialView
 
@@ -35,7 +36,8 @@ class Row:
     p50_ms: float | None
     p95_ms: float | None
     latency_ratio: float | None
-    stable: bool
+    latency: str
+    latency_note: str
     seconds: float
     note: str
     error: str
@@ -99,7 +101,7 @@ def export_command(view: RunView, number: int) -> str:
 
 
 def _row(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, ...]) -> Row:
-    r = trial.result
+    r, figure = trial.result, trial.latency
     base = None if view.baseline_trial is None else view.baseline_trial.result
     costs = view.baseline
     gain = None
@@ -121,10 +123,11 @@ def _row(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, ..
         macs=r.macs,
         macs_ratio=None if costs is None else ratio(r.macs, costs.macs),
         params=r.params,
-        p50_ms=None if r.latency is None else r.latency.p50_ms,
-        p95_ms=None if r.latency is None else r.latency.p95_ms,
-        latency_ratio=None if costs is None else ratio(trial.objective("latency_ms"), costs.latency_ms),
-        stable=r.latency is None or r.latency.stable,
+        p50_ms=None if figure is None else figure.p50_ms,
+        p95_ms=None if figure is None else figure.p95_ms,
+        latency_ratio=None if figure is None else figure.relative,
+        latency=latency_label(figure),
+        latency_note=latency_note(trial),
         seconds=r.seconds,
         note=over_budget(trial),
         error=error,

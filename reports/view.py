@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reports.front import knee, non_dominated
 from search_spaces.errors import UserError
-from trials.constraints import Constraint, Costs, violations
+from trials.constraints import Constraint, Costs
+from trials.pricing import LatencyFigure, Pricing, Source
 from trials.store import FILE_NAME, Session, Store
-from trials.trial import Latency, TrialResult, TrialState
+from trials.trial import FinalMeasurement, Latency, TrialResult, TrialState
+
+if TYPE_CHECKING:
+    from trials.profile.device_profile import DeviceProfile
 
 #: objective -> whether more is better
 OBJECTIVES = {"accuracy": True, "macs": False, "latency_ms": False, "params": False}
@@ -33,23 +37,27 @@ class NothingFeasible(UserError, RuntimeError):
 class TrialView:
     """A recorded trial and what the run's budgets and rivals make of it.
 
-    `feasible` is None while a constrained cost is not known; `on_front` is True for feasible complete
-    trials that no other one dominates in the run's objectives.
+    `feasible` is None while a constrained cost is not known, or not well enough; `on_front` is True for feasible
+    complete trials that no other one dominates in the run's objectives. `latency` is the best figure there is, and
+    `crosses` says that its interval lies on both sides of the budget.
     """
 
     result: TrialResult
     feasible: bool | None
     on_front: bool
     violations: Mapping[str, float]
+    latency: LatencyFigure | None
+    crosses: bool
 
     def objective(self, name: str) -> float | None:
         """The trial's value of an objective, None where it was not measured."""
-        value = self.result.accuracy if name == "accuracy" else getattr(self.result.costs, name)
+        if name == "latency_ms":
+            return None if self.latency is None else self.latency.p50_ms
+        value = getattr(self.result, name)
         return None if value is None else float(value)
 
     def to_json(self) -> dict[str, Any]:
         r = self.result
-        latency = None if r.latency is None else _latency_json(r.latency)
         return {
             "number": r.number,
             "state": str(r.state),
@@ -60,8 +68,9 @@ class TrialView:
             "loss": r.loss,
             "macs": r.macs,
             "params": r.params,
-            "latency_ms": latency,
+            "latency_ms": None if self.latency is None else _latency_json(self.latency),
             "feasible": self.feasible,
+            "crosses_budget": self.crosses,
             "on_front": self.on_front,
             "seed": r.seed,
             "seconds": r.seconds,
@@ -74,7 +83,9 @@ class RunView:
     """One run, read from its record at one moment.
 
     `config` is the run's configuration as JSON; `points` the space's fusion points (name, kind, channels,
-    height, width, stride, choices); `baseline` the costs of all-add, None before they were taken.
+    height, width, stride, choices); `baseline` the costs of all-add, None before they were taken; `profile` the
+    device profile that latencies are predicted by; `measured` the latencies that were measured for good, by trial;
+    `final_stage` how that stage ended, None before it has.
     """
 
     path: Path
@@ -84,6 +95,9 @@ class RunView:
     constraints: tuple[Constraint, ...]
     results: tuple[TrialResult, ...]
     sessions: tuple[Session, ...]
+    profile: DeviceProfile | None = None
+    measured: Mapping[int, tuple[Latency, ...]] = field(default_factory=dict)
+    final_stage: Mapping[str, Any] | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
@@ -95,7 +109,11 @@ class RunView:
     @classmethod
     def of(cls, path: Path, store: Store) -> RunView:
         """The run in an open record."""
-        baseline = store.get("baseline")
+        baseline, profile, target = (store.get(key) for key in ("baseline", "latency_profile", "latency_target"))
+        measured: dict[int, tuple[Latency, ...]] = {}
+        for one in store.measurements():
+            if one.target == target:
+                measured[one.number] = (*measured.get(one.number, ()), one.latency)
         return cls(
             path=path,
             config=store.get("config"),
@@ -104,7 +122,15 @@ class RunView:
             constraints=tuple(Constraint.from_json(c) for c in store.get("constraints") or ()),
             results=store.results(),
             sessions=store.sessions(),
+            profile=None if profile is None else _profile(profile, path),
+            measured=measured,
+            final_stage=store.get("final_stage"),
         )
+
+    def with_measurement(self, measurement: FinalMeasurement) -> RunView:
+        """The run one measurement later."""
+        rounds = (*self.measured.get(measurement.number, ()), measurement.latency)
+        return replace(self, measured={**self.measured, measurement.number: rounds})
 
     def with_result(self, result: TrialResult) -> RunView:
         """The run one event later: `result` added, or in place of the stopped trial of its number."""
@@ -116,36 +142,58 @@ class RunView:
         return tuple(self.description["objectives"])
 
     @cached_property
+    def pricing(self) -> Pricing:
+        """What trials cost under the run's present budgets."""
+        block = self.description.get("latency_protocol", {}).get("block", 1)
+        return Pricing(self.constraints, self.baseline, self.profile, self.measured, block)
+
+    @cached_property
     def trials(self) -> tuple[TrialView, ...]:
         """Every recorded trial, by number, priced under the run's present budgets."""
         priced = [self._price(result) for result in self.results]
-        names = self.objectives
-        candidates = [
-            i
-            for i, view in enumerate(priced)
-            if view.feasible
-            and view.result.state is TrialState.COMPLETE
-            and all(view.objective(name) is not None for name in names)
-        ]
-        points = [[priced[i].objective(name) or 0.0 for name in names] for i in candidates]
-        kept = non_dominated(points, [OBJECTIVES[name] for name in names])
-        on_front = {i for i, keep in zip(candidates, kept, strict=True) if keep}
-        return tuple(
-            TrialView(view.result, view.feasible, i in on_front, view.violations) for i, view in enumerate(priced)
-        )
+        kept = self._non_dominated([view for view in priced if view.feasible])
+        return tuple(replace(view, on_front=True) if view.result.number in kept else view for view in priced)
 
     def _price(self, result: TrialResult) -> TrialView:
-        if self.baseline is None:
-            return TrialView(result, True if not self.constraints else None, False, {})
-        # The baseline's nominal costs are those that the budgets were made with, not a second measurement.
-        costs = self.baseline if result.origin == "baseline" else result.costs
-        found = violations(self.constraints, costs, self.baseline)
-        feasible: bool | None = None
-        if any(value > 0 for value in found.values()):
-            feasible = False
-        elif len(found) == len(self.constraints):
-            feasible = True
-        return TrialView(result, feasible, False, found)
+        pricing = self.pricing
+        return TrialView(
+            result,
+            feasible=pricing.feasible(result),
+            on_front=False,
+            violations=pricing.violations(result),
+            latency=pricing.latency(result),
+            crosses=pricing.crosses(result),
+        )
+
+    def _non_dominated(self, views: Sequence[TrialView], names: Sequence[str] = ()) -> set[int]:
+        """The numbers of the complete trials among them that no other one dominates in these objectives."""
+        names = names or self.objectives
+        rivals = [
+            view
+            for view in views
+            if view.result.state is TrialState.COMPLETE and all(view.objective(name) is not None for name in names)
+        ]
+        points = [[view.objective(name) or 0.0 for name in names] for view in rivals]
+        kept = non_dominated(points, [OBJECTIVES[name] for name in names])
+        return {view.result.number for view, keep in zip(rivals, kept, strict=True) if keep}
+
+    @property
+    def to_measure(self) -> tuple[TrialView, ...]:
+        """What the last stage has to measure: trials that were not, and may be on the front for all that is known."""
+        kept = self._non_dominated([trial for trial in self.trials if trial.feasible is not False])
+        return tuple(t for t in self.trials if t.result.number in kept and t.result.number not in self.measured)
+
+    @property
+    def taken_off(self) -> tuple[TrialView, ...]:
+        """Complete trials that the measurement at the end found over the latency budget."""
+        return tuple(
+            t
+            for t in self.complete
+            if t.latency is not None
+            and t.latency.source is Source.MEASURED
+            and t.feasible is False
+            and t.violations.get("latency_ms", 0) > 0
+        )
 
     @property
     def complete(self) -> tuple[TrialView, ...]:
@@ -165,11 +213,7 @@ class RunView:
     def exportable(self) -> tuple[TrialView, ...]:
         """Complete trials whose weights are worth keeping: the baseline, and the front of what is feasible in
         accuracy, multiply-adds and latency together, whatever the objectives."""
-        rivals = [t for t in self.feasible if t.objective("latency_ms") is not None]
-        names = ("accuracy", "macs", "latency_ms")
-        points = [[t.objective(name) or 0.0 for name in names] for t in rivals]
-        kept = non_dominated(points, [OBJECTIVES[name] for name in names])
-        wide = {t.result.number for t, keep in zip(rivals, kept, strict=True) if keep}
+        wide = self._non_dominated(self.feasible, ("accuracy", "macs", "latency_ms"))
         return tuple(t for t in self.complete if t.on_front or t.result.number in wide or t.result.origin == "baseline")
 
     @property
@@ -179,10 +223,12 @@ class RunView:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do under the run's configuration: enough trained, or no architecture left."""
+        """Whether nothing is left to do under the run's configuration: enough trained (or no architecture left to
+        train), and the front measured."""
         trained = self.count(TrialState.COMPLETE) + self.count(TrialState.FAILED)
         ended = bool(self.sessions) and self.sessions[-1].outcome == "complete"
-        return (trained >= int(self.config["trials"]) or ended) and not self.count(TrialState.STOPPED)
+        measured = self.final_stage is not None or not self.complete
+        return (trained >= int(self.config["trials"]) or ended) and not self.count(TrialState.STOPPED) and measured
 
     def count(self, state: TrialState) -> int:
         return sum(result.state is state for result in self.results)
@@ -238,8 +284,20 @@ class RunView:
         }
 
 
-def _latency_json(latency: Latency) -> dict[str, Any]:
-    return {"p50": latency.p50_ms, "p95": latency.p95_ms, "stable": latency.stable}
+def _profile(data: Mapping[str, Any], path: Path) -> DeviceProfile:
+    from trials.profile.device_profile import DeviceProfile  # pydantic takes a while, and few runs have one
+
+    return DeviceProfile.from_json(data, f"{path}: its device profile")
+
+
+def _latency_json(figure: LatencyFigure) -> dict[str, Any]:
+    return {
+        "p50": figure.p50_ms,
+        "p95": figure.p95_ms,
+        "interval": [figure.low_ms, figure.high_ms],
+        "source": str(figure.source),
+        "stable": figure.stable,
+    }
 
 
 def _rank(trial: TrialView) -> tuple[float, float, int]:

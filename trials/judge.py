@@ -30,7 +30,8 @@ class TrialPlan:
     """What all trials of a run have in common. Sent to a worker once.
 
     `max_latency_ms` is the gate, None for none; `nominal_latency_ms` the baseline's p50, to which
-    measurements are tied, None before it was taken.
+    measurements are tied, None before it was taken. Without `screening` a trial's latency is not measured: a device
+    profile tells it.
     """
 
     space: SearchSpace
@@ -40,6 +41,7 @@ class TrialPlan:
     device: str
     max_latency_ms: float | None = None
     nominal_latency_ms: float | None = None
+    screening: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,9 @@ class Bench:
 
         try:
             network = self.build(job.architecture, job.seed)
-            latency = self.latency(network)
+            latency = self.latency(network) if self.plan.screening else None
             gate = self.plan.max_latency_ms
-            over = gate is not None and latency.p50_ms > gate and latency.stable
+            over = latency is not None and gate is not None and latency.p50_ms > gate and latency.stable
             # The baseline was within the budget when the run was calibrated: every figure is relative to it.
             if over and job.origin != "baseline":
                 yield TrialOutcome(result(TrialState.GATED), None)

@@ -28,6 +28,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    inspect,
     select,
     text,
 )
@@ -37,7 +38,7 @@ from sqlalchemy.pool import NullPool
 
 from search_spaces.architecture import Architecture
 from trials.errors import RunInUse, StoreDamaged, StoreError
-from trials.trial import EpochPoint, Latency, TrialResult, TrialState
+from trials.trial import EpochPoint, FinalMeasurement, Latency, TrialResult, TrialState
 
 SCHEMA_VERSION = 1
 FILE_NAME = "study.db"
@@ -83,6 +84,18 @@ _trials = Table(
     Column("finished_at", Float, nullable=False),
 )
 _COLUMNS = [column.name for column in _trials.columns]
+#: Latencies that were measured when a search was over. Apart: older records of the same version do not have it.
+_later = MetaData()
+_measurements = Table(
+    "measurements",
+    _later,
+    Column("id", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("target", String, nullable=False),
+    Column("latency", JSON, nullable=False),
+    Column("conditions", JSON, nullable=False),
+    Column("measured_at", Float, nullable=False),
+)
 # The promise that nothing is trained twice, held by the database itself.
 Index("trained_once", _trials.c.key, unique=True, sqlite_where=text("state = 'complete'"))
 
@@ -118,6 +131,7 @@ class Store:
         unfinished.unlink(missing_ok=True)
         engine = _engine(unfinished, "DELETE")
         _metadata.create_all(engine)
+        _later.create_all(engine)
         with engine.begin() as connection:
             for key, value in {**meta, "schema_version": SCHEMA_VERSION}.items():
                 connection.execute(insert(_meta).values(key=key, value=value))
@@ -141,7 +155,10 @@ class Store:
         """As `open`, for the one writer. Raises RunInUse when another process holds it."""
         _check(path)
         lock = _lock(path)
-        return cls(path, _engine(path, journal_mode(path)), lock)
+        store = cls(path, _engine(path, journal_mode(path)), lock)
+        with store._connect() as connection:
+            _later.create_all(connection)
+        return store
 
     def close(self) -> None:
         self._engine.dispose()
@@ -194,6 +211,21 @@ class Store:
         with self._connect() as connection:
             rows = connection.execute(select(_trials).order_by(_trials.c.number)).all()
         return tuple(_from_row(row) for row in rows)
+
+    def append_measurement(self, measurement: FinalMeasurement) -> None:
+        """Record a measurement of a trial's latency, beside any earlier ones."""
+        values = {**asdict(measurement), "measured_at": time.time()}
+        with self._connect() as connection:
+            connection.execute(insert(_measurements).values(**values))
+
+    def measurements(self) -> tuple[FinalMeasurement, ...]:
+        """Every measurement that was taken for good, in their order."""
+        columns = [_measurements.c[name] for name in ("number", "target", "latency", "conditions")]
+        with self._connect() as connection:
+            if not inspect(connection).has_table(_measurements.name):
+                return ()
+            rows = connection.execute(select(*columns).order_by(_measurements.c.id)).all()
+        return tuple(FinalMeasurement(r.number, r.target, Latency(**r.latency), r.conditions) for r in rows)
 
     def begin_session(self, details: Mapping[str, Any]) -> int:
         with self._connect() as connection:

@@ -206,7 +206,7 @@ def test_diverging_trials_are_recorded_as_failed_and_the_search_goes_on(tiny: di
         ({"space": "resnet9"}, ValueError, "resnet8"),
         ({"operators": ["add", "afff"]}, ValueError, "did you mean 'aff'"),
         ({"operators": ["se"]}, ValueError, "'add'"),
-        ({"reductions": [64]}, ValueError, "layer1.0"),
+        ({"reductions": [65]}, ValueError, "layer3.0"),
         ({"data": "folder:/not/there"}, DataError, "/not/there"),
         ({"train_images": 10**6}, DataError, "1000000|1,000,000"),
         ({"device": "cuda:99"}, DeviceError, "cuda:99"),

@@ -9,6 +9,7 @@ from nas.study import Proposal, Study
 from search_spaces import InputSpec, SearchSpace
 from trials.constraints import Constraint, Costs
 from trials.flops import CostTable
+from trials.pricing import Pricing
 from trials.trial import Latency, TrialResult, TrialState
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
@@ -20,7 +21,7 @@ BUDGET = (Constraint.parse("macs", "1.05x"),)
 def study(constraints: tuple[Constraint, ...] = BUDGET, space: SearchSpace = SPACE, **changes: object) -> Study:
     settings: dict = {"objectives": ("accuracy", "macs"), "sampler": "tpe", "seed": 0} | changes
     costs = COSTS if space is SPACE else CostTable(space)
-    return Study(space, Feasibility(space, costs, constraints, BASELINE), constraints, BASELINE, **settings)
+    return Study(space, Feasibility(space, costs, constraints, BASELINE), Pricing(constraints, BASELINE), **settings)
 
 
 def ended(number: int, proposal: Proposal, state: TrialState = TrialState.COMPLETE) -> TrialResult:

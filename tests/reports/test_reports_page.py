@@ -149,7 +149,7 @@ def test_failures_and_violations_are_told(parsed: Page) -> None:
     text = parsed.text
     assert "out of memory" in text
     assert re.search(r"FLOPs \d+\.\d% over budget", text)
-    assert "1 of the measurements is marked unstable" in text
+    assert "1 of them is marked unstable" in text
 
 
 def test_operators_are_described_and_not_explained(parsed: Page) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from search_spaces import InputSpec, SearchSpace
-from trials.latency import measure_latency, relative_error, timing
+from trials.latency import measure_latency, timing
 from trials.trial import Latency, LatencyProtocol
 
 LENIENT = LatencyProtocol(warmup=3, passes=40, max_drift=1e9, max_spread=1e9)
@@ -131,7 +131,7 @@ def test_a_clock_that_falls_meanwhile_cancels(images: torch.Tensor) -> None:
 
 def test_the_error_of_a_measurement_shrinks_with_its_passes() -> None:
     few = Latency(1.0, 1.1, 1.0, 1.1, 1.0, 1.0, 0.0, 0.1, True, 30)
-    errors = [relative_error(few, LENIENT), relative_error(replace(few, passes=120), LENIENT)]
+    errors = [one.standard_error(LENIENT.block) for one in (few, replace(few, passes=120))]
     assert errors[0] == pytest.approx(2 * errors[1])
     # Blocks of normal noise: the formula against the spread of medians that are really drawn.
     rng = np.random.default_rng(0)

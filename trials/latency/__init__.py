@@ -9,6 +9,6 @@
 from trials.latency.bench import LatencyBench, Measurement
 from trials.latency.runtimes import prepare
 from trials.latency.target import Target
-from trials.latency.timing import measure, measure_latency, relative_error
+from trials.latency.timing import measure, measure_latency
 
-__all__ = ["LatencyBench", "Measurement", "Target", "measure", "measure_latency", "prepare", "relative_error"]
+__all__ = ["LatencyBench", "Measurement", "Target", "measure", "measure_latency", "prepare"]

@@ -13,7 +13,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import SpaceError
 from search_spaces.space import SearchSpace
 from trials import device as devices
-from trials.latency.conditions import Conditions, observe
+from trials.latency.conditions import Conditions, describe_device, observe
 from trials.latency.runtimes import Pass, intra_op_threads, prepare
 from trials.latency.target import Target
 from trials.latency.timing import measure
@@ -95,6 +95,10 @@ class LatencyBench:
             torch.manual_seed(0)  # weights do not decide a latency, but denormal ones would: always the same
             network = self.space.build(architecture)
         return prepare(network, self._images, self.target)
+
+    def device_name(self) -> str:
+        """What the device calls itself."""
+        return str(describe_device(self.target)["name"])
 
     def settings(self) -> dict[str, Any]:
         """What a figure of this bench belongs to, as JSON: space, target and protocol."""

@@ -44,9 +44,14 @@ class Target:
     def on_gpu(self) -> bool:
         return self.device.startswith("cuda")
 
-    def __str__(self) -> str:
+    @property
+    def label(self) -> str:
+        """All but the device."""
         threads = "" if self.on_gpu else f", {self.threads} thread{'s' if self.threads > 1 else ''}"
-        return f"{self.device}, {self.runtime}, {self.dtype}{threads}"
+        return f"{self.runtime}, {self.dtype}{threads}"
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.label}"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -7,7 +7,6 @@ is the figure. On a busy machine it repeats four times better than the quotient 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -63,12 +62,6 @@ def measure(
     own, other = (np.concatenate(blocks) for blocks in zip(*attempts, strict=True))
     pooled = _summarise(own, other, protocol, nominal_reference_p50_ms)
     return replace(pooled, stable=False, attempts=protocol.attempts)
-
-
-def relative_error(latency: Latency, protocol: LatencyProtocol) -> float:
-    """The standard error of `p50_ms` as a share of it: that of a median of normal blocks, 1.253 σ / √n."""
-    blocks = max(latency.passes / protocol.block, 1.0)
-    return 1.253 / 1.349 * latency.spread / math.sqrt(blocks)
 
 
 def _interleave(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from search_spaces.architecture import Architecture
 from trials.errors import ProfileDamaged, ProfileError
+from trials.trial import LatencyProtocol
 
 FORMAT: Literal["fusion-nas device profile 1"] = "fusion-nas device profile 1"
 #: Far above what 100 measurements take; a larger file is none of ours.
@@ -119,6 +121,11 @@ class DeviceProfile(_Part):
     repeat_error: PredictionError | None
     measurements: tuple[ProfiledArchitecture, ...]
 
+    @property
+    def p90_error(self) -> float:
+        """What 90 % of held-out predictions are off by at most, as a share of the measurement."""
+        return self.error.p90
+
     def predict_ms(self, architecture: Architecture) -> float:
         """The p50 in milliseconds that a measurement would give; microseconds' work.
 
@@ -135,6 +142,12 @@ class DeviceProfile(_Part):
             raise self._not_of_space(architecture) from None
         ops = [chosen[point].op for point in effects]
         return self.baseline_ms + own + sum(neighbours.get(f"{one}>{other}", 0.0) for one, other in pairwise(ops))
+
+    def latency_protocol(self) -> LatencyProtocol:
+        """The protocol that it was measured by."""
+        whole = {field.name for field in fields(LatencyProtocol) if field.type == "int"}
+        settings: dict[str, Any] = {name: int(v) if name in whole else v for name, v in self.protocol.items()}
+        return LatencyProtocol(**settings)
 
     def check_space(self, space: Space) -> None:
         """Raises ProfileError when the profile was made for another space."""

@@ -12,7 +12,7 @@ import numpy as np
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.errors import ProfileError
-from trials.latency import LatencyBench, Measurement, Target, relative_error
+from trials.latency import LatencyBench, Measurement, Target
 from trials.latency.conditions import describe_device, versions
 from trials.profile.design import MAX_ARCHITECTURES, designed_architectures
 from trials.profile.device_profile import (
@@ -88,7 +88,8 @@ def assemble(bench: LatencyBench, measured: Sequence[tuple[str, Measurement]]) -
     # Of the reference's p50s the lower quartile: what it takes while others leave the machine alone.
     nominal = float(np.percentile([m.latency.reference_p50_ms for _, m in measured], 25))
     observations = [
-        Observation(m.architecture, part, m.relative, relative_error(m.latency, bench.protocol)) for part, m in measured
+        Observation(m.architecture, part, m.relative, m.latency.standard_error(bench.protocol.block))
+        for part, m in measured
     ]
     fitted_to = [o for o in observations if o.part != "repeat"]
     regression = Regression(bench.space)
