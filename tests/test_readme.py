@@ -87,6 +87,9 @@ def test_the_commands_run_in_the_order_shown(workplace: Path) -> None:
         "latency",
     }
     assert (workplace / "runs/first/report.html").exists()
+    (code,) = [block for block in blocks("python") if "DeviceProfile" in block]  # it reads what the commands wrote
+    done = subprocess.run([sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, check=False)
+    assert "MAPE" in done.stdout, done.stderr
     assert (workplace / "exported/model.onnx").exists()
     assert (workplace / "runs/quickstart/exported/model.py").exists()
 

@@ -1,4 +1,4 @@
-"""A device profile as a person reads it in a terminal. Free of torch."""
+"""A device profile as a person reads it in a terminal."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_the_table_says_what_was_measured_and_how(latency: Nas) -> None:
     assert "(cpu, eager, bf16, 1 thread)" in head
     assert "torch 2" in head
     assert [row.split()[0] for row in rows[:3]] == ["architecture", "se", "random"]
-    assert re.search(r"se +~?\d+\.\d{3} ms +\d+\.\d{3} ms +\d+\.\d{3} ms +\d+\.\d{3}x +30 ", rows[1])
+    assert re.search(r"se +~?\d+\.\d{3} ms +± \d+\.\d% +\d+\.\d{3} ms +\d+\.\d{3} ms +\d+\.\d{3}x +30 ", rows[1])
     assert "measuring on cpu, eager, bf16, 1 thread: 2 of 2" in done.err
 
 

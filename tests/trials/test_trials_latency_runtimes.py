@@ -62,7 +62,7 @@ def test_bf16_computes_in_bf16() -> None:
 @pytest.mark.slow
 def test_compile_does_not_give_up_after_some_networks() -> None:
     """torch stops compiling one code object after eight variants of it, and runs it eagerly without a word."""
-    images = torch.randn(1, 4)
+    images = torch.randn(1, 1, 1, 4)
     for width in range(2, 14):
         prepare(nn.Linear(4, width), images, Target(runtime="compile"))()
     counters = torch._dynamo.utils.counters

@@ -19,6 +19,7 @@ from trials.errors import ProfileDamaged, ProfileError
 from trials.latency import LatencyBench, Measurement, Target
 from trials.profile import DeviceProfile, make_profile
 from trials.profile.device_profile import _checksum
+from trials.profile.journal import Journal
 from trials.trial import LatencyProtocol
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 16, 10))
@@ -214,10 +215,13 @@ def test_an_interrupted_profile_goes_on_where_it_stopped(tmp_path: Path, monkeyp
     profile = make_profile(SPACE, Target(), QUICK, path, 12)
     assert len(measured) == 6 + len(profile.measurements) - 5
     assert not journal.exists()
-    journal.write_text(text)  # of other settings: nothing of it is taken
-    measured.clear()
-    other = make_profile(SPACE, Target(), replace(QUICK, warmup=2), path, 12)
-    assert len(measured) == len(other.measurements)
+
+
+def test_a_journal_of_other_settings_is_not_gone_on_with(tmp_path: Path) -> None:
+    measurement = LatencyBench(SPACE, Target(), QUICK).measure(SPACE.baseline)
+    Journal(tmp_path / "p.json", {"seed": 0}).append("first", measurement)
+    assert Journal(tmp_path / "p.json", {"seed": 0}).found == {"first": measurement}
+    assert Journal(tmp_path / "p.json", {"seed": 1}).found == {}
 
 
 def test_a_device_needs_torch_only(tmp_path: Path) -> None:

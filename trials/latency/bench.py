@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -57,9 +58,12 @@ class Measurement:
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
         """The inverse of `to_json`. Raises SpaceError when the shape is not that of a measurement."""
         try:
+            latency = Latency(**data["latency"])
+            if not all(math.isfinite(value) for value in asdict(latency).values()):
+                raise ValueError("a figure is not finite")
             return cls(
                 Architecture.from_json(data["architecture"]),
-                Latency(**data["latency"]),
+                latency,
                 float(data["prepare_seconds"]),
                 Conditions(**data["conditions"]),
             )

@@ -67,7 +67,8 @@ def make_profile(
     if sum(part == "random" for part, _ in design) < 2:
         raise ProfileError(f"{space.name} has {space.size} architectures: too few for a profile, measure them all")
     bench = LatencyBench(space, target, protocol)
-    journal = Journal(path, bench.settings() | {"architectures": architectures, "seed": seed})
+    device = describe_device(bench.target) | versions(bench.target)
+    journal = Journal(path, bench.settings() | {"device": device, "architectures": architectures, "seed": seed})
     first = [Step(f"first {a.key}", part, a) for part, a in design]
     mixtures = [step for step in first if step.part == "random"][::REPEAT_EVERY]
     repeats = [Step(f"repeat {step.architecture.key}", "repeat", step.architecture) for step in mixtures]
