@@ -56,8 +56,10 @@ def choices_on_offer(choices: Iterable[str]) -> str:
 
 
 def places_text(where: Iterable[str], points: Sequence[str]) -> str:
-    """Points by name; a stage of several that are all among them, by the stage's."""
+    """Points by name; a stage of several that are all among them, by the stage's; all of several points as such."""
     chosen = set(where)
+    if len(chosen) == len(points) > 1:
+        return "every point"
     stages: dict[str, list[str]] = {}
     for name in points:
         stages.setdefault(stage_of(name), []).append(name)
