@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import costs, operators, record, startup
+from benchmarks import costs, latency, operators, record, startup
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "startup": startup.main,
     "record": record.main,
     "costs": costs.main,
     "operators": operators.main,
+    "latency": latency.main,
 }
 
 

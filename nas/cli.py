@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from nas.latency.commands import latency
+from nas.terminal import console as _console
 
+if TYPE_CHECKING:
     from nas.config import SearchConfig
 
 Command = Callable[..., Any]
@@ -120,14 +121,6 @@ def _configuration(config: Path | None, given: dict[str, Any]) -> SearchConfig:
     return load_config(config, settings)
 
 
-def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    # No markup: names and errors may hold brackets. A pipe has no width of its own.
-    wide = None if stderr or sys.stdout.isatty() or "COLUMNS" in os.environ else 200
-    return Console(stderr=stderr, width=wide, markup=False, highlight=False)
-
-
 @click.group(context_settings=_CONTEXT)
 @click.version_option(package_name="fusion-nas", prog_name="nas")
 def commands() -> None:
@@ -138,6 +131,7 @@ def commands() -> None:
     nas search --out runs/first     search; the same command goes on where it stopped
     nas report runs/first           the Pareto front as one HTML page
     nas export runs/first knee      a model that needs only torch, or only ONNX Runtime
+    nas latency --space resnet20    what operators take on this device
 
     Exit codes: 0 ok, 1 failed, 2 bad usage or configuration, 3 nothing feasible, 5 storage damaged,
     130/143 interrupted with everything saved.
@@ -343,3 +337,6 @@ def doctor(out: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"findings": [finding.to_json() for finding in findings]}, indent=2))
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+commands.add_command(latency)

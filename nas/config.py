@@ -57,7 +57,7 @@ class LatencySection(_Section):
     batch_size: Annotated[int, Field(ge=1)] = 1
     warmup: Annotated[int, Field(ge=1)] = 20
     passes: Annotated[int, Field(ge=30)] = 200
-    block: Annotated[int, Field(ge=1)] = 10
+    block: Annotated[int, Field(ge=1)] = 3
     max_drift: Annotated[float, Field(gt=0)] = 0.03
     max_spread: Annotated[float, Field(gt=0)] = 0.05
     attempts: Annotated[int, Field(ge=1)] = 3

@@ -74,7 +74,18 @@ def test_the_commands_run_in_the_order_shown(workplace: Path) -> None:
         done = run([*command, *small], workplace)
         assert done.returncode == 0, (command, done.stderr)
         ran.append(command[1])
-    assert set(ran) == {"check", "search", "status", "show", "report", "export", "spaces", "doctor", "discover"}
+    assert set(ran) == {
+        "check",
+        "search",
+        "status",
+        "show",
+        "report",
+        "export",
+        "spaces",
+        "doctor",
+        "discover",
+        "latency",
+    }
     assert (workplace / "runs/first/report.html").exists()
     assert (workplace / "exported/model.onnx").exists()
     assert (workplace / "runs/quickstart/exported/model.py").exists()

@@ -55,6 +55,8 @@ class Constraint:
             bound = float(match[1]) * scales.get(unit, math.nan)
             if math.isfinite(bound) and bound > 0:
                 return cls(metric, bound, relative=unit == "x")
+            if metric == "latency_ms" and not unit and 0 < float(match[1]) < math.inf:
+                raise BudgetError(f"{text!r} of {option} has no unit: {match[1]}ms or {match[1]}x?")
         raise BudgetError(
             f"{text!r} is not a budget of {option}: give an amount such as {example}, "
             "or a multiple of the all-add baseline such as 1.05x"

@@ -13,6 +13,20 @@ class DeviceError(UserError, ValueError):
     """A device that is not there: the message says what is."""
 
 
+class LatencyError(UserError, ValueError):
+    """A latency that cannot be measured as asked: the message says what can."""
+
+
+class ProfileError(UserError, ValueError):
+    """A device profile that does not fit what it is used for."""
+
+
+class ProfileDamaged(ProfileError):
+    """A device profile that is truncated, was edited by hand, or is none."""
+
+    exit_code = 5
+
+
 class StoreError(UserError, RuntimeError):
     """A run's record that cannot be used; the file is left as it was."""
 

@@ -41,15 +41,16 @@ class Recipe:
 class LatencyProtocol:
     """How latency is measured: real forward passes, warm, interleaved with the all-add network.
 
-    `passes` of each network are taken in alternating blocks; a measurement whose reference drifts by
-    more than `max_drift` between its halves, or whose IQR is above `max_spread` of the median, is
-    repeated up to `attempts` times, and marked unstable when none was quiet.
+    `passes` of each network are taken in alternating blocks, and each block is divided by the reference's
+    beside it; a measurement whose quotients drift by more than `max_drift` between its halves, or whose IQR
+    is above `max_spread` of the median, is repeated up to `attempts` times, and marked unstable when none
+    was quiet.
     """
 
     batch_size: int = 1
     warmup: int = 20
     passes: int = 200
-    block: int = 10
+    block: int = 3
     max_drift: float = 0.03
     max_spread: float = 0.05
     attempts: int = 3
@@ -61,6 +62,7 @@ class Latency:
 
     `p50_ms` and `p95_ms` are corrected for the machine's drift by the reference measured beside it
     (`reference_p50_ms`, nominally `nominal_reference_p50_ms`); `raw_p50_ms` and `raw_p95_ms` are not.
+    `drift` and `spread` (IQR / median) are those of the corrected figure, block by block.
     """
 
     p50_ms: float
@@ -73,6 +75,7 @@ class Latency:
     spread: float
     stable: bool
     passes: int
+    attempts: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

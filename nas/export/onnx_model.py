@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -17,8 +13,7 @@ from torch import Tensor, nn
 
 from nas.export.errors import ExportError
 from nas.export.trained import LAYOUT, TrainedNetwork
-
-OPSET = 20
+from trials.onnx_program import onnx_program
 
 
 def write_onnx(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
@@ -28,22 +23,8 @@ def write_onnx(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
         ExportError: an operator cannot be expressed in ONNX.
     """
     spec = trained.space.input
-    example = torch.zeros(2, spec.channels, spec.size, spec.size)  # a batch of 1 would be taken for a constant
     try:
-        with _silence():
-            program = torch.onnx.export(
-                network,
-                (example,),
-                input_names=["images"],
-                output_names=["logits"],
-                opset_version=OPSET,
-                dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                external_data=False,
-                verbose=False,
-            )
-        assert program is not None
-        model = program.model_proto
+        model = onnx_program(network, torch.zeros(1, spec.channels, spec.size, spec.size))
     except Exception as error:  # whatever torch's exporter meets, the user's next step is the same
         detail = " ".join(str(error).split())[:300]
         raise ExportError(
@@ -75,19 +56,3 @@ def onnx_forward(path: Path) -> Callable[[Tensor], Tensor]:
         return torch.from_numpy(logits)
 
     return forward
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """torch's exporter reports its progress by every road there is."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(action="ignore"),
-        ):
-            yield
-    finally:
-        logging.disable(disabled)

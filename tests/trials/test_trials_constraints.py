@@ -128,3 +128,8 @@ def test_json_both_ways(metric: str, text: str) -> None:
 def test_a_constraint_as_text() -> None:
     assert str(Constraint.parse("macs", "1.05x")) == "macs <= 1.05x baseline"
     assert str(Constraint.parse("latency_ms", "3ms")) == "latency_ms <= 3"
+
+
+def test_a_latency_without_a_unit_is_answered_with_its_readings() -> None:
+    with pytest.raises(BudgetError, match=r"^'25' of --max-latency has no unit: 25ms or 25x\?$"):
+        Constraint.parse("latency_ms", "25")

@@ -1,0 +1,19 @@
+"""The terminal that commands print to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console(stderr: bool = False) -> Console:
+    """stdout, or stderr. No markup: names and errors may hold brackets."""
+    from rich.console import Console
+
+    # A pipe has no width of its own.
+    wide = None if stderr or sys.stdout.isatty() or "COLUMNS" in os.environ else 200
+    return Console(stderr=stderr, width=wide, markup=False, highlight=False)
