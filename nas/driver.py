@@ -150,14 +150,15 @@ class Driver:
         return None if proposal is None else self._job(number, proposal.origin, proposal.architecture)
 
     def _open_controls(self) -> Iterator[tuple[str, Architecture]]:
-        """The baseline and each operator everywhere, at the widest bottleneck that fits the budgets."""
+        """The baseline and each operator wherever it is on offer, at the widest bottleneck that fits the budgets."""
         yield "baseline", self._space.baseline
         for op in self._space.operators:
             if op == "add":
                 continue
             ratios = self._space.reductions if self._space.takes_reduction(op) else (None,)
-            uniforms = [self._space.uniform(op, ratio) for ratio in ratios]
-            yield "uniform", next((a for a in uniforms if self._feasibility(a)), uniforms[-1])
+            uniforms = [self._space.uniform(op, ratio) for ratio in ratios if self._space.offers(op, ratio)]
+            if uniforms:
+                yield "uniform", next((a for a in uniforms if self._feasibility(a)), uniforms[-1])
 
     def _job(self, number: int, origin: str, architecture: Architecture) -> TrialJob:
         self._numbers.add(number)

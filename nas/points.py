@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from reports.drawing import merges_text, stage_of
+
 Point = Mapping[str, Any]
 
 
@@ -43,12 +45,6 @@ def notes(points: Sequence[Point]) -> list[str]:
     return lines
 
 
-def merges_text(point: Point) -> str:
-    """`2 maps` that are summed, or the channels of those that are concatenated: `64 + 128 + 32 + 32`."""
-    inputs = point["inputs"]
-    return " + ".join(map(str, inputs)) if point["merge"] == "cat" else f"{len(inputs)} maps"
-
-
 def choices_on_offer(choices: Iterable[str]) -> str:
     """The ratios of an operator together: `add se/4,8`; a point of one choice does not vary: `add (fixed)`."""
     ratios: dict[str, list[str]] = {}
@@ -60,11 +56,13 @@ def choices_on_offer(choices: Iterable[str]) -> str:
 
 
 def places_text(where: Iterable[str], points: Sequence[str]) -> str:
-    """Points by name; a stage of several that are all among them, by the stage's."""
+    """Points by name; a stage of several that are all among them, by the stage's; all of several points as such."""
     chosen = set(where)
+    if len(chosen) == len(points) > 1:
+        return "every point"
     stages: dict[str, list[str]] = {}
     for name in points:
-        stages.setdefault(name.partition(".")[0], []).append(name)
+        stages.setdefault(stage_of(name), []).append(name)
     parts = []
     for stage, members in stages.items():
         inside = [name for name in members if name in chosen]

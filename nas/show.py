@@ -195,7 +195,8 @@ def size_text(found: dict[str, Any]) -> str:
     text = f"{len(found['points'])} points, {format_size(found['size'])} architectures"
     if counted:
         error = f" ± {share['standard_error']:.1%}" if share["standard_error"] else ""
-        text += f", {share['value']:.1%}{error} within {', '.join(counted)}"
+        found_share = f"{share['value']:.1%}{error}" if share["value"] >= 0.0005 else "under 0.1%"
+        text += f", {found_share} within {', '.join(counted)}"
     if len(counted) < len(found["budgets"]):
         text += "; the latency budget is not counted here: it is measured, trial by trial"
     return text

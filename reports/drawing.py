@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -106,35 +107,51 @@ class DrawnPoint:
     """A fusion point of the network, with the choice of the architecture that is drawn (None: no such one)."""
 
     name: str
-    kind: str
     cell: Cell | None
 
 
 @dataclass(frozen=True)
 class DrawnStage:
-    """A stage of the network: what its maps are, and its fusion points in forward order."""
+    """Fusion points in a row that merge maps of one shape in one way. `title` is the stage's name, or the point's."""
 
-    name: str
+    title: str
+    kind: str
+    merges: str
     shape: str
     points: tuple[DrawnPoint, ...]
 
 
 def network(points: Iterable[Mapping[str, Any]], strip: Strip | None) -> tuple[DrawnStage, ...]:
-    """The network's stages in forward order, coloured by `strip`. A stage ends where the maps change shape."""
+    """The network in forward order, coloured by `strip`. A stage is parted where its maps change shape or their number.
+
+    The parts of a stage, such as the levels of a pyramid, are told apart by their points' names.
+    """
     cells = {cell.point: cell for stage in strip.stages for cell in stage.cells} if strip else {}
 
-    def shape(point: Mapping[str, Any]) -> tuple[str, str]:
-        return stage_of(str(point.get("name", ""))), shape_text(point)
+    def parts(point: Mapping[str, Any]) -> tuple[str, str, str, str]:
+        return stage_of(_name(point)), str(point.get("kind") or ""), merges_text(point), shape_text(point)
 
+    groups = [(key, [_name(point) for point in group]) for key, group in groupby(points, key=parts)]
+    stages = Counter(stage for (stage, *_), _ in groups)
     return tuple(
         DrawnStage(
-            name, text,
-            tuple(
-                DrawnPoint(str(p.get("name", "")), str(p.get("kind", "")), cells.get(str(p.get("name")))) for p in group
-            ),
+            stage if stages[stage] == 1 else names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}",
+            kind, merges, shape, tuple(DrawnPoint(name, cells.get(name)) for name in names),
         )
-        for (name, text), group in groupby(points, key=shape)
+        for (stage, kind, merges, shape), names in groups
     )  # fmt: skip
+
+
+def _name(point: Mapping[str, Any]) -> str:
+    return str(point.get("name") or "")
+
+
+def merges_text(point: Mapping[str, Any]) -> str:
+    """`2 maps` that are summed, or the channels of concatenated ones: `64 + 128 + 32 + 32`; empty where not known."""
+    inputs = point.get("inputs")
+    if not isinstance(inputs, Sequence) or not inputs:
+        return ""
+    return " + ".join(map(str, inputs)) if point.get("merge") == "cat" else f"{len(inputs)} maps"
 
 
 def shape_text(point: Mapping[str, Any]) -> str:

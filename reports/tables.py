@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from reports.drawing import Palette, Strip, shape_text
+from reports.drawing import Palette, Strip, merges_text, shape_text
 from reports.formatting import format_percent, format_points
 from reports.latency import latency_label, latency_note
 from reports.summary import over_budget, ratio
@@ -59,6 +59,7 @@ class PointRow:
 
     name: str
     kind: str
+    merges: str
     shape: str
     stride: str
     standings: tuple[Standing | None, ...]
@@ -154,6 +155,7 @@ def point_rows(view: RunView, operators: Sequence[str]) -> list[PointRow]:
         PointRow(
             name=str(point.get("name", "")),
             kind=str(point.get("kind", "")),
+            merges=merges_text(point),
             shape=shape_text(point),
             stride=str(point.get("stride", "")),
             standings=tuple(standing((str(point.get("name")), op)) for op in operators),

@@ -222,19 +222,18 @@ class SearchSpace:
         Raises:
             SpaceError: no point offers `op`, or none offers it with `reduction`.
         """
-        chosen: dict[str, FusionChoice] = {}
-        for point in self.points:
-            wanted = str(FusionChoice(op, reduction))
-            kept = point.merged.get(wanted, wanted)
-            fitting = [c for c in point.choices if c.op == op and (reduction is None or str(c) == kept)]
-            if fitting:
-                chosen[point.name] = fitting[0]
+        fitting = {point.name: _fitting(point, op, reduction) for point in self.points}
+        chosen = {name: choice for name, choice in fitting.items() if choice is not None}
         if not chosen:
             reasons = {point.left_out[op] for point in self.points if op in point.left_out}
             why = f": {min(reasons)}" if reasons else ""
             places = _few(point.name for point in self.points)
             raise SpaceError(f"{FusionChoice(op, reduction)!s} is not on offer at {places} of {self.name}{why}")
         return Architecture(self.name, {**self.baseline.choices, **chosen})
+
+    def offers(self, op: str, reduction: int | None = None) -> bool:
+        """Whether some point offers `op`, with `reduction` or, where None, with any: then `uniform` has a choice."""
+        return any(_fitting(point, op, reduction) is not None for point in self.points)
 
     def takes_reduction(self, op: str) -> bool:
         """Whether an operator of the space takes a reduction ratio."""
@@ -336,6 +335,13 @@ def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]
                 merged[str(choice)] = str(kept)
         choices.extend(by_width.values())
     return FusionPoint(shape, tuple(choices), merged, left_out, shape.name)
+
+
+def _fitting(point: FusionPoint, op: str, reduction: int | None) -> FusionChoice | None:
+    """The point's choice of an operator with that ratio, or with its first on offer where None; None: there is none."""
+    wanted = str(FusionChoice(op, reduction))
+    kept = point.merged.get(wanted, wanted)
+    return next((c for c in point.choices if c.op == op and (reduction is None or str(c) == kept)), None)
 
 
 def _few(points: Iterable[str]) -> str:

@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 from torch import nn
 
+from search_spaces.errors import SpaceError
+
 #: Called with a point's name and channels, returns the module that fuses there.
 FusionFactory = Callable[[str, int], nn.Module]
 
@@ -71,3 +73,12 @@ class NetworkDesign(Protocol):
 
         That order keeps the trunk's initial weights the same for every architecture under one seed.
         """
+
+
+def check_size(network: str, spec: InputSpec, smallest: int) -> None:
+    """Raises SpaceError when images are smaller than a network can take."""
+    if spec.size < smallest:
+        raise SpaceError(
+            f"{network} takes images of {smallest} pixels or more, not {spec.size}: choose data with larger images, "
+            f"or resize those of a folder (image_size = {smallest})"
+        )

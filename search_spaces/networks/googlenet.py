@@ -14,8 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search_spaces.errors import SpaceError
-from search_spaces.networks.design import FusionFactory, InputSpec, PointShape
+from search_spaces.networks.design import FusionFactory, InputSpec, PointShape, check_size
 
 #: Block by block: name, then the channels of the 1×1 branch, the 3×3 branch's reduction and the 3×3 branch, the "5×5"
 #: branch's reduction and the "5×5" branch, and the projection after pooling (table 1 of the paper).
@@ -117,8 +116,7 @@ class GoogLeNetDesign:
         return InputSpec(3, 224, 1000)
 
     def points(self, spec: InputSpec) -> tuple[PointShape, ...]:
-        if spec.size < SMALLEST:
-            raise SpaceError(f"GoogLeNet takes images of {SMALLEST} pixels or more, not {spec.size}")
+        check_size("GoogLeNet", spec, SMALLEST)
         # Convolution: ⌈s/2⌉. Pooling over 3 positions in steps of 2, rounded up: ⌈(s − 1)/2⌉ = s // 2.
         size = -(-spec.size // 2) // 2 // 2
         points, channels = [], STEM_CHANNELS

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from search_spaces.errors import SpaceError
-from search_spaces.networks.design import FusionFactory, InputSpec, PointShape
+from search_spaces.networks.design import FusionFactory, InputSpec, PointShape, check_size
 from search_spaces.networks.googlenet import BasicConv2d
 
 SMALLEST = 8
@@ -87,8 +86,7 @@ class InceptionDesign:
         return InputSpec(3, 32, 10)
 
     def points(self, spec: InputSpec) -> tuple[PointShape, ...]:
-        if spec.size < SMALLEST:
-            raise SpaceError(f"Inception for small images takes images of {SMALLEST} pixels or more, not {spec.size}")
+        check_size("Inception for small images", spec, SMALLEST)
         points, size, channels = [], spec.size, self.widths[0]
         for index, (depth, width) in enumerate(zip(self.layers, self.widths, strict=True)):
             for position in range(depth):

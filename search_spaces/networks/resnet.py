@@ -10,8 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search_spaces.errors import SpaceError
-from search_spaces.networks.design import FusionFactory, InputSpec, PointShape
+from search_spaces.networks.design import FusionFactory, InputSpec, PointShape, check_size
 
 #: Below this, too little of an image is left to convolve; the last maps of an ImageNet network are then 1 × 1.
 SMALLEST = 8
@@ -190,8 +189,7 @@ class ResNetDesign:
         return tuple(self._points(spec))
 
     def _points(self, spec: InputSpec) -> Iterator[PointShape]:
-        if spec.size < SMALLEST:
-            raise SpaceError(f"{self.title} takes images of {SMALLEST} pixels or more, not {spec.size}")
+        check_size(self.title, spec, SMALLEST)
         size = spec.size if self.stem == "cifar" else -(-spec.size // 4)
         channels = self.widths[0]
         for index, (depth, width) in enumerate(zip(self.layers, self.widths, strict=True)):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 from rich.console import Console
 
 import nas.check as dry_run
 from nas.config import SearchConfig
 from nas.points import choices_on_offer, notes, places_text, points_table
 from nas.show import print_check, size_text
-from search_spaces import InputSpec, SearchSpace
+from search_spaces import InputSpec, SearchSpace, names
 from trials.judge import Bench
 
 
@@ -73,6 +76,8 @@ def test_choices_and_places() -> None:
     assert choices_on_offer(["add"]) == "add (fixed)"
     assert places_text(["b.1", "b.0", "c.1"], ["a", "b.0", "b.1", "c.0", "c.1"]) == "b, c.1"
     assert places_text(["a", "c.0"], ["a", "b.0", "c.0"]) == "a, c.0"
+    assert places_text(["a", "b.0", "b.1"], ["a", "b.0", "b.1"]) == "every point"
+    assert places_text(["a"], ["a"]) == "a"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +92,12 @@ def test_a_share_is_of_the_budgets_that_are_counted(budgets: list[str], ends: st
     share = {"value": 488 / 840, "standard_error": 0.0}
     text = size_text({"points": [{}] * 3, "size": 840, "budgets": budgets, "feasible_share": share})
     assert text.endswith(ends)
+
+
+def test_a_share_too_small_to_be_sampled_is_not_called_none() -> None:
+    share = {"value": 0.0, "standard_error": 0.0}
+    text = size_text({"points": [{}], "size": 10**30, "budgets": ["macs <= 1.05x baseline"], "feasible_share": share})
+    assert text == "1 points, ~1.0e30 architectures, under 0.1% within macs <= 1.05x baseline"
 
 
 def test_a_preview_measures_each_network_once_and_does_not_wait_for_slow_steps(
@@ -113,3 +124,32 @@ def test_a_preview_measures_each_network_once_and_does_not_wait_for_slow_steps(
     monkeypatch.setattr(dry_run, "_SPEED_STEPS", 1)
     dry_run.check(SearchConfig(**tiny | {"latency": {"passes": 30, "warmup": 1, "attempts": 1}}))
     assert batches == [8, 64, 8, 64]
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise of 40 x 40 pixels in two classes: the embedded images are too small for some networks."""
+    folder = tmp_path_factory.mktemp("photographs")
+    generator = torch.Generator().manual_seed(0)
+    for index in range(40):
+        path = folder / "ab"[index % 2] / f"{index}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(torch.randint(0, 256, (40, 40, 3), generator=generator, dtype=torch.uint8).numpy()).save(path)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", names())
+def test_every_named_space_can_be_checked(
+    name: str, photographs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FUSION_NAS_CACHE", str(photographs.parent / "cache"))
+    settings: dict[str, Any] = {"training": {"epochs": 1, "batch_size": 8}, "latency": {"passes": 30, "warmup": 1}}
+    found = dry_run.check(SearchConfig(space=name, data=f"folder:{photographs}", image_size=32, **settings))
+    costs = found["costs"]
+    assert costs["cheapest"]["macs"] == costs["baseline"]["macs"] < costs["costliest"]["macs"]
+    assert all(cost["latency_ms"]["p50"] > 0 for cost in costs.values())
+    assert found["size"] > 1
+    print_check(Console(width=130), found)
+    printed = capsys.readouterr().out
+    assert all(f"\n{point['name']} " in printed for point in found["points"])

@@ -55,6 +55,14 @@ def test_a_search_begins_with_the_baseline_and_each_uniform_operator(finished: P
     assert operators == [{"add"}, {"concat"}, {"se"}, {"cbam"}, {"aff"}, {"iaff"}]
 
 
+def test_an_operator_that_stands_nowhere_is_no_control(tiny: dict[str, Any]) -> None:
+    """Every point of GoogLeNet merges four maps, and here one tied pair of a BiFPN has one of three."""
+    narrow = {"space": "resnet20-bifpn", "points": ["bottom_up"], "tie": "stage", "trials": 2}
+    run = nas.search(**tiny | narrow)
+    assert [t.result.origin for t in run.trials] == ["baseline", "uniform"]
+    assert run.trials[1].result.architecture.labels()["bottom_up.n1"] == "concat"
+
+
 def test_what_is_over_budget_is_recorded_and_never_trained(finished: Path) -> None:
     run = nas.open_run(finished)
     limit = 1.05 * run.view.baseline.macs

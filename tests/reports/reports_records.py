@@ -93,9 +93,9 @@ def realistic_trials(latency: bool = True) -> list[TrialResult]:
 def description(points: Iterable[str] = POINTS) -> dict[str, Any]:
     shapes = [
         {
-            "name": name, "kind": "residual", "in_channels": 16, "channels": _WIDTHS[min(i, 2)],
+            "name": name, "kind": "short skip", "in_channels": 16, "channels": _WIDTHS[min(i, 2)],
             "height": 28 >> min(i, 2), "width": 28 >> min(i, 2), "stride": 1 if i == 0 else 2,
-            "choices": ["add", "aff/4"], "merged": {},
+            "merge": "sum", "inputs": [_WIDTHS[min(i, 2)]] * 2, "choices": ["add", "aff/4"], "merged": {},
         }
         for i, name in enumerate(points)
     ]  # fmt: skip

@@ -46,6 +46,30 @@ def test_the_network_is_drawn_without_an_architecture_and_with_keys_missing() ->
     assert all(point.cell is None for stage in stages for point in stage.points)
 
 
+def test_the_parts_of_a_stage_are_told_apart() -> None:
+    def point(name: str, kind: str, size: int, maps: int = 2) -> dict[str, object]:
+        shape = {"channels": 8, "height": size, "width": size, "merge": "sum", "inputs": [8] * maps}
+        return {"name": name, "kind": kind, **shape}
+
+    points = [
+        point("layer1.0", "short skip", 16), point("layer1.1", "short skip", 16),
+        point("top_down.p1", "long skip", 8), point("top_down.p0", "long skip", 16),
+        point("bottom_up.n1", "long skip", 8, 3), point("bottom_up.n2", "long skip", 8, 3),
+        point("bottom_up.n3", "long skip", 8),
+        {"name": "inception3a", "kind": "same layer", "merge": "cat", "inputs": [64, 128, 32, 32]},
+    ]  # fmt: skip
+    chosen = architecture(["add", "se", "aff", "add", "sk", "add", "cbam", "concat"], [str(p["name"]) for p in points])
+    stages = network(points, Palette(["add", "se", "aff", "sk", "cbam", "concat"]).strip(chosen))
+    assert [(s.title, s.kind, s.merges, [p.cell.label for p in s.points if p.cell]) for s in stages] == [
+        ("layer1", "short skip", "2 maps", ["add", "se/4"]),
+        ("top_down.p1", "long skip", "2 maps", ["aff/4"]),
+        ("top_down.p0", "long skip", "2 maps", ["add"]),
+        ("bottom_up.n1 … bottom_up.n2", "long skip", "3 maps", ["sk/4", "add"]),
+        ("bottom_up.n3", "long skip", "2 maps", ["cbam/4"]),
+        ("inception3a", "same layer", "64 + 128 + 32 + 32", ["concat"]),
+    ]
+
+
 def test_labels_cover_neither_marks_nor_each_other() -> None:
     wanted = [(x / 10, x / 10, "all-concat") for x in range(1, 9)]
     sides = labels.place(wanted, [(x, y) for x, y, _ in wanted], [(0.5, 0.0, 0.5, 1.0)], (0, 1), (0, 1))

@@ -155,7 +155,7 @@ def test_failures_and_violations_are_told(parsed: Page) -> None:
 def test_operators_are_described_and_not_explained(parsed: Page) -> None:
     text = parsed.text
     assert "does not show that an operator causes" in text
-    assert all(f"{name} residual" in text for name in POINTS)
+    assert all(f"{name} short skip 2 maps" in text for name in POINTS)
 
 
 def test_provenance_is_whole(run: RunView, parsed: Page) -> None:
@@ -207,6 +207,24 @@ def test_the_file_is_replaced_whole(run: RunView, tmp_path: Path, monkeypatch: p
         write_report(run, path)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+def test_the_network_is_drawn_with_the_kind_of_each_merge_and_the_operator_there(make_run: MakeRun) -> None:
+    drawn = description()
+    first, second, third = drawn["points"]
+    second |= {"kind": "long skip", "inputs": [32] * 3}
+    third |= {"kind": "same layer", "merge": "cat", "inputs": [48, 16]}
+    html = page.render(make_run([result(0, ("add", "aff", "se"), origin="baseline")], description=drawn))
+    network = html[html.index('<div class="network">') : html.index('<div class="scroll">', html.index("network"))]
+    for kind, label, where in (
+        ("short skip", "add", first), ("long skip, 3 maps", "aff/4", second), ("same layer, 48 + 16", "se/4", third),
+    ):  # fmt: skip
+        found = re.search(
+            rf"<b>{where['name'][:-2]}</b><small class=\"kind\"><svg.*?</svg>{re.escape(kind)}</small>.*?</i>", network
+        )
+        assert found, (kind, network)
+        assert found[0].endswith(f">{label}</i>")
+    assert len(set(re.findall(r'<path d="([^"]+)"', network))) == 3
 
 
 def test_a_folder_whose_name_is_not_utf8_has_a_report(run: RunView, tmp_path: Path) -> None:

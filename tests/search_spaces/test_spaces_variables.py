@@ -58,6 +58,8 @@ def test_what_tied_points_do_not_have_in_common_is_left_out_with_the_reason() ->
     assert points["bottom_up.n2"].left_out == {"aff": why}
     with pytest.raises(SpaceError, match=rf"'aff/4' is not on offer at bottom_up\.n2: {why}; choose from add, sk/4"):
         space.architecture(space.baseline.labels() | {"bottom_up.n2": "aff/4"})
+    assert [op for op in ("add", "concat", "sk", "aff", "se") if space.offers(op)] == ["add", "sk", "aff"]
+    assert [space.offers("sk", ratio) for ratio in (4, 16, 32, None)] == [True, True, False, True]
     shapes = [PointShape(f"a.{i}", "short skip", width, width, 8, 8, 1) for i, width in enumerate((16, 64))]
     narrow, wide = _tied([offer(shape, ("add", "se"), (4, 8)) for shape in shapes])
     assert narrow.choices == wide.choices == (FusionChoice("add"), FusionChoice("se", 4))
