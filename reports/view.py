@@ -60,6 +60,7 @@ class TrialView:
             "loss": r.loss,
             "macs": r.macs,
             "params": r.params,
+            "workload": None if r.workload is None else r.workload.to_json(),
             "latency_ms": latency,
             "feasible": self.feasible,
             "on_front": self.on_front,

@@ -13,6 +13,10 @@ class DeviceError(UserError, ValueError):
     """A device that is not there: the message says what is."""
 
 
+class UncountedError(UserError, NotImplementedError):
+    """An operation of a network whose cost nothing knows: the message names it."""
+
+
 class StoreError(UserError, RuntimeError):
     """A run's record that cannot be used; the file is left as it was."""
 

@@ -28,6 +28,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    null,
     select,
     text,
 )
@@ -37,7 +38,7 @@ from sqlalchemy.pool import NullPool
 
 from search_spaces.architecture import Architecture
 from trials.errors import RunInUse, StoreDamaged, StoreError
-from trials.trial import EpochPoint, Latency, TrialResult, TrialState
+from trials.trial import EpochPoint, Latency, TrialResult, TrialState, Workload
 
 SCHEMA_VERSION = 1
 FILE_NAME = "study.db"
@@ -81,8 +82,11 @@ _trials = Table(
     Column("error", String),
     Column("environment", JSON, nullable=False),
     Column("finished_at", Float, nullable=False),
+    Column("workload", JSON(none_as_null=True)),
 )
 _COLUMNS = [column.name for column in _trials.columns]
+#: Columns that records of the same schema version may lack, being made before these were.
+_ADDED = ("workload",)
 # The promise that nothing is trained twice, held by the database itself.
 Index("trained_once", _trials.c.key, unique=True, sqlite_where=text("state = 'complete'"))
 
@@ -141,7 +145,9 @@ class Store:
         """As `open`, for the one writer. Raises RunInUse when another process holds it."""
         _check(path)
         lock = _lock(path)
-        return cls(path, _engine(path, journal_mode(path)), lock)
+        store = cls(path, _engine(path, journal_mode(path)), lock)
+        store._add_columns()
+        return store
 
     def close(self) -> None:
         self._engine.dispose()
@@ -192,8 +198,15 @@ class Store:
     def results(self) -> tuple[TrialResult, ...]:
         """Every recorded trial, by number."""
         with self._connect() as connection:
-            rows = connection.execute(select(_trials).order_by(_trials.c.number)).all()
+            there = _columns(connection)
+            known = [column if column.name in there else null().label(column.name) for column in _trials.columns]
+            rows = connection.execute(select(*known).select_from(_trials).order_by(_trials.c.number)).all()
         return tuple(_from_row(row) for row in rows)
+
+    def _add_columns(self) -> None:
+        with self._connect() as connection:
+            for name in set(_ADDED) - _columns(connection):
+                connection.execute(text(f"ALTER TABLE trials ADD COLUMN {name} {_trials.c[name].type.compile()}"))
 
     def begin_session(self, details: Mapping[str, Any]) -> int:
         with self._connect() as connection:
@@ -226,6 +239,10 @@ class Store:
                     "then give the same command again; what was recorded is kept"
                 ) from error
             raise StoreDamaged(_damaged(self.path, error.orig)) from error
+
+
+def _columns(connection: Connection) -> set[str]:
+    return {row.name for row in connection.execute(text("PRAGMA table_info(trials)"))}
 
 
 def journal_mode(path: Path) -> str:
@@ -376,6 +393,7 @@ def _to_row(result: TrialResult) -> dict[str, Any]:
         "error": result.error,
         "environment": dict(result.environment),
         "finished_at": time.time(),
+        "workload": None if result.workload is None else result.workload.to_json(),
     }
 
 
@@ -399,4 +417,5 @@ def _from_row(row: Row[Any]) -> TrialResult:
         curve=tuple(EpochPoint(**point) for point in row.curve),
         error=row.error,
         environment=row.environment,
+        workload=None if row.workload is None else Workload(**row.workload),
     )
