@@ -350,7 +350,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
 def describe_counting(space: SearchSpace) -> dict[str, Any]:
     """What the multiply-adds and the other work of a run were counted of, and with what."""
     return {
-        "input_shape": [1, space.input.channels, space.input.size, space.input.size],
+        "input_shape": [1, *space.input_shape],
         "counter": counter_version(),
     }
 

@@ -27,12 +27,16 @@ EXACT = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class DiscoveredDesign:
-    """A `NetworkDesign` around a traced network. `template` has `add` or a concatenation at every point."""
+    """A `NetworkDesign` around a traced network. `template` has `add` or a concatenation at every point.
+
+    `input_shape` is the channels, height and width of the example; `default_input` has its longer side.
+    """
 
     title: str
     template: fx.GraphModule
     shapes: tuple[PointShape, ...]
     default_input: InputSpec
+    input_shape: tuple[int, int, int]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DiscoveredDesign:
         return self  # nothing changes it, and a network that knows its space is copied often
@@ -79,6 +83,10 @@ class DiscoveredSpace(SearchSpace):
     @property
     def design(self) -> NetworkDesign:
         return self.network
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return self.network.input_shape
 
     @cached_property
     def points(self) -> tuple[FusionPoint, ...]:
@@ -172,7 +180,7 @@ def examine(
     template, merges, unsafe = _exact_template(model, traced, merges, example_input, title)
     _, channels, height, width = example_input.shape
     spec = InputSpec(channels, max(height, width), classes)
-    design = DiscoveredDesign(title, template, tuple(merge.shape for merge in merges), spec)
+    design = DiscoveredDesign(title, template, tuple(merge.shape for merge in merges), spec, (channels, height, width))
     return DiscoveredSpace(
         title,
         spec,

@@ -1,8 +1,10 @@
 """How much memory activations take: saved for the backward pass, and at the peak of an inference. Estimates.
 
-Both are of 32-bit activations of eager PyTorch on a CPU, measured in real passes. Weights, gradients, the
-optimiser's state and what kernels use while they run are not among them, and another backend may fuse
-operations or keep other copies.
+Both are of 32-bit activations of eager PyTorch on a CPU, measured in real passes. Weights, gradients and the
+optimiser's state are not among them, and another backend may fuse operations or keep other copies. What the
+allocator held after a real training pass was within 4 % of it (ResNet-18, 20, 50 and an FPN). What kernels use
+while they run is left out: for CPU convolutions it took the allocator's peak of an inference to 1.0 to 2.6
+times the estimate.
 """
 
 from __future__ import annotations
@@ -64,9 +66,9 @@ def peak_bytes(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
     return live.peak
 
 
-def trunk_memory(network: nn.Module, channels: int, size: int) -> TrunkMemory:
-    """What a network with fusion points needs around them. Shapes: it takes [B, channels, size, size]."""
-    images = torch.zeros(_IMAGES, channels, size, size)
+def trunk_memory(network: nn.Module, image: Sequence[int]) -> TrunkMemory:
+    """What a network with fusion points needs around them. Shapes: it takes images [B, *image]."""
+    images = torch.zeros(_IMAGES, *image)
     storages: dict[str, list[int]] = {}
     kept: list[torch.Tensor] = []  # a storage's address says who it is only while it lives
 

@@ -48,7 +48,7 @@ class CostTable:
                 for point in space.points
             }
             network = space.build(space.baseline)
-            image = torch.zeros(1, space.input.channels, space.input.size, space.input.size)
+            image = torch.zeros(1, *space.input_shape)
             whole = Part.of(count_work(network, image, uncounted=_ours_or_users(space.design)), count_params(network))
         fusions = zip(*self._of(space.baseline), strict=True)
         self._trunk = Part(*(total - sum(parts) for total, parts in zip(whole, fusions, strict=True)))
@@ -104,7 +104,7 @@ class CostTable:
         with torch.random.fork_rng(devices=[]):
             network = space.build(space.baseline)
             try:
-                trunk = trunk_memory(network, space.input.channels, space.input.size)
+                trunk = trunk_memory(network, space.input_shape)
             except Exception:
                 if _is_ours(type(space.design)):
                     raise
