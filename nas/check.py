@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from nas.config import SearchConfig
-from nas.session import Prepared, prepare
+from nas.feasibility import Share
+from nas.session import Prepared, describe_counting, prepare
 from search_spaces.architecture import Architecture
+from trials.constraints import Constraint, Costs
 from trials.judge import Bench
 from trials.quiet import occupied
 from trials.training import train
@@ -24,7 +26,8 @@ _FEW_IMAGES = 8
 
 
 def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
-    """Points, choices, size, feasible share, costs of the baseline and the extremes, step and search time.
+    """Points, choices, size, what is within the budgets and which of them binds, costs of the baseline and the
+    extremes, step and search time.
 
     The figures are a preview: latency is measured in one attempt after a short warm-up, so it may be unstable, and
     the training speed of a network whose steps take long on a few images.
@@ -41,13 +44,22 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "cheapest": prepared.costs.cheapest(),
         "costliest": prepared.costs.costliest(),
     }
-    share = prepared.feasibility.share()
+    announce("counting what is within the budgets")
+    feasible = prepared.feasibility
+    within = feasible.extremes()
+    if within is not None:
+        found = dict(zip(("smallest within", "largest within"), within, strict=True))
+        extremes |= {
+            name: architecture for name, architecture in found.items() if architecture not in extremes.values()
+        }
     announce("measuring the latency of the baseline and the extremes")
     latencies = {space.baseline: bench.latency(bench.reference)}
     bench.plan = replace(bench.plan, nominal_latency_ms=latencies[space.baseline].p50_ms)
     for architecture in extremes.values():
         if architecture not in latencies:
             latencies[architecture] = bench.latency(bench.build(architecture, seed=0))
+    costs = {name: _costs(a, latencies[a], prepared) for name, a in extremes.items()}
+    baseline = replace(prepared.baseline, latency_ms=latencies[space.baseline].p50_ms)
     announce("training a few steps of the baseline and the costliest")
     speeds = {name: _images_per_second(bench, extremes[name], prepared) for name in ("baseline", "costliest")}
     images = len(prepared.data.train) * config.training.epochs
@@ -58,8 +70,15 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "points": [point.to_json() for point in space.points],
         "size": space.size,
         "budgets": [str(constraint) for constraint in config.constraints()],
-        "feasible_share": asdict(share),
-        "costs": {name: _costs(a, latencies[a], prepared) for name, a in extremes.items()},
+        "counting": describe_counting(space),
+        "feasible": feasible.share().to_json(),
+        "binding": binding(
+            config.constraints(),
+            feasible.alone(),
+            replace(prepared.baseline, latency_ms=latencies[space.baseline].p50_ms),
+            costs,
+        ),
+        "costs": costs,
         "images_per_second": speeds,
         "trials": config.trials,
         "workers": workers,
@@ -68,11 +87,41 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     }
 
 
+def binding(
+    constraints: tuple[Constraint, ...],
+    alone: Mapping[str, Share],
+    baseline: Costs,
+    costs: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Which budget cuts most of the space, as far as that is known.
+
+    Multiply-adds and parameters are counted. Of latency only the few measured architectures in `costs` are
+    known: those that are over the budget are named, and no share is made up.
+
+    Returns:
+        `counted`: by metric the share that this budget alone leaves; `latency_over`: the measured architectures
+        that are over the latency budget, None without one; `metric`: what cuts most, None where nothing is
+        known to cut; `certain`: whether no latency budget may cut more than that.
+    """
+    shares = {metric: share.value for metric, share in alone.items()}
+    over: list[str] | None = None
+    for constraint in constraints:
+        if constraint.metric == "latency_ms":
+            limit = constraint.limit(baseline)
+            over = [name for name, cost in costs.items() if cost["latency_ms"]["p50"] > limit]
+    tightest = min(shares, key=lambda metric: shares[metric], default=None)
+    if tightest is not None and shares[tightest] >= 1:
+        tightest = None
+    metric = "latency_ms" if tightest is None and over else tightest
+    return {"metric": metric, "certain": not over or tightest is None, "counted": shares, "latency_over": over}
+
+
 def _costs(architecture: Architecture, measured: Latency, prepared: Prepared) -> dict[str, Any]:
     costs = prepared.costs(architecture)
     return {
         "macs": costs.macs,
         "params": costs.params,
+        **prepared.costs.workload(architecture).to_json(),
         "latency_ms": {"p50": measured.p50_ms, "p95": measured.p95_ms, "stable": measured.stable},
         "choices": architecture.labels(),
     }

@@ -13,7 +13,7 @@ from nas.study import Study
 from reports.view import RunView
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
-from trials.flops import CostTable
+from trials.costs import CostTable
 from trials.store import Store
 from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
 
@@ -164,7 +164,8 @@ class Driver:
         self._numbers.add(number)
         costs = self._costs(architecture)
         # One training seed for all: common random numbers make candidates comparable.
-        return TrialJob(number, origin, architecture, self._seed, costs.macs, costs.params)
+        workload = self._costs.workload(architecture)
+        return TrialJob(number, origin, architecture, self._seed, costs.macs, costs.params, workload)
 
 
 def weights_path(folder: Path, number: int) -> Path:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,10 @@ from search_spaces.fusions import FusionSettings
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
 from trials.constraints import Constraint, Costs
+from trials.costs import CostTable, counter_version
 from trials.data import ImageData, load_data
 from trials.device import processor, resolve
 from trials.errors import RunInUse
-from trials.flops import CostTable
 from trials.judge import TrialPlan
 from trials.profile import DeviceProfile
 from trials.profile.fastest import fastest_predicted
@@ -54,7 +55,7 @@ class Prepared:
         """The costs of all-add that are known without measuring."""
         return self.costs(self.space.baseline)
 
-    @property
+    @cached_property
     def feasibility(self) -> Feasibility:
         return Feasibility(self.space, self.costs, self.config.constraints(), self.baseline)
 
@@ -386,10 +387,19 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             "test": None if data.test is None else len(data.test),
             "fingerprint": data.fingerprint,
         },
+        "counting": describe_counting(space),
         "latency_protocol": asdict(
             config.latency.protocol() if prepared.profile is None else prepared.profile.latency_protocol()
         ),
         "environment": versions(),
+    }
+
+
+def describe_counting(space: SearchSpace) -> dict[str, Any]:
+    """What the multiply-adds and the other work of a run were counted of, and with what."""
+    return {
+        "input_shape": [1, *space.input_shape],
+        "counter": counter_version(),
     }
 
 

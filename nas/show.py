@@ -16,7 +16,9 @@ from reports.formatting import (
     format_ms,
     format_percent,
     format_points,
+    format_power,
     format_ratio,
+    format_share,
     format_size,
     format_time,
 )
@@ -102,6 +104,12 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
         ("time", f"{format_duration(r.seconds)}, {format_duration(r.train_seconds)} of it training"),
         ("seed", str(r.seed)),
     ]
+    if r.workload is not None:
+        w = r.workload
+        rows.insert(6, ("of these", f"{w.elementwise_ops:,} pooling, norms and elementwise"))
+        rows.insert(7, ("moved", f"{_format_bytes(w.bytes_moved)}, nothing fused"))
+        memory = f"{_format_bytes(w.inference_bytes)} at the peak of inference"
+        rows.insert(8, ("activations", f"{memory}, {_format_bytes(w.training_bytes)} saved in training, an image"))
     if r.correct is not None and r.images is not None:
         rows.append(("validation", f"{r.correct:,} of {r.images:,} right, loss {r.loss:.4f}"))
     if trial.latency is not None:
@@ -166,17 +174,26 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     console.print(points_table(found["points"]))
     for line in notes(found["points"]):
         console.print(line, markup=False, highlight=False)
-    console.print(f"\n{size_text(found)}", highlight=False)
+    console.print(f"\n{len(found['points'])} points; {_feasible_text(found)}", highlight=False)
+    if found["budgets"]:
+        console.print(_binding_text(found), highlight=False)
     costs = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("", "FLOPs", "params", "p50", "p95"):
+    for name in ("", "FLOPs", "elementwise", "params", "moved", "inference", "training", "p50", "p95"):
         costs.add_column(name, justify="left" if not name else "right")
     for name, cost in found["costs"].items():
         latency = cost["latency_ms"]
         costs.add_row(
-            name, format_count(cost["macs"]), format_count(cost["params"]),
+            name, format_count(cost["macs"]), format_count(cost["elementwise_ops"]), format_count(cost["params"]),
+            *(_format_bytes(cost[key]) for key in ("bytes_moved", "inference_bytes", "training_bytes")),
             f"{'' if latency['stable'] else '~'}{format_ms(latency['p50'])}", format_ms(latency["p95"]),
         )  # fmt: skip
     console.print(costs)
+    console.print(
+        "elementwise: pooling, norms and elementwise work, within FLOPs; moved: bytes read and written, nothing fused; "
+        "inference, training: activations at the peak and saved for each image, estimated\n"
+        f"counted for {'x'.join(map(str, found['counting']['input_shape']))} with {found['counting']['counter']}",
+        highlight=False,
+    )
     if not all(cost["latency_ms"]["stable"] for cost in found["costs"].values()):
         console.print("~ a latency that was measured once, on a machine that was not quiet; a search tries again")
     speeds = ", ".join(f"{name} {speed:,.0f} images/s" for name, speed in found["images_per_second"].items())
@@ -188,15 +205,26 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     )
 
 
-def size_text(found: dict[str, Any]) -> str:
-    """How many architectures there are, and how many of them are within the budgets that need no measuring."""
-    share = found["feasible_share"]
-    counted = [budget for budget in found["budgets"] if not budget.startswith("latency_ms")]
-    text = f"{len(found['points'])} points, {format_size(found['size'])} architectures"
-    if counted:
-        error = f" ± {share['standard_error']:.1%}" if share["standard_error"] else ""
-        found_share = f"{share['value']:.1%}{error}" if share["value"] >= 0.0005 else "under 0.1%"
-        text += f", {found_share} within {', '.join(counted)}"
-    if len(counted) < len(found["budgets"]):
-        text += "; the latency budget is not counted here: it is measured, trial by trial"
-    return text
+def _feasible_text(found: dict[str, Any]) -> str:
+    feasible = found["feasible"]
+    size = feasible["size"]
+    shares = [format_share(feasible[bound], size) for bound in ("at_least", "at_most")]
+    share = shares[0] if shares[0] == shares[1] else f"between {shares[0]} and {shares[1]}"
+    return f"{share} of {format_power(size)} architectures are feasible"
+
+
+def _binding_text(found: dict[str, Any]) -> str:
+    """Which budget cuts most, with what is known of each."""
+    binding = found["binding"]
+    known = [f"{name} leaves {format_percent(share, 1)}" for name, share in binding["counted"].items()]
+    over = binding["latency_over"]
+    if over is not None:
+        names = f"of those below, {', '.join(over)} are over it" if over else "none of those below is over it"
+        known.append(f"latency_ms is measured trial by trial: {names}")
+    may = "" if binding["certain"] else ", unless latency_ms does"
+    bound = "no budget binds" if binding["metric"] is None else f"{binding['metric']} binds most{may}"
+    return f"{', '.join(found['budgets'])}: {bound} ({'; '.join(known)})"
+
+
+def _format_bytes(count: int | None) -> str:
+    return f"{format_count(count)}B" if count is not None else format_count(None)

@@ -9,6 +9,7 @@ MISSING = "n/a"
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 #: Up to here a space's size is written out; above it, its order of magnitude says more.
 _WRITTEN_OUT = 10**7
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _three_digits(value: float) -> str:
@@ -91,6 +92,25 @@ def format_size(number: int | None) -> str:
     if leading >= 9.95:
         exponent, leading = exponent + 1, 1.0
     return f"~{leading:.1f}e{exponent}"
+
+
+def format_power(number: int) -> str:
+    """A number of architectures: `2,197` in full, `1.4·10¹⁰` where only its magnitude matters."""
+    if number < _WRITTEN_OUT:
+        return f"{number:,}"
+    leading, _, exponent = format_size(number).lstrip("~").partition("e")
+    return f"{leading}·10{exponent.translate(_RAISED)}"
+
+
+def format_share(part: int, whole: int) -> str:
+    """A part of a whole as a percentage: `0.8 %`, of a small one two digits: `0.0011 %`, `2.3e-17 %`.
+
+    Only all is 100 %, and only nothing 0 %.
+    """
+    percent = 100 * part / whole
+    if part in (0, whole):
+        return f"{percent:.0f} %"
+    return f"{min(percent, 99.9):.1f} %" if percent >= 0.095 else f"{percent:.2g} %"
 
 
 def format_time(timestamp: float | None) -> str:

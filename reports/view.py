@@ -68,6 +68,7 @@ class TrialView:
             "loss": r.loss,
             "macs": r.macs,
             "params": r.params,
+            "workload": None if r.workload is None else r.workload.to_json(),
             "latency_ms": None if self.latency is None else _latency_json(self.latency),
             "feasible": self.feasible,
             "crosses_budget": self.crosses,

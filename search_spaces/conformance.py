@@ -102,7 +102,7 @@ def check_operator(
     Args:
         name_or_class: a registered operator, or a class that is called as one.
         sizes: heights and widths of the maps it is tried on.
-        count_macs: counts a module's multiply-adds on given maps (`trials.flops.count_macs`); without it the
+        count_macs: counts a module's multiply-adds on given maps (`trials.costs.count_macs`); without it the
             closed form of the multiply-adds is not checked.
 
     Raises:

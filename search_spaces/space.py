@@ -133,6 +133,11 @@ class SearchSpace:
     def design(self) -> NetworkDesign:
         return catalogue.design(self.name)
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        return self.input.channels, self.input.size, self.input.size
+
     @cached_property
     def points(self) -> tuple[FusionPoint, ...]:
         """The fusion points in forward order. Raises SpaceError that names a point it cannot fill."""

@@ -27,6 +27,10 @@ class ProfileDamaged(ProfileError):
     exit_code = 5
 
 
+class UncountedError(UserError, NotImplementedError):
+    """An operation of a network whose cost nothing knows: the message names it."""
+
+
 class StoreError(UserError, RuntimeError):
     """A run's record that cannot be used; the file is left as it was."""
 

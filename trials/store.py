@@ -29,6 +29,7 @@ from sqlalchemy import (
     create_engine,
     event,
     inspect,
+    null,
     select,
     text,
 )
@@ -38,7 +39,7 @@ from sqlalchemy.pool import NullPool
 
 from search_spaces.architecture import Architecture
 from trials.errors import RunInUse, StoreDamaged, StoreError
-from trials.trial import EpochPoint, FinalMeasurement, Latency, TrialResult, TrialState
+from trials.trial import EpochPoint, FinalMeasurement, Latency, TrialResult, TrialState, Workload
 
 SCHEMA_VERSION = 1
 FILE_NAME = "study.db"
@@ -82,8 +83,11 @@ _trials = Table(
     Column("error", String),
     Column("environment", JSON, nullable=False),
     Column("finished_at", Float, nullable=False),
+    Column("workload", JSON(none_as_null=True)),
 )
 _COLUMNS = [column.name for column in _trials.columns]
+#: Columns that records of the same schema version may lack, being made before these were.
+_ADDED = ("workload",)
 #: Latencies that were measured when a search was over. Apart: older records of the same version do not have it.
 _later = MetaData()
 _measurements = Table(
@@ -156,8 +160,7 @@ class Store:
         _check(path)
         lock = _lock(path)
         store = cls(path, _engine(path, journal_mode(path)), lock)
-        with store._connect() as connection:
-            _later.create_all(connection)
+        store._add_columns()
         return store
 
     def close(self) -> None:
@@ -209,7 +212,9 @@ class Store:
     def results(self) -> tuple[TrialResult, ...]:
         """Every recorded trial, by number."""
         with self._connect() as connection:
-            rows = connection.execute(select(_trials).order_by(_trials.c.number)).all()
+            there = _columns(connection)
+            known = [column if column.name in there else null().label(column.name) for column in _trials.columns]
+            rows = connection.execute(select(*known).select_from(_trials).order_by(_trials.c.number)).all()
         return tuple(_from_row(row) for row in rows)
 
     def append_measurement(self, measurement: FinalMeasurement) -> None:
@@ -226,6 +231,12 @@ class Store:
                 return ()
             rows = connection.execute(select(*columns).order_by(_measurements.c.id)).all()
         return tuple(FinalMeasurement(r.number, r.target, Latency(**r.latency), r.conditions) for r in rows)
+
+    def _add_columns(self) -> None:
+        with self._connect() as connection:
+            _later.create_all(connection)
+            for name in set(_ADDED) - _columns(connection):
+                connection.execute(text(f"ALTER TABLE trials ADD COLUMN {name} {_trials.c[name].type.compile()}"))
 
     def begin_session(self, details: Mapping[str, Any]) -> int:
         with self._connect() as connection:
@@ -258,6 +269,10 @@ class Store:
                     "then give the same command again; what was recorded is kept"
                 ) from error
             raise StoreDamaged(_damaged(self.path, error.orig)) from error
+
+
+def _columns(connection: Connection) -> set[str]:
+    return {row.name for row in connection.execute(text("PRAGMA table_info(trials)"))}
 
 
 def journal_mode(path: Path) -> str:
@@ -408,6 +423,7 @@ def _to_row(result: TrialResult) -> dict[str, Any]:
         "error": result.error,
         "environment": dict(result.environment),
         "finished_at": time.time(),
+        "workload": None if result.workload is None else result.workload.to_json(),
     }
 
 
@@ -431,4 +447,5 @@ def _from_row(row: Row[Any]) -> TrialResult:
         curve=tuple(EpochPoint(**point) for point in row.curve),
         error=row.error,
         environment=row.environment,
+        workload=None if row.workload is None else Workload(**row.workload),
     )

@@ -108,6 +108,25 @@ class EpochPoint:
 
 
 @dataclass(frozen=True)
+class Workload:
+    """What one inference of one image does beside its multiply-adds, and the memory of its activations in bytes.
+
+    `elementwise_ops` are those of the multiply-adds that pooling, norms and elementwise work make up;
+    `bytes_moved` what all operations read and write, nothing fused. The memory is an estimate: `training_bytes`
+    what is saved for the backward pass, an image of a batch; `inference_bytes` the peak; None where a network
+    could not be measured.
+    """
+
+    elementwise_ops: int
+    bytes_moved: int
+    training_bytes: int | None = None
+    inference_bytes: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class TrialJob:
     """One proposal: which architecture to judge, under which training seed. Sent to a worker."""
 
@@ -117,11 +136,12 @@ class TrialJob:
     seed: int
     macs: int
     params: int
+    workload: Workload | None = None
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One ended trial, as recorded. What was not reached is None.
+    """One ended trial, as recorded. What was not reached, or not recorded yet by its version, is None.
 
     `accuracy` (0..1) and `loss` are those of the validation split, `correct` of `images`; `seconds` is
     the whole trial's, `train_seconds` the training loop's alone.
@@ -145,6 +165,7 @@ class TrialResult:
     curve: tuple[EpochPoint, ...] = ()
     error: str | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
+    workload: Workload | None = None
 
     def __post_init__(self) -> None:
         for name in ("accuracy", "loss", "seconds", "train_seconds", "images_per_second"):
@@ -164,4 +185,7 @@ class TrialResult:
     @classmethod
     def of(cls, job: TrialJob, state: TrialState, **outcome: Any) -> TrialResult:
         """The result of `job` with the given state and outcome."""
-        return cls(job.number, state, job.origin, job.architecture, job.seed, job.macs, job.params, **outcome)
+        return cls(
+            job.number, state, job.origin, job.architecture, job.seed, job.macs, job.params,
+            workload=job.workload, **outcome,
+        )  # fmt: skip

@@ -15,7 +15,7 @@ from nas.latency.selecting import Named, make_space, select
 from nas.latency.settings import LatencySettings
 from search_spaces.space import SearchSpace
 from trials.errors import LatencyError, ProfileError
-from trials.latency import LatencyBench, Measurement, Target, relative_error
+from trials.latency import LatencyBench, Measurement, Target
 from trials.latency.conditions import describe_device, observe, versions
 from trials.profile import DeviceProfile, make_profile
 from trials.trial import LatencyProtocol
@@ -125,7 +125,7 @@ def report_json(found: Measured) -> dict[str, Any]:
     for index, (one, m) in enumerate(zip(found.named, found.measurements, strict=True)):
         row = {"label": one.label, "key": one.architecture.key, **m.to_json(), "relative": m.relative}
         row["iqr_ms"] = m.latency.spread * m.latency.p50_ms
-        row["relative_error"] = relative_error(m.latency, found.protocol)
+        row["relative_error"] = m.latency.standard_error(found.protocol.block)
         row["reliable"] = m.latency.stable
         if found.predicted_ms:
             row["predicted_ms"] = found.predicted_ms[index]
@@ -156,7 +156,7 @@ def print_measured(console: Console, found: Measured) -> None:
     for index, (one, m) in enumerate(zip(found.named, found.measurements, strict=True)):
         r = m.latency
         row = [
-            one.label, f"{'' if r.stable else '~'}{r.p50_ms:.3f} ms", f"± {relative_error(r, found.protocol):.1%}",
+            one.label, f"{'' if r.stable else '~'}{r.p50_ms:.3f} ms", f"± {r.standard_error(found.protocol.block):.1%}",
             f"{r.p95_ms:.3f} ms", f"{r.spread * r.p50_ms:.3f} ms", f"{m.relative:.3f}x", str(r.passes),
             f"{m.prepare_seconds:.1f} s",
         ]  # fmt: skip

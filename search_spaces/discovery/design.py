@@ -23,12 +23,16 @@ EXACT = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class DiscoveredDesign:
-    """A `NetworkDesign` around a traced network. `template` has `add` or a concatenation at every point."""
+    """A `NetworkDesign` around a traced network. `template` has `add` or a concatenation at every point.
+
+    `input_shape` is the channels, height and width of the example; `default_input` has its longer side.
+    """
 
     title: str
     template: fx.GraphModule
     shapes: tuple[PointShape, ...]
     default_input: InputSpec
+    input_shape: tuple[int, int, int]
     not_varied: tuple[NotVaried, ...]
     notes: tuple[str, ...]
 
@@ -90,6 +94,7 @@ def find_design(
         template,
         tuple(merge.shape for merge in merges),
         InputSpec(channels, max(height, width), classes),
+        (channels, height, width),
         (*refused, *unsafe),
         (*traced.decided, *_own_train_methods(traced)),
     )

@@ -38,6 +38,10 @@ class DiscoveredSpace(SearchSpace):
         return self.network
 
     @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return self.network.input_shape
+
+    @property
     def not_varied(self) -> tuple[NotVaried, ...]:
         """Every other merge, with the reason why it is no point."""
         return self.network.not_varied

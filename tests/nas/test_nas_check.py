@@ -14,7 +14,7 @@ from rich.console import Console
 import nas.check as dry_run
 from nas.config import SearchConfig
 from nas.points import choices_on_offer, notes, places_text, points_table
-from nas.show import print_check, size_text
+from nas.show import print_check
 from search_spaces import InputSpec, SearchSpace, names
 from trials.judge import Bench
 
@@ -78,26 +78,6 @@ def test_choices_and_places() -> None:
     assert places_text(["a", "c.0"], ["a", "b.0", "c.0"]) == "a, c.0"
     assert places_text(["a", "b.0", "b.1"], ["a", "b.0", "b.1"]) == "every point"
     assert places_text(["a"], ["a"]) == "a"
-
-
-@pytest.mark.parametrize(
-    ("budgets", "ends"),
-    [([], "3 points, 840 architectures"),
-     (["macs <= 1.05x baseline"], "840 architectures, 58.1% within macs <= 1.05x baseline"),
-     (["latency_ms <= 3"], "architectures; the latency budget is not counted here: it is measured, trial by trial"),
-     (["macs <= 1e+07", "latency_ms <= 3"], "58.1% within macs <= 1e+07; the latency budget is not counted here: "
-      "it is measured, trial by trial")],
-)  # fmt: skip
-def test_a_share_is_of_the_budgets_that_are_counted(budgets: list[str], ends: str) -> None:
-    share = {"value": 488 / 840, "standard_error": 0.0}
-    text = size_text({"points": [{}] * 3, "size": 840, "budgets": budgets, "feasible_share": share})
-    assert text.endswith(ends)
-
-
-def test_a_share_too_small_to_be_sampled_is_not_called_none() -> None:
-    share = {"value": 0.0, "standard_error": 0.0}
-    text = size_text({"points": [{}], "size": 10**30, "budgets": ["macs <= 1.05x baseline"], "feasible_share": share})
-    assert text == "1 points, ~1.0e30 architectures, under 0.1% within macs <= 1.05x baseline"
 
 
 def test_a_preview_measures_each_network_once_and_does_not_wait_for_slow_steps(

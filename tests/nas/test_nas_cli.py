@@ -68,7 +68,13 @@ def test_check_says_what_a_search_would_do_and_writes_nothing(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["size"] == 840
-    assert found["feasible_share"] == {"value": pytest.approx(488 / 840), "standard_error": 0.0}
+    assert found["feasible"] == {"value": pytest.approx(488 / 840), "at_least": 488, "at_most": 488, "size": 840}
+    assert found["binding"] == {
+        "metric": "macs", "certain": True, "counted": {"macs": pytest.approx(488 / 840)}, "latency_over": None,
+    }  # fmt: skip
+    assert found["counting"]["input_shape"] == [1, 1, 28, 28]
+    assert "fvcore" in found["counting"]["counter"]
+    assert found["costs"]["largest within"]["macs"] <= 1.05 * found["costs"]["baseline"]["macs"]
     assert (
         found["costs"]["baseline"]["macs"] == found["costs"]["cheapest"]["macs"] < found["costs"]["costliest"]["macs"]
     )
@@ -101,7 +107,7 @@ def test_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
         (["search", "--reductions", "4,x"], 2, "--reductions: given '4,x'; expected whole numbers"),
         (["search", "--data", "mnist"], 2, "--data: .*fashion-mnist"),
         (["search", "--engine", "slurm"], 2, "--engine: given 'slurm'; it should be 'ray' or 'local'"),
-        (["search", "--max-flops", "1M"], 3, "the cheapest one has macs 9,559,168"),
+        (["search", "--max-flops", "1M"], 3, "the closest, add at every point, has macs 9,559,168"),
         (["search", "--extend", "--fresh"], 2, "give one of them"),
         (["search", "--frobnicate"], 2, "No such option"),
         (["search", "nothing.toml"], 2, "nothing.toml: no such file"),

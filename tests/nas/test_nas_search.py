@@ -220,8 +220,8 @@ def test_diverging_trials_are_recorded_as_failed_and_the_search_goes_on(tiny: di
         ({"device": "cuda:99"}, DeviceError, "cuda:99"),
         ({"device": "abacus"}, DeviceError, "auto, cpu, cuda"),
         ({"training": {"batch_size": 5000}}, ConfigError, "training.batch_size: given 5000"),
-        ({"max_flops": "1M"}, NothingFeasible, "the cheapest one has macs 9,559,168"),
-        ({"max_params": "0.9x"}, NothingFeasible, "the cheapest one has .* params 77,754"),
+        ({"max_flops": "1M"}, NothingFeasible, "the closest, add at every point, has macs 9,559,168"),
+        ({"max_params": "0.9x"}, NothingFeasible, "the closest, add at .* params 77,754"),
         ({"max_latency": "1us"}, NothingFeasible, "all-add, which does the least work, takes"),
     ],
 )

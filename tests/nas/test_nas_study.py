@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+import random
+import re
 
 import pytest
 
-from nas.feasibility import Feasibility
+from nas.feasibility import Feasibility, Share
 from nas.study import Proposal, Study
 from search_spaces import InputSpec, SearchSpace
 from trials.constraints import Constraint, Costs
-from trials.flops import CostTable
+from trials.costs import CostTable
 from trials.pricing import Pricing
 from trials.trial import Latency, TrialResult, TrialState
 
@@ -118,23 +120,79 @@ def test_random_search_is_a_sampler_too() -> None:
     assert {p.origin for p in proposals if p} == {"random"}
 
 
-def test_feasible_share_is_exact_for_small_spaces_and_sampled_for_large_ones() -> None:
-    exact = Feasibility(SPACE, COSTS, BUDGET, BASELINE).share()
+def test_the_feasible_part_is_counted_also_of_large_spaces() -> None:
+    share = Feasibility(SPACE, COSTS, BUDGET, BASELINE).share()
     inside = sum(COSTS(a).macs <= 1.05 * BASELINE.macs for a in SPACE.enumerate())
-    assert (exact.value, exact.standard_error) == (inside / SPACE.size, 0.0)
+    assert share == Share(inside, inside, SPACE.size)
     large = SearchSpace.named("resnet20")
     costs = CostTable(large)
-    sampled = Feasibility(large, costs, BUDGET, costs(large.baseline)).share()
-    assert 0 < sampled.value < 1
-    assert 0 < sampled.standard_error < 0.006
+    feasibility = Feasibility(large, costs, BUDGET, costs(large.baseline))
+    share, rng = feasibility.share(), random.Random(0)
+    assert 0 < share.at_least == share.at_most < large.size == share.size
+    drawn = sum(feasibility(large.sample(rng)) for _ in range(2000)) / 2000
+    assert share.value == pytest.approx(drawn, abs=0.05)
 
 
-def test_an_impossible_budget_names_the_cheapest_figures() -> None:
+def test_samples_are_within_the_budgets_and_wanted_down_to_the_last() -> None:
+    feasibility = Feasibility(SPACE, COSTS, (Constraint.parse("macs", "1.004x"),), BASELINE)
+    inside = {a.key for a in SPACE.enumerate() if feasibility(a)}
+    assert 5 < len(inside) == feasibility.share().at_most < 100
+    seen: set[str] = set()
+    while (found := feasibility.sample(random.Random(len(seen)), lambda a: a.key not in seen)) is not None:
+        seen.add(found.key)
+    assert seen == inside
+
+
+def test_a_budget_of_exactly_one_architecture_holds_it() -> None:
+    """What the set and the violations say of a cost on the very edge is the same."""
+    for architecture in list(SPACE.enumerate())[::40]:
+        for relative in (False, True):
+            bound = COSTS(architecture).macs / (BASELINE.macs if relative else 1)
+            feasibility = Feasibility(SPACE, COSTS, (Constraint("macs", bound, relative),), BASELINE)
+            assert feasibility.share().at_most == sum(map(feasibility, SPACE.enumerate()))
+
+
+def test_smallest_and_largest_within_the_budgets() -> None:
+    extremes = Feasibility(SPACE, COSTS, BUDGET, BASELINE).extremes()
+    assert extremes is not None
+    inside = [COSTS(a).macs for a in SPACE.enumerate() if COSTS(a).macs <= 1.05 * BASELINE.macs]
+    assert [COSTS(a).macs for a in extremes] == [min(inside), max(inside)]
+
+
+def test_an_impossible_budget_names_the_closest_architecture() -> None:
     impossible = Feasibility(SPACE, COSTS, (Constraint.parse("macs", "9M"),), BASELINE).impossible()
-    assert impossible is not None
-    assert "9,559,168" in impossible
-    assert "9,000,000" in impossible
+    assert impossible == (
+        "no architecture of resnet8 is within macs <= 9e+06 (a limit of 9,000,000): "
+        "the closest, add at every point, has macs 9,559,168 and params 77,754"
+    )
     assert Feasibility(SPACE, COSTS, BUDGET, BASELINE).impossible() is None
+
+
+def test_budgets_that_only_exclude_each_other_name_the_closest_architecture() -> None:
+    traded = TradedCosts(SPACE)
+    baseline = traded(SPACE.baseline)
+    costs = [traded(a) for a in SPACE.enumerate()]
+    limits = (min(c.macs for c in costs) + 40_000, min(c.params for c in costs) + 100)
+    budgets = (Constraint("macs", limits[0], False), Constraint("params", limits[1], False))
+    impossible = Feasibility(SPACE, traded, budgets, baseline).impossible()
+    assert impossible is not None
+    found = re.fullmatch(r"no .* together: the closest, (.*), has macs ([\d,]+) and params ([\d,]+)", impossible)
+    assert found is not None
+    given = [int(figure.replace(",", "")) for figure in found.groups()[1:]]
+    excess = max(figure / limit for figure, limit in zip(given, limits, strict=True))
+    least = min(max(c.macs / limits[0], c.params / limits[1]) for c in costs)
+    assert 1 < least <= excess <= 1.001 * least
+
+
+class TradedCosts(CostTable):
+    """Of every choice the more multiply-adds, the fewer parameters: what no space of ours has."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__(space)
+        for parts in self._parts.values():
+            most = max(part.params for part in parts.values())
+            for choice, part in parts.items():
+                parts[choice] = part._replace(params=2 * most - part.params)
 
 
 def _job(architecture):

@@ -58,6 +58,25 @@ def test_sizes_beyond_a_float_are_still_written(size: int | None, text: str) -> 
     assert formatting.format_size(size) == text
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(840, "840"), (9_999_999, "9,999,999"), (14_000_000_000, "1.4·10¹⁰"), (14**27, "8.8·10³⁰")],
+)
+def test_large_numbers_have_powers_of_ten(number: int, text: str) -> None:
+    assert formatting.format_power(number) == text
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [
+        (8, 1000, "0.8 %"), (0, 7, "0 %"), (7, 7, "100 %"), (10**9 - 1, 10**9, "99.9 %"), (11, 10**6, "0.0011 %"),
+        (1, 14**16, "4.6e-17 %"), (488, 840, "58.1 %"),
+    ],
+)  # fmt: skip
+def test_only_all_is_100_percent_and_only_nothing_is_0(part: int, whole: int, text: str) -> None:
+    assert formatting.format_share(part, whole) == text
+
+
 def test_times_say_their_zone() -> None:
     assert formatting.format_time(0) == "1970-01-01 00:00 UTC"
     assert formatting.format_time(None) == "n/a"

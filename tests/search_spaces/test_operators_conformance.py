@@ -9,7 +9,7 @@ from torch import nn
 from search_spaces import ConformanceError, SpaceError, check_operator, check_shapes, operator_names, register
 from search_spaces.conformance import PROPERTIES
 from search_spaces.fusions import unregister
-from trials.flops import count_macs
+from trials.costs import count_macs
 
 FAST = tuple(name for name in PROPERTIES if name != "onnx")
 

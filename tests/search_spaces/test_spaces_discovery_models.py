@@ -11,7 +11,7 @@ import torch
 from search_spaces.discovery import examine
 from search_spaces.discovery.rewriting import largest_difference
 from search_spaces.discovery.survey import SURVEYED, settle, survey
-from trials.flops import CostTable, count_macs, count_params
+from trials.costs import CostTable, count_macs, count_params
 
 ONE = "a concatenation of one map"
 #: model: merges, points by kind, reasons of the others

@@ -16,8 +16,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from search_spaces import Architecture, InputSpec, SearchSpace, register
 from search_spaces.fusions import unregister
+from trials.costs import CostTable
 from trials.data import DataConfig
-from trials.flops import CostTable
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.quiet import occupied, quiet
 from trials.store import Store

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from search_spaces import Architecture, InputSpec, SearchSpace, operator_names
-from trials.flops import CostTable
+from trials.costs import CostTable
 from trials.profile.design import designed_architectures
 from trials.profile.fitting import Observation, Regression, cross_validate, fit_flops, spearman
 from trials.profile.profiling import prediction_error

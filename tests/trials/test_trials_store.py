@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sqlite3
 import time
@@ -14,7 +15,7 @@ from trials_results import LATENCY, architecture, end, line, process, result
 from trials import store as store_module
 from trials.errors import RunInUse, StoreDamaged, StoreError
 from trials.store import FILE_NAME, SCHEMA_VERSION, Store, is_active, journal_mode
-from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
+from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState, Workload
 
 APPEND_FOR_EVER = """
 from pathlib import Path
@@ -359,3 +360,26 @@ def test_the_result_of_a_job_is_about_the_job() -> None:
 
 def test_states_are_never_renamed() -> None:
     assert [str(state) for state in TrialState][:4] == ["complete", "failed", "gated", "stopped"]
+
+
+def test_the_workload_is_recorded(tmp_path: Path) -> None:
+    workload = Workload(elementwise_ops=3, bytes_moved=4, training_bytes=None, inference_bytes=6)
+    with Store.create(tmp_path / FILE_NAME, {}) as store:
+        store.append(dataclasses.replace(result(0), workload=workload))
+        store.append(result(1))
+        assert [r.workload for r in store.results()] == [workload, None]
+
+
+def test_a_record_from_before_the_workload_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    with Store.create(path, {}) as store:
+        store.append(result(0))
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE trials DROP COLUMN workload")
+    before = path.read_bytes()
+    with Store.open(path) as store:
+        assert [r.workload for r in store.results()] == [None]
+    assert path.read_bytes() == before
+    with Store.open_for_writing(path) as store:
+        store.append(dataclasses.replace(result(1), workload=Workload(1, 2)))
+        assert [r.workload for r in store.results()] == [None, Workload(1, 2)]

@@ -1,6 +1,6 @@
 """What a fusion does, counted without fvcore: multiply-adds, elements moved and kernels launched.
 
-The multiply-adds are those of `trials.flops` (one for a multiply-add of a convolution or matrix product, and for
+The multiply-adds are those of `trials.costs` (one for a multiply-add of a convolution or matrix product, and for
 each element that elementwise work writes or a reduction reads), counted on the operators that PyTorch runs.
 """
 

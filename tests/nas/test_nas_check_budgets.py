@@ -1,0 +1,87 @@
+"""What a dry run says of budgets: how much they leave, and which of them binds as far as that is known."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from nas.check import binding
+from nas.feasibility import Share
+from nas.show import print_check
+from trials.constraints import Constraint, Costs
+
+BASELINE = Costs(macs=100, params=100, latency_ms=2.0)
+SIZE = 14_000_000_000
+MEASURED = {"baseline": 2.0, "costliest": 5.0}
+
+
+def budgets(**given: str) -> tuple[Constraint, ...]:
+    return tuple(Constraint.parse(metric, text) for metric, text in given.items())
+
+
+def measured(**p50_ms: float) -> dict[str, Any]:
+    rest = {"macs": 100, "params": 9, "elementwise_ops": 8, "bytes_moved": 7000}
+    rest |= {"training_bytes": None, "inference_bytes": 6000}
+    return {name: {**rest, "latency_ms": {"p50": ms, "p95": ms}} for name, ms in p50_ms.items()}
+
+
+def leaves(**part: float) -> dict[str, Share]:
+    return {metric: Share(round(value * SIZE), round(value * SIZE), SIZE) for metric, value in part.items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "alone", "p50_ms", "metric", "certain", "over"),
+    [
+        ({"macs": "1.1x", "params": "2x"}, {"macs": 0.2, "params": 0.9}, {"costliest": 9}, "macs", True, None),
+        ({"macs": "1.1x", "params": "2x"}, {"macs": 0.9, "params": 0.2}, {"costliest": 9}, "params", True, None),
+        ({"macs": "9x"}, {"macs": 1.0}, {"costliest": 9}, None, True, None),
+        ({"macs": "9x", "latency_ms": "2x"}, {"macs": 1.0}, MEASURED, "latency_ms", True, ["costliest"]),
+        ({"macs": "1.1x", "latency_ms": "2x"}, {"macs": 0.2}, MEASURED, "macs", False, ["costliest"]),
+        ({"macs": "1.1x", "latency_ms": "6ms"}, {"macs": 0.2}, MEASURED, "macs", True, []),
+        ({}, {}, {"costliest": 5}, None, True, None),
+    ],
+)  # fmt: skip
+def test_the_budget_that_cuts_most_of_what_is_known_binds(
+    given: dict[str, str],
+    alone: dict[str, float],
+    p50_ms: dict[str, float],
+    metric: str | None,
+    certain: bool,
+    over: list[str] | None,
+) -> None:
+    found = binding(budgets(**given), leaves(**alone), BASELINE, measured(**p50_ms))
+    assert found == {"metric": metric, "certain": certain, "counted": alone, "latency_over": over}
+
+
+def printed(at_least: int, at_most: int) -> str:
+    constraints = budgets(macs="1.1x", latency_ms="2x")
+    costs = measured(**MEASURED)
+    found = {
+        "points": [], "budgets": [str(constraint) for constraint in constraints], "costs": costs,
+        "feasible": Share(at_least, at_most, SIZE).to_json(),
+        "binding": binding(constraints, leaves(macs=0.008), BASELINE, costs),
+        "counting": {"input_shape": [1, 3, 32, 32], "counter": "fvcore 0.1.5"},
+        "images_per_second": {"baseline": 10.0}, "estimated_trial_seconds": 1.0, "estimated_search_seconds": 9.0,
+        "trials": 9, "workers": 1,
+    }  # fmt: skip
+    text = io.StringIO()
+    print_check(Console(file=text, width=200), found)
+    return text.getvalue()
+
+
+def test_the_feasible_part_is_said_in_percent_of_the_space() -> None:
+    text = printed(112_000_000, 112_000_000)
+    assert "0.8 % of 1.4·10¹⁰ architectures are feasible" in text
+    assert "macs <= 1.1x baseline, latency_ms <= 2x baseline: macs binds most, unless latency_ms does" in text
+    assert "macs leaves 0.8%; latency_ms is measured trial by trial: of those below, costliest are over it" in text
+    assert "counted for 1x3x32x32 with fvcore 0.1.5" in text
+    assert "7.00kB" in text
+    assert "n/a" in text  # the memory of training was not measured
+
+
+def test_a_count_between_bounds_is_said_as_such() -> None:
+    assert "between 0.8 % and 0.9 % of 1.4·10¹⁰ architectures are feasible" in printed(112_000_000, 126_000_000)
+    assert "0.8 % of 1.4·10¹⁰ architectures are feasible" in printed(112_000_000, 112_000_009)
