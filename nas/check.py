@@ -72,12 +72,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "budgets": [str(constraint) for constraint in config.constraints()],
         "counting": describe_counting(space),
         "feasible": feasible.share().to_json(),
-        "binding": binding(
-            config.constraints(),
-            feasible.alone(),
-            replace(prepared.baseline, latency_ms=latencies[space.baseline].p50_ms),
-            costs,
-        ),
+        "binding": binding(config.constraints(), feasible.alone(), baseline, costs),
         "costs": costs,
         "images_per_second": speeds,
         "trials": config.trials,
