@@ -73,15 +73,37 @@ def test_what_is_over_budget_is_recorded_and_never_trained(finished: Path) -> No
     assert all(t.result.macs <= limit and t.feasible for t in run.view.complete)
 
 
+def test_a_run_records_what_was_counted_and_with_what(finished: Path) -> None:
+    view = nas.open_run(finished).view
+    assert view.description["counting"]["input_shape"] == [1, 1, 28, 28]
+    assert "fvcore" in view.description["counting"]["counter"]
+    by_label = {str(t.result.architecture.labels()): t.result for t in view.trials}
+    assert len({r.workload for r in by_label.values()}) > 2
+    for r in by_label.values():
+        assert r.workload is not None
+        assert 0 < r.workload.elementwise_ops < r.macs
+        assert 4 * r.params < r.workload.bytes_moved
+        assert 0 < (r.workload.inference_bytes or 0) < (r.workload.training_bytes or 0)
+
+
 def test_show_json_has_the_documented_shape(finished: Path) -> None:
     shown = json.loads(nas_program("show", finished, "--json").stdout)
     assert set(shown) == {"run", "trials"}
     for trial in shown["trials"]:
         assert trial["state"] in ("complete", "failed", "gated", "stopped")
         assert set(trial["choices"]) == {"layer1.0", "layer2.0", "layer3.0"}
-        assert {"number", "accuracy", "macs", "params", "latency_ms", "feasible", "on_front", "seed", "seconds"} <= set(
-            trial
-        )
+        assert {
+            "number",
+            "accuracy",
+            "macs",
+            "params",
+            "workload",
+            "latency_ms",
+            "feasible",
+            "on_front",
+            "seed",
+            "seconds",
+        } <= set(trial)
         if trial["state"] == "complete":
             assert 0 < trial["latency_ms"]["p50"] <= trial["latency_ms"]["p95"]
             assert 0 <= trial["accuracy"] <= 1
