@@ -44,9 +44,14 @@ class Target:
     def on_gpu(self) -> bool:
         return self.device.startswith("cuda")
 
+    @property
+    def memory_format(self) -> str:
+        """How maps lie in memory: ONNX Runtime takes NCHW and arranges them as it likes."""
+        return "contiguous" if self.runtime == "onnxruntime" else "channels_last"
+
     def __str__(self) -> str:
         threads = "" if self.on_gpu else f", {self.threads} thread{'s' if self.threads > 1 else ''}"
-        return f"{self.device}, {self.runtime}, {self.dtype}{threads}"
+        return f"{self.device}, {self.runtime}, {self.dtype}, {self.memory_format}{threads}"
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "memory_format": self.memory_format}
