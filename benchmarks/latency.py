@@ -56,10 +56,10 @@ def judge(space: SearchSpace, target: Target, sample: int, fresh: int, folder: P
     predicted = np.array([profile.predict_ms(a) / profile.baseline_ms for a in architectures])
     repeated = prediction_error(np.array(list(first.values())), np.array([again[a] for a in architectures]))
     differences = np.array([abs(again[a] / first[a] - 1) for a in architectures])
-    measured = [m for m in profile.measurements if m.part != "repeat"]
     print(f"  {space.name} at {space.input.size} px, {target}, batch 1: all-add {profile.baseline_ms:.3f} ms")
-    unreliable = sum(not m.stable for m in measured)
-    print(f"    {len(measured)} measured ({unreliable} unreliable), judged on {fresh} others ({steady} reliable twice)")
+    print(
+        f"    {sample} measured ({profile.unreliable} unreliable), judged on {fresh} others ({steady} reliable twice)"
+    )
     show("predictor", prediction_error(truth, predicted))
     show("FLOPs only", prediction_error(truth, by_flops(space, profile, architectures)))
     show("measured again", repeated)

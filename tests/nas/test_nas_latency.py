@@ -55,7 +55,9 @@ def test_a_profile_is_made_shown_and_used(latency: Nas, tmp_path: Path) -> None:
     assert made.code == 0, made.err
     summary = json.loads(made.out)
     assert summary["space"]["input"] == {"channels": 3, "size": 16, "classes": 10}
-    assert re.search(r"profiling resnet8 on cpu, eager, fp32, 1 thread: 1[12] of 1[12]", made.err), made.err
+    assert re.search(r"profiling resnet8 on cpu, eager, fp32, channels_last, 1 thread: 1[12] of 1[12]", made.err), (
+        made.err
+    )
     shown = latency("show", path)
     assert "held-out error" in shown.out
     assert "FLOPs only" in shown.out
@@ -77,11 +79,11 @@ def test_the_table_says_what_was_measured_and_how(latency: Nas) -> None:
     assert done.code == 0, done.err
     head, *rows = done.out.splitlines()
     assert head.startswith("resnet8, 3x16x16, batch 1, on ")
-    assert "(cpu, eager, bf16, 1 thread)" in head
+    assert "(cpu, eager, bf16, channels_last, 1 thread)" in head
     assert "torch 2" in head
     assert [row.split()[0] for row in rows[:3]] == ["architecture", "se", "random"]
     assert re.search(r"se +~?\d+\.\d{3} ms +± \d+\.\d% +\d+\.\d{3} ms +\d+\.\d{3} ms +\d+\.\d{3}x +30 ", rows[1])
-    assert "measuring on cpu, eager, bf16, 1 thread: 2 of 2" in done.err
+    assert "measuring on cpu, eager, bf16, channels_last, 1 thread: 2 of 2" in done.err
 
 
 @pytest.mark.parametrize(

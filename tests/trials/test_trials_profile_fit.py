@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -19,7 +20,7 @@ from trials.profile.work import fusion_work
 RESNET20 = SearchSpace.named("resnet20", InputSpec(3, 32, 10))
 
 
-@pytest.mark.parametrize("name", ["resnet8", "inception-cifar"])
+@pytest.mark.parametrize("name", ["resnet8", pytest.param("inception-cifar", marks=pytest.mark.slow)])
 def test_work_is_counted_as_fvcore_counts_it(name: str) -> None:
     space = SearchSpace.named(name, operators=operator_names())
     costs = CostTable(space)
@@ -109,6 +110,16 @@ def test_the_held_out_error_is_the_error_on_new_architectures() -> None:
     assert estimated.architectures == sum(o.part == "random" for o in observed)
 
 
+def test_bursts_that_nobody_noticed_do_not_spoil_the_fit() -> None:
+    """One measurement in twelve took two to four times as long, and says that it is as good as the others."""
+    observed, fresh = latencies(seed=4, noise=0.01)
+    hit = [replace(o, relative=o.relative * (2 + i % 3)) if i % 12 == 5 else o for i, o in enumerate(observed)]
+    effects = regression().fit(hit)
+    error = prediction_error(np.array(list(fresh.values())), np.array([effects(a) for a in fresh]))
+    assert error.mape < 0.03, error
+    assert error.spearman > 0.95, error
+
+
 def test_an_imprecise_measurement_counts_for_less() -> None:
     observed, fresh = latencies(seed=3, noise=0.005)
     spoilt = [
@@ -121,7 +132,8 @@ def test_an_imprecise_measurement_counts_for_less() -> None:
         prediction_error(measured, np.array([effects(a) for a in fresh]))
         for effects in (regression().fit(spoilt), regression().fit(told))
     )
-    assert warned.mape < 0.012 < blind.mape
+    assert warned.mape < 0.012
+    assert warned.mape < blind.mape
 
 
 def test_spearman_is_the_correlation_of_ranks() -> None:

@@ -45,13 +45,18 @@ class Target:
         return self.device.startswith("cuda")
 
     @property
+    def memory_format(self) -> str:
+        """How maps lie in memory: ONNX Runtime takes NCHW and arranges them as it likes."""
+        return "contiguous" if self.runtime == "onnxruntime" else "channels_last"
+
+    @property
     def label(self) -> str:
         """All but the device."""
         threads = "" if self.on_gpu else f", {self.threads} thread{'s' if self.threads > 1 else ''}"
-        return f"{self.runtime}, {self.dtype}{threads}"
+        return f"{self.runtime}, {self.dtype}, {self.memory_format}{threads}"
 
     def __str__(self) -> str:
         return f"{self.device}, {self.label}"
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "memory_format": self.memory_format}

@@ -95,6 +95,7 @@ class TargetPart(_Part):
     device: str
     runtime: str
     dtype: str
+    memory_format: str
     threads: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
 
@@ -165,18 +166,23 @@ class DeviceProfile(_Part):
             None if own == name else f"the profile is of {own}, this device is {name}: its figures are not this one's"
         )
 
+    @property
+    def unreliable(self) -> int:
+        """How many architectures were measured on a machine that was not quiet: they count by their own error."""
+        return sum(m.part != "repeat" and not m.stable for m in self.measurements)
+
     def describe(self) -> dict[str, str]:
         """What a report says of it, by name."""
-        target, measured = self.target, [m for m in self.measurements if m.part != "repeat"]
-        unreliable = sum(not m.stable for m in measured)
+        target, measured = self.target, sum(m.part != "repeat" for m in self.measurements)
+        unreliable = self.unreliable
         repeats = "not measured" if self.repeat_error is None else str(self.repeat_error)
         return {
             "space": f"{self.space.get('name')}, {self._input()}, fingerprint {self.fingerprint}",
             "device": str(self.device.get("name")),
-            "target": f"{target.device}, {target.runtime}, {target.dtype}, batch {target.batch_size}, "
-            f"{target.threads} thread{'s' if target.threads > 1 else ''}",
+            "target": f"{target.device}, {target.runtime}, {target.dtype}, {target.memory_format}, "
+            f"batch {target.batch_size}, {target.threads} thread{'s' if target.threads > 1 else ''}",
             "versions": ", ".join(f"{name} {version}" for name, version in self.versions.items()),
-            "measured": f"{len(measured)} architectures, {self.created_at}"
+            "measured": f"{measured} architectures, {self.created_at}"
             + (f"; {unreliable} of them unreliable (the machine was busy), weighted accordingly" if unreliable else ""),
             "all-add": f"{self.baseline_ms:.3f} ms",
             "held-out error": f"{self.error} ({self.error.architectures} architectures)",

@@ -3,22 +3,25 @@
 Bayesian linear regression whose effects are shrunk level by level: an effect is first what the work of the fusion
 says, then what its operator adds to that anywhere, then at that resolution, then for that ratio, then at that very
 point; and each pair of neighbouring operators has one. How far each level may reach (its prior deviation) is chosen
-by leave-one-out cross-validation on the training data alone. Written in the dual, n × n for n measurements; formulas
-of Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, sections 2.2 and 5.4.2.
+by leave-one-out cross-validation on the training data alone, and what that shows to be an outlier is distrusted.
+Written in the dual, n × n for n measurements; formulas of Rasmussen & Williams, Gaussian Processes for Machine
+Learning, 2006, sections 2.2 and 5.4.2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.space import SearchSpace
+from trials.latency.runtimes import intra_op_threads
 from trials.profile.work import fusion_work
 
 Array = NDArray[np.float64]
@@ -29,6 +32,9 @@ _DEVIATIONS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 #: What is left as a share of a latency: the protocol's own error apart, the model's.
 _RESIDUALS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08)
 _SWEEPS = 3
+#: A measurement further than this from what all others say of it, in deviations, was hit by a burst of others' work.
+_OUTLYING = 2.5
+_REWEIGHTINGS = 2
 FOLDS = 5
 #: level -> {effect: value}
 Features = Mapping[str, Mapping[tuple[object, ...], float]]
@@ -129,7 +135,13 @@ class Regression:
             error=np.array([o.error for o in observations]),
         )
         deviations, residual = problem.choose()
-        weights = problem.solve(deviations, residual)
+        for _ in range(_REWEIGHTINGS):
+            trusted = problem.trusting(deviations, residual)
+            if np.allclose(trusted.error, problem.error):
+                break
+            problem = trusted
+            deviations, residual = problem.choose()
+        weights = problem.weights(deviations, residual)
         fitted = {
             level: dict(zip(names[level], deviations[level] ** 2 * (matrices[level].T @ weights), strict=True))
             for level in LEVELS
@@ -153,7 +165,10 @@ def _sum(fitted: Mapping[str, Mapping[tuple[object, ...], float]], features: Fea
 
 @dataclass(frozen=True)
 class _Problem:
-    """Regression in the dual: kernels [n, n] by level, targets, latencies and measurement errors [n]."""
+    """Regression in the dual: kernels [n, n] by level, targets, latencies and measurement errors [n].
+
+    An outlier's error is raised until it is no longer one, so that it cannot pull (an M-estimator).
+    """
 
     kernels: Mapping[str, Array]
     target: Array
@@ -165,6 +180,7 @@ class _Problem:
         deviations, residual = dict.fromkeys(LEVELS, 0.02), 0.01
         best = self._score(deviations, residual)
         for _ in range(_SWEEPS):
+            before = best
             for level in LEVELS:
                 for value in _DEVIATIONS:
                     tried = {**deviations, level: value}
@@ -175,11 +191,22 @@ class _Problem:
                 score = self._score(deviations, value)
                 if score > best:
                     best, residual = score, value
+            if best == before:
+                break
         return deviations, residual
 
-    def solve(self, deviations: Mapping[str, float], residual: float) -> Array:
+    def weights(self, deviations: Mapping[str, float], residual: float) -> Array:
         """Weights [n] of the observations."""
-        return np.linalg.solve(self._covariance(deviations, residual), self.target).astype(np.float64)
+        weights: Array = _inverse(self._covariance(deviations, residual)) @ self.target
+        return weights
+
+    def trusting(self, deviations: Mapping[str, float], residual: float) -> _Problem:
+        """The same problem with the errors of outliers raised to what the other observations say they are."""
+        inverse = _inverse(self._covariance(deviations, residual))
+        variance = 1.0 / np.diag(inverse)
+        distance = np.abs(inverse @ self.target) * np.sqrt(variance)
+        noise = (residual**2 + self.error**2) * np.maximum(distance / _OUTLYING, 1.0) ** 2
+        return replace(self, error=np.sqrt(np.maximum(noise - residual**2, self.error**2)))
 
     def _covariance(self, deviations: Mapping[str, float], residual: float) -> Array:
         kernel = np.zeros((len(self.target), len(self.target)))
@@ -189,10 +216,17 @@ class _Problem:
 
     def _score(self, deviations: Mapping[str, float], residual: float) -> float:
         """The log likelihood of each observation given the others, added up (R & W, equations 5.10 to 5.12)."""
-        inverse = np.linalg.inv(self._covariance(deviations, residual))
+        inverse = _inverse(self._covariance(deviations, residual))
         variance = 1.0 / np.diag(inverse)
         error = (inverse @ self.target) * variance
         return float(-0.5 * (np.log(variance) + error**2 / variance).sum())
+
+
+def _inverse(matrix: Array) -> Array:
+    """By torch on one thread: numpy's threads take ten times as long on a machine whose cores are busy."""
+    with intra_op_threads(1):
+        inverse: Array = torch.linalg.inv(torch.from_numpy(matrix)).numpy()
+    return inverse
 
 
 @dataclass(frozen=True)
