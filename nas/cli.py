@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -288,6 +289,41 @@ def show(run: Path, trial: str | None, as_json: bool) -> None:
         print_run(_console(), view)
     else:
         print_trial(_console(), view, chosen)
+
+
+@commands.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--max-flops", metavar="BUDGET", help="Multiply-adds: 40M or 1.5x; none for no budget.")
+@click.option("--max-params", metavar="BUDGET", help="Parameters: 0.5M or 1.1x; none for no budget.")
+@click.option("--max-latency", metavar="BUDGET", help="p50 latency: 3ms or 1.05x; none for no budget.")
+@click.option("--latency-profile", metavar="FILE", help="Of the device that latency is to be of; none for RUN's own.")
+@click.option("--objectives", metavar="A,B,…", help="accuracy and any of macs, latency_ms, params.")
+@click.option(
+    "--measured", type=click.Path(path_type=Path), metavar="FILE", help="Output of nas latency --json from that device."
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Make a run of it, which a search goes on.")
+@_json_option
+def reprice(run: Path, measured: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
+    """The front of RUN's trials under other budgets or on another device; nothing is trained.
+
+    What is not given stays as RUN has it.
+    """
+    from nas import repricing
+    from nas.show import print_run
+
+    changes = {key: value for key, value in given.items() if value is not None}
+    if "objectives" in changes:
+        changes["objectives"] = [part.strip() for part in changes["objectives"].split(",") if part.strip()]
+    repriced = repricing.reprice(run, changes, measured)
+    config = None if out is None else repricing.write(repriced, run, out)
+    if as_json:
+        click.echo(
+            json.dumps({**repriced.view.to_json(), "written": None if config is None else str(config)}, indent=2)
+        )
+        return
+    print_run(_console(), repriced.view)
+    if config is not None:
+        click.echo(f"written: {out}; go on with:\n  nas search {shlex.quote(str(config))}")
 
 
 @commands.command()

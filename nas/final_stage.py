@@ -40,8 +40,9 @@ class FinalPlan:
         """The profile's own target and protocol, else those under which trials are screened."""
         if profile is None:
             return cls(space, Target(config.device), config.latency.protocol())
-        known = {key: value for key, value in profile.target.model_dump().items() if key != "batch_size"}
-        return cls(space, Target(**known), profile.latency_protocol(), profile)
+        known = profile.target
+        target = Target(known.device, known.runtime, known.dtype, known.threads)
+        return cls(space, target, profile.latency_protocol(), profile)
 
 
 def measure_front(

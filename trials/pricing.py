@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from statistics import fmean
+from functools import cached_property
+from statistics import fmean, median
 from typing import Protocol
 
 from search_spaces.architecture import Architecture
@@ -39,7 +40,7 @@ class Profile(Protocol):
 class LatencyFigure:
     """A trial's latency in milliseconds, and the interval that its p50 is likely in.
 
-    `p95_ms` is None for a prediction. `baseline_ms` is the p50 of all-add, taken at the same time. `stable` is False
+    `p95_ms` is None for a prediction. `baseline_ms` is the p50 of all-add that it is told in. `stable` is False
     for a measurement that drifted or scattered in every attempt.
     """
 
@@ -75,12 +76,23 @@ class Pricing:
     def latency(self, result: TrialResult) -> LatencyFigure | None:
         """The best that is known; None when nothing is."""
         if rounds := self.measured.get(result.number):
-            return _figure(rounds, self.block, Source.MEASURED)
+            return self._figure(rounds, Source.MEASURED)
         if self.profile is not None:
-            p50, error = self.profile.predict_ms(result.architecture), self.profile.p90_error
-            interval = p50 / (1 + error), p50 * (1 + error)
-            return LatencyFigure(p50, None, *interval, self.profile.baseline_ms, Source.PREDICTED)
-        return None if result.latency is None else _figure([result.latency], self.block, Source.SCREENED)
+            relative = self.profile.predict_ms(result.architecture) / self.profile.baseline_ms
+            error = self.profile.p90_error
+            p50 = relative * (self.nominal_ms or self.profile.baseline_ms)
+            return LatencyFigure(p50, None, p50 / (1 + error), p50 * (1 + error), p50 / relative, Source.PREDICTED)
+        return None if result.latency is None else self._figure([result.latency], Source.SCREENED)
+
+    @cached_property
+    def nominal_ms(self) -> float | None:
+        """The all-add network's p50, in which every other is told: as it was alone on the device, else at the start.
+
+        Machines change their pace between one hour and the next, networks beside each other keep their ratio: so
+        ratios are measured, and all of a run's milliseconds are these times one figure.
+        """
+        alone = [m.nominal_reference_p50_ms for rounds in self.measured.values() for m in rounds if m.stable]
+        return median(alone) if alone else None if self.baseline is None else self.baseline.latency_ms
 
     def costs(self, result: TrialResult) -> Costs:
         """Multiply-adds, parameters and the best known p50."""
@@ -122,6 +134,25 @@ class Pricing:
         limits = [c.limit(self.baseline) for c in self.constraints if c.metric == "latency_ms"]
         return limits[0] * (1 + self.profile.p90_error) if limits else None
 
+    def _figure(self, rounds: Sequence[Latency], source: Source) -> LatencyFigure:
+        """One figure of measurements of the same network: their mean, and twice its standard error around it."""
+        steady = [latency for latency in rounds if latency.stable] or list(rounds)
+        nominal = self.nominal_ms or steady[0].nominal_reference_p50_ms
+        relative = [latency.p50_ms / latency.nominal_reference_p50_ms for latency in steady]
+        p50 = fmean(relative) * nominal
+        apart = (max(relative) - min(relative)) / 2 * nominal
+        errors = [half_width(m, self.block) * one * nominal for m, one in zip(steady, relative, strict=True)]
+        half = max(apart, math.hypot(*errors) / len(errors))
+        return LatencyFigure(
+            p50_ms=p50,
+            p95_ms=p50 * fmean(latency.p95_ms / latency.p50_ms for latency in steady),
+            low_ms=max(p50 - half, 0.0),
+            high_ms=p50 + half,
+            baseline_ms=nominal,
+            source=source,
+            stable=any(latency.stable for latency in rounds),
+        )
+
     def _violations(self, result: TrialResult, figure: LatencyFigure | None) -> dict[str, float]:
         if self.baseline is None:
             return {}
@@ -131,31 +162,12 @@ class Pricing:
             # Its nominal costs are those that the budgets were made with, not one more measurement.
             costs = baseline
         elif figure is not None:
-            # A relative budget is held against the baseline as it was in the same minutes.
             baseline = replace(baseline, latency_ms=figure.baseline_ms)
         return violations(self.constraints, costs, baseline)
 
 
 def _for_good(figure: LatencyFigure) -> bool:
     return figure.source is Source.MEASURED and figure.stable
-
-
-def _figure(rounds: Sequence[Latency], block: int, source: Source) -> LatencyFigure:
-    """One figure of measurements of the same network: their mean, and twice its standard error around it."""
-    steady = [latency for latency in rounds if latency.stable] or list(rounds)
-    p50 = fmean(latency.p50_ms for latency in steady)
-    apart = (max(latency.p50_ms for latency in steady) - min(latency.p50_ms for latency in steady)) / 2
-    errors = [half_width(latency, block) * latency.p50_ms for latency in steady]
-    half = max(apart, math.hypot(*errors) / len(errors))
-    return LatencyFigure(
-        p50_ms=p50,
-        p95_ms=fmean(latency.p95_ms for latency in steady),
-        low_ms=max(p50 - half, 0.0),
-        high_ms=p50 + half,
-        baseline_ms=fmean(latency.nominal_reference_p50_ms for latency in steady),
-        source=source,
-        stable=any(latency.stable for latency in rounds),
-    )
 
 
 def half_width(latency: Latency, block: int) -> float:

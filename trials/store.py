@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -302,6 +302,13 @@ def _take(file: IO[str], attempts: int = 5) -> None:
             if attempt == attempts - 1:
                 raise
             time.sleep(0.02)
+
+
+def copy_record(source: Path, target: Path) -> None:
+    """A copy of a record as it is now, also while a search writes to it. Raises as `Store.open` does."""
+    _check(source)
+    with closing(sqlite3.connect(_reading(source), uri=True)) as there, closing(sqlite3.connect(target)) as here:
+        there.backup(here)
 
 
 def is_active(folder: Path) -> bool:

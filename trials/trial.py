@@ -77,6 +77,12 @@ class Latency:
     passes: int
     attempts: int = 1
 
+    def check(self) -> None:
+        """Raises ValueError when a figure is not a finite number, or a time not above 0."""
+        for name, value in asdict(self).items():
+            if isinstance(value, str) or not math.isfinite(value) or (name.endswith("_ms") and value <= 0):
+                raise ValueError(f"{name} is {value!r}; expected a finite number")
+
     def standard_error(self, block: int) -> float:
         """Of `p50_ms`, as a share of it: a median of n normal blocks has 1.253 σ / √n, with σ = IQR / 1.349."""
         return 1.253 / 1.349 * self.spread / math.sqrt(max(self.passes / block, 1.0))
