@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nas.config import SearchConfig
 from nas.feasibility import Share
+from nas.repeat_records import unlike
 from nas.session import Prepared, describe_counting, prepare
+from reports.noise import advice_text, noise_floors, noise_story
+from reports.view import RunView
 from search_spaces.architecture import Architecture
 from trials.constraints import Constraint, Costs
+from trials.errors import StoreError
 from trials.judge import Bench
 from trials.quiet import occupied
 from trials.training import train
@@ -79,7 +84,22 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "workers": workers,
         "estimated_trial_seconds": trial_seconds,
         "estimated_search_seconds": trial_seconds * config.trials / workers,
+        "noise": recorded_noise(config),
     }
+
+
+def recorded_noise(config: SearchConfig) -> dict[str, Any] | None:
+    """The noise floor in the record of `config.out`; None where it is not measured, or is of other settings."""
+    folder = Path(config.out)
+    try:
+        view = RunView.load(folder)
+    except StoreError:
+        return None
+    floors = () if unlike(view.config, config.to_json()) else noise_floors(view)
+    if not floors:
+        return None
+    story = [*noise_story(floors), *([] if view.advice is None else [advice_text(view.advice)])]
+    return {"run": str(folder), "floors": [floor.to_json() for floor in floors], "story": story}
 
 
 def binding(

@@ -11,19 +11,16 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from nas.latency.commands import latency
+from nas.options import configuration, json_option, search_options
 from nas.terminal import console as _console
+from nas.trust_commands import noise, trust
 
-if TYPE_CHECKING:
-    from nas.config import SearchConfig
-
-Command = Callable[..., Any]
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -57,72 +54,6 @@ def _end(line: str, code: int) -> None:
     sys.exit(code)
 
 
-def _json_option(command: Command) -> Command:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(command)
-
-
-#: What `nas search` and `nas check` both take: option, kind, placeholder, help. Not given, the file's value holds.
-_SETTINGS = [
-    ("--space", str, "NAME", "A named space, see nas spaces, or FILE.py:DESIGN.  [default: resnet8]"),
-    ("--operators", str, "A,B,…", "Offer only these fusion operators; add must be among them."),
-    ("--reductions", str, "R,R,…", "Offer only these reduction ratios.  [default: 4,8,16]"),
-    ("--points", str, "P,P,…", "Vary only these fusion points or stages (layer3,layer4); the others stay add."),
-    ("--tie", str, "HOW", "stage: one common choice for the points of a stage.  [default: none]"),
-    (
-        "--data",
-        str,
-        "NAME",
-        "fashion-mnist-mini, fashion-mnist, cifar10, cifar100 or folder:PATH.  [default: the first]",
-    ),
-    ("--data-dir", str, "DIR", "Where datasets are looked for, and put when downloaded."),
-    ("--image-size", int, "PIXELS", "Resize images of a folder to this square."),
-    ("--train-images", int, "N", "Train on a class-balanced subset of N images."),
-    ("--trials", int, "N", "Train N architectures.  [default: 20]"),
-    ("--epochs", int, "E", "Epochs a trial, a complete schedule.  [default: 3]"),
-    ("--batch-size", int, "B", "Images a training step.  [default: 128]"),
-    ("--max-flops", str, "BUDGET", "Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline."),
-    ("--max-params", str, "BUDGET", "Parameters: 0.5M, or 1.1x."),
-    ("--max-latency", str, "BUDGET", "p50 latency: 3ms, or 1.05x."),
-    ("--latency-profile", str, "FILE", "Latency is that of the device that nas latency profile measured."),
-    ("--objectives", str, "A,B,…", "accuracy and any of macs, latency_ms, params.  [default: accuracy,macs]"),
-    ("--sampler", str, "NAME", "tpe or random.  [default: tpe]"),
-    ("--engine", str, "NAME", "ray (trials side by side) or local (in this process).  [default: ray]"),
-    ("--workers", int, "W", "Trials side by side.  [default: as many as fit]"),
-    ("--address", str, "ADDRESS", "An existing Ray cluster: auto or ray://HOST:PORT."),
-    ("--device", str, "DEVICE", "auto, cpu, cuda or cuda:N.  [default: auto]"),
-    ("--seed", int, "S", "Seed of everything random.  [default: 0]"),
-]
-
-
-def _search_options(command: Command) -> Command:
-    for option, kind, metavar, text in reversed(_SETTINGS):
-        command = click.option(option, type=kind, metavar=metavar, help=text)(command)
-    return click.argument("config", required=False, type=click.Path(path_type=Path))(command)
-
-
-_SECTIONS = {"epochs": "training.epochs", "batch_size": "training.batch_size", "address": "ray.address"}
-
-
-def _configuration(config: Path | None, given: dict[str, Any]) -> SearchConfig:
-    from nas.config import ConfigError, load_config
-
-    settings: dict[str, Any] = {}
-    for name, value in given.items():
-        if value is None:
-            continue
-        if name in ("operators", "objectives", "reductions", "points"):
-            value = [part.strip() for part in value.split(",") if part.strip()]
-        if name == "reductions":
-            try:
-                value = [int(part) for part in value]
-            except ValueError:
-                raise ConfigError(
-                    f"--reductions: given {','.join(value)!r}; expected whole numbers such as 4,8,16"
-                ) from None
-        settings[_SECTIONS.get(name, name)] = value
-    return load_config(config, settings)
-
-
 @click.group(context_settings=_CONTEXT)
 @click.version_option(package_name="fusion-nas", prog_name="nas")
 def commands() -> None:
@@ -134,6 +65,8 @@ def commands() -> None:
     nas report runs/first           the Pareto front as one HTML page
     nas export runs/first knee      a model that needs only torch, or only ONNX Runtime
     nas latency --space resnet20    what operators take on this device
+    nas noise --out runs/first      what seeds alone do to a score
+    nas trust runs/first            do short trials rank as longer ones do?
 
     Exit codes: 0 ok, 1 failed, 2 bad usage or configuration, 3 nothing feasible, 5 storage damaged,
     130/143 interrupted with everything saved.
@@ -141,14 +74,14 @@ def commands() -> None:
 
 
 @commands.command()
-@_search_options
+@search_options
 @click.option("--out", metavar="DIR", help="The run's folder.  [default: runs/search]")
 @click.option(
     "--export", metavar="SELECTOR", help="Export best, knee, fastest, cheapest or none at the end.  [default: knee]"
 )
 @click.option("--extend", is_flag=True, help="Go on in --out with other budgets, objectives, sampler or more trials.")
 @click.option("--fresh", is_flag=True, help="Put an earlier run in --out aside (renamed) and start over.")
-@_json_option
+@json_option
 def search(config: Path | None, extend: bool, fresh: bool, as_json: bool, **given: Any) -> None:
     """Search, or go on where an interrupted search stopped.
 
@@ -158,13 +91,14 @@ def search(config: Path | None, extend: bool, fresh: bool, as_json: bool, **give
         raise click.UsageError("--extend goes on with a run and --fresh starts over: give one of them")
     from nas.launch import search_and_deliver
 
-    code = search_and_deliver(_configuration(config, given), extend, fresh, as_json, _console(stderr=True))
+    code = search_and_deliver(configuration(config, given), extend, fresh, as_json, _console(stderr=True))
     sys.exit(code)
 
 
 @commands.command()
-@_search_options
-@_json_option
+@search_options
+@click.option("--out", metavar="DIR", help="A run, whose measured noise is shown.  [default: runs/search]")
+@json_option
 def check(config: Path | None, as_json: bool, **given: Any) -> None:
     """Dry run: points, choices, size, feasible share, costs, one training step, estimated time.
 
@@ -173,7 +107,7 @@ def check(config: Path | None, as_json: bool, **given: Any) -> None:
     from nas.check import check as dry_run
     from nas.show import print_check
 
-    settings = _configuration(config, given)
+    settings = configuration(config, given)
     found = dry_run(settings, lambda line: click.echo(line, err=True))
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -182,7 +116,7 @@ def check(config: Path | None, as_json: bool, **given: Any) -> None:
 
 
 @commands.command()
-@_json_option
+@json_option
 def spaces(as_json: bool) -> None:
     """List the named search spaces."""
     from search_spaces.listing import list_spaces
@@ -213,7 +147,7 @@ def spaces(as_json: bool) -> None:
 @click.option("--operators", metavar="A,B,…", help="Offer only these fusion operators; add must be among them.")
 @click.option("--reductions", metavar="R,R,…", help="Offer only these reduction ratios.  [default: 4,8,16]")
 @click.option("--survey", is_flag=True, help="Instead of MODEL: what is found in eleven torchvision networks.")
-@_json_option
+@json_option
 def discover(
     model: str | None,
     size: int,
@@ -255,7 +189,7 @@ def discover(
 
 @commands.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@_json_option
+@json_option
 def status(run: Path, as_json: bool) -> None:
     """How far RUN is: trials, best so far, front, sessions."""
     from nas.show import print_status, status_json
@@ -272,16 +206,17 @@ def status(run: Path, as_json: bool) -> None:
 @commands.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("trial", required=False)
-@_json_option
+@json_option
 def show(run: Path, trial: str | None, as_json: bool) -> None:
     """The trials of RUN, or one: TRIAL is a number, best, knee, fastest or cheapest."""
     from nas.show import print_run, print_trial
     from reports import RunView
+    from reports.trust import trust_json
 
     view = RunView.load(run)
     chosen = None if trial is None else view.select(trial)
     if as_json:
-        found = view.to_json()
+        found = {**view.to_json(), "trust": trust_json(view)}
         if chosen is not None:
             found["trials"] = [chosen.to_json()]
         click.echo(json.dumps(found, indent=2))
@@ -302,7 +237,7 @@ def show(run: Path, trial: str | None, as_json: bool) -> None:
     "--measured", type=click.Path(path_type=Path), metavar="FILE", help="Output of nas latency --json from that device."
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Make a run of it, which a search goes on.")
-@_json_option
+@json_option
 def reprice(run: Path, measured: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
     """The front of RUN's trials under other budgets or on another device; nothing is trained.
 
@@ -329,7 +264,7 @@ def reprice(run: Path, measured: Path | None, out: Path | None, as_json: bool, *
 @commands.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="[default: RUN/report.html]")
-@_json_option
+@json_option
 def report(run: Path, out: Path | None, as_json: bool) -> None:
     """Write RUN's report: one HTML page that opens offline."""
     from nas.run import Run
@@ -342,7 +277,7 @@ def report(run: Path, out: Path | None, as_json: bool) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("selector", default="knee")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: RUN/exported]")
-@_json_option
+@json_option
 def export(run: Path, selector: str, out: Path | None, as_json: bool) -> None:
     """Export a trial of RUN: weights, plain-PyTorch source, ONNX, each checked against the trained network.
 
@@ -359,7 +294,7 @@ def export(run: Path, selector: str, out: Path | None, as_json: bool) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), metavar="DIR", help="Where runs would be written."
 )
-@_json_option
+@json_option
 def doctor(out: Path, as_json: bool) -> None:
     """Is this machine fit to search? Exit code 1 when something is missing."""
     from nas.doctor import examine
@@ -376,4 +311,5 @@ def doctor(out: Path, as_json: bool) -> None:
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-commands.add_command(latency)
+for _command in (latency, noise, trust):
+    commands.add_command(_command)

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from nas.driver import Driver
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.latency import LatencyBench, Measurement, Target
-from trials.trial import Latency, LatencyProtocol
+from trials.trial import EpochPoint, Latency, LatencyProtocol, TrialJob, TrialResult
 
 
 class DeviceBench(Protocol):
@@ -21,8 +20,23 @@ class DeviceBench(Protocol):
     def measure(self, architecture: Architecture, nominal_reference_p50_ms: float | None) -> Measurement: ...
 
 
+class JobSource(Protocol):
+    """Hands out jobs and records what they come to: the `Driver` of a search, or what repeats its trials."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing more to hand out or to wait for."""
+
+    def next_job(self) -> TrialJob | None:
+        """The next job; None when there is none, for now or for good."""
+
+    def advance(self, number: int, point: EpochPoint) -> None: ...
+    def record(self, result: TrialResult, weights: bytes | None) -> None: ...
+    def fail(self, number: int, error: str) -> None: ...
+
+
 class Engine(Protocol):
-    """Runs the trials that a driver hands out. Every engine judges them by `Bench.judge`."""
+    """Runs the jobs that a source hands out. Every engine judges them by `Bench.judge`."""
 
     @property
     def workers(self) -> int:
@@ -31,8 +45,8 @@ class Engine(Protocol):
     def calibrate(self, plan: TrialPlan) -> Latency:
         """The latency of the all-add baseline on the device that trials run on."""
 
-    def run(self, plan: TrialPlan, driver: Driver) -> None:
-        """Ask `driver` for jobs and record their results until it is finished."""
+    def run(self, plan: TrialPlan, source: JobSource) -> None:
+        """Ask `source` for jobs and record their results until it is finished."""
 
     def bench(
         self, space: SearchSpace, target: Target, protocol: LatencyProtocol
@@ -60,15 +74,15 @@ class LocalEngine:
     def calibrate(self, plan: TrialPlan) -> Latency:
         return calibrate(plan)
 
-    def run(self, plan: TrialPlan, driver: Driver) -> None:
+    def run(self, plan: TrialPlan, source: JobSource) -> None:
         bench = Bench(plan)
         bench.warm_up()
-        while (job := driver.next_job()) is not None:
+        while (job := source.next_job()) is not None:
             for event in bench.judge(job):
                 if isinstance(event, TrialOutcome):
-                    driver.record(event.result, event.weights)
+                    source.record(event.result, event.weights)
                 else:
-                    driver.advance(job.number, event)
+                    source.advance(job.number, event)
 
     @contextmanager
     def bench(self, space: SearchSpace, target: Target, protocol: LatencyProtocol) -> Iterator[DeviceBench]:

@@ -18,6 +18,7 @@ from nas.run import EXPORT_NAME, Run
 from nas.session import run_search
 from nas.show import headline
 from reports import RunView
+from reports.trust import trust_story
 from trials.errors import StoreError
 from trials.trial import TrialState
 
@@ -81,7 +82,10 @@ def _summarise(run: Run, console: Console) -> None:
     for selector in ("best", "knee", "fastest", "cheapest"):
         trial = view.select(selector)
         lines.append(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}")
-    lines.append("accuracy is of one seed on the validation split: differences below about 0.7 points may be noise")
+    lines += trust_story(view) or [
+        "accuracy is of one seed on the validation split: differences below about 0.7 points may be noise; nas noise "
+        "measures that"
+    ]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 

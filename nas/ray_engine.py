@@ -30,8 +30,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from nas.config import ConfigError
-from nas.driver import Driver
-from nas.engines import DeviceBench, calibrate
+from nas.engines import DeviceBench, JobSource, calibrate
 from nas.interruption import Interruption
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
@@ -68,9 +67,9 @@ class TrialActor(tune.Trainable):
 
 
 class DriverSearcher(Searcher):
-    """Lets Ray Tune ask our driver for trials, and tells it how they ended."""
+    """Lets Ray Tune ask our driver, or another source of jobs, for trials, and tells it how they ended."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: JobSource) -> None:
         super().__init__(metric="accuracy", mode="max")
         self._driver = driver
         self._numbers: dict[str, int] = {}
@@ -182,8 +181,8 @@ class RayEngine:
             measured: Latency = ray.get(pending)
         return measured
 
-    def run(self, plan: TrialPlan, driver: Driver) -> None:
-        searcher = DriverSearcher(driver)
+    def run(self, plan: TrialPlan, source: JobSource) -> None:
+        searcher = DriverSearcher(source)
         with self._interruption.shielded(), tempfile.TemporaryDirectory(prefix="fusion-nas-") as scratch:
             tune.Tuner(
                 tune.with_resources(tune.with_parameters(TrialActor, plan=plan), self._resources),

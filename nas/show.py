@@ -23,6 +23,8 @@ from reports.formatting import (
     format_time,
 )
 from reports.latency import interval_text, latency_label, latency_note, latency_story
+from reports.noise import advice_text, noise_floors
+from reports.trust import Comparisons, trust_json, trust_story
 from reports.view import NothingFeasible, RunView, TrialView
 from trials.trial import TrialState
 
@@ -70,6 +72,8 @@ def print_run(console: Console, view: RunView) -> None:
             console.print(str(error), markup=False)
             return
         console.print(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}", highlight=False)
+    for sentence in trust_story(view):
+        console.print(sentence, highlight=False, markup=False)
 
 
 def headline(view: RunView, trial: TrialView) -> str:
@@ -116,6 +120,7 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
         figure, note = trial.latency, f"; {latency_note(trial)}" if latency_note(trial) else ""
         p50 = f"p50 {latency_label(figure)} (likely {interval_text(figure)})"
         rows.append(("latency", f"{p50}, p95 {format_ms(figure.p95_ms)}; {figure.source}{note}"))
+    rows += [("beside", text) for text in _comparisons(view, trial)]
     for metric, value in trial.violations.items():
         rows.append((f"budget {metric}", f"{value:+.1%} of the limit"))
     if r.error:
@@ -124,6 +129,22 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
     for name, text in rows:
         table.add_row(name, text)
     console.print(table, markup=False, highlight=False)
+
+
+def _comparisons(view: RunView, trial: TrialView) -> list[str]:
+    """A trial beside the best and the baseline, as far as the noise of its seeds is known."""
+    compare, found = Comparisons(view, noise_floors(view)), []
+    for name, other in (("the best", next(iter(view.front), None)), ("all-add", view.baseline_trial)):
+        if other is None or other.result.number == trial.result.number:
+            continue
+        c = compare(trial, other)
+        if c is not None:
+            verdict = "distinguishable" if c.distinguishable else "not distinguishable"
+            found.append(
+                f"{name} (trial {other.result.number}): {verdict}, {format_points(c.gap)} points over {c.seeds} "
+                f"seed{'' if c.seeds == 1 else 's'}, up to {100 * c.limit:.2f} may be noise"
+            )
+    return found
 
 
 def status_json(view: RunView, active: bool) -> dict[str, Any]:
@@ -143,6 +164,7 @@ def status_json(view: RunView, active: bool) -> dict[str, Any]:
         "sessions": len(view.sessions),
         "session_seconds": seconds,
         "started_at": view.sessions[0].started_at if view.sessions else None,
+        "trust": trust_json(view),
     }
 
 
@@ -167,6 +189,10 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
         f"{format_duration(status['session_seconds'])} in ended ones",
         soft_wrap=True,
     )
+    for sentence in trust_story(view):
+        console.print(sentence, soft_wrap=True)
+    if view.advice is not None:
+        console.print(advice_text(view.advice), soft_wrap=True)
 
 
 def print_check(console: Console, found: dict[str, Any]) -> None:
@@ -203,6 +229,10 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
         f"on {found['workers']} worker{'' if found['workers'] == 1 else 's'}",
         highlight=False,
     )
+    if found["noise"] is not None:
+        console.print(f"noise, as measured in {found['noise']['run']}:", markup=False, highlight=False)
+        for sentence in found["noise"]["story"]:
+            console.print(f"  {sentence}", highlight=False)
 
 
 def _feasible_text(found: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import figures, formatting, summary, tables
+from reports import figures, formatting, noise, summary, tables, trust
 from reports.drawing import Palette, network, shape_text
 from reports.latency import latency_story
 from reports.view import RunView
@@ -51,6 +51,7 @@ def render(view: RunView) -> str:
     drawn = [figure for figure in (*(figure for _, figure in plots), curves) if figure is not None]
     used = {name for figure in drawn for name in figure.kinds}
     best = summary.best(view)
+    trusted = trust.trust_of(view)
     operators = tables.used_operators(view, palette)
     points = tables.point_rows(view, operators)
     scripts = {"plotly": _plotly() if drawn else "", "page": _asset("report.js")}
@@ -86,6 +87,12 @@ def render(view: RunView) -> str:
         "sessions": summary.sessions(view),
         "timed": [trial.latency for trial in view.trials if trial.latency is not None],
         "latency_story": latency_story(view),
+        "noise": noise.noise_rows(noise.noise_floors(view)),
+        "noise_text": (noise.NOISE_COLUMNS, noise.NOISE_LEGEND),
+        "advice": None if view.advice is None else noise.advice_text(view.advice),
+        "agreements": [] if trusted is None else trust.agreement_rows(trusted),
+        "agreement_text": (trust.AGREEMENT_COLUMNS, trust.AGREEMENT_LEGEND),
+        "trust_story": trust.trust_story(view),
         "protocol": view.description.get("latency_protocol") or {},
         "environments": summary.environments(view),
         "environment": view.description.get("environment") or {},

@@ -18,12 +18,15 @@ from reports.formatting import (
     format_time,
 )
 from reports.front import hypervolume
+from reports.noise import noise_floors
+from reports.trust import Comparisons
 from reports.view import OBJECTIVES, NothingFeasible, RunView, TrialView
 from trials.constraints import Constraint, Costs
 from trials.errors import BudgetError
 from trials.trial import TrialState
 
-#: Two seeds of one network differ by about this much: a smaller gain of one seed shows nothing.
+#: Two seeds of one network differ by about this much, where `nas noise` has not measured it: a smaller gain of one seed
+#: shows nothing.
 SEED_NOISE = 0.007
 METRICS = {"macs": "FLOPs", "params": "parameters", "latency_ms": "p50 latency"}
 
@@ -153,17 +156,7 @@ def _cost_ratios(trial: TrialView, view: RunView) -> str:
 
 
 def _caveat(view: RunView, gain: float | None) -> str:
-    noise = f"{100 * SEED_NOISE:.1f} points"
-    text = (
-        f"Each architecture was trained once. Differences under about {noise} are within seed noise unless "
-        "repeated seeds show otherwise"
-    )
-    if gain is None:
-        text += "."
-    elif abs(gain) < SEED_NOISE:
-        text += ", and this difference of a single seed is among them."
-    else:
-        text += ". This difference is larger, but of a single seed: repeat it over several before relying on it."
+    text = _measured_caveat(view) or _assumed_caveat(gain)
     n = len(view.complete)
     if gain is not None and n > 1:
         text += f" The best of {n} trials also tends to look better than it is."
@@ -171,6 +164,37 @@ def _caveat(view: RunView, gain: float | None) -> str:
     if images:
         text += f" One of the {images:,} validation images is {100 / images:.2g} points."
     return text
+
+
+def _measured_caveat(view: RunView) -> str | None:
+    """The best beside the baseline by the noise of their seeds; None where that is not measured."""
+    winner, base = best(view), view.baseline_trial
+    if winner is None or base is None:
+        return None
+    compare = Comparisons(view, noise_floors(view))
+    comparison = compare(winner, base if base.result.number != winner.result.number else winner)
+    if comparison is None:
+        return None
+    seeds = "one seed" if comparison.seeds == 1 else f"{comparison.seeds} seeds"
+    text = f"By the measured noise of {seeds}, differences up to {100 * comparison.limit:.2f} points may be none"
+    if base.result.number == winner.result.number:
+        return f"{text}."
+    if comparison.distinguishable:
+        return f"{text}; the best is distinguishable from the baseline."
+    return f"{text}: no significant difference to the baseline was seen."
+
+
+def _assumed_caveat(gain: float | None) -> str:
+    noise = f"{100 * SEED_NOISE:.1f} points"
+    text = (
+        f"Each architecture was trained once. Differences under about {noise} are within seed noise unless "
+        "repeated seeds show otherwise"
+    )
+    if gain is None:
+        return f"{text}."
+    if abs(gain) < SEED_NOISE:
+        return f"{text}, and this difference of a single seed is among them."
+    return f"{text}. This difference is larger, but of a single seed: repeat it over several before relying on it."
 
 
 def _nothing_feasible(view: RunView) -> str:

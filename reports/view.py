@@ -12,6 +12,7 @@ from reports.front import knee, non_dominated
 from search_spaces.errors import UserError
 from trials.constraints import Constraint, Costs
 from trials.pricing import LatencyFigure, Pricing, Source
+from trials.repeat import Repeat
 from trials.store import FILE_NAME, Session, Store
 from trials.trial import FinalMeasurement, Latency, TrialResult, TrialState
 
@@ -86,7 +87,8 @@ class RunView:
     `config` is the run's configuration as JSON; `points` the space's fusion points (name, kind, channels,
     height, width, stride, choices); `baseline` the costs of all-add, None before they were taken; `profile` the
     device profile that latencies are predicted by; `measured` the latencies that were measured for good, by trial;
-    `final_stage` how that stage ended, None before it has.
+    `final_stage` how that stage ended, None before it has; `repeats` the trainings of `nas noise` and `nas trust`,
+    `trust_plan` and `advice` what these were asked and recommended.
     """
 
     path: Path
@@ -99,6 +101,9 @@ class RunView:
     profile: DeviceProfile | None = None
     measured: Mapping[int, tuple[Latency, ...]] = field(default_factory=dict)
     final_stage: Mapping[str, Any] | None = None
+    repeats: tuple[Repeat, ...] = ()
+    trust_plan: Mapping[str, Any] | None = None
+    advice: Mapping[str, Any] | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
@@ -126,6 +131,9 @@ class RunView:
             profile=None if profile is None else _profile(profile, path),
             measured=measured,
             final_stage=store.get("final_stage"),
+            repeats=store.repeats(),
+            trust_plan=store.get("trust"),
+            advice=store.get("noise_advice"),
         )
 
     def with_measurement(self, measurement: FinalMeasurement) -> RunView:

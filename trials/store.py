@@ -26,6 +26,7 @@ from sqlalchemy import (
     Row,
     String,
     Table,
+    UniqueConstraint,
     create_engine,
     event,
     inspect,
@@ -39,6 +40,7 @@ from sqlalchemy.pool import NullPool
 
 from search_spaces.architecture import Architecture
 from trials.errors import RunInUse, StoreDamaged, StoreError
+from trials.repeat import Repeat
 from trials.trial import EpochPoint, FinalMeasurement, Latency, TrialResult, TrialState, Workload
 
 SCHEMA_VERSION = 1
@@ -88,7 +90,8 @@ _trials = Table(
 _COLUMNS = [column.name for column in _trials.columns]
 #: Columns that records of the same schema version may lack, being made before these were.
 _ADDED = ("workload",)
-#: Latencies that were measured when a search was over. Apart: older records of the same version do not have it.
+#: Latencies that were measured when a search was over, and trainings beside its trials. Apart: older records of the
+#: same version do not have them.
 _later = MetaData()
 _measurements = Table(
     "measurements",
@@ -100,6 +103,26 @@ _measurements = Table(
     Column("conditions", JSON, nullable=False),
     Column("measured_at", Float, nullable=False),
 )
+_repeats = Table(
+    "repeats",
+    _later,
+    Column("id", Integer, primary_key=True),
+    Column("key", String, nullable=False),
+    Column("space", String, nullable=False),
+    Column("choices", JSON, nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("epochs", Integer, nullable=False),
+    Column("accuracy", Float),
+    Column("loss", Float),
+    Column("correct", Integer),
+    Column("images", Integer),
+    Column("train_seconds", Float, nullable=False),
+    Column("error", String),
+    Column("environment", JSON, nullable=False),
+    Column("finished_at", Float, nullable=False),
+    UniqueConstraint("key", "seed", "epochs"),
+)
+_REPEATED = ("seed", "epochs", "accuracy", "loss", "correct", "images", "train_seconds", "error")
 # The promise that nothing is trained twice, held by the database itself.
 Index("trained_once", _trials.c.key, unique=True, sqlite_where=text("state = 'complete'"))
 
@@ -231,6 +254,31 @@ class Store:
                 return ()
             rows = connection.execute(select(*columns).order_by(_measurements.c.id)).all()
         return tuple(FinalMeasurement(r.number, r.target, Latency(**r.latency), r.conditions) for r in rows)
+
+    def append_repeat(self, repeat: Repeat) -> None:
+        """Record a training beside the trials. Raises StoreError when it is in the record already."""
+        a = repeat.architecture
+        values = {name: getattr(repeat, name) for name in _REPEATED}
+        values |= {"key": a.key, "space": a.space, "choices": a.labels(), "environment": dict(repeat.environment)}
+        with self._connect() as connection:
+            try:
+                connection.execute(insert(_repeats).values(**values, finished_at=time.time()))
+            except DatabaseError as error:
+                raise StoreError(f"a repeat of {a.key} was not recorded: {error.orig}") from error
+
+    def repeats(self) -> tuple[Repeat, ...]:
+        """Every training beside the trials, in their order."""
+        with self._connect() as connection:
+            if not inspect(connection).has_table(_repeats.name):
+                return ()
+            rows = connection.execute(select(_repeats).order_by(_repeats.c.id)).all()
+        return tuple(
+            Repeat(
+                Architecture.from_json({"space": row.space, "choices": row.choices}), environment=row.environment,
+                **{name: getattr(row, name) for name in _REPEATED},
+            )
+            for row in rows
+        )  # fmt: skip
 
     def _add_columns(self) -> None:
         with self._connect() as connection:

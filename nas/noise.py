@@ -1,0 +1,144 @@
+"""`nas noise`: how much a score depends on the seed, before a ranking is believed.
+
+The baseline and a few random architectures are trained under the same seeds at each fidelity: its own scatter is what a
+single score is uncertain by, the scatter of their differences what a comparison is.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nas.config import CIRCUMSTANCES, ConfigError, SearchConfig, load_config
+from nas.interruption import Interruption
+from nas.repeat_records import NoiseFile, RunRecord, unlike
+from nas.repeating import Training, missing, telling, train_missing
+from nas.session import Prepared, make_engine, prepare
+from reports.noise import Advice, NoiseFloor, floors_of, recommend
+from reports.view import RunView
+from search_spaces.architecture import Architecture
+from trials.seeds import derive
+from trials.store import FILE_NAME
+
+_UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True)
+class NoisePlan:
+    """What is measured: so many `seeds`, at `fidelities` in epochs, of the baseline and `rivals` others."""
+
+    seeds: int
+    fidelities: tuple[int, ...]
+    rivals: int
+    budget_seconds: float | None
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise ConfigError(f"--seeds: given {self.seeds}; a standard deviation takes at least 2")
+        if not self.fidelities or min(self.fidelities) < 1:
+            raise ConfigError("--fidelities: expected whole numbers of epochs above 0, such as 1,3")
+        if self.rivals < 0:
+            raise ConfigError(f"--rivals: given {self.rivals}; expected 0 or more")
+
+
+@dataclass(frozen=True)
+class MeasuredNoise:
+    """What was found, and where it was written."""
+
+    floors: tuple[NoiseFloor, ...]
+    advice: Advice | None
+    out: Path
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "noise": [floor.to_json() for floor in self.floors],
+            "advice": None if self.advice is None else self.advice.to_json(),
+            "out": str(self.out),
+        }
+
+
+def parse_seconds(text: str) -> float:
+    """`2h`, `90min`, `1.5d` in seconds. Raises ConfigError for anything else."""
+    match = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(s|min|m|h|d)\s*", text)
+    seconds = 0.0 if match is None else float(match[1]) * _UNITS[match[2]]
+    if seconds <= 0:
+        raise ConfigError(f"--budget: given {text!r}; expected a time such as 90min, 2h or 1.5d")
+    return seconds
+
+
+def configuration(path: Path | None, settings: Mapping[str, Any], out: Path) -> SearchConfig:
+    """The configuration that is given; of a run in `out`, its own where none is, and never another one.
+
+    Raises:
+        ConfigError: the run in `out` is of other settings, or `out` is neither a run nor a .json file.
+    """
+    given = load_config(path, settings)
+    if out.suffix == ".json":
+        return given
+    if not (out / FILE_NAME).exists():
+        raise ConfigError(
+            f"--out: {out} holds no run to write to; give the folder of one, or a file such as noise.json"
+        )
+    recorded = RunView.load(out).config
+    if path is None and not {key for key in settings if key.split(".")[0] not in CIRCUMSTANCES}:
+        own = {key: value for key, value in given.to_json().items() if key in CIRCUMSTANCES and key in settings}
+        return load_config(None, {**recorded, **own})
+    changed = unlike(recorded, given.to_json())
+    if changed:
+        shown = "; ".join(f"{key}: recorded {old!r}, given {new!r}" for key, (old, new) in changed.items())
+        raise ConfigError(f"{out} holds a run of another configuration ({shown}); give its own, or none")
+    return given
+
+
+def measure_noise(
+    config: SearchConfig, plan: NoisePlan, out: Path, stderr: Console, interruption: Interruption
+) -> MeasuredNoise:
+    """Train what is not known yet, record each training in `out`, and judge.
+
+    Raises:
+        ConfigError: `out` is of other settings, data or space.
+        StoreError: the run's record cannot be used.
+        Interrupted: everything that was trained is recorded.
+    """
+    prepared = prepare(config, lambda line: stderr.print(line, soft_wrap=True))
+    architectures = _architectures(prepared, plan.rivals)
+    seeds = [(config.seed + k) % 2**63 for k in range(plan.seeds)]
+    wanted = [Training(a, seed, e) for e in sorted(set(plan.fidelities)) for seed in seeds for a in architectures]
+    with NoiseFile(out, prepared) if out.suffix == ".json" else RunRecord(out) as record:
+        record.check(prepared)
+        todo = missing(wanted, record.known())
+        if todo:
+            engine = make_engine(config, interruption)
+            try:
+                with telling(stderr, len(todo)) as ended:
+                    train_missing(todo, prepared, engine, record, ended, interruption)
+                workers = engine.workers
+            finally:
+                engine.close()
+        else:
+            workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
+        floors = floors_of(record.known(), prepared.space.baseline)
+        budget = plan.budget_seconds
+        advice = None if budget is None else recommend(floors, budget, config.trials, workers)
+        if advice is not None:
+            record.put({"noise_advice": advice.to_json()})
+        return MeasuredNoise(floors, advice, out)
+
+
+def _architectures(prepared: Prepared, rivals: int) -> list[Architecture]:
+    """The baseline, and random ones within the budgets: fewer where there are no more."""
+    found = [prepared.space.baseline]
+    for number in range(rivals):
+        rng = random.Random(derive(prepared.config.seed, "noise", number))
+        architecture = prepared.feasibility.sample(rng, lambda a: a not in found)
+        if architecture is None:
+            break
+        found.append(architecture)
+    return found

@@ -1,0 +1,101 @@
+"""The options of `nas search`, which its dry run and its noise share, and the configuration that they give.
+
+Only click is imported at start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from nas.config import SearchConfig
+
+Command = Callable[..., Any]
+
+
+def json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(command)
+
+
+#: What `nas search` and `nas check` both take: option, kind, placeholder, help. Not given, the file's value holds.
+_SETTINGS = [
+    ("--space", str, "NAME", "A named space, see nas spaces, or FILE.py:DESIGN.  [default: resnet8]"),
+    ("--operators", str, "A,B,…", "Offer only these fusion operators; add must be among them."),
+    ("--reductions", str, "R,R,…", "Offer only these reduction ratios.  [default: 4,8,16]"),
+    ("--points", str, "P,P,…", "Vary only these fusion points or stages (layer3,layer4); the others stay add."),
+    ("--tie", str, "HOW", "stage: one common choice for the points of a stage.  [default: none]"),
+    (
+        "--data",
+        str,
+        "NAME",
+        "fashion-mnist-mini, fashion-mnist, cifar10, cifar100 or folder:PATH.  [default: the first]",
+    ),
+    ("--data-dir", str, "DIR", "Where datasets are looked for, and put when downloaded."),
+    ("--image-size", int, "PIXELS", "Resize images of a folder to this square."),
+    ("--train-images", int, "N", "Train on a class-balanced subset of N images."),
+    ("--trials", int, "N", "Train N architectures.  [default: 20]"),
+    ("--epochs", int, "E", "Epochs a trial, a complete schedule.  [default: 3]"),
+    ("--batch-size", int, "B", "Images a training step.  [default: 128]"),
+    ("--max-flops", str, "BUDGET", "Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline."),
+    ("--max-params", str, "BUDGET", "Parameters: 0.5M, or 1.1x."),
+    ("--max-latency", str, "BUDGET", "p50 latency: 3ms, or 1.05x."),
+    ("--latency-profile", str, "FILE", "Latency is that of the device that nas latency profile measured."),
+    ("--objectives", str, "A,B,…", "accuracy and any of macs, latency_ms, params.  [default: accuracy,macs]"),
+    ("--sampler", str, "NAME", "tpe or random.  [default: tpe]"),
+    ("--engine", str, "NAME", "ray (trials side by side) or local (in this process).  [default: ray]"),
+    ("--workers", int, "W", "Trials side by side.  [default: as many as fit]"),
+    ("--address", str, "ADDRESS", "An existing Ray cluster: auto or ray://HOST:PORT."),
+    ("--device", str, "DEVICE", "auto, cpu, cuda or cuda:N.  [default: auto]"),
+    ("--seed", int, "S", "Seed of everything random.  [default: 0]"),
+]
+
+
+def search_options(command: Command) -> Command:
+    for option, kind, metavar, text in reversed(_SETTINGS):
+        command = click.option(option, type=kind, metavar=metavar, help=text)(command)
+    return click.argument("config", required=False, type=click.Path(path_type=Path))(command)
+
+
+_SECTIONS = {"epochs": "training.epochs", "batch_size": "training.batch_size", "address": "ray.address"}
+
+
+def settings_of(given: dict[str, Any]) -> dict[str, Any]:
+    """What was given of `search_options`, as keys and values of a configuration."""
+    from nas.config import ConfigError
+
+    settings: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name in ("operators", "objectives", "reductions", "points"):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        if name == "reductions":
+            try:
+                value = [int(part) for part in value]
+            except ValueError:
+                raise ConfigError(
+                    f"--reductions: given {','.join(value)!r}; expected whole numbers such as 4,8,16"
+                ) from None
+        settings[_SECTIONS.get(name, name)] = value
+    return settings
+
+
+def configuration(config: Path | None, given: dict[str, Any]) -> SearchConfig:
+    """The file's settings, overridden by the options that were given. Raises ConfigError."""
+    from nas.config import load_config
+
+    return load_config(config, settings_of(given))
+
+
+def whole_numbers(option: str, text: str) -> tuple[int, ...]:
+    """`1,3` as numbers. Raises ConfigError for anything else."""
+    from nas.config import ConfigError
+
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ConfigError(f"{option}: given {text!r}; expected whole numbers such as 1,3") from None

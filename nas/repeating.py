@@ -1,0 +1,156 @@
+"""Trainings beside the trials of a run, for noise and trust: by the same engines, the same `Bench.judge`, one by one.
+
+What is recorded is never trained again, so an interrupted command goes on when it is given again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nas.config import ConfigError
+from nas.engines import Engine
+from nas.feasibility import in_short
+from nas.interruption import Interruption
+from nas.session import Prepared
+from reports.formatting import format_duration, format_percent
+from search_spaces.architecture import Architecture
+from trials.repeat import Repeat
+from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is wanted: an architecture, trained for `epochs` epochs under `seed`."""
+
+    architecture: Architecture
+    seed: int
+    epochs: int
+
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        """As that of the repeat that it becomes."""
+        return self.architecture.key, self.seed, self.epochs
+
+
+class RepeatRecord(Protocol):
+    """Where repeats are kept, each as soon as it is trained: a run's `Store`, or a file."""
+
+    def append_repeat(self, repeat: Repeat) -> None: ...
+
+
+class RepeatSource:
+    """Hands an engine the trainings of one fidelity, and records what they come to."""
+
+    def __init__(
+        self,
+        wanted: Sequence[Training],
+        prepared: Prepared,
+        record: RepeatRecord,
+        ended: Callable[[Repeat], None],
+        interruption: Interruption,
+    ) -> None:
+        self._waiting = list(enumerate(wanted))
+        self._running: dict[int, tuple[Training, TrialJob]] = {}
+        self._prepared = prepared
+        self._record = record
+        self._ended = ended
+        self._interruption = interruption
+
+    def next_job(self) -> TrialJob | None:
+        """The next training; None when all were handed out."""
+        with self._interruption.shielded():
+            if not self._waiting:
+                return None
+            number, training = self._waiting.pop(0)
+            costs = self._prepared.costs(training.architecture)
+            job = TrialJob(number, "repeat", training.architecture, training.seed, costs.macs, costs.params)
+            self._running[number] = training, job
+            return job
+
+    @property
+    def finished(self) -> bool:
+        return not self._waiting and not self._running
+
+    def advance(self, number: int, point: EpochPoint) -> None:
+        """Nothing: what is told is the end of a training."""
+
+    def record(self, result: TrialResult, weights: bytes | None) -> None:
+        """A training has ended, well or not. Its weights are not kept."""
+        with self._interruption.shielded():
+            training, _ = self._running.pop(result.number)
+            repeat = Repeat.of(result, training.epochs)
+            self._record.append_repeat(repeat)
+            self._ended(repeat)
+
+    def fail(self, number: int, error: str) -> None:
+        """A training's worker is gone. That is no fault of the architecture: not recorded, so tried again next time."""
+        with self._interruption.shielded():
+            training, job = self._running.pop(number)
+            self._ended(Repeat.of(TrialResult.of(job, TrialState.FAILED, error=error), training.epochs))
+
+
+def missing(wanted: Iterable[Training], known: Iterable[Repeat]) -> list[Training]:
+    """What is not known yet (what failed is: it would again), each once, the cheapest fidelity first, seed by seed."""
+    there = {repeat.identity for repeat in known}
+    new = {training.identity: training for training in wanted if training.identity not in there}
+    return sorted(new.values(), key=lambda training: (training.epochs, training.seed))
+
+
+def train_missing(
+    wanted: Sequence[Training],
+    prepared: Prepared,
+    engine: Engine,
+    record: RepeatRecord,
+    ended: Callable[[Repeat], None],
+    interruption: Interruption,
+) -> None:
+    """Train what `missing` returned, recording each; `ended` is called after each.
+
+    Raises Interrupted with everything recorded that was trained.
+    """
+    _check_steps(wanted, prepared)
+    plan = replace(prepared.plan(), screening=False)
+    for epochs, some in groupby(wanted, key=lambda training: training.epochs):
+        interruption.check()
+        source = RepeatSource(list(some), prepared, record, ended, interruption)
+        engine.run(replace(plan, recipe=replace(plan.recipe, epochs=epochs)), source)
+
+
+def _check_steps(wanted: Sequence[Training], prepared: Prepared) -> None:
+    """As `prepare` does of a search's epochs: a schedule of a single step trains nothing."""
+    steps = len(prepared.data.train) // prepared.config.training.batch_size
+    for training in wanted:
+        if training.epochs * steps < 2:
+            raise ConfigError(
+                f"{training.epochs} epochs of {len(prepared.data.train)} images in batches of "
+                f"{prepared.config.training.batch_size} are a single step, which trains nothing: give more epochs"
+            )
+
+
+@contextmanager
+def telling(stderr: Console, total: int) -> Iterator[Callable[[Repeat], None]]:
+    """Tell of each training that ends, with a bar below on a terminal."""
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
+        task = bar.add_task("training", total=total)
+        done = 0
+
+        def ended(repeat: Repeat) -> None:
+            nonlocal done
+            done += 1
+            bar.update(task, completed=done)
+            scores = f"{format_percent(repeat.accuracy)}, loss {repeat.loss:.4f}" if repeat.loss is not None else ""
+            bar.console.print(
+                f"{done:>3} of {total}: {repeat.epochs} epochs, seed {repeat.seed}: {scores or repeat.error}, "
+                f"{format_duration(repeat.train_seconds)}  [{in_short(repeat.architecture)}]",
+                soft_wrap=True,
+            )
+
+        yield ended

@@ -1,0 +1,229 @@
+"""The noise floor of a run: what its seeds do to scores at each fidelity, and what a time budget is best spent on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from reports.formatting import format_duration
+from reports.significance import CONFIDENCE, POWER, Noise, noise_of
+from reports.view import RunView
+from search_spaces.architecture import Architecture, FusionChoice
+from trials.repeat import Repeat
+
+#: Seed counts that tables show, and the most that is recommended.
+SHOWN_SEEDS = (1, 2, 4)
+MAX_SEEDS = 8
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """The noise at one fidelity: the baseline and other architectures over common seeds.
+
+    Accuracy is in fractions of 1, loss in nats; `train_seconds` is the mean of a training.
+    """
+
+    epochs: int
+    seeds: int
+    architectures: int
+    train_seconds: float
+    accuracy: Noise
+    loss: Noise
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "epochs": self.epochs,
+            "seeds": self.seeds,
+            "architectures": self.architectures,
+            "train_seconds": self.train_seconds,
+            "accuracy": _noise_json(self.accuracy),
+            "loss": _noise_json(self.loss),
+        }
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a budget of time is best spent on: so many epochs and seeds for each of `trials` candidates.
+
+    `resolvable` is the accuracy that this resolves. `epochs` is None where nothing fits; `seconds` is then what the
+    cheapest would take.
+    """
+
+    budget_seconds: float
+    trials: int
+    workers: int
+    epochs: int | None
+    seeds: int
+    seconds: float
+    resolvable: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def known_repeats(view: RunView) -> tuple[Repeat, ...]:
+    """All trainings of a run that have scores: its trials too, under the run's seed and epochs."""
+    epochs = trial_epochs(view)
+    trials = [Repeat.of(t.result, epochs) for t in view.complete if t.result.loss is not None] if epochs else []
+    return (*trials, *(r for r in view.repeats if r.error is None))
+
+
+def trial_epochs(view: RunView) -> int | None:
+    """The fidelity of the run's trials."""
+    epochs = (view.config.get("training") or {}).get("epochs")
+    return int(epochs) if epochs else None
+
+
+def noise_floors(view: RunView) -> tuple[NoiseFloor, ...]:
+    """The noise at each fidelity at which the baseline was trained more than once; cheapest first."""
+    space = view.description.get("space") or {}
+    names = [str(point.get("name")) for point in view.description.get("points") or ()]
+    baseline = Architecture(str(space.get("name")), {name: FusionChoice("add") for name in names})
+    return floors_of(known_repeats(view), baseline)
+
+
+def floors_of(repeats: Iterable[Repeat], baseline: Architecture) -> tuple[NoiseFloor, ...]:
+    """The noise at each fidelity, from the architectures that were trained under every seed of the baseline."""
+    by_epochs: dict[int, dict[str, dict[int, Repeat]]] = defaultdict(lambda: defaultdict(dict))
+    for repeat in repeats:
+        if repeat.error is None:
+            by_epochs[repeat.epochs][repeat.architecture.key][repeat.seed] = repeat
+    floors = []
+    for epochs, table in sorted(by_epochs.items()):
+        seeds = sorted(table.get(baseline.key, {}))
+        if len(seeds) < 2:
+            continue
+        keys = [baseline.key, *(k for k, row in table.items() if k != baseline.key and set(seeds) <= set(row))]
+        rows = [[table[key][seed] for seed in seeds] for key in keys]
+        accuracy = np.array([[r.accuracy for r in row] for row in rows], float)
+        loss = np.array([[r.loss for r in row] for row in rows], float)
+        seconds = fmean(r.train_seconds for row in rows for r in row)
+        floors.append(NoiseFloor(epochs, len(seeds), len(keys), seconds, noise_of(accuracy), noise_of(-loss)))
+    return tuple(floors)
+
+
+def recommend(floors: Sequence[NoiseFloor], budget_seconds: float, trials: int, workers: int) -> Advice | None:
+    """The fidelity and seeds that tell most architectures apart, of those whose trainings fit the budget.
+
+    Told apart is judged by the spread of the architectures' accuracy over the paired difference that is resolvable;
+    by the latter alone where no spread stands out of the noise. None without floors.
+    """
+    if not floors:
+        return None
+    signal = all(floor.accuracy.spread_sd for floor in floors)
+    best: tuple[float, Advice] | None = None
+    for floor in floors:
+        each = floor.train_seconds * trials / workers
+        for seeds in range(1, MAX_SEEDS + 1):
+            resolvable = resolvable_accuracy(floor, seeds)
+            spread = (floor.accuracy.spread_sd or 0.0) if signal else 1.0
+            score = spread / max(resolvable, 1e-12)
+            if each * seeds <= budget_seconds and (best is None or score > best[0]):
+                advice = Advice(budget_seconds, trials, workers, floor.epochs, seeds, each * seeds, resolvable)
+                best = score, advice
+    if best is not None:
+        return best[1]
+    cheapest = min(floors, key=lambda floor: floor.train_seconds)
+    seconds = cheapest.train_seconds * trials / workers
+    return Advice(budget_seconds, trials, workers, None, 1, seconds, None)
+
+
+def resolvable_accuracy(floor: NoiseFloor, seeds: int) -> float:
+    """Of paired candidates, where their noise was measured; else of unpaired ones."""
+    paired = floor.accuracy.paired_resolvable(seeds)
+    return floor.accuracy.unpaired_resolvable(seeds) if paired is None else paired
+
+
+def advice_text(advice: Mapping[str, Any]) -> str:
+    """The recommendation in a sentence."""
+    trials = f"{advice['trials']} trials on {advice['workers']} worker{'' if advice['workers'] == 1 else 's'}"
+    budget = format_duration(advice["budget_seconds"])
+    if advice["epochs"] is None:
+        return (
+            f"No measured fidelity fits {budget}: one seed of the cheapest takes "
+            f"{format_duration(advice['seconds'])} for {trials}; give fewer trials, more time, or measure fewer epochs."
+        )
+    return (
+        f"For {budget}: {_count(advice['epochs'], 'epoch')} and {_count(advice['seeds'], 'seed')} a candidate, "
+        f"which take {format_duration(advice['seconds'])} for {trials} and resolve "
+        f"{points(advice['resolvable'])} of accuracy."
+    )
+
+
+def noise_rows(floors: Iterable[NoiseFloor]) -> list[list[str]]:
+    """A line for each fidelity and metric, under `NOISE_COLUMNS`."""
+    rows = []
+    for floor in floors:
+        for name, noise in (("accuracy (points)", floor.accuracy), ("loss", floor.loss)):
+            show = _hundredths if name != "loss" else _nats
+            rows.append(
+                [
+                    str(floor.epochs), name, show(noise.raw_sd), show(noise.paired_sd), show(noise.spread_sd),
+                    " / ".join(show(noise.unpaired_resolvable(n)) for n in SHOWN_SEEDS),
+                    " / ".join(show(noise.paired_resolvable(n)) for n in SHOWN_SEEDS) if noise.paired_df else "n/a",
+                    f"{floor.architectures} × {floor.seeds}", format_duration(floor.train_seconds),
+                ]
+            )  # fmt: skip
+    return rows
+
+
+_SEEDS = ", ".join(map(str, SHOWN_SEEDS))
+NOISE_COLUMNS = (
+    "epochs", "of", "baseline SD", "paired SD", "spread", f"unpaired, {_SEEDS} seeds", f"paired, {_SEEDS} seeds",
+    "networks × seeds", "a training",
+)  # fmt: skip
+NOISE_LEGEND = (
+    "baseline SD: of all-add over seeds; paired SD: of the difference of two architectures under one seed; spread: "
+    "of the architectures themselves, noise taken out; unpaired, paired: the difference that so many seeds resolve "
+    f"(found with {POWER:.0%} probability at {CONFIDENCE:.0%} confidence), each architecture under its own or all "
+    "under the same. The validation images are the same throughout: what others would show is not in it."
+)
+
+
+def points(value: float | None) -> str:
+    """A size in accuracy points: `0.31 points`."""
+    return "n/a" if value is None else f"{100 * value:.2f} points"
+
+
+def noise_story(floors: Sequence[NoiseFloor]) -> list[str]:
+    """The floor in sentences, one for each fidelity."""
+    story = []
+    for floor in floors:
+        a = floor.accuracy
+        sentence = (
+            f"At {_count(floor.epochs, 'epoch')} the accuracy of all-add has a standard deviation of "
+            f"{points(a.raw_sd)} over {floor.seeds} seeds"
+        )
+        if a.paired_sd is not None:
+            sentence += (
+                f", a difference of two architectures under one seed {points(a.paired_sd)}: one seed resolves "
+                f"{points(a.paired_resolvable(1))}, four {points(a.paired_resolvable(4))}"
+            )
+        story.append(f"{sentence}.")
+    return story
+
+
+def _noise_json(noise: Noise) -> dict[str, Any]:
+    return {
+        **asdict(noise),
+        "resolvable_unpaired": {str(n): noise.unpaired_resolvable(n) for n in SHOWN_SEEDS},
+        "resolvable_paired": {str(n): noise.paired_resolvable(n) for n in SHOWN_SEEDS},
+        "not_distinguishable_below": {str(n): noise.critical(n) for n in SHOWN_SEEDS},
+    }
+
+
+def _hundredths(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.2f}"
+
+
+def _nats(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"

@@ -1,0 +1,186 @@
+"""Statistics of noisy scores: what seeds can resolve, and how far two rankings agree. Pure numpy, no torch.
+
+Scores are higher-is-better arrays. A table of them is [architectures, seeds], trained under common seeds: what a seed
+does to all candidates alike cancels in their paired differences, and only the rest is noise of a comparison.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Of intervals, and of "distinguishable" for one pair: 1 in 20 equal pairs is called different.
+CONFIDENCE = 0.95
+#: With this probability a true difference of `resolvable` is found.
+POWER = 0.8
+RESAMPLES = 2000
+#: Elements of the largest temporary of a bootstrap.
+_CHUNK = 2_000_000
+
+Scores = NDArray[np.float64]
+Statistic = Callable[[Scores, Scores], Scores]
+
+
+@cache
+def t_quantile(p: float, df: int) -> float:
+    """The quantile of Student's t for a whole number of degrees of freedom, by bisection.
+
+    Raises ValueError for p outside (0, 1) or df below 1.
+    """
+    if not 0 < p < 1 or df < 1:
+        raise ValueError(f"p is {p} and df {df}: p must lie between 0 and 1, df be at least 1")
+    if p < 0.5:
+        return -t_quantile(1 - p, df)
+    low, high = 0.0, 1.0
+    while _t_within(high, df) < 2 * p - 1:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_within(middle, df) < 2 * p - 1 else (low, middle)
+    return (low + high) / 2
+
+
+def _t_within(t: float, df: int) -> float:
+    """P(|T| ≤ t): the finite series of Abramowitz and Stegun, 26.7.3 (odd df) and 26.7.4 (even df)."""
+    angle = math.atan(t / math.sqrt(df))
+    cosine, odd = math.cos(angle), df % 2
+    term = cosine if odd else 1.0
+    total = 0.0 if df == 1 else term
+    for i in range(3 if odd else 2, df - 1, 2):
+        term *= (i - 1) / i * cosine**2
+        total += term
+    return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What the seeds of one table of scores do, in its unit.
+
+    `raw_sd` is the standard deviation of the baseline over its seeds (`raw_df` degrees of freedom). `paired_sd` is that
+    of the difference of two architectures under one seed (`paired_df`), and `spread_sd` that of the architectures
+    themselves, free of noise: the signal. Both are None with the baseline alone.
+    """
+
+    raw_sd: float
+    raw_df: int
+    paired_sd: float | None
+    paired_df: int
+    spread_sd: float | None
+
+    def critical(self, seeds: int, comparisons: int = 1) -> float | None:
+        """A paired difference, a mean over `seeds`, up to which two architectures are not distinguishable."""
+        if self.paired_sd is None:
+            return None
+        return critical_difference(self.paired_sd, self.paired_df, seeds, comparisons)
+
+    def paired_resolvable(self, seeds: int) -> float | None:
+        """The smallest difference that candidates show under the same `seeds`, None with the baseline alone."""
+        return None if self.paired_sd is None else resolvable_difference(self.paired_sd, self.paired_df, seeds)
+
+    def unpaired_resolvable(self, seeds: int) -> float:
+        """The same where each candidate has `seeds` of its own: a difference scatters √2 times as much as a score."""
+        return resolvable_difference(math.sqrt(2) * self.raw_sd, self.raw_df, seeds)
+
+
+def noise_of(scores: Scores) -> Noise:
+    """The noise of a table [architectures, seeds] whose first row is the baseline.
+
+    The paired one is from the residuals of the two-way table (architecture + seed + noise): twice their mean square is
+    the variance of a paired difference, averaged over all pairs, and each pair counts once however many share the
+    baseline.
+
+    Raises ValueError for fewer than two seeds.
+    """
+    architectures, seeds = scores.shape
+    if seeds < 2:
+        raise ValueError(f"a standard deviation takes two seeds, given {seeds}")
+    raw = float(scores[0].std(ddof=1))
+    if architectures < 2:
+        return Noise(raw, seeds - 1, None, 0, None)
+    means = scores.mean(axis=1)
+    residuals = scores - means[:, None] - scores.mean(axis=0) + scores.mean()
+    df = (architectures - 1) * (seeds - 1)
+    variance = float((residuals**2).sum()) / df
+    spread = max(0.0, float(means.var(ddof=1)) - variance / seeds)
+    return Noise(raw, seeds - 1, math.sqrt(2 * variance), df, math.sqrt(spread))
+
+
+def critical_difference(sd: float, df: int, seeds: int, comparisons: int = 1) -> float:
+    """|mean of `seeds` differences| that equal pairs exceed in 5 % of the cases; `sd` is of one difference, with `df`.
+
+    Of `comparisons` none exceeds it in 95 % of the cases (Bonferroni): who is picked as the best of many was compared
+    with all of them.
+    """
+    return t_quantile(1 - (1 - CONFIDENCE) / (2 * comparisons), df) * sd / math.sqrt(seeds)
+
+
+def resolvable_difference(sd: float, df: int, seeds: int) -> float:
+    """The true difference that exceeds the critical one with a probability of 80 %: (t.975 + t.8) sd / √seeds."""
+    return critical_difference(sd, df, seeds) + t_quantile(POWER, df) * sd / math.sqrt(seeds)
+
+
+def kendall_tau(x: Scores, y: Scores) -> Scores:
+    """Kendall's τ-b of [..., n] and [..., n], over the last axis; NaN where all of one are equal."""
+    i, j = np.triu_indices(x.shape[-1], 1)
+    a, b = np.sign(x[..., i] - x[..., j]), np.sign(y[..., i] - y[..., j])
+    with np.errstate(invalid="ignore"):
+        return np.asarray((a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1)))
+
+
+def spearman(x: Scores, y: Scores) -> Scores:
+    """Spearman's ρ of [..., n] and [..., n], ties at their mean rank; NaN where all of one are equal."""
+    a, b = _centred_ranks(x), _centred_ranks(y)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1)))
+
+
+def _centred_ranks(x: Scores) -> Scores:
+    """Ranks minus their mean: how many are smaller minus how many are larger, halved."""
+    return np.asarray(np.sign(x[..., :, None] - x[..., None, :]).sum(-1) / 2)
+
+
+def top_recall(k: int) -> Statistic:
+    """The share of the k best by y [..., n] that are among the k best by x; equal ones count by their place."""
+
+    def recall(x: Scores, y: Scores) -> Scores:
+        best = [np.argsort(np.argsort(-scores, axis=-1, kind="stable"), axis=-1) < k for scores in (x, y)]
+        return np.asarray((best[0] & best[1]).sum(-1) / k)
+
+    return recall
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic with its 95 % interval. None: not defined, or every resample gave the same (too few to say)."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def estimate(statistic: Statistic, x: Scores, y: Scores) -> Estimate:
+    """A statistic of [n] and [n], or its mean over the rows of [rows, n] and [rows, n], with its percentile interval.
+
+    Architectures are resampled (Efron 1979), rows kept together. An architecture that a resample holds twice is a tie
+    in both rankings, which τ-b leaves out.
+    """
+    x, y = np.atleast_2d(x), np.atleast_2d(y)
+    value = float(statistic(x, y).mean())
+    if not math.isfinite(value):
+        return Estimate(None, None, None)
+    n = x.shape[1]
+    draws = np.random.default_rng(0).integers(0, n, (RESAMPLES, n))
+    size = max(1, _CHUNK // (x.shape[0] * n * n))
+    parts = [draws[start : start + size] for start in range(0, RESAMPLES, size)]
+    resampled = np.concatenate([statistic(x[:, part], y[:, part]).mean(0) for part in parts])
+    resampled = resampled[np.isfinite(resampled)]
+    if resampled.size < RESAMPLES // 2 or np.ptp(resampled) == 0:
+        return Estimate(value, None, None)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return Estimate(value, float(low), float(high))

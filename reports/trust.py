@@ -1,0 +1,274 @@
+"""How far a run's ranking can be trusted: do its short trials rank as longer ones do, and which are told apart?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import ceil
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from reports.formatting import format_percent
+from reports.noise import NoiseFloor, known_repeats, noise_floors, noise_story, points, trial_epochs
+from reports.significance import (
+    Estimate,
+    Scores,
+    estimate,
+    kendall_tau,
+    noise_of,
+    spearman,
+    top_recall,
+)
+from reports.view import RunView, TrialView
+from trials.repeat import Repeat
+
+#: Below this many architectures a rank correlation says nothing.
+FEWEST = 5
+#: What ranks the short trials, and what of the long ones it is held against.
+PAIRS = (("accuracy", "accuracy"), ("loss", "accuracy"), ("loss", "loss"))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How trainings of `epochs` epochs, one seed, rank a sample by `ranked_by` beside longer ones by `held_against`.
+
+    `cost_share` is what one takes of a long one's seconds. `recall` is of the best `k`; `regret` what the long score
+    of the short ones' best falls short of the best. `ceiling` marks one long seed against the mean of the others: what
+    seeds alone allow.
+    """
+
+    epochs: int
+    ranked_by: str
+    held_against: str
+    architectures: int
+    cost_share: float
+    k: int
+    kendall: Estimate
+    spearman: Estimate
+    recall: Estimate
+    regret: float
+    ceiling: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What `nas trust` found. `wanted` trainings were asked for, `missing` are still to do or failed.
+
+    `distinguishable_pairs` of `pairs` differ in long accuracy by more than their seeds' noise.
+    """
+
+    epochs: int
+    seeds: int
+    architectures: int
+    wanted: int
+    missing: int
+    agreements: tuple[Agreement, ...]
+    pairs: int
+    distinguishable_pairs: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def trust_of(view: RunView) -> Trust | None:
+    """What is known by now; None where `nas trust` was never asked, or too little is trained."""
+    plan = view.trust_plan
+    if plan is None:
+        return None
+    known = {r.identity: r for r in known_repeats(view)}
+    sample, seeds, long = [str(key) for key in plan["sample"]], [int(s) for s in plan["seeds"]], int(plan["epochs"])
+    shorts, first = [int(e) for e in plan["fidelities"]], int(plan["short_seed"])
+    asked = [(key, seed, long) for seed in seeds for key in sample] + [
+        (key, first, e) for e in shorts for key in sample
+    ]
+    keys = [key for key in sample if all((key, seed, long) in known for seed in seeds)]
+    missing = sum(identity not in known for identity in asked)
+    table = [[known[key, seed, long] for seed in seeds] for key in keys]
+    agreements: list[Agreement] = []
+    for epochs in shorts:
+        here = [(known[key, first, epochs], row) for key, row in zip(keys, table, strict=True)
+                if (key, first, epochs) in known]  # fmt: skip
+        if len(here) >= FEWEST:
+            agreements += [_short_agreement(epochs, here, pair) for pair in PAIRS]
+    pairs, apart = len(keys) * (len(keys) - 1) // 2, None
+    if len(seeds) > 1 and len(keys) >= FEWEST:
+        agreements += [_ceiling(long, table, name) for name in ("accuracy", "loss")]
+        scores = _scores(table, "accuracy")
+        means, (i, j) = scores.mean(1), np.triu_indices(len(keys), 1)
+        apart = int((np.abs(means[i] - means[j]) > (noise_of(scores).critical(len(seeds)) or 0.0)).sum())
+    return Trust(long, len(seeds), len(keys), len(asked), missing, tuple(agreements), pairs, apart)
+
+
+def _scores(table: Sequence[Sequence[Repeat]], name: str) -> Scores:
+    """[architectures, seeds], higher is better."""
+    sign = 1.0 if name == "accuracy" else -1.0
+    return sign * np.array([[getattr(r, name) for r in row] for row in table], float)
+
+
+def _short_agreement(epochs: int, here: Sequence[tuple[Repeat, Sequence[Repeat]]], pair: tuple[str, str]) -> Agreement:
+    short = _scores([[r] for r, _ in here], pair[0])[:, 0]
+    long = _scores([row for _, row in here], pair[1]).mean(1)
+    cost = fmean(r.train_seconds for r, _ in here) / fmean(r.train_seconds for _, row in here for r in row)
+    return _agreement(epochs, pair, cost, short[None], long[None], ceiling=False)
+
+
+def _ceiling(epochs: int, table: Sequence[Sequence[Repeat]], name: str) -> Agreement:
+    scores = _scores(table, name).T
+    others = np.stack([np.delete(scores, s, axis=0).mean(0) for s in range(len(scores))])
+    return _agreement(epochs, (name, name), 1.0, scores, others, ceiling=True)
+
+
+def _agreement(epochs: int, pair: tuple[str, str], cost: float, x: Scores, y: Scores, ceiling: bool) -> Agreement:
+    """x, y: [rows, architectures]; statistics are means over rows."""
+    n = x.shape[1]
+    k = ceil(n / 4)
+    regret = float((y.max(1) - np.take_along_axis(y, x.argmax(1)[:, None], 1)[:, 0]).mean())
+    tau, rho, recall = (estimate(statistic, x, y) for statistic in (kendall_tau, spearman, top_recall(k)))
+    return Agreement(epochs, *pair, n, cost, k, tau, rho, recall, regret, ceiling)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The accuracy of one trial minus another's, a mean over the seeds that both were trained under.
+
+    Up to `limit`, at the fidelity of the run's trials, they are not distinguishable.
+    """
+
+    gap: float
+    limit: float
+    seeds: int
+
+    @property
+    def distinguishable(self) -> bool:
+        return abs(self.gap) > self.limit
+
+
+class Comparisons:
+    """Compares the trials of a run by what its noise was measured to be at their fidelity."""
+
+    def __init__(self, view: RunView, floors: Sequence[NoiseFloor]) -> None:
+        epochs = trial_epochs(view)
+        self._noise = next((floor.accuracy for floor in floors if floor.epochs == epochs), None)
+        self._view = view
+        self._scores: dict[str, dict[int, float]] = defaultdict(dict)
+        for repeat in known_repeats(view):
+            if repeat.epochs == epochs and repeat.accuracy is not None:
+                self._scores[repeat.architecture.key][repeat.seed] = repeat.accuracy
+
+    def __call__(self, one: TrialView, other: TrialView) -> Comparison | None:
+        """As one of all comparisons of a feasible trial with the best, or with the baseline.
+
+        None where the noise is not known, or a trial is not complete.
+        """
+        first, second = (self._scores.get(t.result.architecture.key, {}) for t in (one, other))
+        common = sorted(first.keys() & second.keys())
+        comparisons = max(1, len(self._view.feasible) - 1)
+        limit = self._noise.critical(len(common), comparisons) if self._noise is not None and common else None
+        if limit is None:
+            return None
+        return Comparison(fmean(first[seed] - second[seed] for seed in common), limit, len(common))
+
+    def indistinct(self) -> tuple[TrialView, ...] | None:
+        """Feasible trials that are not distinguishable from the most accurate one; None where that is not known."""
+        if not self._view.front:
+            return None
+        best = self._view.front[0]
+        others = [trial for trial in self._view.feasible if trial.result.number != best.result.number]
+        found = [(trial, self(best, trial)) for trial in others]
+        if any(comparison is None for _, comparison in found):
+            return None
+        return tuple(trial for trial, comparison in found if comparison and not comparison.distinguishable)
+
+
+def trust_story(view: RunView) -> list[str]:
+    """What stands beside every ranking: the noise, who is not distinguishable from the best, and the agreement."""
+    floors = noise_floors(view)
+    story = noise_story(floors)
+    alike = Comparisons(view, floors).indistinct()
+    if alike:
+        names = ", ".join(str(trial.result.number) for trial in alike)
+        best = view.front[0].result.number
+        story.append(
+            f"Not distinguishable in accuracy from trial {best}, the best: trial{'s' * (len(alike) > 1)} {names}."
+        )
+    elif alike is not None and len(view.feasible) > 1:
+        story.append(f"Trial {view.front[0].result.number}, the best, is distinguishable from every other one.")
+    trust = trust_of(view)
+    if trust is not None:
+        story += _trust_sentences(trust)
+    return story
+
+
+def _trust_sentences(trust: Trust) -> list[str]:
+    story = []
+    for a in trust.agreements:
+        if a.ranked_by == a.held_against == "accuracy" and not a.ceiling:
+            story.append(
+                f"Trials of {a.epochs} epochs rank {a.architectures} architectures as {trust.epochs} epochs "
+                f"(mean of {trust.seeds} seeds) do with a Kendall τ of {estimate_text(a.kendall)}, at "
+                f"{format_percent(a.cost_share, 0)} of the cost."
+            )
+    if trust.distinguishable_pairs is not None:
+        story.append(
+            f"At {trust.epochs} epochs, {trust.distinguishable_pairs} of {trust.pairs} pairs are distinguishable by "
+            f"{trust.seeds} seeds."
+        )
+    if trust.missing:
+        story.append(f"Of {trust.wanted} trainings that nas trust asked for, {trust.missing} are missing or failed.")
+    return story
+
+
+def estimate_text(e: Estimate) -> str:
+    """`0.62 (0.31 to 0.82)`; without an interval where there are too few to give one."""
+    if e.value is None:
+        return "n/a"
+    if e.low is None or e.high is None:
+        return f"{_signed(e.value)} (too few for an interval)"
+    return f"{_signed(e.value)} ({_signed(e.low)} to {_signed(e.high)})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+AGREEMENT_COLUMNS = (
+    "epochs", "cost", "ranked by", "held against", "Kendall τ", "Spearman ρ", "of the best k", "chance", "regret",
+)  # fmt: skip
+
+
+def agreement_rows(trust: Trust) -> list[list[str]]:
+    """A line for each agreement, under `AGREEMENT_COLUMNS`."""
+    return [
+        [
+            f"{a.epochs} (one seed, the others)" if a.ceiling else str(a.epochs), format_percent(a.cost_share, 0),
+            a.ranked_by, f"{a.held_against} at {trust.epochs}", estimate_text(a.kendall), estimate_text(a.spearman),
+            f"{estimate_text(a.recall)} of {a.k}", format_percent(a.k / a.architectures, 0),
+            points(a.regret) if a.held_against == "accuracy" else f"{a.regret:.4f}",
+        ]
+        for a in trust.agreements
+    ]  # fmt: skip
+
+
+AGREEMENT_LEGEND = (
+    "cost: of one short training beside a long one; held against: the mean of the long seeds; in brackets 95 % "
+    "intervals by resampling the architectures; of the best k: how many of the long ones' best are among the short "
+    "ones'; regret: what the short ones' best falls short of the best; one seed, the others: what seeds alone allow"
+)
+
+
+def trust_json(view: RunView) -> dict[str, Any]:
+    """Noise, agreement and what is not distinguishable, as programs read it."""
+    floors, trust = noise_floors(view), trust_of(view)
+    alike = Comparisons(view, floors).indistinct()
+    return {
+        "noise": [floor.to_json() for floor in floors],
+        "advice": None if view.advice is None else dict(view.advice),
+        "agreement": None if trust is None else trust.to_json(),
+        "not_distinguishable_from_best": None if alike is None else [t.result.number for t in alike],
+    }
