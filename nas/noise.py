@@ -10,17 +10,18 @@ import os
 import random
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from nas.config import CIRCUMSTANCES, ConfigError, SearchConfig, load_config
+from nas.config import ConfigError, SearchConfig, load_config
 from nas.interruption import Interruption
 from nas.repeat_records import NoiseFile, RunRecord, unlike
-from nas.repeating import Training, missing, telling, train_missing
-from nas.session import Prepared, make_engine, prepare
+from nas.repeating import Training, missing, train_missing
+from nas.session import Prepared, prepare
 from reports.noise import Advice, NoiseFloor, floors_of, recommend
 from reports.view import RunView
 from search_spaces.architecture import Architecture
@@ -73,28 +74,30 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
-def configuration(path: Path | None, settings: Mapping[str, Any], out: Path) -> SearchConfig:
-    """The configuration that is given; of a run in `out`, its own where none is, and never another one.
+def configuration(path: Path | None, settings: Mapping[str, Any], out: str | None) -> tuple[SearchConfig, Path]:
+    """The configuration that is given, and where to write. Without a file, options change that of a run there.
 
     Raises:
-        ConfigError: the run in `out` is of other settings, or `out` is neither a run nor a .json file.
+        ConfigError: the run there is of other settings, or what is there is neither a run nor a .json file.
     """
     given = load_config(path, settings)
-    if out.suffix == ".json":
-        return given
-    if not (out / FILE_NAME).exists():
+    place = Path(given.out if out is None else out)
+    if place.suffix == ".json":
+        if not place.absolute().parent.is_dir():
+            raise ConfigError(f"--out: {place.parent} is no folder; give a file in one that exists, such as noise.json")
+        return given, place
+    if not (place / FILE_NAME).exists():
         raise ConfigError(
-            f"--out: {out} holds no run to write to; give the folder of one, or a file such as noise.json"
+            f"--out: {place} holds no run to write to; give the folder of one, or a file such as noise.json"
         )
-    recorded = RunView.load(out).config
-    if path is None and not {key for key in settings if key.split(".")[0] not in CIRCUMSTANCES}:
-        own = {key: value for key, value in given.to_json().items() if key in CIRCUMSTANCES and key in settings}
-        return load_config(None, {**recorded, **own})
+    recorded = RunView.load(place).config
+    if path is None:
+        given = load_config(None, {**deepcopy(dict(recorded)), **settings})
     changed = unlike(recorded, given.to_json())
     if changed:
         shown = "; ".join(f"{key}: recorded {old!r}, given {new!r}" for key, (old, new) in changed.items())
-        raise ConfigError(f"{out} holds a run of another configuration ({shown}); give its own, or none")
-    return given
+        raise ConfigError(f"{place} holds a run of another configuration ({shown}); give its own, or none")
+    return given, place
 
 
 def measure_noise(
@@ -114,16 +117,9 @@ def measure_noise(
     with NoiseFile(out, prepared) if out.suffix == ".json" else RunRecord(out) as record:
         record.check(prepared)
         todo = missing(wanted, record.known())
+        workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
         if todo:
-            engine = make_engine(config, interruption)
-            try:
-                with telling(stderr, len(todo)) as ended:
-                    train_missing(todo, prepared, engine, record, ended, interruption)
-                workers = engine.workers
-            finally:
-                engine.close()
-        else:
-            workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
+            workers = train_missing(todo, prepared, record, stderr, interruption)
         floors = floors_of(record.known(), prepared.space.baseline)
         budget = plan.budget_seconds
         advice = None if budget is None else recommend(floors, budget, config.trials, workers)

@@ -102,8 +102,6 @@ class NoiseFile:
         self._path = path
         self._prepared = prepared
         self._advice: Mapping[str, Any] | None = None
-        if not path.absolute().parent.is_dir():
-            raise ConfigError(f"--out: {path.parent} is no folder; give a file in one that exists, such as noise.json")
         self._repeats = list(_read(path, prepared)) if path.exists() else []
 
     def known(self) -> tuple[Repeat, ...]:

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nas.config import ConfigError
-from nas.engines import Engine
 from nas.feasibility import in_short
 from nas.interruption import Interruption
-from nas.session import Prepared
+from nas.session import Prepared, make_engine
 from reports.formatting import format_duration, format_percent
+from reports.noise import counted
 from search_spaces.architecture import Architecture
 from trials.repeat import Repeat
 from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
@@ -104,23 +104,27 @@ def missing(wanted: Iterable[Training], known: Iterable[Repeat]) -> list[Trainin
 
 
 def train_missing(
-    wanted: Sequence[Training],
-    prepared: Prepared,
-    engine: Engine,
-    record: RepeatRecord,
-    ended: Callable[[Repeat], None],
-    interruption: Interruption,
-) -> None:
-    """Train what `missing` returned, recording each; `ended` is called after each.
+    wanted: Sequence[Training], prepared: Prepared, record: RepeatRecord, stderr: Console, interruption: Interruption
+) -> int:
+    """Train what `missing` returned, one fidelity after the other, recording and telling of each; returns how many
+    were trained side by side.
 
-    Raises Interrupted with everything recorded that was trained.
+    Raises:
+        ConfigError: a schedule of a single step.
+        Interrupted: everything that was trained is recorded.
     """
     _check_steps(wanted, prepared)
     plan = replace(prepared.plan(), screening=False)
-    for epochs, some in groupby(wanted, key=lambda training: training.epochs):
-        interruption.check()
-        source = RepeatSource(list(some), prepared, record, ended, interruption)
-        engine.run(replace(plan, recipe=replace(plan.recipe, epochs=epochs)), source)
+    engine = make_engine(prepared.config, interruption)
+    try:
+        with _telling(stderr, len(wanted)) as ended:
+            for epochs, some in groupby(wanted, key=lambda training: training.epochs):
+                interruption.check()
+                source = RepeatSource(list(some), prepared, record, ended, interruption)
+                engine.run(replace(plan, recipe=replace(plan.recipe, epochs=epochs)), source)
+    finally:
+        engine.close()
+    return engine.workers
 
 
 def _check_steps(wanted: Sequence[Training], prepared: Prepared) -> None:
@@ -129,13 +133,13 @@ def _check_steps(wanted: Sequence[Training], prepared: Prepared) -> None:
     for training in wanted:
         if training.epochs * steps < 2:
             raise ConfigError(
-                f"{training.epochs} epochs of {len(prepared.data.train)} images in batches of "
+                f"{counted(training.epochs, 'epoch')} of {len(prepared.data.train)} images in batches of "
                 f"{prepared.config.training.batch_size} are a single step, which trains nothing: give more epochs"
             )
 
 
 @contextmanager
-def telling(stderr: Console, total: int) -> Iterator[Callable[[Repeat], None]]:
+def _telling(stderr: Console, total: int) -> Iterator[Callable[[Repeat], None]]:
     """Tell of each training that ends, with a bar below on a terminal."""
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
@@ -146,9 +150,9 @@ def telling(stderr: Console, total: int) -> Iterator[Callable[[Repeat], None]]:
             nonlocal done
             done += 1
             bar.update(task, completed=done)
-            scores = f"{format_percent(repeat.accuracy)}, loss {repeat.loss:.4f}" if repeat.loss is not None else ""
+            found = repeat.error or f"{format_percent(repeat.accuracy)}, loss {repeat.loss:.4f}"
             bar.console.print(
-                f"{done:>3} of {total}: {repeat.epochs} epochs, seed {repeat.seed}: {scores or repeat.error}, "
+                f"{done:>3} of {total}: {counted(repeat.epochs, 'epoch')}, seed {repeat.seed}: {found}, "
                 f"{format_duration(repeat.train_seconds)}  [{in_short(repeat.architecture)}]",
                 soft_wrap=True,
             )

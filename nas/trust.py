@@ -16,8 +16,8 @@ from rich.console import Console
 from nas.config import ConfigError, load_config
 from nas.interruption import Interruption
 from nas.repeat_records import RunRecord
-from nas.repeating import Training, missing, telling, train_missing
-from nas.session import make_engine, prepare
+from nas.repeating import Training, missing, train_missing
+from nas.session import prepare
 from reports.trust import FEWEST
 from reports.view import RunView
 from search_spaces.architecture import Architecture
@@ -77,17 +77,13 @@ def measure_trust(
             "sample": [architecture.key for architecture in sample], "epochs": long, "seeds": seeds,
             "fidelities": shorter, "short_seed": config.seed,
         }  # fmt: skip
-        if todo:
-            prepared = prepare(config, lambda line: stderr.print(line, soft_wrap=True))
-            record.check(prepared)
+        if not todo:
             record.put({"trust": asked})
-            engine = make_engine(config, interruption)
-            try:
-                with telling(stderr, len(todo)) as ended:
-                    train_missing(todo, prepared, engine, record, ended, interruption)
-            finally:
-                engine.close()
+            return record.view
+        prepared = prepare(config, lambda line: stderr.print(line, soft_wrap=True))
+        record.check(prepared)
         record.put({"trust": asked})
+        train_missing(todo, prepared, record, stderr, interruption)
         return record.view
 
 

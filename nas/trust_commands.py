@@ -19,9 +19,8 @@ Result = TypeVar("Result")
 @click.command()
 @search_options
 @click.option(
-    "--out", default="runs/search", show_default=True, metavar="RUN|FILE.json",
-    help="The run whose record it is written to, or a file.",
-)  # fmt: skip
+    "--out", metavar="RUN|FILE.json", help="The run to write to, or a file.  [default: CONFIG's, runs/search]"
+)
 @click.option("--seeds", default=5, show_default=True, metavar="K", help="Trainings of each network at each fidelity.")
 @click.option("--fidelities", metavar="E,E,…", help="Epochs that are measured.  [default: 1 and the trials' own]")
 @click.option("--rivals", default=2, show_default=True, metavar="N", help="Random networks beside the baseline.")
@@ -29,7 +28,7 @@ Result = TypeVar("Result")
 @json_option
 def noise(
     config: Path | None,
-    out: str,
+    out: str | None,
     seeds: int,
     fidelities: str | None,
     rivals: int,
@@ -45,8 +44,7 @@ def noise(
     from nas.noise import NoisePlan, configuration, measure_noise, parse_seconds
     from nas.show_trust import print_noise
 
-    place = Path(out)
-    settings = configuration(config, settings_of(given), place)
+    settings, place = configuration(config, settings_of(given), out)
     epochs = (1, settings.training.epochs) if fidelities is None else whole_numbers("--fidelities", fidelities)
     plan = NoisePlan(seeds, epochs, rivals, None if budget is None else parse_seconds(budget))
     found = _interruptible(
@@ -56,7 +54,7 @@ def noise(
         click.echo(json.dumps(found.to_json(), indent=2))
         return
     print_noise(console(), found.floors, None if found.advice is None else found.advice.to_json())
-    click.echo(f"written to {out}", err=True)
+    click.echo(f"written to {place}", err=True)
 
 
 @click.command()

@@ -51,7 +51,7 @@ class Advice:
     """What a budget of time is best spent on: so many epochs and seeds for each of `trials` candidates.
 
     `resolvable` is the accuracy that this resolves. `epochs` is None where nothing fits; `seconds` is then what the
-    cheapest would take.
+    cheapest would take. Without a `signal`, no spread of the architectures stood out of the noise anywhere.
     """
 
     budget_seconds: float
@@ -61,6 +61,7 @@ class Advice:
     seeds: int
     seconds: float
     resolvable: float | None
+    signal: bool
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -110,27 +111,28 @@ def floors_of(repeats: Iterable[Repeat], baseline: Architecture) -> tuple[NoiseF
 def recommend(floors: Sequence[NoiseFloor], budget_seconds: float, trials: int, workers: int) -> Advice | None:
     """The fidelity and seeds that tell most architectures apart, of those whose trainings fit the budget.
 
-    Told apart is judged by the spread of the architectures' accuracy over the paired difference that is resolvable;
-    by the latter alone where no spread stands out of the noise. None without floors.
+    Told apart is judged by the spread of the architectures' accuracy over the paired difference that is resolvable.
+    Where no spread stands out of the noise, small noise says nothing (untrained networks have none): the longest
+    fidelity is taken, and the seeds that fit. None without floors.
     """
     if not floors:
         return None
-    signal = all(floor.accuracy.spread_sd for floor in floors)
-    best: tuple[float, Advice] | None = None
+    signal = any(floor.accuracy.spread_sd for floor in floors)
+    ranked: list[tuple[tuple[float, float], Advice]] = []
     for floor in floors:
         each = floor.train_seconds * trials / workers
         for seeds in range(1, MAX_SEEDS + 1):
+            if each * seeds > budget_seconds:
+                break
             resolvable = resolvable_accuracy(floor, seeds)
-            spread = (floor.accuracy.spread_sd or 0.0) if signal else 1.0
-            score = spread / max(resolvable, 1e-12)
-            if each * seeds <= budget_seconds and (best is None or score > best[0]):
-                advice = Advice(budget_seconds, trials, workers, floor.epochs, seeds, each * seeds, resolvable)
-                best = score, advice
-    if best is not None:
-        return best[1]
+            told_apart = (floor.accuracy.spread_sd or 0.0) / max(resolvable, 1e-12)
+            advice = Advice(budget_seconds, trials, workers, floor.epochs, seeds, each * seeds, resolvable, signal)
+            ranked.append(((told_apart, -seeds) if signal else (floor.epochs, seeds), advice))
+    if ranked:
+        return max(ranked, key=lambda entry: entry[0])[1]
     cheapest = min(floors, key=lambda floor: floor.train_seconds)
     seconds = cheapest.train_seconds * trials / workers
-    return Advice(budget_seconds, trials, workers, None, 1, seconds, None)
+    return Advice(budget_seconds, trials, workers, None, 1, seconds, None, signal)
 
 
 def resolvable_accuracy(floor: NoiseFloor, seeds: int) -> float:
@@ -149,9 +151,14 @@ def advice_text(advice: Mapping[str, Any]) -> str:
             f"{format_duration(advice['seconds'])} for {trials}; give fewer trials, more time, or measure fewer epochs."
         )
     return (
-        f"For {budget}: {_count(advice['epochs'], 'epoch')} and {_count(advice['seeds'], 'seed')} a candidate, "
+        f"For {budget}: {counted(advice['epochs'], 'epoch')} and {counted(advice['seeds'], 'seed')} a candidate, "
         f"which take {format_duration(advice['seconds'])} for {trials} and resolve "
         f"{points(advice['resolvable'])} of accuracy."
+        + (
+            ""
+            if advice["signal"]
+            else " The architectures did not differ by more than noise at any fidelity: the longest."
+        )
     )
 
 
@@ -196,7 +203,7 @@ def noise_story(floors: Sequence[NoiseFloor]) -> list[str]:
     for floor in floors:
         a = floor.accuracy
         sentence = (
-            f"At {_count(floor.epochs, 'epoch')} the accuracy of all-add has a standard deviation of "
+            f"At {counted(floor.epochs, 'epoch')} the accuracy of all-add has a standard deviation of "
             f"{points(a.raw_sd)} over {floor.seeds} seeds"
         )
         if a.paired_sd is not None:
@@ -225,5 +232,6 @@ def _nats(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.4f}"
 
 
-def _count(number: int, name: str) -> str:
+def counted(number: int, name: str) -> str:
+    """`1 epoch`, `3 epochs`."""
     return f"{number} {name}{'' if number == 1 else 's'}"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from reports.formatting import format_percent
-from reports.noise import NoiseFloor, known_repeats, noise_floors, noise_story, points, trial_epochs
+from reports.noise import NoiseFloor, counted, known_repeats, noise_floors, noise_story, points, trial_epochs
 from reports.significance import (
     Estimate,
     Scores,
@@ -189,7 +189,8 @@ class Comparisons:
 def trust_story(view: RunView) -> list[str]:
     """What stands beside every ranking: the noise, who is not distinguishable from the best, and the agreement."""
     floors = noise_floors(view)
-    story = noise_story(floors)
+    epochs = trial_epochs(view)
+    story = noise_story([floor for floor in floors if floor.epochs == epochs])
     alike = Comparisons(view, floors).indistinct()
     if alike:
         names = ", ".join(str(trial.result.number) for trial in alike)
@@ -210,14 +211,14 @@ def _trust_sentences(trust: Trust) -> list[str]:
     for a in trust.agreements:
         if a.ranked_by == a.held_against == "accuracy" and not a.ceiling:
             story.append(
-                f"Trials of {a.epochs} epochs rank {a.architectures} architectures as {trust.epochs} epochs "
-                f"(mean of {trust.seeds} seeds) do with a Kendall τ of {estimate_text(a.kendall)}, at "
-                f"{format_percent(a.cost_share, 0)} of the cost."
+                f"Trainings of {counted(a.epochs, 'epoch')} rank {a.architectures} architectures as {trust.epochs} "
+                f"epochs (mean of {counted(trust.seeds, 'seed')}) do with a Kendall τ of {estimate_text(a.kendall)}, "
+                f"at {format_percent(a.cost_share, 0)} of the cost."
             )
     if trust.distinguishable_pairs is not None:
         story.append(
             f"At {trust.epochs} epochs, {trust.distinguishable_pairs} of {trust.pairs} pairs are distinguishable by "
-            f"{trust.seeds} seeds."
+            f"{counted(trust.seeds, 'seed')} (of equal ones, 1 in 20 would be)."
         )
     if trust.missing:
         story.append(f"Of {trust.wanted} trainings that nas trust asked for, {trust.missing} are missing or failed.")

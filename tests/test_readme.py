@@ -17,7 +17,7 @@ import nas
 
 README = Path("README.md").read_text()
 #: What makes a README command small enough for a test; it runs otherwise as it stands.
-SMALL = ["--train-images", "256", "--trials", "2", "--epochs", "1", "--batch-size", "64"]
+SMALL = ["--train-images", "256", "--trials", "5", "--epochs", "1", "--batch-size", "64"]
 
 #: What `net.py:Net` in README.md stands for.
 NET = """
@@ -85,6 +85,8 @@ def test_the_commands_run_in_the_order_shown(workplace: Path) -> None:
         "doctor",
         "discover",
         "latency",
+        "noise",
+        "trust",
     }
     assert (workplace / "runs/first/report.html").exists()
     (code,) = [block for block in blocks("python") if "DeviceProfile" in block]  # it reads what the commands wrote

@@ -99,6 +99,16 @@ def test_a_trial_is_repeated_to_the_bit(bench: Bench) -> None:
     assert first.weights != other.weights
 
 
+def test_measuring_a_latency_changes_nothing_that_is_trained(bench: Bench) -> None:
+    """So a repeat, which measures none, is held against a trial of the same seed to the bit."""
+    unmeasured = Bench(replace(PLAN, screening=False))
+    _, screened = judged(bench, job(SPACE.uniform("cbam")))
+    _, repeated = judged(unmeasured, job(SPACE.uniform("cbam"), number=9))
+    assert repeated.result.latency is None
+    assert screened.weights == repeated.weights
+    assert (screened.result.accuracy, screened.result.loss) == (repeated.result.accuracy, repeated.result.loss)
+
+
 def test_candidates_of_a_seed_start_alike(bench: Bench) -> None:
     torch.manual_seed(4)
     before = torch.get_rng_state()

@@ -7,13 +7,16 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trials_results import LATENCY, architecture, end, line, process, result
 
 from trials import store as store_module
 from trials.errors import RunInUse, StoreDamaged, StoreError
+from trials.repeat import Repeat
 from trials.store import FILE_NAME, SCHEMA_VERSION, Store, is_active, journal_mode
 from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState, Workload
 
@@ -383,3 +386,31 @@ def test_a_record_from_before_the_workload_is_read_and_gone_on_with(tmp_path: Pa
     with Store.open_for_writing(path) as store:
         store.append(dataclasses.replace(result(1), workload=Workload(1, 2)))
         assert [r.workload for r in store.results()] == [None, Workload(1, 2)]
+
+
+def repeated(seed: int = 1, **changes: Any) -> Repeat:
+    return Repeat(architecture(0), seed, 3, **({"accuracy": 0.5, "loss": 1.25, "train_seconds": 2.5} | changes))
+
+
+def test_repeats_are_read_as_they_were_written(tmp_path: Path) -> None:
+    failed = Repeat(architecture(1), 2**63 - 1, 1, error="MemoryError", environment={"device": "cpu"})
+    with Store.create(tmp_path / "study.db", {}) as store:
+        assert store.repeats() == ()
+        for repeat in (repeated(), repeated(seed=2, correct=5, images=10), failed):
+            store.append_repeat(repeat)
+        with pytest.raises(StoreError, match="was not recorded"):
+            store.append_repeat(repeated(accuracy=0.6))
+    with Store.open(tmp_path / "study.db") as store:
+        assert store.repeats() == (repeated(), repeated(seed=2, correct=5, images=10), failed)
+
+
+def test_an_older_record_has_no_repeats_until_it_is_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    Store.create(path, {}).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE repeats")
+    with Store.open(path) as store:
+        assert store.repeats() == ()
+    with Store.open_for_writing(path) as store:
+        store.append_repeat(repeated())
+        assert store.repeats() == (repeated(),)

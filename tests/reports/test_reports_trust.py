@@ -1,0 +1,196 @@
+"""Noise and trust of real records with planted scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reports_records import OPERATORS, MakeRun, architecture, result
+
+from reports import RunView
+from reports.noise import Advice, advice_text, floors_of, noise_floors, recommend
+from reports.page import render
+from reports.summary import verdict
+from reports.trust import Comparisons, estimate_text, trust_json, trust_of, trust_story
+from search_spaces import Architecture
+from trials.repeat import Repeat
+from trials.store import FILE_NAME, Store
+from trials.trial import TrialState
+
+#: Epochs of the run's trials, and a configuration that says so.
+SHORT, LONG = 3, 12
+CONFIG = {"space": "resnet8", "training": {"epochs": SHORT}, "trials": 8}
+NETS = [architecture(ops) for ops in [(op,) * 3 for op in OPERATORS] + [("se", "aff", "add"), ("aff", "se", "add")]]
+#: Planted accuracies, one for each network.
+TRUE = [0.80, 0.81, 0.802, 0.83, 0.822, 0.815, 0.806, 0.827]
+TRIALS = [
+    result(i, [c.op for c in net.choices.values()], accuracy=true, loss=2 - true,
+           origin="baseline" if i == 0 else "sampler")
+    for i, (net, true) in enumerate(zip(NETS, TRUE, strict=True))
+]  # fmt: skip
+
+
+def repeat(net: Architecture, seed: int, epochs: int, accuracy: float, seconds: float = 10.0) -> Repeat:
+    return Repeat(net, seed, epochs, accuracy, 2 - accuracy, train_seconds=seconds)
+
+
+def planted_noise(epochs: int = SHORT, seeds: int = 5, noise: float = 0.0005) -> list[Repeat]:
+    """Of three networks: seeds move all by points, each on its own by `noise`."""
+    rng = random.Random(0)
+    common = [0.0, *(rng.gauss(0, 0.02) for _ in range(seeds - 1))]
+    return [
+        repeat(net, seed, epochs, TRUE[i] + common[seed] + (rng.gauss(0, noise) if seed else 0.0))
+        for i, net in enumerate(NETS[:3])
+        for seed in range(seeds)
+        if seed or epochs != SHORT  # seed 0 at the trials' fidelity is the trials themselves
+    ]
+
+
+def with_repeats(view: RunView, repeats: list[Repeat], **meta: Any) -> RunView:
+    with Store.open_for_writing(view.path / FILE_NAME) as store:
+        for one in repeats:
+            store.append_repeat(one)
+        store.put(meta)
+    return RunView.load(view.path)
+
+
+@pytest.fixture
+def searched(make_run: MakeRun) -> RunView:
+    return make_run(TRIALS, constraints=(), config=CONFIG)
+
+
+def test_a_run_whose_noise_was_never_measured_says_so(searched: RunView) -> None:
+    assert noise_floors(searched) == ()
+    assert trust_story(searched) == []
+    assert trust_of(searched) is None
+    assert trust_json(searched)["not_distinguishable_from_best"] is None
+    assert "nas noise" in render(searched)
+    assert "within seed noise unless" in verdict(searched).caveat
+
+
+def test_the_noise_of_a_run_is_of_its_trials_and_its_repeats(searched: RunView) -> None:
+    failed = Repeat(NETS[3], 1, SHORT, error="NonFiniteLoss: training loss is nan")
+    view = with_repeats(searched, [*planted_noise(), *planted_noise(1), failed])
+    one, three = noise_floors(view)
+    assert (one.epochs, three.epochs) == (1, SHORT)
+    assert (three.seeds, three.architectures) == (5, 3)
+    assert three.accuracy.raw_sd > 0.01 > 10 * three.accuracy.paired_sd
+    assert three.accuracy.paired_sd == pytest.approx(0.0005 * 2**0.5, rel=0.5)
+    assert three.loss.paired_sd == pytest.approx(three.accuracy.paired_sd)
+    assert three.accuracy.spread_sd == pytest.approx(0.0053, rel=0.1)
+
+
+def test_an_architecture_that_lacks_a_seed_of_the_baseline_does_not_count() -> None:
+    repeats = planted_noise(7)
+    without = [r for r in repeats if not (r.architecture == NETS[1] and r.seed == 2)]
+    (floor,) = floors_of([*without, repeat(NETS[4], 0, 7, 0.5)], NETS[0])
+    assert (floor.seeds, floor.architectures) == (5, 2)
+    assert floors_of([r for r in repeats if r.architecture != NETS[0]], NETS[0]) == ()
+
+
+def test_what_noise_cannot_tell_apart_is_said(searched: RunView) -> None:
+    view = with_repeats(searched, planted_noise(noise=0.001))
+    compare = Comparisons(view, noise_floors(view))
+    limit = compare(view.select("3"), view.select("0")).limit
+    assert 0.003 < limit < 0.008
+    found = compare.indistinct()
+    assert [t.result.number for t in found] == [i for i, a in enumerate(TRUE) if a < 0.83 and 0.83 - a <= limit]
+    assert 7 in [t.result.number for t in found]
+    assert any(s.startswith("Not distinguishable in accuracy from trial 3, the best: trial") for s in trust_story(view))
+    assert "is distinguishable from the baseline" in verdict(view).caveat
+    noisy = with_repeats(view, [r for r in planted_noise(seeds=9, noise=0.05) if r.seed > 4])
+    assert "no significant difference to the baseline was seen" in verdict(noisy).caveat
+    assert json.loads(json.dumps(trust_json(noisy)))["not_distinguishable_from_best"] == [0, 1, 2, 4, 5, 6, 7]
+
+
+def test_trials_with_more_common_seeds_are_compared_by_all_of_them(searched: RunView) -> None:
+    view = with_repeats(searched, planted_noise())
+    compare = Comparisons(view, noise_floors(view))
+    first, many = compare(view.select("3"), view.select("0")), compare(view.select("1"), view.select("0"))
+    assert (first.seeds, many.seeds) == (1, 5)
+    assert first.gap == pytest.approx(0.03)
+    assert many.gap == pytest.approx(0.01, abs=0.001)
+    assert many.limit == pytest.approx(first.limit / 5**0.5)
+
+
+def plan(seeds: list[int], short_seed: int = 0) -> dict[str, Any]:
+    sample = [net.key for net in NETS]
+    return {"sample": sample, "epochs": LONG, "seeds": seeds, "fidelities": [SHORT], "short_seed": short_seed}
+
+
+def long_ones(order: list[int], seeds: tuple[int, ...] = (1, 2), noise: float = 0.0) -> list[Repeat]:
+    """Long trainings that rank the networks as `order` does: the place of each, the best first."""
+    rng = random.Random(1)
+    return [
+        repeat(NETS[i], seed, LONG, 0.95 - 0.01 * place + rng.gauss(0, noise), 40.0)
+        for seed in seeds
+        for place, i in enumerate(order)
+    ]
+
+
+def test_the_agreement_is_that_of_the_ranks(searched: RunView) -> None:
+    ranked = sorted(range(8), key=lambda i: -TRUE[i])
+    swapped = [ranked[1], ranked[0], *ranked[2:]]  # one of 28 pairs is the other way round
+    view = with_repeats(searched, long_ones(swapped, noise=1e-4), trust=plan([1, 2]))
+    trust = trust_of(view)
+    assert (trust.architectures, trust.missing, trust.pairs) == (8, 0, 28)
+    assert trust.distinguishable_pairs == 28
+    by_accuracy = next(a for a in trust.agreements if a.ranked_by == a.held_against == "accuracy" and not a.ceiling)
+    assert by_accuracy.kendall.value == pytest.approx(26 / 28)
+    assert by_accuracy.kendall.low < 26 / 28 <= by_accuracy.kendall.high
+    assert by_accuracy.recall.value == 1.0
+    assert by_accuracy.k == 2
+    assert by_accuracy.regret == pytest.approx(0.01, abs=3e-4)
+    assert by_accuracy.cost_share == pytest.approx(sum(t.train_seconds for t in TRIALS) / 8 / 40)
+    ceiling = [a for a in trust.agreements if a.ceiling]
+    assert [a.kendall.value for a in ceiling] == [1.0, 1.0]
+    assert any(f"Kendall τ of {estimate_text(by_accuracy.kendall)}" in sentence for sentence in trust_story(view))
+
+
+def test_what_is_not_trained_yet_is_missing(searched: RunView) -> None:
+    view = with_repeats(searched, long_ones(list(range(8)))[:-2], trust=plan([1, 2]))
+    trust = trust_of(view)
+    assert (trust.wanted, trust.missing, trust.architectures) == (24, 2, 6)
+    assert any("2 are missing or failed" in sentence for sentence in trust_story(view))
+    few = trust_of(dataclasses.replace(view, repeats=view.repeats[:10]))
+    assert (few.architectures, few.agreements, few.distinguishable_pairs) == (2, (), None)
+
+
+def test_the_report_shows_it_and_lets_nothing_through(make_run: MakeRun, tmp_path: Path) -> None:
+    view = make_run(TRIALS, constraints=(), config=CONFIG, folder="<b>run</b>")
+    advice = Advice(7200.0, 20, 2, SHORT, 2, 3600.0, 0.004, True).to_json()
+    view = with_repeats(view, [*planted_noise(), *long_ones(list(range(8)))], trust=plan([1, 2]), noise_advice=advice)
+    page = render(view)
+    for text in ("baseline SD", "3 × 5", "Short trainings beside long ones", "accuracy at 12", "2 seeds a candidate"):
+        assert text in page, text
+    assert "<b>run</b>" not in page
+
+
+def test_the_advice_fits_the_budget_and_prefers_signal_over_silence() -> None:
+    """At one epoch nothing is learnt: no noise, and no spread. The longer fidelity is worth its time."""
+    silent = [repeat(net, seed, 1, 0.1 + 1e-5 * seed, 1.0) for net in NETS[:3] for seed in range(3)]
+    floors = floors_of([*silent, *planted_noise(4)], NETS[0])
+    advice = recommend(floors, 60.0, 4, 2)
+    assert (advice.epochs, advice.seeds, advice.seconds) == (4, 3, 60.0)
+    assert "resolve" in advice_text(advice.to_json())
+    short_of_time = recommend(floors, 19.0, 4, 2)
+    assert short_of_time.epochs == 1
+    nothing = recommend(floors, 1.0, 4, 2)
+    assert (nothing.epochs, nothing.seconds) == (None, 2.0)
+    assert "No measured fidelity fits 1.0 s" in advice_text(nothing.to_json())
+    blind = recommend(floors_of(silent, NETS[0]), 60.0, 4, 2)
+    assert (blind.epochs, blind.signal) == (1, False)
+    assert recommend((), 60.0, 4, 2) is None
+
+
+def test_a_repeat_is_whole() -> None:
+    with pytest.raises(ValueError, match="either scores or an error"):
+        Repeat(NETS[0], 0, 1)
+    with pytest.raises(ValueError, match="loss is nan"):
+        Repeat(NETS[0], 0, 1, 0.5, float("nan"))
+    failed = result(4, ("se", "se", "se"), TrialState.FAILED, error="out of memory")
+    assert Repeat.of(failed, 3).error == "out of memory"
