@@ -175,7 +175,7 @@ class Comparisons:
         return Comparison(fmean(first[seed] - second[seed] for seed in common), limit, len(common))
 
     def indistinct(self) -> tuple[TrialView, ...] | None:
-        """Feasible trials that are not distinguishable from the most accurate one; None where that is not known."""
+        """Feasible trials that the most accurate one is not distinguishably above; None where that is not known."""
         if not self._view.front:
             return None
         best = self._view.front[0]
@@ -183,7 +183,7 @@ class Comparisons:
         found = [(trial, self(best, trial)) for trial in others]
         if any(comparison is None for _, comparison in found):
             return None
-        return tuple(trial for trial, comparison in found if comparison and not comparison.distinguishable)
+        return tuple(trial for trial, comparison in found if comparison and comparison.gap <= comparison.limit)
 
 
 def trust_story(view: RunView) -> list[str]:
