@@ -38,7 +38,7 @@ def fill(folder: Path, count: int) -> None:
     """A run with so many trials in `folder`."""
     folder.mkdir(parents=True)
     description = {
-        "objectives": ["accuracy", "macs"], "space": SPACE.to_json(), "size": SPACE.size,
+        "objectives": ["accuracy", "macs"], "space": SPACE.to_json() | {"fingerprint": SPACE.fingerprint}, "size": SPACE.size,
         "points": [point.to_json() for point in SPACE.points], "data": {"name": "made up"},
     }  # fmt: skip
     meta = {
