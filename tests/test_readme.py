@@ -71,8 +71,11 @@ def test_the_commands_run_in_the_order_shown(workplace: Path) -> None:
         small = [*SMALL, "--engine", "local", "--workers", "1"] if command[1] in ("search", "check") else []
         if "folder:path/to/images" in command:
             small += ["--train-images", "80", "--batch-size", "16"]
+        *command, target = [*command, None] if ">" not in command else [*command[: command.index(">")], command[-1]]
         done = run([*command, *small], workplace)
         assert done.returncode == 0, (command, done.stderr)
+        if target is not None:
+            (workplace / target).write_text(done.stdout)
         ran.append(command[1])
     assert set(ran) == {
         "check",
@@ -85,6 +88,7 @@ def test_the_commands_run_in_the_order_shown(workplace: Path) -> None:
         "doctor",
         "discover",
         "latency",
+        "reprice",
     }
     assert (workplace / "runs/first/report.html").exists()
     (code,) = [block for block in blocks("python") if "DeviceProfile" in block]  # it reads what the commands wrote
