@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 import nas
 from nas import repricing
+from nas.check import check
 from nas.cli import commands
 from nas.config import ConfigError, SearchConfig
 from nas.engines import LocalEngine
 from nas.interruption import Interrupted, Interruption
 from nas.progress import Silence
 from nas.session import prepare, run_search
+from nas.show import print_check
 from reports import NothingFeasible, RunView
 from trials.errors import ProfileDamaged, ProfileError
 from trials.latency import LatencyBench, Target
@@ -114,6 +117,15 @@ def test_a_profile_of_another_device_searches_for_it_and_says_that_it_is_not_her
     assert "the profile is of a Jetson" in view.final_stage["skipped"]
     assert {trial.latency.source for trial in view.front if trial.latency} == {Source.PREDICTED}
     assert view.finished
+
+
+def test_a_dry_run_predicts(profile: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = check(SearchConfig.model_validate(SETTINGS | {"latency_profile": str(profile), "max_latency": "1.15x"}))
+    assert found["costs"]["baseline"]["latency_ms"]["p50"] == DeviceProfile.load(profile).baseline_ms
+    assert 0 < found["binding"]["counted"]["latency_ms"] < 1
+    assert found["binding"]["certain"]
+    print_check(Console(width=150), found)
+    assert f"≈ predicted for {found['latency_of']}" in capsys.readouterr().out
 
 
 def test_profiles_that_do_not_do_are_refused_before_anything_is_made(profile: Path, tmp_path: Path) -> None:
