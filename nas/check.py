@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.config import SearchConfig
 from nas.feasibility import Share
-from nas.session import Prepared, describe_counting, prepare
+from nas.prepared import Prepared, describe_counting, prepare
 from search_spaces.architecture import Architecture
 from trials.constraints import Constraint, Costs
 from trials.judge import Bench

@@ -17,8 +17,9 @@ from nas.cli import commands
 from nas.config import ConfigError, SearchConfig
 from nas.engines import LocalEngine
 from nas.interruption import Interrupted, Interruption
+from nas.prepared import prepare
 from nas.progress import Silence
-from nas.session import prepare, run_search
+from nas.session import run_search
 from nas.show import print_check
 from reports import NothingFeasible, RunView
 from trials.errors import ProfileDamaged, ProfileError

@@ -9,7 +9,8 @@ from reports_records import MakeRun, record, result
 
 from reports import RunView, write_report
 from reports.latency import latency_label, latency_note, latency_story
-from trials.store import FILE_NAME, Store
+from trials.record_file import FILE_NAME
+from trials.store import Store
 from trials.trial import FinalMeasurement, Latency
 
 LIMIT = ({"metric": "latency_ms", "bound": 1.5, "relative": True},)
