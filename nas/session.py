@@ -264,6 +264,8 @@ def _open_store(
         if now != before:
             store.close()
             raise ConfigError(f"{folder}: another search has changed it meanwhile; give the command again")
+        if store.get("latency_profile") != identity["latency_profile"]:
+            identity["latency_target"] = None  # what was measured before is of another device, or protocol
         store.put(identity)
     else:
         folder.mkdir(parents=True, exist_ok=True)

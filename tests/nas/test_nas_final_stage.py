@@ -118,6 +118,11 @@ def test_a_profile_of_another_device_searches_for_it_and_says_that_it_is_not_her
     assert "the profile is of a Jetson" in view.final_stage["skipped"]
     assert {trial.latency.source for trial in view.front if trial.latency} == {Source.PREDICTED}
     assert view.finished
+    here = nas.search(**SETTINGS | {"out": str(tmp_path / "here")}).view
+    assert here.measured
+    settings = {"latency_profile": str(elsewhere), "out": str(tmp_path / "here")}
+    extended = nas.search(extend=True, **SETTINGS | settings).view
+    assert extended.measured == {}  # what was measured here is not of that device
 
 
 def test_a_dry_run_predicts(profile: Path, capsys: pytest.CaptureFixture[str]) -> None:
