@@ -39,7 +39,7 @@ def print_discovered(console: Console, space: DiscoveredSpace) -> None:
         points = [point.to_json() for point in space.points]
         console.print(points_table(points))
         for line in notes(points):
-            console.print(line, markup=False, highlight=False)
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     reasons: dict[str, list[str]] = {}
     for place in space.not_varied:
         reasons.setdefault(place.reason, []).append(place.location)

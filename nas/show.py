@@ -173,7 +173,7 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     """The dry run of `nas check`."""
     console.print(points_table(found["points"]))
     for line in notes(found["points"]):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"\n{len(found['points'])} points; {_feasible_text(found)}", highlight=False)
     if found["budgets"]:
         console.print(_binding_text(found), highlight=False)
