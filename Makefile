@@ -6,7 +6,7 @@ search: environment
 	.venv/bin/nas search examples/quickstart.toml
 
 test: environment
-	.venv/bin/python -m pytest -m "not slow and not browser and not gpu"
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not gpu"
 
 lint: environment
 	.venv/bin/ruff check .

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import costs, latency, operators, record, startup
+from benchmarks import costs, latency, operators, record, reprice, startup
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "startup": startup.main,
     "record": record.main,
+    "reprice": reprice.main,
     "costs": costs.main,
     "operators": operators.main,
     "latency": latency.main,

@@ -38,7 +38,8 @@ def fill(folder: Path, count: int) -> None:
     """A run with so many trials in `folder`."""
     folder.mkdir(parents=True)
     description = {
-        "objectives": ["accuracy", "macs"], "space": SPACE.to_json(), "size": SPACE.size,
+        "objectives": ["accuracy", "macs"], "size": SPACE.size,
+        "space": SPACE.to_json() | {"fingerprint": SPACE.fingerprint},
         "points": [point.to_json() for point in SPACE.points], "data": {"name": "made up"},
     }  # fmt: skip
     meta = {

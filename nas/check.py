@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nas.config import SearchConfig
 from nas.feasibility import Share
+from nas.prepared import Prepared, describe_counting, prepare
 from nas.repeat_records import unlike
-from nas.session import Prepared, describe_counting, prepare
 from reports.noise import advice_text, noise_floors, noise_story
 from reports.view import RunView
 from search_spaces.architecture import Architecture
 from trials.constraints import Constraint, Costs
 from trials.errors import StoreError
 from trials.judge import Bench
+from trials.profile import DeviceProfile
 from trials.quiet import occupied
 from trials.training import train
-from trials.trial import Latency, Recipe
+from trials.trial import Recipe
 
 #: Passes before a latency is measured: a preview, for which a large network is not to take minutes.
 _WARMUP = 5
@@ -28,6 +30,8 @@ _WARMUP = 5
 _SPEED_STEPS = 6
 _SPEED_SECONDS = 10.0
 _FEW_IMAGES = 8
+#: Architectures that are predicted to estimate what a latency budget leaves.
+_DRAWS = 2_000
 
 
 def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
@@ -57,14 +61,15 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         extremes |= {
             name: architecture for name, architecture in found.items() if architecture not in extremes.values()
         }
-    announce("measuring the latency of the baseline and the extremes")
-    latencies = {space.baseline: bench.latency(bench.reference)}
-    bench.plan = replace(bench.plan, nominal_latency_ms=latencies[space.baseline].p50_ms)
-    for architecture in extremes.values():
-        if architecture not in latencies:
-            latencies[architecture] = bench.latency(bench.build(architecture, seed=0))
+    profile = prepared.profile
+    if profile is None:
+        announce("measuring the latency of the baseline and the extremes")
+        latencies = _measured(bench, extremes.values())
+    else:
+        latencies = {a: {"p50": profile.predict_ms(a), "p95": None, "stable": True} for a in extremes.values()}
     costs = {name: _costs(a, latencies[a], prepared) for name, a in extremes.items()}
-    baseline = replace(prepared.baseline, latency_ms=latencies[space.baseline].p50_ms)
+    baseline = replace(prepared.baseline, latency_ms=latencies[space.baseline]["p50"])
+    predicted = None if profile is None else _predicted_share(prepared, profile, baseline)
     announce("training a few steps of the baseline and the costliest")
     speeds = {name: _images_per_second(bench, extremes[name], prepared) for name in ("baseline", "costliest")}
     images = len(prepared.data.train) * config.training.epochs
@@ -77,7 +82,8 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "budgets": [str(constraint) for constraint in config.constraints()],
         "counting": describe_counting(space),
         "feasible": feasible.share().to_json(),
-        "binding": binding(config.constraints(), feasible.alone(), baseline, costs),
+        "latency_of": None if profile is None else profile.describe()["device"],
+        "binding": binding(config.constraints(), feasible.alone(), baseline, costs, predicted),
         "costs": costs,
         "images_per_second": speeds,
         "trials": config.trials,
@@ -107,11 +113,13 @@ def binding(
     alone: Mapping[str, Share],
     baseline: Costs,
     costs: Mapping[str, Mapping[str, Any]],
+    predicted: float | None = None,
 ) -> dict[str, Any]:
     """Which budget cuts most of the space, as far as that is known.
 
     Multiply-adds and parameters are counted. Of latency only the few measured architectures in `costs` are
-    known: those that are over the budget are named, and no share is made up.
+    known: those that are over the budget are named, and no share is made up; but where a profile predicts, the
+    share that its predictions leave is `predicted`.
 
     Returns:
         `counted`: by metric the share that this budget alone leaves; `latency_over`: the measured architectures
@@ -119,6 +127,8 @@ def binding(
         known to cut; `certain`: whether no latency budget may cut more than that.
     """
     shares = {metric: share.value for metric, share in alone.items()}
+    if predicted is not None:
+        shares["latency_ms"] = predicted
     over: list[str] | None = None
     for constraint in constraints:
         if constraint.metric == "latency_ms":
@@ -128,16 +138,38 @@ def binding(
     if tightest is not None and shares[tightest] >= 1:
         tightest = None
     metric = "latency_ms" if tightest is None and over else tightest
-    return {"metric": metric, "certain": not over or tightest is None, "counted": shares, "latency_over": over}
+    certain = predicted is not None or not over or tightest is None
+    return {"metric": metric, "certain": certain, "counted": shares, "latency_over": over}
 
 
-def _costs(architecture: Architecture, measured: Latency, prepared: Prepared) -> dict[str, Any]:
+def _measured(bench: Bench, architectures: Iterable[Architecture]) -> dict[Architecture, dict[str, Any]]:
+    """Latencies of the baseline and of these, each network measured once."""
+    baseline = bench.plan.space.baseline
+    found = {baseline: bench.latency(bench.reference)}
+    bench.plan = replace(bench.plan, nominal_latency_ms=found[baseline].p50_ms)
+    for architecture in architectures:
+        if architecture not in found:
+            found[architecture] = bench.latency(bench.build(architecture, seed=0))
+    return {a: {"p50": m.p50_ms, "p95": m.p95_ms, "stable": m.stable} for a, m in found.items()}
+
+
+def _predicted_share(prepared: Prepared, profile: DeviceProfile, baseline: Costs) -> float | None:
+    """The share of architectures drawn from the space whose prediction is within the latency budget."""
+    limits = [c.limit(baseline) for c in prepared.config.constraints() if c.metric == "latency_ms"]
+    if not limits:
+        return None
+    rng = random.Random(0)
+    drawn = (profile.predict_ms(prepared.space.sample(rng)) for _ in range(_DRAWS))
+    return sum(predicted <= limits[0] for predicted in drawn) / _DRAWS
+
+
+def _costs(architecture: Architecture, latency: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
     costs = prepared.costs(architecture)
     return {
         "macs": costs.macs,
         "params": costs.params,
         **prepared.costs.workload(architecture).to_json(),
-        "latency_ms": {"p50": measured.p50_ms, "p95": measured.p95_ms, "stable": measured.stable},
+        "latency_ms": dict(latency),
         "choices": architecture.labels(),
     }
 

@@ -194,7 +194,7 @@ def status(run: Path, as_json: bool) -> None:
     """How far RUN is: trials, best so far, front, sessions."""
     from nas.show import print_status, status_json
     from reports import RunView
-    from trials.store import is_active
+    from trials.record_file import is_active
 
     view = RunView.load(run)
     if as_json:

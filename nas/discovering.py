@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nas.points import notes, points_table
 from reports.formatting import format_size
 from search_spaces.discovery import DiscoveredSpace, examine
 from search_spaces.discovery.loading import load_model
@@ -33,20 +34,12 @@ def discover_model(
 
 def print_discovered(console: Console, space: DiscoveredSpace) -> None:
     """The points, then what is not varied by reason."""
-    from rich.table import Table
-
     console.print(f"{space.name}: {len(space.points)} points, {format_size(space.size)} architectures")
     if space.points:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for name in ("point", "kind", "merges", "channels", "size", "choices"):
-            table.add_column(name, justify="right" if name in ("channels", "size") else "left")
-        for point in space.points:
-            shape = point.shape
-            merges = " + ".join(map(str, shape.inputs)) if shape.merge == "cat" else f"{len(shape.inputs)} maps"
-            choices = " ".join(str(choice) for choice in point.choices)
-            size = f"{shape.height}x{shape.width}"
-            table.add_row(shape.name, shape.kind, merges, str(shape.channels), size, choices)
-        console.print(table)
+        points = [point.to_json() for point in space.points]
+        console.print(points_table(points))
+        for line in notes(points):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     reasons: dict[str, list[str]] = {}
     for place in space.not_varied:
         reasons.setdefault(place.reason, []).append(place.location)

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from trials.store import network_file_system
+from trials.record_file import network_file_system
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from rich.console import Console
 
 from nas.config import ConfigError, SearchConfig, load_config
 from nas.interruption import Interruption
+from nas.prepared import Prepared, prepare
 from nas.repeat_records import NoiseFile, RunRecord, unlike
 from nas.repeating import Training, missing, train_missing
-from nas.session import Prepared, prepare
 from reports.noise import Advice, NoiseFloor, floors_of, recommend
 from reports.view import RunView
 from search_spaces.architecture import Architecture
+from trials.record_file import FILE_NAME
 from trials.seeds import derive
-from trials.store import FILE_NAME
 
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 

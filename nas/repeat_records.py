@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas.config import EXTENSIBLE, ConfigError, differences
-from nas.session import Prepared
+from nas.prepared import Prepared
 from reports.noise import floors_of, known_repeats
 from reports.view import RunView
+from trials.record_file import FILE_NAME
 from trials.repeat import Repeat
-from trials.store import FILE_NAME, Store
+from trials.store import Store
 
 #: Above what a thousand repeats of a deep network take; a larger file is none of ours.
 _MAX_BYTES = 32 * 1024**2

@@ -17,7 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from nas.config import ConfigError
 from nas.feasibility import in_short
 from nas.interruption import Interruption
-from nas.session import Prepared, make_engine
+from nas.prepared import Prepared
+from nas.session import make_engine
 from reports.formatting import format_duration, format_percent
 from reports.noise import counted
 from search_spaces.architecture import Architecture

@@ -15,7 +15,8 @@ from nas.config import ConfigError, SearchConfig, load_config
 from reports.view import RunView
 from trials.constraints import Costs
 from trials.profile.device_profile import DeviceProfile
-from trials.store import FILE_NAME, Store, copy_record
+from trials.record_file import FILE_NAME, copy_record
+from trials.store import Store
 from trials.trial import FinalMeasurement, Latency
 
 #: What may be changed: everything else decides what was trained.

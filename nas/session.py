@@ -3,118 +3,30 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from importlib import metadata
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nas.config import EXTENSIBLE, ConfigError, SearchConfig, differences
 from nas.driver import Driver
 from nas.engines import Engine, LocalEngine
-from nas.feasibility import Feasibility, in_short
+from nas.feasibility import in_short
 from nas.final_stage import FinalPlan, measure_front
 from nas.interruption import Interrupted, Interruption
+from nas.prepared import Prepared, describe, prepare
 from nas.progress import Progress
 from nas.run import Run
 from nas.study import Study
 from reports.view import NothingFeasible, RunView
-from search_spaces.catalogue import design
-from search_spaces.errors import UserError
-from search_spaces.fusions import FusionSettings
-from search_spaces.networks import InputSpec
-from search_spaces.space import SearchSpace
 from trials.constraints import Constraint, Costs
-from trials.costs import CostTable, counter_version
-from trials.data import ImageData, load_data
-from trials.device import processor, resolve
 from trials.errors import RunInUse
-from trials.judge import TrialPlan
 from trials.profile import DeviceProfile
 from trials.profile.fastest import fastest_predicted
-from trials.store import FILE_NAME, LOCK_NAME, Store, is_active, network_file_system
+from trials.record_file import FILE_NAME, LOCK_NAME, is_active, network_file_system
+from trials.store import Store
 from trials.trial import TrialState
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A checked configuration with what it refers to: data, space, exact costs, budgets."""
-
-    config: SearchConfig
-    data: ImageData
-    space: SearchSpace
-    costs: CostTable
-    profile: DeviceProfile | None
-
-    @property
-    def baseline(self) -> Costs:
-        """The costs of all-add that are known without measuring."""
-        return self.costs(self.space.baseline)
-
-    @cached_property
-    def feasibility(self) -> Feasibility:
-        return Feasibility(self.space, self.costs, self.config.constraints(), self.baseline)
-
-    def plan(self) -> TrialPlan:
-        config = self.config
-        return TrialPlan(
-            self.space, config.data_config(), config.training.recipe(), config.latency.protocol(), config.device,
-            screening=self.profile is None,
-        )  # fmt: skip
-
-
-def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line: None) -> Prepared:
-    """Load the data, build the space and count its costs.
-
-    Raises:
-        SpaceError, DataError, DeviceError: something named does not exist or does not fit.
-        NothingFeasible: no architecture meets the FLOP or parameter budget.
-    """
-    with _named(config, "space, operators, reductions, points or tie"):
-        if design(config.space).default_input is not None:
-            make_space(config)  # what is wrong with it is wrong for any data, which may take long to load
-    with _named(config, "device"):
-        resolve(config.device)
-    with _named(config, "data"):
-        data = load_data(config.data_config(), announce)
-    spec = InputSpec(data.channels, data.image_size, len(data.classes))
-    if len(data.train) < config.training.batch_size:
-        raise ConfigError(
-            f"training.batch_size: given {config.training.batch_size}, but {config.data} has "
-            f"{len(data.train)} training images; give at most that"
-        )
-    if config.training.epochs * (len(data.train) // config.training.batch_size) < 2:
-        raise ConfigError(
-            f"training: {config.training.epochs} epochs of {len(data.train)} images in batches of "
-            f"{config.training.batch_size} are a single step, which trains nothing: give more epochs or smaller batches"
-        )
-    with _named(config, "space"):
-        space = make_space(config, spec)
-    profile = None
-    if config.latency_profile is not None:
-        with _named(config, "latency_profile"):
-            profile = DeviceProfile.load(config.latency_profile)
-            profile.check_space(space)
-    prepared = Prepared(config, data, space, CostTable(space), profile)
-    impossible = prepared.feasibility.impossible()
-    if impossible is not None:
-        raise NothingFeasible(impossible)
-    return prepared
-
-
-@contextmanager
-def _named(config: SearchConfig, key: str) -> Iterator[None]:
-    """Say which file and key a value came from that turns out not to fit."""
-    try:
-        yield
-    except UserError as error:
-        if config.source is None:
-            raise
-        raise ConfigError(f"{config.source}: {key}: {error}") from None
 
 
 def run_search(
@@ -180,14 +92,6 @@ def run_search(
 def _other_profile(recorded: RunView, profile: DeviceProfile | None) -> bool:
     known = None if recorded.profile is None else recorded.profile.to_json()
     return known != (None if profile is None else profile.to_json())
-
-
-def make_space(config: SearchConfig, spec: InputSpec | None = None) -> SearchSpace:
-    """The space of a configuration, for its network's own input unless one is given."""
-    settings = FusionSettings(**config.fusion.model_dump())
-    return SearchSpace.named(
-        config.space, spec, config.operators, config.reductions, config.points, config.tie, settings
-    )
 
 
 def make_engine(config: SearchConfig, interruption: Interruption) -> Engine:
@@ -360,6 +264,8 @@ def _open_store(
         if now != before:
             store.close()
             raise ConfigError(f"{folder}: another search has changed it meanwhile; give the command again")
+        if store.get("latency_profile") != identity["latency_profile"]:
+            identity["latency_target"] = None  # what was measured before is of another device, or protocol
         store.put(identity)
     else:
         folder.mkdir(parents=True, exist_ok=True)
@@ -367,49 +273,6 @@ def _open_store(
     if kind := network_file_system(path):
         say(f"{path} is on a network file system ({kind}): SQLite uses a plain journal there, and one writer only")
     return store
-
-
-def describe(prepared: Prepared) -> dict[str, Any]:
-    """What a report needs to know of a run beside its configuration, as JSON."""
-    config, data, space = prepared.config, prepared.data, prepared.space
-    return {
-        "objectives": list(config.objectives),
-        "space": space.to_json() | {"fingerprint": space.fingerprint},
-        "size": space.size,
-        "points": [point.to_json() for point in space.points],
-        "data": {
-            "name": data.name,
-            "channels": data.channels,
-            "image_size": data.image_size,
-            "classes": list(data.classes),
-            "train": len(data.train),
-            "val": len(data.val),
-            "test": None if data.test is None else len(data.test),
-            "fingerprint": data.fingerprint,
-        },
-        "counting": describe_counting(space),
-        "latency_protocol": asdict(
-            config.latency.protocol() if prepared.profile is None else prepared.profile.latency_protocol()
-        ),
-        "environment": versions(),
-    }
-
-
-def describe_counting(space: SearchSpace) -> dict[str, Any]:
-    """What the multiply-adds and the other work of a run were counted of, and with what."""
-    return {
-        "input_shape": [1, *space.input_shape],
-        "counter": counter_version(),
-    }
-
-
-def versions() -> dict[str, Any]:
-    """The machine of the driver and the versions of what results depend on."""
-    found = {"host": platform.node(), "processor": processor(), "python": platform.python_version()}
-    for package in ("fusion-nas", "torch", "torchvision", "optuna", "ray", "fvcore", "numpy"):
-        with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
 
 
 def _circumstances(config: SearchConfig, engine: Engine) -> dict[str, Any]:

@@ -199,19 +199,20 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     """The dry run of `nas check`."""
     console.print(points_table(found["points"]))
     for line in notes(found["points"]):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"\n{len(found['points'])} points; {_feasible_text(found)}", highlight=False)
     if found["budgets"]:
         console.print(_binding_text(found), highlight=False)
     costs = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("", "FLOPs", "elementwise", "params", "moved", "inference", "training", "p50", "p95"):
         costs.add_column(name, justify="left" if not name else "right")
+    mark = "≈" if found["latency_of"] else ""
     for name, cost in found["costs"].items():
         latency = cost["latency_ms"]
         costs.add_row(
             name, format_count(cost["macs"]), format_count(cost["elementwise_ops"]), format_count(cost["params"]),
             *(_format_bytes(cost[key]) for key in ("bytes_moved", "inference_bytes", "training_bytes")),
-            f"{'' if latency['stable'] else '~'}{format_ms(latency['p50'])}", format_ms(latency["p95"]),
+            f"{mark if latency['stable'] else '~'}{format_ms(latency['p50'])}", format_ms(latency["p95"]),
         )  # fmt: skip
     console.print(costs)
     console.print(
@@ -220,6 +221,8 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
         f"counted for {'x'.join(map(str, found['counting']['input_shape']))} with {found['counting']['counter']}",
         highlight=False,
     )
+    if found["latency_of"]:
+        console.print(f"≈ predicted for {found['latency_of']}", markup=False, highlight=False)
     if not all(cost["latency_ms"]["stable"] for cost in found["costs"].values()):
         console.print("~ a latency that was measured once, on a machine that was not quiet; a search tries again")
     speeds = ", ".join(f"{name} {speed:,.0f} images/s" for name, speed in found["images_per_second"].items())
@@ -248,7 +251,7 @@ def _binding_text(found: dict[str, Any]) -> str:
     binding = found["binding"]
     known = [f"{name} leaves {format_percent(share, 1)}" for name, share in binding["counted"].items()]
     over = binding["latency_over"]
-    if over is not None:
+    if over is not None and "latency_ms" not in binding["counted"]:
         names = f"of those below, {', '.join(over)} are over it" if over else "none of those below is over it"
         known.append(f"latency_ms is measured trial by trial: {names}")
     may = "" if binding["certain"] else ", unless latency_ms does"

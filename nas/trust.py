@@ -15,9 +15,9 @@ from rich.console import Console
 
 from nas.config import ConfigError, load_config
 from nas.interruption import Interruption
+from nas.prepared import prepare
 from nas.repeat_records import RunRecord
 from nas.repeating import Training, missing, train_missing
-from nas.session import prepare
 from reports.trust import FEWEST
 from reports.view import RunView
 from search_spaces.architecture import Architecture

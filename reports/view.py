@@ -12,8 +12,9 @@ from reports.front import knee, non_dominated
 from search_spaces.errors import UserError
 from trials.constraints import Constraint, Costs
 from trials.pricing import LatencyFigure, Pricing, Source
+from trials.record_file import FILE_NAME
 from trials.repeat import Repeat
-from trials.store import FILE_NAME, Session, Store
+from trials.store import Session, Store
 from trials.trial import FinalMeasurement, Latency, TrialResult, TrialState
 
 if TYPE_CHECKING:

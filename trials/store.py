@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -39,14 +38,12 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from search_spaces.architecture import Architecture
-from trials.errors import RunInUse, StoreDamaged, StoreError
+from trials.errors import StoreDamaged, StoreError
+from trials.record_file import check, damaged, journal_mode, reading_address, take_lock
 from trials.repeat import Repeat
 from trials.trial import EpochPoint, FinalMeasurement, Latency, TrialResult, TrialState, Workload
 
 SCHEMA_VERSION = 1
-FILE_NAME = "study.db"
-LOCK_NAME = ".lock"
-_NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "9p")
 
 _metadata = MetaData()
 _meta = Table("meta", _metadata, Column("key", String, primary_key=True), Column("value", JSON, nullable=False))
@@ -150,7 +147,7 @@ class Store:
     @classmethod
     def create(cls, path: Path, meta: Mapping[str, Any]) -> Store:
         """Make a new record with `meta` in it, whole or not at all. Raises StoreError when there is one."""
-        lock = _lock(path)
+        lock = take_lock(path)
         if path.exists():
             lock.close()
             raise StoreError(f"{path} exists already")
@@ -174,14 +171,14 @@ class Store:
             StoreError: no such file, or of another schema version.
             StoreDamaged: truncated, not a database, or damaged. The file is not touched.
         """
-        _check(path)
+        check(path, _metadata.tables, SCHEMA_VERSION)
         return cls(path, _engine(path, None), None)
 
     @classmethod
     def open_for_writing(cls, path: Path) -> Store:
         """As `open`, for the one writer. Raises RunInUse when another process holds it."""
-        _check(path)
-        lock = _lock(path)
+        check(path, _metadata.tables, SCHEMA_VERSION)
+        lock = take_lock(path)
         store = cls(path, _engine(path, journal_mode(path)), lock)
         store._add_columns()
         return store
@@ -316,64 +313,16 @@ class Store:
                     f"{self.path} cannot be read or written now ({error.orig}): see to the disk, "
                     "then give the same command again; what was recorded is kept"
                 ) from error
-            raise StoreDamaged(_damaged(self.path, error.orig)) from error
+            raise StoreDamaged(damaged(self.path, error.orig)) from error
 
 
 def _columns(connection: Connection) -> set[str]:
     return {row.name for row in connection.execute(text("PRAGMA table_info(trials)"))}
 
 
-def journal_mode(path: Path) -> str:
-    """WAL, unless the folder is on a network file system, where its shared memory does not work."""
-    return "DELETE" if network_file_system(path) else "WAL"
-
-
-def network_file_system(path: Path) -> str | None:
-    """The type of the network file system that holds `path`, None when it is local or not known."""
-    try:
-        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
-    except OSError:
-        return None
-    place = path.resolve()
-    holding = [(mount, kind) for mount, kind in mounts if place.is_relative_to(mount)]
-    kind = max(holding, key=lambda entry: len(entry[0]), default=("", ""))[1]
-    return kind if kind.startswith(_NETWORK_FILE_SYSTEMS) else None
-
-
-def _take(file: IO[str], attempts: int = 5) -> None:
-    """Take the writer's lock; `is_active` of another process may hold it for an instant."""
-    for attempt in range(attempts):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if attempt == attempts - 1:
-                raise
-            time.sleep(0.02)
-
-
-def copy_record(source: Path, target: Path) -> None:
-    """A copy of a record as it is now, also while a search writes to it. Raises as `Store.open` does."""
-    _check(source)
-    with closing(sqlite3.connect(_reading(source), uri=True)) as there, closing(sqlite3.connect(target)) as here:
-        there.backup(here)
-
-
-def is_active(folder: Path) -> bool:
-    """Whether a process is searching in this folder now."""
-    try:
-        with (folder / LOCK_NAME).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 def _engine(path: Path, journal: str | None) -> Engine:
     if journal is None:
-        reading = _reading(path)
+        reading = reading_address(path)
         engine = create_engine(
             "sqlite://", poolclass=NullPool, creator=lambda: sqlite3.connect(reading, uri=True, timeout=30)
         )
@@ -390,66 +339,6 @@ def _engine(path: Path, journal: str | None) -> Engine:
             connection.execute("PRAGMA synchronous=FULL")
 
     return engine
-
-
-def _lock(path: Path) -> IO[str]:
-    file = path.with_name(LOCK_NAME).open("a+")  # held until the store is closed
-    try:
-        _take(file)
-    except OSError:
-        file.seek(0)
-        holder = file.read().strip() or "another process"
-        file.close()
-        raise RunInUse(f"{path.parent} is being searched by {holder}: wait for it, or choose another --out") from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {os.uname().nodename}")
-    file.flush()
-    return file
-
-
-def _reading(path: Path) -> str:
-    """The address under which a record is read: beside a writer, after a killed one, or as it lies there."""
-    wal, rollback = (path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-journal"))
-    if rollback:
-        access = "mode=rw"  # what a killed writer left half written is rolled back
-    elif wal or is_active(path.parent):
-        access = "mode=ro"
-    else:
-        access = "mode=ro&immutable=1"  # no side file is made: beside a damaged record, on a read-only disk
-    return f"{path.resolve().as_uri()}?{access}"
-
-
-def _check(path: Path) -> None:
-    if not path.is_file():
-        raise StoreError(f"{path.parent} holds no run (no {path.name}): start one with nas search --out {path.parent}")
-    try:
-        if path.stat().st_size == 0:
-            raise sqlite3.DatabaseError("the file is empty")
-        connection = sqlite3.connect(_reading(path), uri=True)
-        try:
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(verdict)
-            found = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-            version = None if found is None else int(found[0])
-            for table in _metadata.tables:
-                connection.execute(f"SELECT 1 FROM {table} LIMIT 1")
-        finally:
-            connection.close()
-    except (sqlite3.DatabaseError, OSError, ValueError) as error:
-        raise StoreDamaged(_damaged(path, error)) from error
-    if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} has schema version {version}, this fusion-nas reads {SCHEMA_VERSION}: "
-            "use the version that made it, or start a new run"
-        )
-
-
-def _damaged(path: Path, error: object) -> str:
-    return (
-        f"{path} is damaged ({' '.join(str(error).split())}); it was left untouched: "
-        "restore it from a copy, or search again with another --out"
-    )
 
 
 def _to_row(result: TrialResult) -> dict[str, Any]:

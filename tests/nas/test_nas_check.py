@@ -106,6 +106,10 @@ def test_a_preview_measures_each_network_once_and_does_not_wait_for_slow_steps(
     assert batches == [8, 64, 8, 64]
 
 
+#: One of each kind; all are checked by hand, with pytest -m long.
+SMALL = ("resnet14", "resnet20-bifpn", "inception-cifar", "googlenet", "resnet18-pan", "resnext50")
+
+
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Noise of 40 x 40 pixels in two classes: the embedded images are too small for some networks."""
@@ -119,7 +123,9 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize(
+    "name", [name if name in SMALL else pytest.param(name, marks=pytest.mark.long) for name in names()]
+)
 def test_every_named_space_can_be_checked(
     name: str, photographs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

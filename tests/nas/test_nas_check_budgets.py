@@ -25,7 +25,7 @@ def budgets(**given: str) -> tuple[Constraint, ...]:
 def measured(**p50_ms: float) -> dict[str, Any]:
     rest = {"macs": 100, "params": 9, "elementwise_ops": 8, "bytes_moved": 7000}
     rest |= {"training_bytes": None, "inference_bytes": 6000}
-    return {name: {**rest, "latency_ms": {"p50": ms, "p95": ms}} for name, ms in p50_ms.items()}
+    return {name: {**rest, "latency_ms": {"p50": ms, "p95": ms, "stable": True}} for name, ms in p50_ms.items()}
 
 
 def leaves(**part: float) -> dict[str, Share]:
@@ -56,6 +56,14 @@ def test_the_budget_that_cuts_most_of_what_is_known_binds(
     assert found == {"metric": metric, "certain": certain, "counted": alone, "latency_over": over}
 
 
+def test_where_a_profile_predicts_latency_binds_by_its_share() -> None:
+    constraints = budgets(macs="1.1x", latency_ms="2x")
+    found = binding(constraints, leaves(macs=0.2), BASELINE, measured(**MEASURED), 0.05)
+    assert found["metric"] == "latency_ms"
+    assert found["certain"]
+    assert found["counted"] == {"macs": 0.2, "latency_ms": 0.05}
+
+
 def printed(at_least: int, at_most: int) -> str:
     constraints = budgets(macs="1.1x", latency_ms="2x")
     costs = measured(**MEASURED)
@@ -63,7 +71,7 @@ def printed(at_least: int, at_most: int) -> str:
         "points": [], "budgets": [str(constraint) for constraint in constraints], "costs": costs,
         "feasible": Share(at_least, at_most, SIZE).to_json(),
         "binding": binding(constraints, leaves(macs=0.008), BASELINE, costs),
-        "counting": {"input_shape": [1, 3, 32, 32], "counter": "fvcore 0.1.5"},
+        "latency_of": None, "counting": {"input_shape": [1, 3, 32, 32], "counter": "fvcore 0.1.5"},
         "images_per_second": {"baseline": 10.0}, "estimated_trial_seconds": 1.0, "estimated_search_seconds": 9.0,
         "trials": 9, "workers": 1,
     }  # fmt: skip

@@ -79,7 +79,8 @@ def test_the_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     small = ["--size", "12", "--channels", "1"]
     done = CliRunner().invoke(commands, ["discover", "net.py:MODEL", *small], catch_exceptions=False)
-    assert "1.add1  short skip  2 maps         8  12x12  add concat se/4" in done.output
+    assert "1.add1  short skip  2 maps         8  12x12       1  add concat se/4" in done.output
+    assert "se/16, cbam/16, aff/16, iaff/16 (a reduction ratio above its 8 channels): 1.add1" in done.output
     assert "a sum with the number 1:\n    1.add2" in done.output
     nothing = CliRunner().invoke(commands, ["discover", "net.py:plain", *small], catch_exceptions=False)
     assert "net.py:plain: 0 points" in nothing.output

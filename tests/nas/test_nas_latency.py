@@ -74,7 +74,8 @@ def test_a_profile_is_made_shown_and_used(latency: Nas, tmp_path: Path) -> None:
     assert "the profile is of eager, fp32, batch 1, 1 threads; measure under the same" in other.err
 
 
-def test_the_table_says_what_was_measured_and_how(latency: Nas) -> None:
+def test_the_table_says_what_was_measured_and_how(latency: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
     done = latency(*SMALL, "--architectures", "se", "--sample", 1, "--dtype", "bf16")
     assert done.code == 0, done.err
     head, *rows = done.out.splitlines()

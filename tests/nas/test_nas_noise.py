@@ -22,17 +22,18 @@ from nas.cli import commands
 from nas.config import ConfigError, load_config
 from nas.interruption import Interrupted, Interruption
 from nas.noise import NoisePlan, configuration, measure_noise, parse_seconds
+from nas.prepared import prepare
 from nas.repeat_records import NoiseFile
 from nas.repeating import Training, missing
-from nas.session import prepare
 from nas.show import print_status
 from nas.show_trust import print_noise, print_trust
 from nas.trust import TrustPlan, measure_trust
 from reports import RunView
 from search_spaces import Architecture, FusionChoice
 from search_spaces.errors import UserError
+from trials.record_file import FILE_NAME
 from trials.repeat import Repeat
-from trials.store import FILE_NAME, Store
+from trials.store import Store
 from trials.trial import TrialState
 
 

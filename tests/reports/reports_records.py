@@ -10,7 +10,8 @@ from typing import Any
 
 from reports import RunView
 from search_spaces import Architecture, FusionChoice
-from trials.store import FILE_NAME, Store
+from trials.record_file import FILE_NAME
+from trials.store import Store
 from trials.trial import EpochPoint, Latency, TrialResult, TrialState
 
 HOSTILE = "</script><script>alert(1)</script>"

@@ -76,7 +76,7 @@ def read(view: RunView) -> Page:
 
 
 def test_the_sections_come_in_order(parsed: Page) -> None:
-    expected = ["pareto", "front", "operators", "trials", "training", "cost", "latency", "provenance"]
+    expected = ["pareto", "front", "trust", "operators", "trials", "training", "cost", "latency", "provenance"]
     assert [a["id"] for a in parsed.of("section")] == expected
 
 

@@ -17,8 +17,9 @@ from reports.page import render
 from reports.summary import verdict
 from reports.trust import Comparisons, estimate_text, trust_json, trust_of, trust_story
 from search_spaces import Architecture
+from trials.record_file import FILE_NAME
 from trials.repeat import Repeat
-from trials.store import FILE_NAME, Store
+from trials.store import Store
 from trials.trial import TrialState
 
 #: Epochs of the run's trials, and a configuration that says so.

@@ -74,6 +74,15 @@ FIVE: dict[str, Callable[[], SearchSpace]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("make", FIVE.values(), ids=FIVE)
+def test_architectures_of_each_kind_of_space_cost_what_counting_them_whole_says(
+    make: Callable[[], SearchSpace],
+) -> None:
+    assert_counts_agree(make(), samples=8)
+
+
+@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("make", FIVE.values(), ids=FIVE)
 def test_a_thousand_architectures_cost_what_counting_them_whole_says(make: Callable[[], SearchSpace]) -> None:

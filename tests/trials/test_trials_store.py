@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from trials_results import LATENCY, architecture, end, line, process, result
 
-from trials import store as store_module
+from trials import record_file
 from trials.errors import RunInUse, StoreDamaged, StoreError
+from trials.record_file import FILE_NAME, is_active, journal_mode
 from trials.repeat import Repeat
-from trials.store import FILE_NAME, SCHEMA_VERSION, Store, is_active, journal_mode
+from trials.store import SCHEMA_VERSION, Store
 from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState, Workload
 
 APPEND_FOR_EVER = """
@@ -238,7 +239,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged(path: Path) -> None:
 
 def test_a_kill_in_mid_transaction_without_the_log_is_rolled_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a network file system: what the killed writer left half written lies in a rollback journal."""
-    monkeypatch.setattr(store_module, "network_file_system", lambda path: "nfs4")
+    monkeypatch.setattr(record_file, "network_file_system", lambda path: "nfs4")
     assert journal_mode(path) == "DELETE"
     with Store.create(path, {}) as store:
         store.append(result(0))

@@ -212,7 +212,7 @@ _MOVING = """
     cat stack concat concatenate contiguous copy copy_ clone fill_ zero_ constant_pad_nd pad reflection_pad2d
     replication_pad2d roll flip repeat repeat_interleave index index_select index_put_ gather scatter scatter_
     masked_select nonzero embedding to type_as pixel_shuffle pixel_unshuffle channel_shuffle im2col tril triu
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d one_hot
 """
 _FREE = """
     view view_as reshape reshape_as flatten unflatten squeeze unsqueeze unsqueeze_ expand expand_as permute movedim
