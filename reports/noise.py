@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -104,8 +105,14 @@ def floors_of(repeats: Iterable[Repeat], baseline: Architecture) -> tuple[NoiseF
         accuracy = np.array([[r.accuracy for r in row] for row in rows], float)
         loss = np.array([[r.loss for r in row] for row in rows], float)
         seconds = fmean(r.train_seconds for row in rows for r in row)
-        floors.append(NoiseFloor(epochs, len(seeds), len(keys), seconds, noise_of(accuracy), noise_of(-loss)))
+        noise = noise_of(accuracy, one_image(r for row in rows for r in row)), noise_of(-loss)
+        floors.append(NoiseFloor(epochs, len(seeds), len(keys), seconds, *noise))
     return tuple(floors)
+
+
+def one_image(repeats: Iterable[Repeat]) -> float:
+    """The accuracy of one validation image, 0 where their number is not known."""
+    return 1 / min((r.images for r in repeats if r.images), default=math.inf)
 
 
 def recommend(floors: Sequence[NoiseFloor], budget_seconds: float, trials: int, workers: int) -> Advice | None:

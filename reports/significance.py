@@ -87,7 +87,7 @@ class Noise:
         return resolvable_difference(math.sqrt(2) * self.raw_sd, self.raw_df, seeds)
 
 
-def noise_of(scores: Scores) -> Noise:
+def noise_of(scores: Scores, step: float = 0.0) -> Noise:
     """The noise of a table [architectures, seeds] whose first row is the baseline.
 
     The paired one is from the residuals of the two-way table (architecture + seed + noise): twice their mean square is
@@ -99,13 +99,13 @@ def noise_of(scores: Scores) -> Noise:
     architectures, seeds = scores.shape
     if seeds < 2:
         raise ValueError(f"a standard deviation takes two seeds, given {seeds}")
-    raw = float(scores[0].std(ddof=1))
+    raw = max(float(scores[0].std(ddof=1)), step / math.sqrt(12))
     if architectures < 2:
         return Noise(raw, seeds - 1, None, 0, None)
     means = scores.mean(axis=1)
     residuals = scores - means[:, None] - scores.mean(axis=0) + scores.mean()
     df = (architectures - 1) * (seeds - 1)
-    variance = float((residuals**2).sum()) / df
+    variance = max(float((residuals**2).sum()) / df, step**2 / 12)
     spread = max(0.0, float(means.var(ddof=1)) - variance / seeds)
     return Noise(raw, seeds - 1, math.sqrt(2 * variance), df, math.sqrt(spread))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from reports.formatting import format_percent
-from reports.noise import NoiseFloor, counted, known_repeats, noise_floors, noise_story, points, trial_epochs
+from reports.noise import NoiseFloor, counted, known_repeats, noise_floors, noise_story, one_image, points, trial_epochs
 from reports.significance import (
     Estimate,
     Scores,
@@ -100,8 +100,9 @@ def trust_of(view: RunView) -> Trust | None:
     if len(seeds) > 1 and len(keys) >= FEWEST:
         agreements += [_ceiling(long, table, name) for name in ("accuracy", "loss")]
         scores = _scores(table, "accuracy")
+        noise = noise_of(scores, one_image(r for row in table for r in row))
         means, (i, j) = scores.mean(1), np.triu_indices(len(keys), 1)
-        apart = int((np.abs(means[i] - means[j]) > (noise_of(scores).critical(len(seeds)) or 0.0)).sum())
+        apart = int((np.abs(means[i] - means[j]) > (noise.critical(len(seeds)) or 0.0)).sum())
     return Trust(long, len(seeds), len(keys), len(asked), missing, tuple(agreements), pairs, apart)
 
 

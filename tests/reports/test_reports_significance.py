@@ -85,6 +85,15 @@ def test_the_baseline_alone_has_no_paired_noise() -> None:
         noise_of(np.array([[0.5], [0.6]]))
 
 
+def test_scores_that_happen_to_be_equal_are_not_without_noise() -> None:
+    """Rounded to whole images, scores scatter by a twelfth of an image's square at least."""
+    noise = noise_of(np.full((2, 2), 0.1825), step=1 / 400)
+    rounded = np.round(400 * np.random.default_rng(0).uniform(0.2, 0.8, 100_000)) / 400
+    exact = np.random.default_rng(0).uniform(0.2, 0.8, 100_000)
+    assert noise.raw_sd == pytest.approx((rounded - exact).std(), rel=0.01)
+    assert noise.paired_sd == pytest.approx(noise.raw_sd * math.sqrt(2))
+
+
 @pytest.mark.parametrize("seeds", [1, 2, 4])
 def test_equal_candidates_are_told_apart_as_rarely_as_stated(seeds: int) -> None:
     """And candidates that differ by the resolvable difference as often as stated, by their seeds' measured noise."""

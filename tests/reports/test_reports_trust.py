@@ -91,6 +91,8 @@ def test_an_architecture_that_lacks_a_seed_of_the_baseline_does_not_count() -> N
     (floor,) = floors_of([*without, repeat(NETS[4], 0, 7, 0.5)], NETS[0])
     assert (floor.seeds, floor.architectures) == (5, 2)
     assert floors_of([r for r in repeats if r.architecture != NETS[0]], NETS[0]) == ()
+    (coarse,) = floors_of([dataclasses.replace(r, images=10) for r in repeats], NETS[0])
+    assert coarse.accuracy.raw_sd == pytest.approx(0.1 / 12**0.5)
 
 
 def test_what_noise_cannot_tell_apart_is_said(searched: RunView) -> None:
