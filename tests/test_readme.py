@@ -68,6 +68,8 @@ def test_the_commands_run_in_the_order_shown(workplace: Path) -> None:
     (workplace / "net.py").write_text(NET)
     ran = []
     for command in commands():
+        if "--survey" in command:
+            continue  # minutes, and run by test_nas_discover.py
         small = [*SMALL, "--engine", "local", "--workers", "1"] if command[1] in ("search", "check") else []
         if command[1] == "search" and "runs/first" in command:
             small += ["--trials", "5"]  # nas trust ranks them
