@@ -42,7 +42,7 @@ def commands() -> list[list[str]]:
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, timeout=280, check=False
+        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, timeout=560, check=False
     )
 
 

@@ -14,7 +14,7 @@ from trials.trial import TrialState
 def nas_program(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """`nas …`, to its end."""
     command = [sys.executable, "-m", "nas", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, timeout=560, check=False, cwd=cwd)
 
 
 def start_nas(*arguments: object) -> subprocess.Popen[str]:
