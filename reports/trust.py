@@ -157,6 +157,7 @@ class Comparisons:
         epochs = trial_epochs(view)
         self._noise = next((floor.accuracy for floor in floors if floor.epochs == epochs), None)
         self._view = view
+        self._count = max(1, len(view.feasible) - 1)
         self._scores: dict[str, dict[int, float]] = defaultdict(dict)
         for repeat in known_repeats(view):
             if repeat.epochs == epochs and repeat.accuracy is not None:
@@ -169,17 +170,17 @@ class Comparisons:
         """
         first, second = (self._scores.get(t.result.architecture.key, {}) for t in (one, other))
         common = sorted(first.keys() & second.keys())
-        comparisons = max(1, len(self._view.feasible) - 1)
-        limit = self._noise.critical(len(common), comparisons) if self._noise is not None and common else None
+        limit = self._noise.critical(len(common), self._count) if self._noise is not None and common else None
         if limit is None:
             return None
         return Comparison(fmean(first[seed] - second[seed] for seed in common), limit, len(common))
 
     def indistinct(self) -> tuple[TrialView, ...] | None:
         """Feasible trials that the most accurate one is not distinguishably above; None where that is not known."""
-        if not self._view.front:
+        front = self._view.front
+        if not front or self._noise is None:
             return None
-        best = self._view.front[0]
+        best = front[0]
         others = [trial for trial in self._view.feasible if trial.result.number != best.result.number]
         found = [(trial, self(best, trial)) for trial in others]
         if any(comparison is None for _, comparison in found):
