@@ -16,6 +16,8 @@ from nas.repeat_records import unlike
 from reports.noise import advice_text, noise_floors, noise_story
 from reports.view import RunView
 from search_spaces.architecture import Architecture
+from search_spaces.discovery.reference import ReferencedDesign
+from search_spaces.space import SearchSpace
 from trials.constraints import Constraint, Costs
 from trials.errors import StoreError
 from trials.judge import Bench
@@ -78,6 +80,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     return {
         "space": space.to_json(),
         "points": [point.to_json() for point in space.points],
+        "not_varied": _not_varied(space),
         "size": space.size,
         "budgets": [str(constraint) for constraint in config.constraints()],
         "counting": describe_counting(space),
@@ -122,7 +125,8 @@ def binding(
     share that its predictions leave is `predicted`.
 
     Returns:
-        `counted`: by metric the share that this budget alone leaves; `latency_over`: the measured architectures
+        `counted`: by metric the share that this budget alone leaves; `latency_drawn`: of how many drawn
+        architectures that of a predicted latency is, None without a profile; `latency_over`: the measured architectures
         that are over the latency budget, None without one; `metric`: what cuts most, None where nothing is
         known to cut; `certain`: whether no latency budget may cut more than that.
     """
@@ -139,7 +143,14 @@ def binding(
         tightest = None
     metric = "latency_ms" if tightest is None and over else tightest
     certain = predicted is not None or not over or tightest is None
-    return {"metric": metric, "certain": certain, "counted": shares, "latency_over": over}
+    drawn = None if predicted is None else _DRAWS
+    return {"metric": metric, "certain": certain, "counted": shares, "latency_drawn": drawn, "latency_over": over}
+
+
+def _not_varied(space: SearchSpace) -> list[dict[str, Any]]:
+    """The merges of an ordinary network that are no fusion points, each with its reason."""
+    design = space.design
+    return [place.to_json() for place in design.not_varied(space.input)] if isinstance(design, ReferencedDesign) else []
 
 
 def _measured(bench: Bench, architectures: Iterable[Architecture]) -> dict[Architecture, dict[str, Any]]:

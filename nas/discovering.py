@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nas.points import notes, points_table
+from nas.points import not_varied, notes, points_table
 from reports.formatting import format_size
 from search_spaces.discovery import DiscoveredSpace, examine
 from search_spaces.discovery.loading import load_model
@@ -40,14 +40,8 @@ def print_discovered(console: Console, space: DiscoveredSpace) -> None:
         console.print(points_table(points))
         for line in notes(points):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-    reasons: dict[str, list[str]] = {}
-    for place in space.not_varied:
-        reasons.setdefault(place.reason, []).append(place.location)
-    if reasons:
-        console.print(f"not varied: {len(space.not_varied)}")
-    for reason, locations in reasons.items():
-        console.print(f"  {reason}:", highlight=False)
-        console.print(f"    {', '.join(locations)}", highlight=False, soft_wrap=True)
+    for line in not_varied([place.to_json() for place in space.not_varied]):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for note in space.notes:
         console.print(f"note: {note}", highlight=False)
 

@@ -1,7 +1,7 @@
-"""The last stage of a search: what matters is measured for good, alone on the device.
+"""The last stage of a search: what matters is measured for good, when no trial trains any more.
 
-No trial trains meanwhile. Each network is measured beside all-add, in rounds, so that no figure rests on one minute of
-the machine. What turns out to be over its budget leaves the front; what it had hidden there is measured next.
+Each network is measured beside all-add, in rounds, so that no figure rests on one minute of the machine. What turns
+out to be over its budget leaves the front; what it had hidden there is measured next.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from nas.config import SearchConfig
 from nas.engines import Engine
 from nas.interruption import Interruption
-from reports.view import RunView
+from reports.view import RunView, TrialView
 from search_spaces.space import SearchSpace
 from trials.errors import DeviceError, LatencyError
 from trials.latency import Target
@@ -57,7 +57,7 @@ def measure_front(
 
     A device that is not there is no error: the stage is skipped, and the record says why.
     """
-    if not view.to_measure:
+    if not _waiting(view):
         _end(store, view)
         return view
     try:
@@ -66,20 +66,19 @@ def measure_front(
             mismatch = None if plan.profile is None else plan.profile.device_mismatch(name)
             if mismatch is not None:
                 return _skip(store, view, say, mismatch)
-            target = f"{name}, {plan.target.label}, batch {plan.protocol.batch_size}"
+            target = plan.target.of(name, plan.protocol.batch_size)
             view = _of_target(store, view, target)
             nominal = bench.measure(plan.space.baseline, None).latency.reference_p50_ms
-            while waiting := list(view.to_measure):
-                say(f"measuring {_networks(len(waiting))} of the front, nothing else on {name}")
-                for one_round in range(ROUNDS):
-                    for trial in waiting if one_round % 2 == 0 else reversed(waiting):
-                        interruption.check()
-                        found = bench.measure(trial.result.architecture, nominal)
-                        measurement = FinalMeasurement(
-                            trial.result.number, target, found.latency, found.conditions.to_json()
-                        )
-                        store.append_measurement(measurement)
-                        view = view.with_measurement(measurement)
+            while waiting := _waiting(view):
+                say(f"measuring {_networks(len(waiting))} of the front on {name}, no trial running")
+                for trial in waiting:
+                    interruption.check()
+                    found = bench.measure(trial.result.architecture, nominal)
+                    measurement = FinalMeasurement(
+                        trial.result.number, target, found.latency, found.conditions.to_json()
+                    )
+                    store.append_measurement(measurement)
+                    view = view.with_measurement(measurement)
     except (LatencyError, DeviceError) as error:
         return _skip(store, view, say, str(error))
     off = len(view.taken_off)
@@ -87,6 +86,12 @@ def measure_front(
         say(f"the measurement took {off} candidate{'s' if off > 1 else ''} off the front")
     _end(store, view)
     return view
+
+
+def _waiting(view: RunView) -> list[TrialView]:
+    """What has not had all of its rounds: of what may be on the front, and of what one round has taken from it."""
+    begun = [trial for trial in view.complete if 0 < len(view.measured.get(trial.result.number, ())) < ROUNDS]
+    return [*view.to_measure, *begun]
 
 
 def _of_target(store: Store, view: RunView, target: str) -> RunView:

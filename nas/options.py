@@ -5,7 +5,7 @@ Only click is imported at start.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,27 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
+#: Option, kind, placeholder, help.
+Setting = tuple[str, type, str, str]
+
+
+def options(settings: Sequence[Setting]) -> Callable[[Command], Command]:
+    """A decorator that gives a command these options, None where one is not given."""
+
+    def decorate(command: Command) -> Command:
+        for option, kind, metavar, text in reversed(settings):
+            command = click.option(option, type=kind, metavar=metavar, help=text)(command)
+        return command
+
+    return decorate
+
+
 def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(command)
 
 
-#: What `nas search` and `nas check` both take: option, kind, placeholder, help. Not given, the file's value holds.
-_SETTINGS = [
+#: What `nas search` and `nas check` both take. Not given, the file's value holds.
+_SETTINGS: list[Setting] = [
     ("--space", str, "NAME", "A named space, see nas spaces, or FILE.py:DESIGN.  [default: resnet8]"),
     ("--operators", str, "A,B,…", "Offer only these fusion operators; add must be among them."),
     ("--reductions", str, "R,R,…", "Offer only these reduction ratios.  [default: 4,8,16]"),
@@ -55,9 +70,7 @@ _SETTINGS = [
 
 
 def search_options(command: Command) -> Command:
-    for option, kind, metavar, text in reversed(_SETTINGS):
-        command = click.option(option, type=kind, metavar=metavar, help=text)(command)
-    return click.argument("config", required=False, type=click.Path(path_type=Path))(command)
+    return click.argument("config", required=False, type=click.Path(path_type=Path))(options(_SETTINGS)(command))
 
 
 _SECTIONS = {"epochs": "training.epochs", "batch_size": "training.batch_size", "address": "ray.address"}

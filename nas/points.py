@@ -45,6 +45,17 @@ def notes(points: Sequence[Point]) -> list[str]:
     return lines
 
 
+def not_varied(places: Sequence[Mapping[str, str]]) -> list[str]:
+    """The merges of an ordinary network that are no fusion points, by reason; nothing where there are none."""
+    reasons: dict[str, list[str]] = {}
+    for place in places:
+        reasons.setdefault(place["reason"], []).append(place["location"])
+    lines = [f"not varied: {len(places)}"] if places else []
+    for reason, locations in reasons.items():
+        lines += [f"  {reason}:", f"    {', '.join(locations)}"]
+    return lines
+
+
 def choices_on_offer(choices: Iterable[str]) -> str:
     """The ratios of an operator together: `add se/4,8`; a point of one choice does not vary: `add (fixed)`."""
     ratios: dict[str, list[str]] = {}

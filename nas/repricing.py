@@ -17,6 +17,7 @@ from trials.constraints import Costs
 from trials.profile.device_profile import DeviceProfile
 from trials.record_file import FILE_NAME, copy_record
 from trials.store import Store
+from trials.target import Target
 from trials.trial import FinalMeasurement, Latency
 
 #: What may be changed: everything else decides what was trained.
@@ -27,11 +28,15 @@ CONFIG_NAME = "search.toml"
 
 @dataclass(frozen=True)
 class Repriced:
-    """A run as it would be: its view, and what a record of it would hold."""
+    """A run as it would be: its view, and what a record of it would hold.
+
+    `target` is what its measured latencies are of, None where none count.
+    """
 
     view: RunView
     config: SearchConfig
     measurements: Sequence[FinalMeasurement]
+    target: str | None
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,19 @@ def reprice(run: Path, changes: Mapping[str, Any], measured: Path | None = None)
         measured=before.measured if given == before.profile else {},
         final_stage=None,
     )
+    target = before.latency_target if given == before.profile else None
     measurements = [] if measured is None else _measurements(measured, view)
+    if measurements:
+        expected = target if given is None else given.target_label
+        if expected not in (None, measurements[0].target):
+            raise ConfigError(
+                f"--measured {measured}: of {measurements[0].target}; the latencies of {run} are of {expected}: give "
+                "the --latency-profile of that device beside it"
+            )
+        target = measurements[0].target
     for measurement in measurements:
         view = view.with_measurement(measurement)
-    return Repriced(view, config, measurements)
+    return Repriced(view, config, measurements, target)
 
 
 def write(repriced: Repriced, source: Path, out: Path) -> Path:
@@ -145,12 +159,10 @@ def _baseline(before: RunView, profile: DeviceProfile | None) -> Costs | None:
 
 def _measurements(path: Path, view: RunView) -> list[FinalMeasurement]:
     """The measurements of the run's architectures in the output of `nas latency --json`."""
-    from trials.latency import Target  # and with it torch, which nothing else here needs
-
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         target = Target(**{key: data["target"][key] for key in ("device", "runtime", "dtype", "threads")})
-        label = f"{data['device']['name']}, {target.label}, batch {int(data['protocol']['batch_size'])}"
+        label = target.of(data["device"]["name"], int(data["protocol"]["batch_size"]))
         fingerprint = data["space"]["fingerprint"]
         rows = [(row["key"], Latency(**row["latency"]), dict(row["conditions"])) for row in data["architectures"]]
         for _, latency, _ in rows:
@@ -175,10 +187,7 @@ def _measurements(path: Path, view: RunView) -> list[FinalMeasurement]:
 
 
 def _identity(repriced: Repriced, config: SearchConfig) -> dict[str, Any]:
-    view, measurements = repriced.view, repriced.measurements
-    target: dict[str, Any] = {"latency_target": measurements[0].target} if measurements else {}
-    if view.profile is not None and not measurements and not view.measured:
-        target = {"latency_target": None}  # what was measured here says nothing of that device
+    view = repriced.view
     done = not view.to_measure
     return {
         "config": config.to_json(),
@@ -187,7 +196,7 @@ def _identity(repriced: Repriced, config: SearchConfig) -> dict[str, Any]:
         "baseline": None if view.baseline is None else view.baseline.to_json(),
         "latency_profile": None if view.profile is None else view.profile.to_json(),
         "final_stage": {"measured": len(view.measured), "ended_at": time.time()} if done else None,
-        **target,
+        "latency_target": repriced.target,
     }
 
 

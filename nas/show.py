@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from nas.points import notes, points_table
+from nas.points import not_varied, notes, points_table
 from nas.progress import choices_text
 from reports.formatting import (
     format_count,
@@ -200,6 +200,8 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     console.print(points_table(found["points"]))
     for line in notes(found["points"]):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in not_varied(found["not_varied"]):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"\n{len(found['points'])} points; {_feasible_text(found)}", highlight=False)
     if found["budgets"]:
         console.print(_binding_text(found), highlight=False)
@@ -249,7 +251,11 @@ def _feasible_text(found: dict[str, Any]) -> str:
 def _binding_text(found: dict[str, Any]) -> str:
     """Which budget cuts most, with what is known of each."""
     binding = found["binding"]
-    known = [f"{name} leaves {format_percent(share, 1)}" for name, share in binding["counted"].items()]
+    drawn = {"latency_ms": f" of {binding['latency_drawn']:,} drawn"} if binding["latency_drawn"] else {}
+    known = [
+        f"{name} leaves {'about ' if name in drawn else ''}{format_percent(share, 1)}{drawn.get(name, '')}"
+        for name, share in binding["counted"].items()
+    ]
     over = binding["latency_over"]
     if over is not None and "latency_ms" not in binding["counted"]:
         names = f"of those below, {', '.join(over)} are over it" if over else "none of those below is over it"

@@ -48,9 +48,11 @@ def latency_story(view: RunView) -> list[str]:
             f"{told['FLOPs only']}. Candidates were gated where the prediction was over the budget by more than that."
         )
     if counted[Source.MEASURED]:
+        rounds = sorted(len(view.measured[t.result.number]) for t in view.complete if t.result.number in view.measured)
+        times = f"{rounds[0]}" if rounds[0] == rounds[-1] else f"{rounds[0]} to {rounds[-1]}"
         story.append(
-            f"{_networks(counted[Source.MEASURED])} measured for good when the search was over, nothing else on the "
-            "device, beside the all-add network, more than once each."
+            f"{_networks(counted[Source.MEASURED])} measured for good, with no trial running, beside the all-add "
+            f"network, {times} time{'' if times == '1' else 's'} each."
         )
     off = len(view.taken_off)
     if counted[Source.MEASURED] and any(c.metric == "latency_ms" for c in view.constraints):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
+
+from trials.ranks import Scores
 
 #: Of intervals, and of "distinguishable" for one pair: 1 in 20 equal pairs is called different.
 CONFIDENCE = 0.95
@@ -22,7 +23,6 @@ RESAMPLES = 2000
 #: Elements of the largest temporary of a bootstrap.
 _CHUNK = 2_000_000
 
-Scores = NDArray[np.float64]
 Statistic = Callable[[Scores, Scores], Scores]
 
 
@@ -122,26 +122,6 @@ def critical_difference(sd: float, df: int, seeds: int, comparisons: int = 1) ->
 def resolvable_difference(sd: float, df: int, seeds: int) -> float:
     """The true difference that exceeds the critical one with a probability of 80 %: (t.975 + t.8) sd / √seeds."""
     return critical_difference(sd, df, seeds) + t_quantile(POWER, df) * sd / math.sqrt(seeds)
-
-
-def kendall_tau(x: Scores, y: Scores) -> Scores:
-    """Kendall's τ-b of [..., n] and [..., n], over the last axis; NaN where all of one are equal."""
-    i, j = np.triu_indices(x.shape[-1], 1)
-    a, b = np.sign(x[..., i] - x[..., j]), np.sign(y[..., i] - y[..., j])
-    with np.errstate(invalid="ignore"):
-        return np.asarray((a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1)))
-
-
-def spearman(x: Scores, y: Scores) -> Scores:
-    """Spearman's ρ of [..., n] and [..., n], ties at their mean rank; NaN where all of one are equal."""
-    a, b = _centred_ranks(x), _centred_ranks(y)
-    with np.errstate(invalid="ignore"):
-        return np.asarray((a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1)))
-
-
-def _centred_ranks(x: Scores) -> Scores:
-    """Ranks minus their mean: how many are smaller minus how many are larger, halved."""
-    return np.asarray(np.sign(x[..., :, None] - x[..., None, :]).sum(-1) / 2)
 
 
 def top_recall(k: int) -> Statistic:

@@ -15,14 +15,12 @@ from reports.formatting import format_percent
 from reports.noise import NoiseFloor, counted, known_repeats, noise_floors, noise_story, one_image, points, trial_epochs
 from reports.significance import (
     Estimate,
-    Scores,
     estimate,
-    kendall_tau,
     noise_of,
-    spearman,
     top_recall,
 )
 from reports.view import RunView, TrialView
+from trials.ranks import Scores, kendall_tau, spearman
 from trials.repeat import Repeat
 
 #: Below this many architectures a rank correlation says nothing.

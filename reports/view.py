@@ -87,9 +87,9 @@ class RunView:
 
     `config` is the run's configuration as JSON; `points` the space's fusion points (name, kind, channels,
     height, width, stride, choices); `baseline` the costs of all-add, None before they were taken; `profile` the
-    device profile that latencies are predicted by; `measured` the latencies that were measured for good, by trial;
-    `final_stage` how that stage ended, None before it has; `repeats` the trainings of `nas noise` and `nas trust`,
-    `trust_plan` and `advice` what these were asked and recommended.
+    device profile that latencies are predicted by; `measured` the latencies that were measured for good on
+    `latency_target`, by trial; `final_stage` how that stage ended, None before it has; `repeats` the trainings of
+    `nas noise` and `nas trust`, `trust_plan` and `advice` what these were asked and recommended.
     """
 
     path: Path
@@ -101,6 +101,7 @@ class RunView:
     sessions: tuple[Session, ...]
     profile: DeviceProfile | None = None
     measured: Mapping[int, tuple[Latency, ...]] = field(default_factory=dict)
+    latency_target: str | None = None
     final_stage: Mapping[str, Any] | None = None
     repeats: tuple[Repeat, ...] = ()
     trust_plan: Mapping[str, Any] | None = None
@@ -131,6 +132,7 @@ class RunView:
             sessions=store.sessions(),
             profile=None if profile is None else _profile(profile, path),
             measured=measured,
+            latency_target=target,
             final_stage=store.get("final_stage"),
             repeats=store.repeats(),
             trust_plan=store.get("trust"),

@@ -23,7 +23,7 @@ class Source(StrEnum):
 
     PREDICTED = "predicted"
     SCREENED = "screened"  # by the worker, before training, while other trials stood still
-    MEASURED = "measured"  # in a stage of its own, nothing else on the device
+    MEASURED = "measured"  # in a stage of its own, when no trial trained any more
 
 
 class Profile(Protocol):

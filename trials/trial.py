@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import Any
 
 from search_spaces.architecture import Architecture
-from trials.constraints import Costs
 
 
 class TrialState(StrEnum):
@@ -182,11 +181,6 @@ class TrialResult:
             raise ValueError(f"trial {self.number}: latency is {self.latency}; a metric must be finite to be recorded")
         if self.state is TrialState.COMPLETE and self.accuracy is None:
             raise ValueError(f"trial {self.number} is complete without an accuracy")
-
-    @property
-    def costs(self) -> Costs:
-        latency_ms = None if self.latency is None else self.latency.p50_ms
-        return Costs(self.macs, self.params, latency_ms)
 
     @classmethod
     def of(cls, job: TrialJob, state: TrialState, **outcome: Any) -> TrialResult:

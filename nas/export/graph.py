@@ -102,6 +102,11 @@ def _constructor(path: str, module: nn.Module, sources: Sources) -> str:
             raise ExportError(
                 f"{path}, a {type(module).__name__}, does not keep its argument {name!r}: make it an attribute"
             )
+        if isinstance(value, torch.Tensor | nn.Module):
+            raise ExportError(
+                f"{path}, a {type(module).__name__}, is made with {name!r}, a {type(value).__name__}, which is no "
+                "value that source code can hold: let it make that itself"
+            )
         pair = (parameter.default,) * len(value) if isinstance(value, tuple) else parameter.default
         if parameter.default is parameter.empty or (value != parameter.default and value != pair):
             arguments[name] = value

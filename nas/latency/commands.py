@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-Command = Callable[..., Any]
-#: What all of them take that measure: option, kind, placeholder, help.
-_OPTIONS = [
+from nas.options import Setting, json_option, options
+
+#: What all of them take that measure.
+_OPTIONS: list[Setting] = [
     ("--space", str, "NAME", "A named space, FILE.py:DESIGN, or FILE.json from nas check --json.  [default: resnet8]"),
     ("--size", str, "HxW", "Height and width of the images, square.  [default: the network's own]"),
     ("--channels", int, "N", "Channels of the images.  [default: the network's own]"),
@@ -31,14 +31,7 @@ _OPTIONS = [
 ]
 
 
-def _options(command: Command) -> Command:
-    for option, kind, metavar, text in reversed(_OPTIONS):
-        command = click.option(option, type=kind, metavar=metavar, help=text)(command)
-    return command
-
-
-def _json_option(command: Command) -> Command:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(command)
+_options = options(_OPTIONS)
 
 
 @click.group(invoke_without_command=True)
@@ -56,7 +49,7 @@ def _json_option(command: Command) -> Command:
     metavar="FILE",
     help="Show what this device profile predicts beside.",
 )
-@_json_option
+@json_option
 @click.pass_context
 def latency(
     context: click.Context,
@@ -95,7 +88,7 @@ def latency(
 @_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The profile to write.")
 @click.option("--sample", default=100, show_default=True, metavar="N", help="Architectures to measure, at most 100.")
-@_json_option
+@json_option
 def profile(out: Path, sample: int, as_json: bool, **given: Any) -> None:
     """Measure a designed set of architectures on this device and fit a predictor of the whole space.
 
@@ -117,7 +110,7 @@ def profile(out: Path, sample: int, as_json: bool, **given: Any) -> None:
 
 @latency.command()
 @click.argument("profile", type=click.Path(path_type=Path))
-@_json_option
+@json_option
 def show(profile: Path, as_json: bool) -> None:
     """What a device PROFILE is of, and how far its predictions are off."""
     from nas.latency.showing import print_profile

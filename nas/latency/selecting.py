@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search_spaces import catalogue
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import SpaceError
 from search_spaces.fusions import operator
@@ -59,16 +60,25 @@ def make_space(options: SpaceOptions) -> SearchSpace:
             raise SpaceError(f"{name} says all of its space: leave out {', '.join(options.restricting)}")
         data = _read_json(Path(name))
         return SearchSpace.from_json(data.get("space", data) if isinstance(data, dict) else {})
-    default = SearchSpace.named(name).input
-    spec = InputSpec(
-        _positive("--channels", options.channels, default.channels),
-        default.size if options.size is None else square_size(options.size),
-        _positive("--classes", options.classes, default.classes),
-    )
+    spec = _input_of(name, options)
     tie: Any = options.tie or "none"
     ratios = DEFAULT_REDUCTIONS if options.reductions is None else _numbers("--reductions", options.reductions)
     operators = DEFAULT_OPERATORS if options.operators is None else _list(options.operators)
     return SearchSpace.named(name, spec, operators, ratios, _list(options.points or ""), tie)
+
+
+def _input_of(name: str, options: SpaceOptions) -> InputSpec:
+    """The network's own input, but for what was typed."""
+    default = catalogue.design(name).default_input
+    missing = [f"--{part}" for part in ("size", "channels", "classes") if getattr(options, part) is None]
+    if default is None and missing:
+        raise SpaceError(f"{name} does not say what images it is for: give {', '.join(missing)}")
+    own = default or InputSpec(1, 1, 1)
+    return InputSpec(
+        _positive("--channels", options.channels, own.channels),
+        own.size if options.size is None else square_size(options.size),
+        _positive("--classes", options.classes, own.classes),
+    )
 
 
 def square_size(text: str) -> int:

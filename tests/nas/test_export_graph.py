@@ -63,6 +63,19 @@ class Forgetful(Kept):
         super().__init__(exponent)
 
 
+class Weighing(nn.Module):
+    def __init__(self, weights):
+        super().__init__()
+        self.register_buffer("weights", weights)
+
+    def forward(self, x):
+        return x * self.weights if x.sum() > 0 else x
+
+
+def weighing(num_classes=4):
+    return Net(num_classes, kept=Weighing(torch.ones(8, 1, 1)))
+
+
 def forgetful(num_classes=4):
     return Net(num_classes, kept=Forgetful(1))
 
@@ -119,6 +132,7 @@ def test_the_source_of_a_torchvision_network():
     ("name", "message"),
     [
         ("forgetful", "kept, a Forgetful, does not keep its argument 'exponent': make it an attribute"),
+        ("weighing", "kept, a Weighing, is made with 'weights', a Tensor, which is no value that source code can hold"),
         ("altered", "head, a Linear, is not what its arguments .* make: it was changed afterwards"),
     ],
 )

@@ -53,6 +53,7 @@ def test_the_budget_that_cuts_most_of_what_is_known_binds(
     over: list[str] | None,
 ) -> None:
     found = binding(budgets(**given), leaves(**alone), BASELINE, measured(**p50_ms))
+    assert found.pop("latency_drawn") is None
     assert found == {"metric": metric, "certain": certain, "counted": alone, "latency_over": over}
 
 
@@ -62,15 +63,18 @@ def test_where_a_profile_predicts_latency_binds_by_its_share() -> None:
     assert found["metric"] == "latency_ms"
     assert found["certain"]
     assert found["counted"] == {"macs": 0.2, "latency_ms": 0.05}
+    assert found["latency_drawn"] == 2000
+    assert "latency_ms leaves about 5.0% of 2,000 drawn" in printed(1, 1, predicted=0.05)
 
 
-def printed(at_least: int, at_most: int) -> str:
+def printed(at_least: int, at_most: int, predicted: float | None = None) -> str:
     constraints = budgets(macs="1.1x", latency_ms="2x")
     costs = measured(**MEASURED)
     found = {
+        "not_varied": [{"location": "1.add2", "reason": "a sum with the number 1"}],
         "points": [], "budgets": [str(constraint) for constraint in constraints], "costs": costs,
         "feasible": Share(at_least, at_most, SIZE).to_json(),
-        "binding": binding(constraints, leaves(macs=0.008), BASELINE, costs),
+        "binding": binding(constraints, leaves(macs=0.008), BASELINE, costs, predicted),
         "latency_of": None, "noise": None, "counting": {"input_shape": [1, 3, 32, 32], "counter": "fvcore 0.1.5"},
         "images_per_second": {"baseline": 10.0}, "estimated_trial_seconds": 1.0, "estimated_search_seconds": 9.0,
         "trials": 9, "workers": 1,
@@ -85,6 +89,7 @@ def test_the_feasible_part_is_said_in_percent_of_the_space() -> None:
     assert "0.8 % of 1.4·10¹⁰ architectures are feasible" in text
     assert "macs <= 1.1x baseline, latency_ms <= 2x baseline: macs binds most, unless latency_ms does" in text
     assert "macs leaves 0.8%; latency_ms is measured trial by trial: of those below, costliest are over it" in text
+    assert "not varied: 1\n  a sum with the number 1:\n    1.add2\n" in text
     assert "counted for 1x3x32x32 with fvcore 0.1.5" in text
     assert "7.00kB" in text
     assert "n/a" in text  # the memory of training was not measured

@@ -65,13 +65,17 @@ def test_the_front_was_measured_and_the_rest_was_not(finished: Path) -> None:
     assert all(trial.latency is not None and trial.latency.source is Source.SCREENED for trial in behind)
 
 
-def test_an_interrupted_stage_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stop", ["first", "second"])
+def test_a_stage_interrupted_in_either_round_goes_on_where_it_stopped(
+    stop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     interruption, measure = Interruption(), LatencyBench.measure
     taken: list[str] = []
 
     def interrupted(self: LatencyBench, architecture: Any, nominal: float | None = None) -> Any:
+        again = architecture.key in taken[1:]  # the first is all-add's
         taken.append(architecture.key)
-        if len(taken) == 3:  # all-add's, and one of the front
+        if len(taken) == 3 if stop == "first" else again:
             raise Interrupted(2)
         return measure(self, architecture, nominal)
 
@@ -82,11 +86,13 @@ def test_an_interrupted_stage_goes_on_where_it_stopped(tmp_path: Path, monkeypat
         run_search(config, Silence(), interruption=interruption)
     monkeypatch.setattr(LatencyBench, "measure", measure)
     half = RunView.load(tmp_path / "run")
-    assert (half.finished, len(half.measured)) == (False, 1)
-    (kept,) = half.measured.values()
+    assert not half.finished
+    assert sum(len(rounds) for rounds in half.measured.values()) == len(taken) - 2
     whole = run_search(config, Silence()).view
     assert whole.finished
-    assert whole.measured[next(iter(half.measured))][: len(kept)] == kept
+    assert {len(rounds) for rounds in whole.measured.values()} == {2}
+    for number, kept in half.measured.items():
+        assert whole.measured[number][: len(kept)] == kept
     assert whole.count(TrialState.COMPLETE) == 3
 
 
@@ -185,6 +191,10 @@ def test_measurements_from_the_device_are_taken_over(finished: Path, tmp_path: P
     view = RunView.load(tmp_path / "out")
     assert set(view.measured) >= {m.number for m in repriced.measurements}
     data = json.loads(done.stdout)
+    data["device"]["name"] = "a Jetson"
+    (tmp_path / "elsewhere.json").write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match=r"of a Jetson, .* give the --latency-profile of that device beside it"):
+        repricing.reprice(finished, {}, tmp_path / "elsewhere.json")
     data["architectures"][0]["latency"]["p50_ms"] = "fast"
     (tmp_path / "edited.json").write_text(json.dumps(data))
     with pytest.raises(ConfigError, match=r"edited\.json: not the output of nas latency --json"):

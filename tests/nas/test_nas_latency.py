@@ -102,6 +102,7 @@ def test_the_table_says_what_was_measured_and_how(latency: Nas, monkeypatch: pyt
         (["--architectures", "nowhere:front"], "nowhere holds no run"),
         (["--space", "none.json"], "none.json: cannot be read"),
         (["--profile", "none.json"], "none.json: cannot be read"),
+        (["--space", "torchvision:resnet18", "--size", "64"], "for: give --channels, --classes"),
         (["--sample", "0"], "--sample: given 0"),
         (["--batch", "2", "profile", "--out", "p.json"], "give options after the subcommand: nas latency profile"),
         (["profile", "--out", "p.json", "--sample", "101"], "a profile measures 10 to 100"),
@@ -166,6 +167,11 @@ def test_architectures_by_name_file_and_chance(tmp_path: Path) -> None:
         file.write_text(broken)
         with pytest.raises(UserError):
             select(OPTIONS, [str(file)], None, 0)
+
+
+def test_an_ordinary_network_is_measured_for_the_images_that_were_given() -> None:
+    space = make_space(SpaceOptions("torchvision:mobilenet_v3_small", "64", 3, 5, "add,se", "4"))
+    assert (space.input.size, space.input.classes, len(space.points)) == (64, 5, 6)
 
 
 def test_a_space_goes_through_a_file_unchanged(tmp_path: Path) -> None:

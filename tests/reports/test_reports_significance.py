@@ -13,13 +13,12 @@ from reports.significance import (
     Estimate,
     critical_difference,
     estimate,
-    kendall_tau,
     noise_of,
     resolvable_difference,
-    spearman,
     t_quantile,
     top_recall,
 )
+from trials.ranks import kendall_tau, spearman
 
 
 @pytest.mark.parametrize(

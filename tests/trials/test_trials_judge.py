@@ -67,7 +67,7 @@ def test_a_complete_trial(bench: Bench, tmp_path: Path) -> None:
     assert result.loss is not None
     assert result.loss > 0
     assert result.latency is not None
-    assert result.latency.p50_ms == result.costs.latency_ms
+    assert 0 < result.latency.p50_ms <= result.latency.p95_ms
     assert 0 < result.train_seconds < result.seconds
     assert result.images_per_second == pytest.approx(sum(point.images_per_second for point in points) / 2)
     assert result.error is None

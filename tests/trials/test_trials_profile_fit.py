@@ -13,7 +13,7 @@ import pytest
 from search_spaces import Architecture, InputSpec, SearchSpace, operator_names
 from trials.costs import CostTable
 from trials.profile.design import designed_architectures
-from trials.profile.fitting import Observation, Regression, cross_validate, fit_flops, spearman
+from trials.profile.fitting import Observation, Regression, cross_validate, fit_flops
 from trials.profile.profiling import prediction_error
 from trials.profile.work import fusion_work
 
@@ -134,10 +134,3 @@ def test_an_imprecise_measurement_counts_for_less() -> None:
     )
     assert warned.mape < 0.012
     assert warned.mape < blind.mape
-
-
-def test_spearman_is_the_correlation_of_ranks() -> None:
-    one = np.array([1.0, 5.0, 2.0, 9.0])
-    assert spearman(one, np.exp(one)) == pytest.approx(1.0)
-    assert spearman(one, -one) == pytest.approx(-1.0)
-    assert spearman(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([2.0, 1.0, 4.0, 3.0, 5.0])) == pytest.approx(0.8)

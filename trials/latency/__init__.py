@@ -8,7 +8,7 @@
 
 from trials.latency.bench import LatencyBench, Measurement
 from trials.latency.runtimes import prepare
-from trials.latency.target import Target
 from trials.latency.timing import measure, measure_latency
+from trials.target import Target
 
 __all__ = ["LatencyBench", "Measurement", "Target", "measure", "measure_latency", "prepare"]

@@ -16,8 +16,8 @@ from search_spaces.space import SearchSpace
 from trials import device as devices
 from trials.latency.conditions import Conditions, describe_device, observe
 from trials.latency.runtimes import Pass, intra_op_threads, prepare
-from trials.latency.target import Target
 from trials.latency.timing import measure
+from trials.target import Target
 from trials.trial import Latency, LatencyProtocol
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from trials.device import environment
-from trials.latency.target import Target
+from trials.target import Target
 
 #: Others' work below this share of the device is the operating system's own.
 BUSY_SHARE = 0.1

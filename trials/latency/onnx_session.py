@@ -9,8 +9,8 @@ from torch import nn
 
 from trials.errors import LatencyError
 from trials.latency.runtimes import Pass, wall_clock
-from trials.latency.target import Target
 from trials.onnx_program import onnx_program
+from trials.target import Target
 
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from trials.device import on_device
 from trials.errors import LatencyError
-from trials.latency.target import Target
+from trials.target import Target
 
 #: Makes one forward pass and returns what it took, in milliseconds.
 Pass = Callable[[], float]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from search_spaces.architecture import Architecture
 from trials.errors import ProfileDamaged, ProfileError
+from trials.target import Target
 from trials.trial import LatencyProtocol
 
 FORMAT: Literal["fusion-nas device profile 1"] = "fusion-nas device profile 1"
@@ -143,6 +144,13 @@ class DeviceProfile(_Part):
             raise self._not_of_space(architecture) from None
         ops = [chosen[point].op for point in effects]
         return self.baseline_ms + own + sum(neighbours.get(f"{one}>{other}", 0.0) for one, other in pairwise(ops))
+
+    @property
+    def target_label(self) -> str:
+        """What latencies measured like its own are of, as `FinalMeasurement.target` has it."""
+        known = self.target
+        target = Target(known.device, known.runtime, known.dtype, known.threads)
+        return target.of(str(self.device.get("name")), known.batch_size)
 
     def latency_protocol(self) -> LatencyProtocol:
         """The protocol that it was measured by."""

@@ -281,9 +281,3 @@ def fit_flops(regression: Regression, observations: Sequence[Observation]) -> Fl
     scale = np.array([1.0, max(float(macs.max()), 1.0)])
     solution = np.linalg.lstsq(columns / scale, np.ones_like(relative), rcond=None)[0] / scale
     return FlopsOnly(regression, float(solution[0]), float(solution[1]))
-
-
-def spearman(one: Array, other: Array) -> float:
-    """Rank correlation of two series [n] without ties."""
-    ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

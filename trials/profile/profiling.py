@@ -22,8 +22,9 @@ from trials.profile.device_profile import (
     ProfiledArchitecture,
     TargetPart,
 )
-from trials.profile.fitting import Array, Effects, Observation, Regression, cross_validate, spearman
+from trials.profile.fitting import Array, Effects, Observation, Regression, cross_validate
 from trials.profile.journal import Journal
+from trials.ranks import spearman
 from trials.trial import LatencyProtocol
 
 #: With fewer, the held-out error says nothing.
@@ -121,7 +122,7 @@ def prediction_error(measured: Array, predicted: Array) -> PredictionError:
         architectures=len(shares),
         mape=float(shares.mean()),
         p90=float(np.percentile(shares, 90)),
-        spearman=spearman(measured, predicted),
+        spearman=float(np.nan_to_num(spearman(measured, predicted))),  # equal predictions rank nothing
     )
 
 

@@ -1,4 +1,4 @@
-"""What a latency is of: device, runtime, precision and threads."""
+"""What a latency is of: device, runtime, precision and threads. Free of torch."""
 
 from __future__ import annotations
 
@@ -54,6 +54,10 @@ class Target:
         """All but the device."""
         threads = "" if self.on_gpu else f", {self.threads} thread{'s' if self.threads > 1 else ''}"
         return f"{self.runtime}, {self.dtype}, {self.memory_format}{threads}"
+
+    def of(self, name: str, batch_size: int) -> str:
+        """All of it for a device of that name, as `FinalMeasurement.target` has it."""
+        return f"{name}, {self.label}, batch {batch_size}"
 
     def __str__(self) -> str:
         return f"{self.device}, {self.label}"
