@@ -52,8 +52,9 @@ class FusionSection(_Section):
 
 
 class LatencySection(_Section):
-    """[latency]: how latency is measured."""
+    """[latency]: how latency is measured. Without `screen`, only that of the front is, when the search is over."""
 
+    screen: bool = True
     batch_size: Annotated[int, Field(ge=1)] = 1
     warmup: Annotated[int, Field(ge=1)] = 20
     passes: Annotated[int, Field(ge=30)] = 200
@@ -63,7 +64,7 @@ class LatencySection(_Section):
     attempts: Annotated[int, Field(ge=1)] = 3
 
     def protocol(self) -> LatencyProtocol:
-        return LatencyProtocol(**self.model_dump())
+        return LatencyProtocol(**self.model_dump(exclude={"screen"}))
 
 
 class RaySection(_Section):
@@ -73,6 +74,9 @@ class RaySection(_Section):
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
 
+
+#: Seeds that the noise of a search is measured with, and the trials from which on it is.
+NOISE_SEEDS, RANKED_TRIALS = 3, 10
 
 Objective = Literal["accuracy", "macs", "latency_ms", "params"]
 Selector = Literal["best", "knee", "fastest", "cheapest", "none"]
@@ -99,6 +103,7 @@ class SearchConfig(_Section):
     max_latency: str | None = None
     latency_profile: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    noise_seeds: Annotated[int, Field(ge=1)] | None = None
     engine: Literal["ray", "local"] = "ray"
     workers: Annotated[int, Field(ge=1)] | None = None
     device: str = "auto"
@@ -142,6 +147,17 @@ class SearchConfig(_Section):
             raise ConfigError(f"workers is {self.workers}, but engine local runs one trial at a time: use ray")
         return self
 
+    @model_validator(mode="after")
+    def _latency_is_known(self) -> SearchConfig:
+        if self.latency.screen or self.latency_profile is not None:
+            return self
+        wanting = "max_latency" if self.max_latency is not None else "objective latency_ms"
+        if self.max_latency is not None or "latency_ms" in self.objectives:
+            raise ConfigError(
+                f"latency.screen is false, but {wanting} needs a latency: give a latency_profile, or screen"
+            )
+        return self
+
     def constraints(self) -> tuple[Constraint, ...]:
         texts = {metric: getattr(self, key) for key, metric in _METRIC_OF.items()}
         return tuple(Constraint.parse(metric, text) for metric, text in texts.items() if text is not None)
@@ -149,13 +165,20 @@ class SearchConfig(_Section):
     def data_config(self) -> DataConfig:
         return DataConfig(self.data, self.data_dir, self.image_size, self.train_images, self.val_fraction, split_seed=0)
 
+    @property
+    def seeds_for_noise(self) -> int:
+        """Under how many seeds the first architectures of a search are trained, to know its noise."""
+        if self.noise_seeds is not None:
+            return self.noise_seeds
+        return NOISE_SEEDS if self.trials >= RANKED_TRIALS else 1
+
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
 
 
 _METRIC_OF = {option.removeprefix("--").replace("-", "_"): metric for metric, (option, _) in CONSTRAINED.items()}
 #: Where and how fast a search runs, and what is written at its end: not what it finds.
-CIRCUMSTANCES = ("engine", "workers", "device", "out", "export", "ray", "data_dir")
+CIRCUMSTANCES = ("engine", "workers", "device", "out", "export", "ray", "data_dir", "noise_seeds")
 #: May change in an extended run: recorded trials are priced anew, none is trained again.
 EXTENSIBLE = ("trials", "max_flops", "max_params", "max_latency", "latency_profile", "objectives", "sampler")
 

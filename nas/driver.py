@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +17,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.costs import CostTable
 from trials.store import Store
-from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
+from trials.trial import EpochPoint, Timing, TrialJob, TrialResult, TrialState
 
 #: Candidates in a row that were gated before training, after which the budgets rule nearly everything out.
 MAX_GATED_IN_A_ROW = 50
@@ -70,15 +72,20 @@ class Driver:
         self._gated_in_a_row = 0
         self.exhausted = False
         self.running: dict[int, TrialJob] = {}
+        self._proposed: dict[int, tuple[float, float]] = {}
         study.replay(recorded)
         for result in self._stopped:
             study.reserve(result.architecture)
-        self._controls = self._open_controls()
+        self._controls = controls(space, feasibility)
 
     def next_job(self) -> TrialJob | None:
         """The next trial to run; None when enough were given out or none is left to try."""
         with self._interruption.shielded():
-            return self._next_job()
+            began = time.perf_counter()
+            job = self._next_job()
+            if job is not None:
+                self._proposed[job.number] = began, time.perf_counter()
+            return job
 
     def _next_job(self) -> TrialJob | None:
         while not self.exhausted and self._trained + len(self.running) < self._wanted:
@@ -108,6 +115,7 @@ class Driver:
     def record(self, result: TrialResult, weights: bytes | None) -> None:
         """A running trial has ended. Weights are kept for the baseline and for what is on a front."""
         with self._interruption.shielded():
+            returned = time.perf_counter()
             del self.running[result.number]
             if result.state is TrialState.GATED:
                 self._gated_in_a_row += 1
@@ -116,7 +124,13 @@ class Driver:
                 self._trained += 1
             if weights is not None:
                 _write(weights_path(self._folder, result.number), weights)
-            self._record(result)
+            asked, proposed = self._proposed.pop(result.number)
+            timing = result.timing or Timing()
+            transit_s = returned - proposed - timing.worker_s
+            timing = replace(timing, proposal_s=proposed - asked, transit_s=max(0.0, transit_s))
+            self._record(replace(result, timing=timing))
+            # In a transaction of its own, which is not counted: a result cannot tell what recording it took.
+            self._store.put_timing(result.number, replace(timing, record_s=time.perf_counter() - returned))
 
     def fail(self, number: int, error: str) -> None:
         """A running trial's worker is gone."""
@@ -149,23 +163,24 @@ class Driver:
         proposal = propose(number)
         return None if proposal is None else self._job(number, proposal.origin, proposal.architecture)
 
-    def _open_controls(self) -> Iterator[tuple[str, Architecture]]:
-        """The baseline and each operator wherever it is on offer, at the widest bottleneck that fits the budgets."""
-        yield "baseline", self._space.baseline
-        for op in self._space.operators:
-            if op == "add":
-                continue
-            ratios = self._space.reductions if self._space.takes_reduction(op) else (None,)
-            uniforms = [self._space.uniform(op, ratio) for ratio in ratios if self._space.offers(op, ratio)]
-            if uniforms:
-                yield "uniform", next((a for a in uniforms if self._feasibility(a)), uniforms[-1])
-
     def _job(self, number: int, origin: str, architecture: Architecture) -> TrialJob:
         self._numbers.add(number)
         costs = self._costs(architecture)
         # One training seed for all: common random numbers make candidates comparable.
         workload = self._costs.workload(architecture)
         return TrialJob(number, origin, architecture, self._seed, costs.macs, costs.params, workload)
+
+
+def controls(space: SearchSpace, feasibility: Feasibility) -> Iterator[tuple[str, Architecture]]:
+    """The baseline and each operator wherever it is on offer, at the widest bottleneck that fits the budgets."""
+    yield "baseline", space.baseline
+    for op in space.operators:
+        if op == "add":
+            continue
+        ratios = space.reductions if space.takes_reduction(op) else (None,)
+        uniforms = [space.uniform(op, ratio) for ratio in ratios if space.offers(op, ratio)]
+        if uniforms:
+            yield "uniform", next((a for a in uniforms if feasibility(a)), uniforms[-1])
 
 
 def weights_path(folder: Path, number: int) -> Path:

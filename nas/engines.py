@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from nas.config import SearchConfig
+from nas.interruption import Interruption
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.judge import Bench, TrialOutcome, TrialPlan
@@ -90,3 +92,13 @@ class LocalEngine:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def make_engine(config: SearchConfig, interruption: Interruption) -> Engine:
+    """The engine of a configuration; ray is imported here or not at all."""
+    if config.engine == "local":
+        return LocalEngine()
+    from nas.ray_engine import RayEngine
+
+    ray = config.ray
+    return RayEngine(interruption, config.workers, ray.address, ray.cpus_per_trial, ray.gpus_per_trial, config.device)

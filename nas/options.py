@@ -65,6 +65,7 @@ _SETTINGS: list[Setting] = [
     ("--workers", int, "W", "Trials side by side.  [default: as many as fit]"),
     ("--address", str, "ADDRESS", "An existing Ray cluster: auto or ray://HOST:PORT."),
     ("--device", str, "DEVICE", "auto, cpu, cuda or cuda:N.  [default: auto]"),
+    ("--noise-seeds", int, "K", "Measure the noise of scores with K seeds, 1 for not.  [default: 3 from 10 trials on]"),
     ("--seed", int, "S", "Seed of everything random.  [default: 0]"),
 ]
 

@@ -49,7 +49,7 @@ class Prepared:
         config = self.config
         return TrialPlan(
             self.space, config.data_config(), config.training.recipe(), config.latency.protocol(), config.device,
-            screening=self.profile is None,
+            screening=self.profile is None and config.latency.screen,
         )  # fmt: skip
 
 

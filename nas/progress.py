@@ -15,6 +15,7 @@ from rich.text import Text
 from reports.formatting import format_count, format_duration, format_percent
 from reports.latency import latency_label
 from reports.view import RunView, TrialView
+from trials.repeat import Repeat
 from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
 
 
@@ -106,7 +107,7 @@ class _Tally:
         return " · ".join(parts)
 
 
-def choices_text(job: TrialJob | TrialResult) -> str:
+def choices_text(job: TrialJob | TrialResult | Repeat) -> str:
     """The choices in forward order; equal ones in a row are counted: `add x3, aff/4`."""
     runs: list[tuple[str, int]] = []
     for label in job.architecture.labels().values():

@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nas.config import ConfigError
+from nas.engines import make_engine
 from nas.feasibility import in_short
 from nas.interruption import Interruption
 from nas.prepared import Prepared
-from nas.session import make_engine
 from reports.formatting import format_duration, format_percent
 from reports.noise import counted
 from search_spaces.architecture import Architecture
+from trials.judge import REPEAT
 from trials.repeat import Repeat
 from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
 
@@ -57,7 +58,8 @@ class RepeatSource:
         ended: Callable[[Repeat], None],
         interruption: Interruption,
     ) -> None:
-        self._waiting = list(enumerate(wanted))
+        # Numbers below zero: these are no trials of a search, beside which they may run.
+        self._waiting = [(-1 - index, training) for index, training in enumerate(wanted)]
         self._running: dict[int, tuple[Training, TrialJob]] = {}
         self._prepared = prepared
         self._record = record
@@ -71,7 +73,7 @@ class RepeatSource:
                 return None
             number, training = self._waiting.pop(0)
             costs = self._prepared.costs(training.architecture)
-            job = TrialJob(number, "repeat", training.architecture, training.seed, costs.macs, costs.params)
+            job = TrialJob(number, REPEAT, training.architecture, training.seed, costs.macs, costs.params)
             self._running[number] = training, job
             return job
 
@@ -115,7 +117,7 @@ def train_missing(
         Interrupted: everything that was trained is recorded.
     """
     _check_steps(wanted, prepared)
-    plan = replace(prepared.plan(), screening=False)
+    plan = prepared.plan()
     engine = make_engine(prepared.config, interruption)
     try:
         with _telling(stderr, len(wanted)) as ended:

@@ -11,10 +11,11 @@ from typing import Any
 
 from nas.config import EXTENSIBLE, ConfigError, SearchConfig, differences
 from nas.driver import Driver
-from nas.engines import Engine, LocalEngine
+from nas.engines import Engine, make_engine
 from nas.feasibility import in_short
 from nas.final_stage import FinalPlan, measure_front
 from nas.interruption import Interrupted, Interruption
+from nas.opening import with_noise
 from nas.prepared import Prepared, describe, prepare
 from nas.progress import Progress
 from nas.run import Run
@@ -94,16 +95,6 @@ def _other_profile(recorded: RunView, profile: DeviceProfile | None) -> bool:
     return known != (None if profile is None else profile.to_json())
 
 
-def make_engine(config: SearchConfig, interruption: Interruption) -> Engine:
-    """The engine of a configuration; ray is imported here or not at all."""
-    if config.engine == "local":
-        return LocalEngine()
-    from nas.ray_engine import RayEngine
-
-    ray = config.ray
-    return RayEngine(interruption, config.workers, ray.address, ray.cpus_per_trial, ray.gpus_per_trial, config.device)
-
-
 def _search(
     folder: Path,
     recorded: RunView | None,
@@ -143,7 +134,8 @@ def _search(
             )  # fmt: skip
             progress.begin(view, config.trials, config.training.epochs, engine.workers)
             try:
-                engine.run(plan, driver)
+                source = with_noise(driver, prepared, store, view, progress.say, interruption)
+                engine.run(plan, source)
                 final = FinalPlan.of(config, prepared.space, profile)
                 measure_front(store, RunView.of(folder, store), final, engine, progress.say, interruption)
             except Interrupted:

@@ -24,6 +24,7 @@ from reports.formatting import (
 )
 from reports.latency import interval_text, latency_label, latency_note, latency_story
 from reports.noise import advice_text, noise_floors
+from reports.summary import fixed_seconds
 from reports.trust import Comparisons, trust_json, trust_story
 from reports.view import NothingFeasible, RunView, TrialView
 from trials.trial import TrialState
@@ -163,6 +164,7 @@ def status_json(view: RunView, active: bool) -> dict[str, Any]:
         "front": [t.result.number for t in view.front],
         "sessions": len(view.sessions),
         "session_seconds": seconds,
+        "fixed_seconds": fixed_seconds(view),
         "started_at": view.sessions[0].started_at if view.sessions else None,
         "trust": trust_json(view),
     }
@@ -189,6 +191,9 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
         f"{format_duration(status['session_seconds'])} in ended ones",
         soft_wrap=True,
     )
+    fixed = fixed_seconds(view)
+    if fixed is not None:
+        console.print(f"a trial costs {fixed:.3f} s (median) beside measuring, training and evaluating", soft_wrap=True)
     for sentence in trust_story(view):
         console.print(sentence, soft_wrap=True)
     if view.advice is not None:

@@ -271,12 +271,22 @@ def spent(view: RunView) -> list[Tile]:
     rates = [r.images_per_second for r in results if r.images_per_second]
     if rates:
         figures.append(Tile("throughput", f"{format_count(median(rates))}/s", "images a second, median over trials"))
+    fixed = fixed_seconds(view)
+    if fixed is not None:
+        note = "median; the proposal, its way to a worker and back, building and recording"
+        figures.append(Tile("fixed cost of a trial", f"{fixed:.3f} s", note))
     gated = view.count(TrialState.GATED)
     seconds = [r.seconds for r in results if r.state is TrialState.COMPLETE]
     if gated and seconds:
         note = f"{gated:,} gated × median trial of {format_duration(median(seconds))}"
         figures.append(Tile("saved by gating (estimate)", format_duration(gated * median(seconds)), note))
     return figures
+
+
+def fixed_seconds(view: RunView) -> float | None:
+    """What a trial costs beside measuring, training and evaluating: the median of the trained ones, None for none."""
+    known = [trial.result.timing.fixed_s for trial in view.complete if trial.result.timing is not None]
+    return median(known) if known else None
 
 
 def sessions(view: RunView) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ Both engines, in-process and Ray Tune, call `Bench.judge`; there is no second pa
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,7 +23,10 @@ from trials.latency import measure_latency
 from trials.quiet import occupied
 from trials.seeds import derive
 from trials.training import evaluate, train
-from trials.trial import EpochPoint, Latency, LatencyProtocol, Recipe, TrialJob, TrialResult, TrialState
+from trials.trial import EpochPoint, Latency, LatencyProtocol, Recipe, Timing, TrialJob, TrialResult, TrialState
+
+#: The origin of a job that trains what a search knows already: its costs were measured before.
+REPEAT = "repeat"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class TrialPlan:
 
     `max_latency_ms` is the gate, None for none; `nominal_latency_ms` the baseline's p50, to which
     measurements are tied, None before it was taken. Without `screening` a trial's latency is not measured: a device
-    profile tells it.
+    profile tells it, or nobody asks for it.
     """
 
     space: SearchSpace
@@ -89,43 +93,69 @@ class Bench:
 
     def judge(self, job: TrialJob) -> Iterator[EpochPoint | TrialOutcome]:
         """Yields a point after every epoch, and last the outcome. Raises nothing: what fails is a result."""
-        began = time.perf_counter()
+        laps = _Laps()
         curve: list[EpochPoint] = []
         latency: Latency | None = None
 
         def result(state: TrialState, **outcome: object) -> TrialResult:
             return TrialResult.of(
-                job, state, latency=latency, curve=tuple(curve), seconds=time.perf_counter() - began,
+                job, state, latency=latency, curve=tuple(curve), seconds=laps.total(), timing=laps.timing(),
                 environment=devices.environment(self.device), **outcome,
             )  # fmt: skip
 
         try:
             network = self.build(job.architecture, job.seed)
-            latency = self.latency(network) if self.plan.screening else None
+            laps.end("build_s")
+            latency = self.latency(network) if self.plan.screening and job.origin != REPEAT else None
+            laps.end("latency_s")
             gate = self.plan.max_latency_ms
             over = latency is not None and gate is not None and latency.p50_ms > gate and latency.stable
             # The baseline was within the budget when the run was calibrated: every figure is relative to it.
             if over and job.origin != "baseline":
                 yield TrialOutcome(result(TrialState.GATED), None)
                 return
-            training = time.perf_counter()
             with occupied(devices.settle(self.device)) as machine:
+                laps.end("wait_s")
                 for point in train(network, self.data, self.plan.recipe, job.seed, machine):
                     curve.append(point)
                     with machine.away():
+                        laps.end("train_s")
                         yield point
-                train_seconds = time.perf_counter() - training
+                        laps.end("away")
                 judged = evaluate(network, self.data.val, self.data, machine)
+                laps.end("evaluate_s")
+            weights = weights_of(network)
+            laps.end("pack_s")
             outcome = result(
                 TrialState.COMPLETE, accuracy=judged.accuracy, loss=judged.loss, correct=judged.correct,
-                images=judged.images, train_seconds=train_seconds,
+                images=judged.images, train_seconds=laps.seconds["train_s"],
                 images_per_second=sum(p.images_per_second for p in curve) / len(curve),
             )  # fmt: skip
-            yield TrialOutcome(outcome, weights_of(network))
+            yield TrialOutcome(outcome, weights)
         except Exception as error:  # a candidate's own code may raise anything; the search goes on
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             yield TrialOutcome(result(TrialState.FAILED, error=reason(error)), None)
+
+
+class _Laps:
+    """A stopwatch: what has passed since the last lap ended goes to the lap that ends now."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.perf_counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def end(self, lap: str) -> None:
+        now = time.perf_counter()
+        self.seconds[lap] += now - self._last
+        self._last = now
+
+    def total(self) -> float:
+        return time.perf_counter() - self._began
+
+    def timing(self) -> Timing:
+        """The laps so far, but for the time away: it is the engine's."""
+        return Timing(**{lap: seconds for lap, seconds in self.seconds.items() if lap != "away"})
 
 
 def weights_of(network: nn.Module) -> bytes:

@@ -41,7 +41,7 @@ from search_spaces.architecture import Architecture
 from trials.errors import StoreDamaged, StoreError
 from trials.record_file import check, damaged, journal_mode, reading_address, take_lock
 from trials.repeat import Repeat
-from trials.trial import EpochPoint, FinalMeasurement, Latency, TrialResult, TrialState, Workload
+from trials.trial import EpochPoint, FinalMeasurement, Latency, Timing, TrialResult, TrialState, Workload
 
 SCHEMA_VERSION = 1
 
@@ -83,10 +83,11 @@ _trials = Table(
     Column("environment", JSON, nullable=False),
     Column("finished_at", Float, nullable=False),
     Column("workload", JSON(none_as_null=True)),
+    Column("timing", JSON(none_as_null=True)),
 )
 _COLUMNS = [column.name for column in _trials.columns]
 #: Columns that records of the same schema version may lack, being made before these were.
-_ADDED = ("workload",)
+_ADDED = ("workload", "timing")
 #: Latencies that were measured when a search was over, and trainings beside its trials. Apart: older records of the
 #: same version do not have them.
 _later = MetaData()
@@ -229,6 +230,11 @@ class Store:
             if written == 0:
                 raise StoreError(f"trial {result.number} is in the record already")
 
+    def put_timing(self, number: int, timing: Timing) -> None:
+        """Complete a recorded trial's timing by what recording it took."""
+        with self._connect() as connection:
+            connection.execute(_trials.update().where(_trials.c.number == number).values(timing=timing.to_json()))
+
     def results(self) -> tuple[TrialResult, ...]:
         """Every recorded trial, by number."""
         with self._connect() as connection:
@@ -368,6 +374,7 @@ def _to_row(result: TrialResult) -> dict[str, Any]:
         "environment": dict(result.environment),
         "finished_at": time.time(),
         "workload": None if result.workload is None else result.workload.to_json(),
+        "timing": None if result.timing is None else result.timing.to_json(),
     }
 
 
@@ -392,4 +399,5 @@ def _from_row(row: Row[Any]) -> TrialResult:
         error=row.error,
         environment=row.environment,
         workload=None if row.workload is None else Workload(**row.workload),
+        timing=None if row.timing is None else Timing(**row.timing),
     )

@@ -132,6 +132,38 @@ class Workload:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """Where the time of a trial went, in seconds.
+
+    The worker's: `build_s` makes the network, `latency_s` measures it, `wait_s` waits while others measure, `train_s`
+    and `evaluate_s`, `pack_s` makes its weights ready to travel. The search's own: `proposal_s` chooses it, `record_s`
+    makes the result durable, `transit_s` is all that was between the two and none of the worker's.
+    """
+
+    build_s: float = 0.0
+    latency_s: float = 0.0
+    wait_s: float = 0.0
+    train_s: float = 0.0
+    evaluate_s: float = 0.0
+    pack_s: float = 0.0
+    proposal_s: float = 0.0
+    transit_s: float = 0.0
+    record_s: float = 0.0
+
+    @property
+    def worker_s(self) -> float:
+        return self.build_s + self.latency_s + self.wait_s + self.train_s + self.evaluate_s + self.pack_s
+
+    @property
+    def fixed_s(self) -> float:
+        """What a trial costs beside the work it is for: everything but measuring, waiting, training and evaluating."""
+        return self.proposal_s + self.transit_s + self.build_s + self.pack_s + self.record_s
+
+    def to_json(self) -> dict[str, float]:
+        return {name: round(value, 6) for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
 class TrialJob:
     """One proposal: which architecture to judge, under which training seed. Sent to a worker."""
 
@@ -149,7 +181,7 @@ class TrialResult:
     """One ended trial, as recorded. What was not reached, or not recorded yet by its version, is None.
 
     `accuracy` (0..1) and `loss` are those of the validation split, `correct` of `images`; `seconds` is
-    the whole trial's, `train_seconds` the training loop's alone.
+    the whole trial's in its worker, `train_seconds` the training loop's alone, `timing` tells them apart.
     """
 
     number: int
@@ -171,6 +203,7 @@ class TrialResult:
     error: str | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
     workload: Workload | None = None
+    timing: Timing | None = None
 
     def __post_init__(self) -> None:
         for name in ("accuracy", "loss", "seconds", "train_seconds", "images_per_second"):
