@@ -77,7 +77,7 @@ class TrialView:
             "on_front": self.on_front,
             "seed": r.seed,
             "seconds": r.seconds,
-            "timing": None if r.timing is None else r.timing.to_json() | {"fixed_s": round(r.timing.fixed_s, 6)},
+            "timing": None if r.timing is None else r.timing.to_json() | {"fixed_s": r.timing.fixed_s},
             "error": r.error,
         }
 

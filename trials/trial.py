@@ -160,7 +160,7 @@ class Timing:
         return self.proposal_s + self.transit_s + self.build_s + self.pack_s + self.record_s
 
     def to_json(self) -> dict[str, float]:
-        return {name: round(value, 6) for name, value in asdict(self).items()}
+        return asdict(self)
 
 
 @dataclass(frozen=True)

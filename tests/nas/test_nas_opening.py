@@ -75,4 +75,4 @@ def test_without_screening_only_the_front_is_measured(tmp_path: Path) -> None:
     assert set(view.measured) >= {trial.result.number for trial in view.front}
     for more in ({"max_latency": "2x"}, {"objectives": ["accuracy", "latency_ms"]}):
         with pytest.raises(ConfigError, match=r"latency\.screen is false, but .* needs a latency"):
-            SearchConfig.model_validate(settings | more)
+            nas.search(**settings | more)

@@ -19,7 +19,7 @@ from trials.errors import RunInUse, StoreDamaged, StoreError
 from trials.record_file import FILE_NAME, is_active, journal_mode
 from trials.repeat import Repeat
 from trials.store import SCHEMA_VERSION, Store
-from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState, Workload
+from trials.trial import EpochPoint, Timing, TrialJob, TrialResult, TrialState, Workload
 
 APPEND_FOR_EVER = """
 from pathlib import Path
@@ -357,9 +357,7 @@ def test_the_result_of_a_job_is_about_the_job() -> None:
     job = TrialJob(4, "control", architecture(4), 17, 123, 45)
     failed = TrialResult.of(job, TrialState.FAILED, error="E: it did", latency=LATENCY)
     assert (failed.number, failed.origin, failed.architecture, failed.seed) == (4, "control", architecture(4), 17)
-    assert (failed.macs, failed.params, failed.error) == (123, 45, "E: it did")
-    assert (failed.costs.macs, failed.costs.params, failed.costs.latency_ms) == (123, 45, LATENCY.p50_ms)
-    assert TrialResult.of(job, TrialState.GATED).costs.latency_ms is None
+    assert (failed.macs, failed.params, failed.error, failed.latency) == (123, 45, "E: it did", LATENCY)
 
 
 def test_states_are_never_renamed() -> None:
@@ -415,3 +413,15 @@ def test_an_older_record_has_no_repeats_until_it_is_written_to(tmp_path: Path) -
     with Store.open_for_writing(path) as store:
         store.append_repeat(repeated())
         assert store.repeats() == (repeated(),)
+
+
+def test_timing_is_recorded_and_completed(tmp_path: Path) -> None:
+    timing = Timing(build_s=0.1, train_s=2.0, proposal_s=0.01)
+    with Store.create(tmp_path / FILE_NAME, {}) as store:
+        store.append(dataclasses.replace(result(0), timing=timing))
+        assert store.results()[0].timing == timing
+        store.put_timing(0, dataclasses.replace(timing, record_s=0.02))
+        (found,) = store.results()
+    assert found.timing is not None
+    assert found.timing.fixed_s == pytest.approx(0.13)
+    assert found.timing.worker_s == pytest.approx(2.1)
