@@ -6,17 +6,18 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from trials.data.cache import cached
+from trials.data.cache import Kept, cached
 from trials.data.config import DataError
-from trials.data.content import Content, Images
+from trials.data.content import Images
 from trials.data.folder import ImageFolder
 
 _LARGEST_NATIVE = 96  # pixels: larger images are resized unless a size is asked for
@@ -77,9 +78,7 @@ def settle_format(folder: ImageFolder, image_size: int | None, announce: Callabl
     return ImageFormat(_RESIZED_SIDE, mode)
 
 
-def decode_files(
-    root: Path, names: Sequence[str], form: ImageFormat, announce: Callable[[str], None]
-) -> tuple[Images, Content]:
+def decode_files(root: Path, names: Sequence[str], form: ImageFormat, announce: Callable[[str], None]) -> Kept:
     """The images `names` (relative to `root`) in `form`, uint8 [N, C, side, side], from the cache where it has them.
 
     An image of another size has its shorter side resized (antialiased) and its centre kept; one of another mode
@@ -87,10 +86,9 @@ def decode_files(
     The cache knows files by path, size and time of change, so that an edited image is decoded again.
     Raises DataError naming an image that cannot be read.
     """
-    shape = (len(names), form.channels, form.side, form.side)
     key, size_bytes = _survey(root, names, form)
     threads = _threads() if size_bytes >= _WORTH_THREADS_BYTES * len(names) else 1
-    return cached(key, shape, lambda: _decoded_chunks([root / name for name in names], form, threads, announce))
+    return cached(key, lambda notes: _decoded_chunks([root / name for name in names], form, threads, announce))
 
 
 def _survey(root: Path, names: Sequence[str], form: ImageFormat) -> tuple[str, int]:
@@ -115,7 +113,7 @@ def _decoded_chunks(
     parts = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
-        for chunk in pool.map(lambda part: _decode_chunk(part, form), parts):
+        for chunk in _in_order(pool, lambda part: _decode_chunk(part, form), parts, 2 * threads):
             yield chunk
             done += len(chunk)
             if time.monotonic() - last >= _ANNOUNCE_EVERY_S and done < len(paths):
@@ -123,6 +121,19 @@ def _decoded_chunks(
                 announce(f"decoding images: {done:,} of {len(paths):,}")
     finally:
         pool.shutdown(wait=True, cancel_futures=True)  # after an error the rest is not decoded in vain
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, decode: Callable[[Sequence[Path]], Images], parts: Iterable[Sequence[Path]], ahead: int
+) -> Iterator[Images]:
+    """As `pool.map`, but no more than `ahead` results wait to be taken: a slow disk must not fill the memory."""
+    pending: deque[Future[Images]] = deque()
+    for part in parts:
+        pending.append(pool.submit(decode, part))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 def _threads() -> int:
