@@ -15,12 +15,14 @@ from torch.nn import functional
 
 from trials.data.arrays import ArraySet, ArraySource, find_arrays
 from trials.data.cache import Notes, cached
-from trials.data.config import FOLDER_PREFIX, DataConfig
+from trials.data.config import FOLDER_PREFIX, DataConfig, DataError
 from trials.data.containers import ImageData, Split
 from trials.data.content import Content, Images, Labels, fingerprint, measure
 from trials.data.decoding import decode_files, settle_format
+from trials.data.findings import Finding, Findings, Names, listed, repeated, shared
 from trials.data.folder import list_folder
 from trials.data.splitting import choose_subset, cut_validation
+from trials.data.unreadable import Unreadable, UnreadableImages
 
 _RESIZE_CHUNK = 512  # images a step: float32 copies of a whole dataset would not fit
 _CACHE_VERSION = 1  # raise it when reading, cutting or resizing change, so that old entries are not used
@@ -28,11 +30,13 @@ _CACHE_VERSION = 1  # raise it when reading, cutting or resizing change, so that
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A split: images, labels, what the images contain."""
+    """A split: images, labels, what the images contain, what they are called, and which files were left out."""
 
     images: Images
     labels: Labels
     content: Content
+    names: Names
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 def load_data(config: DataConfig, announce: Callable[[str], None] = lambda _: None) -> ImageData:
@@ -55,7 +59,7 @@ def _load_embedded(config: DataConfig, source: ArraySource) -> ImageData:
     parts = {}
     for split, (images, labels, positions) in _cut(config, arrays).items():
         sized = _resized(images[positions], config.image_size)
-        parts[split] = _Part(sized, labels[positions], measure(sized))
+        parts[split] = _Part(sized, labels[positions], measure(sized), _numbered(split))
     return _assemble(config.name, arrays.classes, parts)
 
 
@@ -72,9 +76,14 @@ def _load_published(config: DataConfig, source: ArraySource) -> ImageData:
     parts, classes = {}, ()
     for split in ("train", "val", "test"):
         kept = cached(_key(config, split, source.files), partial(chunks, split))
-        parts[split] = _Part(kept.images, np.asarray(kept.notes["labels"], dtype=np.int64), kept.content)
+        labels = np.asarray(kept.notes["labels"], dtype=np.int64)
+        parts[split] = _Part(kept.images, labels, kept.content, _numbered(split))
         classes = tuple(kept.notes["classes"])
     return _assemble(config.name, classes, parts)
+
+
+def _numbered(split: str) -> Names:
+    return lambda place: f"{split}[{place}]"
 
 
 def _cut(config: DataConfig, arrays: ArraySet) -> dict[str, tuple[Images, Labels, Labels]]:
@@ -112,9 +121,22 @@ def _load_folder(config: DataConfig, announce: Callable[[str], None]) -> ImageDa
     subset = choose_subset(chosen["train"].labels, folder.classes, config.train_images, config.split_seed)
     chosen["train"] = chosen["train"].take(subset)
     parts = {}
+    refused: list[Unreadable] = []
     for split, listing in chosen.items():
-        kept = decode_files(folder.root, listing.files, image_format, announce)
-        parts[split] = _Part(kept.images, listing.labels, kept.content)
+        try:
+            kept, unreadable = decode_files(folder.root, listing.files, image_format, config.drop_unreadable, announce)
+        except UnreadableImages as error:
+            refused += error.found  # those of all splits are named at once
+            continue
+        left = np.delete(np.arange(len(listing.files)), [one.place for one in unreadable])
+        listing = listing.take(left)
+        empty = set(range(len(folder.classes))) - set(listing.labels.tolist())
+        if empty:
+            few = listed((repr(folder.classes[number]) for number in sorted(empty)), len(empty))
+            raise DataError(f"{folder.root}: none of the {split} images of class {few} can be read: mend them")
+        parts[split] = _Part(kept.images, listing.labels, kept.content, listing.files.__getitem__, unreadable)
+    if refused:
+        raise UnreadableImages(refused)
     return _assemble(config.name, folder.classes, parts)
 
 
@@ -138,7 +160,21 @@ def _assemble(name: str, classes: tuple[str, ...], parts: dict[str, _Part]) -> I
         mean=content.mean,
         std=content.std,
         fingerprint=fingerprint(classes, described),
+        findings=_findings(parts),
     )
+
+
+def _findings(parts: dict[str, _Part]) -> Findings:
+    train = parts["train"]
+
+    def in_train(split: str) -> Finding:
+        part = parts.get(split)
+        if part is None:
+            return Finding()
+        return shared(part.content.digests, part.names, train.content.digests, train.names)
+
+    unreadable = Finding.of([str(one) for part in parts.values() for one in part.unreadable])
+    return Findings(in_train("val"), in_train("test"), repeated(train.content.digests, train.names), unreadable)
 
 
 def _resized(images: Images, side: int | None) -> Images:
