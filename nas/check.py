@@ -11,7 +11,7 @@ from typing import Any
 
 from nas.config import SearchConfig
 from nas.feasibility import Share
-from nas.prepared import Prepared, describe_counting, prepare
+from nas.prepared import Prepared, describe_counting, describe_data, prepare
 from nas.repeat_records import unlike
 from reports.noise import advice_text, noise_floors, noise_story
 from reports.view import RunView
@@ -80,6 +80,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     return {
         "space": space.to_json(),
         "points": [point.to_json() for point in space.points],
+        "data": describe_data(prepared.data),
         "not_varied": _not_varied(space),
         "size": space.size,
         "budgets": [str(constraint) for constraint in config.constraints()],

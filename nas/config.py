@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
+from nas.durations import parse_seconds
 from search_spaces.errors import UserError
 from trials.constraints import CONSTRAINED, Constraint
 from trials.data.config import DataConfig, validate_name
@@ -37,9 +38,22 @@ class TrainingSection(_Section):
     fusion_lr_scale: Annotated[float, Field(gt=0)] = 1.0
     crop_padding: Annotated[int, Field(ge=0)] = 4
     flip: bool = True
+    trial_timeout: str | None = None
+
+    @field_validator("trial_timeout")
+    @classmethod
+    def _readable_time(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_seconds(text)
+        return text
 
     def recipe(self) -> Recipe:
-        return Recipe(**self.model_dump())
+        return Recipe(**self.model_dump(exclude={"trial_timeout"}))
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """Of wall time, after which a trial has failed; None for never."""
+        return None if self.trial_timeout is None else parse_seconds(self.trial_timeout)
 
 
 class FusionSection(_Section):
@@ -95,6 +109,7 @@ class SearchConfig(_Section):
     image_size: Annotated[int, Field(ge=8)] | None = None
     train_images: Annotated[int, Field(ge=1)] | None = None
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    data_errors: Literal["refuse", "drop"] = "refuse"
     trials: Annotated[int, Field(ge=1)] = 20
     objectives: Annotated[list[Objective], Field(min_length=1)] = ["accuracy", "macs"]
     sampler: Literal["tpe", "random"] = "tpe"
@@ -163,7 +178,10 @@ class SearchConfig(_Section):
         return tuple(Constraint.parse(metric, text) for metric, text in texts.items() if text is not None)
 
     def data_config(self) -> DataConfig:
-        return DataConfig(self.data, self.data_dir, self.image_size, self.train_images, self.val_fraction, split_seed=0)
+        return DataConfig(
+            self.data, self.data_dir, self.image_size, self.train_images, self.val_fraction, split_seed=0,
+            drop_unreadable=self.data_errors == "drop",
+        )  # fmt: skip
 
     @property
     def seeds_for_noise(self) -> int:
@@ -180,7 +198,10 @@ _METRIC_OF = {option.removeprefix("--").replace("-", "_"): metric for metric, (o
 #: Where and how fast a search runs, and what is written at its end: not what it finds.
 CIRCUMSTANCES = ("engine", "workers", "device", "out", "export", "ray", "data_dir", "noise_seeds")
 #: May change in an extended run: recorded trials are priced anew, none is trained again.
-EXTENSIBLE = ("trials", "max_flops", "max_params", "max_latency", "latency_profile", "objectives", "sampler")
+EXTENSIBLE = (
+    "trials", "max_flops", "max_params", "max_latency", "latency_profile", "objectives", "sampler",
+    "training.trial_timeout",
+)  # fmt: skip
 
 
 def load_config(path: Path | None, overrides: Mapping[str, Any]) -> SearchConfig:
@@ -258,8 +279,12 @@ def _shown(value: Any) -> str:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """`{key: (recorded, given)}` of all settings that decide what a search finds, sections flattened."""
-    before, after = _flat(old), _flat(new)
+    """`{key: (recorded, given)}` of all settings that decide what a search finds, sections flattened.
+
+    What an older version did not record yet was as it is by default now.
+    """
+    defaults = _flat(SearchConfig().to_json())
+    before, after = defaults | _flat(old), defaults | _flat(new)
     keys = [key for key in {**before, **after} if key.split(".")[0] not in CIRCUMSTANCES]
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 

@@ -17,7 +17,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.costs import CostTable
 from trials.store import Store
-from trials.trial import EpochPoint, Timing, TrialJob, TrialResult, TrialState
+from trials.trial import EpochPoint, Failure, Timing, TrialJob, TrialResult, TrialState
 
 #: Candidates in a row that were gated before training, after which the budgets rule nearly everything out.
 MAX_GATED_IN_A_ROW = 50
@@ -73,13 +73,17 @@ class Driver:
         self.exhausted = False
         self.running: dict[int, TrialJob] = {}
         self._proposed: dict[int, tuple[float, float]] = {}
+        #: Trials that ran beside others; of these, those out of memory that wait to be run alone, and those that were.
+        self._beside: set[int] = set()
+        self._alone: list[TrialJob] = []
+        self._retried: set[int] = set()
         study.replay(recorded)
         for result in self._stopped:
             study.reserve(result.architecture)
         self._controls = controls(space, feasibility)
 
     def next_job(self) -> TrialJob | None:
-        """The next trial to run; None when enough were given out or none is left to try."""
+        """The next trial to run; None when enough were given out or none is left to try, or one is to run alone."""
         with self._interruption.shielded():
             began = time.perf_counter()
             job = self._next_job()
@@ -88,6 +92,8 @@ class Driver:
             return job
 
     def _next_job(self) -> TrialJob | None:
+        if self._alone or not self._retried.isdisjoint(self.running):
+            return None if self.running else self._start(self._alone.pop(0))
         while not self.exhausted and self._trained + len(self.running) < self._wanted:
             job = self._propose()
             if job is None or self._gated_in_a_row >= MAX_GATED_IN_A_ROW:
@@ -96,27 +102,41 @@ class Driver:
             if (
                 self._feasibility(job.architecture) and self._study.fast_enough(job.architecture)
             ) or job.origin == "baseline":
-                self.running[job.number] = job
-                self._observer.started(job)
-                return job
+                return self._start(job)
             self._gated_in_a_row += 1
             self._record(TrialResult.of(job, TrialState.GATED))
         return None
 
+    def _start(self, job: TrialJob) -> TrialJob:
+        if self.running:
+            self._beside |= {job.number, *self.running}
+        self.running[job.number] = job
+        self._observer.started(job)
+        return job
+
     @property
     def finished(self) -> bool:
         """Whether there is nothing more to hand out or to wait for."""
-        return not self.running and (self.exhausted or self._trained >= self._wanted)
+        return not self.running and not self._alone and (self.exhausted or self._trained >= self._wanted)
 
     def advance(self, number: int, point: EpochPoint) -> None:
         """A running trial has ended an epoch."""
         self._observer.advanced(number, point)
 
     def record(self, result: TrialResult, weights: bytes | None) -> None:
-        """A running trial has ended. Weights are kept for the baseline and for what is on a front."""
+        """A running trial has ended. Weights are kept for the baseline and for what is on a front.
+
+        One that had too little memory beside others is not recorded yet: it is run once more, alone.
+        """
         with self._interruption.shielded():
             returned = time.perf_counter()
-            del self.running[result.number]
+            job = self.running.pop(result.number)
+            asked, proposed = self._proposed.pop(job.number)
+            shared = job.number in self._beside and job.number not in self._retried
+            if result.failure is Failure.OUT_OF_MEMORY and shared:
+                self._retried.add(job.number)
+                self._alone.append(job)
+                return
             if result.state is TrialState.GATED:
                 self._gated_in_a_row += 1
             else:
@@ -124,23 +144,24 @@ class Driver:
                 self._trained += 1
             if weights is not None:
                 _write(weights_path(self._folder, result.number), weights)
-            asked, proposed = self._proposed.pop(result.number)
             timing = result.timing or Timing()
             transit_s = returned - proposed - timing.worker_s
             timing = replace(timing, proposal_s=proposed - asked, transit_s=max(0.0, transit_s))
-            self._record(replace(result, timing=timing))
+            attempts = 2 if job.number in self._retried else 1
+            self._record(replace(result, timing=timing, attempts=attempts))
             # In a transaction of its own, which is not counted: a result cannot tell what recording it took.
             self._store.put_timing(result.number, replace(timing, record_s=time.perf_counter() - returned))
 
-    def fail(self, number: int, error: str) -> None:
+    def fail(self, number: int, failure: Failure, error: str) -> None:
         """A running trial's worker is gone."""
-        self.record(TrialResult.of(self.running[number], TrialState.FAILED, error=error), None)
+        self.record(TrialResult.of(self.running[number], TrialState.FAILED, failure=failure, error=error), None)
 
     def stop(self) -> None:
         """The search is interrupted: what runs is recorded as stopped, to be run again on resumption."""
-        for job in self.running.values():
+        for job in (*self.running.values(), *self._alone):
             self._store.append(TrialResult.of(job, TrialState.STOPPED, error="interrupted with the search"))
         self.running.clear()
+        self._alone.clear()
 
     def _record(self, result: TrialResult) -> None:
         self._store.append(result)

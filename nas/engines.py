@@ -12,7 +12,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.latency import LatencyBench, Measurement, Target
-from trials.trial import EpochPoint, Latency, LatencyProtocol, TrialJob, TrialResult
+from trials.trial import EpochPoint, Failure, Latency, LatencyProtocol, TrialJob, TrialResult
 
 
 class DeviceBench(Protocol):
@@ -34,7 +34,8 @@ class JobSource(Protocol):
 
     def advance(self, number: int, point: EpochPoint) -> None: ...
     def record(self, result: TrialResult, weights: bytes | None) -> None: ...
-    def fail(self, number: int, error: str) -> None: ...
+    def fail(self, number: int, failure: Failure, error: str) -> None:
+        """A running trial's worker is gone."""
 
 
 class Engine(Protocol):

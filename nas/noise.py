@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -27,8 +26,6 @@ from reports.view import RunView
 from search_spaces.architecture import Architecture
 from trials.record_file import FILE_NAME
 from trials.seeds import derive
-
-_UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
@@ -63,15 +60,6 @@ class MeasuredNoise:
             "advice": None if self.advice is None else self.advice.to_json(),
             "out": str(self.out),
         }
-
-
-def parse_seconds(text: str) -> float:
-    """`2h`, `90min`, `1.5d` in seconds. Raises ConfigError for anything else."""
-    match = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(s|min|m|h|d)\s*", text)
-    seconds = 0.0 if match is None else float(match[1]) * _UNITS[match[2]]
-    if seconds <= 0:
-        raise ConfigError(f"--budget: given {text!r}; expected a time such as 90min, 2h or 1.5d")
-    return seconds
 
 
 def configuration(path: Path | None, settings: Mapping[str, Any], out: str | None) -> tuple[SearchConfig, Path]:

@@ -18,7 +18,7 @@ from reports.formatting import format_percent
 from reports.view import RunView
 from trials.repeat import Repeat
 from trials.store import Store
-from trials.trial import EpochPoint, TrialJob, TrialResult
+from trials.trial import EpochPoint, Failure, TrialJob, TrialResult
 
 #: Trials that are handed out before the repeats: the two that are repeated.
 _FIRST = 2
@@ -74,8 +74,8 @@ class Opening:
     def record(self, result: TrialResult, weights: bytes | None) -> None:
         self._of(result.number).record(result, weights)
 
-    def fail(self, number: int, error: str) -> None:
-        self._of(number).fail(number, error)
+    def fail(self, number: int, failure: Failure, error: str) -> None:
+        self._of(number).fail(number, failure, error)
 
     def _of(self, number: int) -> JobSource:
         return self._repeats if number < 0 else self._search

@@ -52,9 +52,11 @@ _SETTINGS: list[Setting] = [
     ("--data-dir", str, "DIR", "Where datasets are looked for, and put when downloaded."),
     ("--image-size", int, "PIXELS", "Resize images of a folder to this square."),
     ("--train-images", int, "N", "Train on a class-balanced subset of N images."),
+    ("--data-errors", str, "HOW", "refuse or drop (and count) images that cannot be read.  [default: refuse]"),
     ("--trials", int, "N", "Train N architectures.  [default: 20]"),
     ("--epochs", int, "E", "Epochs a trial, a complete schedule.  [default: 3]"),
     ("--batch-size", int, "B", "Images a training step.  [default: 128]"),
+    ("--trial-timeout", str, "TIME", "End a trial that takes longer, as failed: 90s, 10min, 2h.  [default: never]"),
     ("--max-flops", str, "BUDGET", "Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline."),
     ("--max-params", str, "BUDGET", "Parameters: 0.5M, or 1.1x."),
     ("--max-latency", str, "BUDGET", "p50 latency: 3ms, or 1.05x."),
@@ -74,7 +76,12 @@ def search_options(command: Command) -> Command:
     return click.argument("config", required=False, type=click.Path(path_type=Path))(options(_SETTINGS)(command))
 
 
-_SECTIONS = {"epochs": "training.epochs", "batch_size": "training.batch_size", "address": "ray.address"}
+_SECTIONS = {
+    "epochs": "training.epochs",
+    "batch_size": "training.batch_size",
+    "trial_timeout": "training.trial_timeout",
+    "address": "ray.address",
+}
 
 
 def settings_of(given: dict[str, Any]) -> dict[str, Any]:
@@ -113,3 +120,14 @@ def whole_numbers(option: str, text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise ConfigError(f"{option}: given {text!r}; expected whole numbers such as 1,3") from None
+
+
+def seconds(option: str, text: str) -> float:
+    """`90min` in seconds. Raises ConfigError for what is no time."""
+    from nas.config import ConfigError
+    from nas.durations import parse_seconds
+
+    try:
+        return parse_seconds(text)
+    except ValueError as error:
+        raise ConfigError(f"{option}: given {text!r}; {error}") from None

@@ -49,7 +49,7 @@ class Prepared:
         config = self.config
         return TrialPlan(
             self.space, config.data_config(), config.training.recipe(), config.latency.protocol(), config.device,
-            screening=self.profile is None and config.latency.screen,
+            screening=self.profile is None and config.latency.screen, timeout_seconds=config.training.timeout_seconds,
         )  # fmt: skip
 
 
@@ -113,27 +113,33 @@ def make_space(config: SearchConfig, spec: InputSpec | None = None) -> SearchSpa
 
 def describe(prepared: Prepared) -> dict[str, Any]:
     """What a report needs to know of a run beside its configuration, as JSON."""
-    config, data, space = prepared.config, prepared.data, prepared.space
+    config, space = prepared.config, prepared.space
     return {
         "objectives": list(config.objectives),
         "space": space.to_json() | {"fingerprint": space.fingerprint},
         "size": space.size,
         "points": [point.to_json() for point in space.points],
-        "data": {
-            "name": data.name,
-            "channels": data.channels,
-            "image_size": data.image_size,
-            "classes": list(data.classes),
-            "train": len(data.train),
-            "val": len(data.val),
-            "test": None if data.test is None else len(data.test),
-            "fingerprint": data.fingerprint,
-        },
+        "data": describe_data(prepared.data),
         "counting": describe_counting(space),
         "latency_protocol": asdict(
             config.latency.protocol() if prepared.profile is None else prepared.profile.latency_protocol()
         ),
         "environment": versions(),
+    }
+
+
+def describe_data(data: ImageData) -> dict[str, Any]:
+    """What the data are, and what is wrong with them, as JSON."""
+    return {
+        "name": data.name,
+        "channels": data.channels,
+        "image_size": data.image_size,
+        "classes": list(data.classes),
+        "train": len(data.train),
+        "val": len(data.val),
+        "test": None if data.test is None else len(data.test),
+        "fingerprint": data.fingerprint,
+        "findings": data.findings.to_json(),
     }
 
 

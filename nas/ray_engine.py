@@ -5,9 +5,11 @@ The only module that imports ray.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,47 +34,71 @@ from ray.tune.search import Searcher
 from nas.config import ConfigError
 from nas.engines import DeviceBench, JobSource, calibrate
 from nas.interruption import Interruption
+from nas.lost_workers import grace_seconds, kernel_kills, why_lost
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
 from trials.errors import LatencyError
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.latency import LatencyBench, Measurement, Target
-from trials.trial import EpochPoint, Latency, LatencyProtocol, TrialJob
+from trials.trial import EpochPoint, Failure, Latency, LatencyProtocol, TrialJob
 
 #: One intra-op thread a worker; OpenMP threads that spin on a shared machine slow every trial down.
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class TrialActor(tune.Trainable):
-    """A warm worker: torch imported, data resident. A step is one epoch; the last one holds the outcome."""
+    """A warm worker: torch imported, data resident. A step is one epoch; the last one holds the outcome.
+
+    A trial that hangs where no time limit reaches it takes the process down, even where it never lets go of the
+    interpreter: faulthandler's thread does not need it.
+    """
 
     def setup(self, config: dict[str, Any], plan: TrialPlan | None = None) -> None:
         assert plan is not None
+        self._timeout_seconds = plan.timeout_seconds
         self._bench = Bench(plan)
         self._bench.warm_up()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._events: Iterator[EpochPoint | TrialOutcome] = self._bench.judge(new_config["job"])
+        self._began = time.monotonic()
         return True
 
     def step(self) -> dict[str, Any]:
-        event = next(self._events)
+        with self._ending():
+            event = next(self._events)
         if isinstance(event, TrialOutcome):
             # Weights go through the object store: Tune would write them into its own state again and again.
             weights = None if event.weights is None else ray.put(event.weights)
             return {"result": event.result, "weights": weights, "done": True}
         return {"point": event, "done": False}
 
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """The end of this process when the trial is over its time limit for too long."""
+        if self._timeout_seconds is None:
+            yield
+            return
+        left = self._timeout_seconds - (time.monotonic() - self._began)
+        faulthandler.dump_traceback_later(max(left, 0.0) + grace_seconds(self._timeout_seconds), exit=True)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
 
 class DriverSearcher(Searcher):
     """Lets Ray Tune ask our driver, or another source of jobs, for trials, and tells it how they ended."""
 
-    def __init__(self, driver: JobSource) -> None:
+    def __init__(self, driver: JobSource, timeout_seconds: float | None) -> None:
         super().__init__(metric="accuracy", mode="max")
         self._driver = driver
+        self._timeout_seconds = timeout_seconds
         self._numbers: dict[str, int] = {}
+        self._began: dict[str, float] = {}
+        self._kernel_kills = kernel_kills()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher at the start, for a restoration that study.db makes needless."""
@@ -82,6 +108,7 @@ class DriverSearcher(Searcher):
         job: TrialJob | None = self._driver.next_job()
         if job is not None:
             self._numbers[trial_id] = job.number
+            self._began[trial_id] = time.monotonic()
             return {"job": job}
         return str(Searcher.FINISHED) if self._driver.finished else None
 
@@ -98,7 +125,13 @@ class DriverSearcher(Searcher):
     def lost(self, trial_id: str, reason: str) -> None:
         """The worker of a trial is gone."""
         if trial_id in self._numbers:
-            self._driver.fail(self._numbers.pop(trial_id), f"the worker died: {reason}")
+            before, self._kernel_kills = self._kernel_kills, kernel_kills()
+            seconds = time.monotonic() - self._began[trial_id]
+            failure = why_lost(reason, seconds, self._timeout_seconds, self._kernel_kills > before)
+            error = f"the worker died: {reason}"
+            if failure is Failure.TIMED_OUT:
+                error = f"over its time limit of {self._timeout_seconds:g} s, and hung: its worker was ended"
+            self._driver.fail(self._numbers.pop(trial_id), failure, error)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the record of a run is study.db."""
@@ -182,7 +215,7 @@ class RayEngine:
         return measured
 
     def run(self, plan: TrialPlan, source: JobSource) -> None:
-        searcher = DriverSearcher(source)
+        searcher = DriverSearcher(source, plan.timeout_seconds)
         with self._interruption.shielded(), tempfile.TemporaryDirectory(prefix="fusion-nas-") as scratch:
             tune.Tuner(
                 tune.with_resources(tune.with_parameters(TrialActor, plan=plan), self._resources),

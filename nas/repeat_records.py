@@ -158,7 +158,7 @@ def unlike(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, t
     return {
         key: values
         for key, values in changed.items()
-        if key.split(".")[0] not in (*EXTENSIBLE, "latency") and key != "training.epochs"
+        if key.split(".")[0] not in (*EXTENSIBLE, "latency") and key not in (*EXTENSIBLE, "training.epochs")
     }
 
 

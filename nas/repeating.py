@@ -24,7 +24,7 @@ from reports.noise import counted
 from search_spaces.architecture import Architecture
 from trials.judge import REPEAT
 from trials.repeat import Repeat
-from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
+from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,13 @@ class RepeatSource:
             self._record.append_repeat(repeat)
             self._ended(repeat)
 
-    def fail(self, number: int, error: str) -> None:
+    def fail(self, number: int, failure: Failure, error: str) -> None:
         """A training's worker is gone. That is no fault of the architecture: not recorded, so tried again next time."""
         with self._interruption.shielded():
             training, job = self._running.pop(number)
-            self._ended(Repeat.of(TrialResult.of(job, TrialState.FAILED, error=error), training.epochs))
+            self._ended(
+                Repeat.of(TrialResult.of(job, TrialState.FAILED, failure=failure, error=error), training.epochs)
+            )
 
 
 def missing(wanted: Iterable[Training], known: Iterable[Repeat]) -> list[Training]:

@@ -22,6 +22,7 @@ from nas.run import Run
 from nas.study import Study
 from reports.view import NothingFeasible, RunView
 from trials.constraints import Constraint, Costs
+from trials.data.findings import sentences
 from trials.errors import RunInUse
 from trials.profile import DeviceProfile
 from trials.profile.fastest import fastest_predicted
@@ -59,6 +60,8 @@ def run_search(
             progress.say(f"{folder} is complete: {trained} trials were trained before; {more}")
             return Run(folder)
     prepared = prepare(config, progress.say)
+    for sentence in sentences(prepared.data.findings.to_json()):
+        progress.say(f"data: {sentence}")
     if recorded is not None and recorded.description["data"]["fingerprint"] != prepared.data.fingerprint:
         raise ConfigError(
             f"{folder}: the data of {config.data} have changed since its first trials; --fresh starts over"

@@ -27,6 +27,7 @@ from reports.noise import advice_text, noise_floors
 from reports.summary import fixed_seconds
 from reports.trust import Comparisons, trust_json, trust_story
 from reports.view import NothingFeasible, RunView, TrialView
+from trials.data.findings import sentences
 from trials.trial import TrialState
 
 
@@ -124,6 +125,10 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
     rows += [("beside", text) for text in _comparisons(view, trial)]
     for metric, value in trial.violations.items():
         rows.append((f"budget {metric}", f"{value:+.1%} of the limit"))
+    if r.failure is not None:
+        rows.append(("failure", str(r.failure)))
+    if r.attempts > 1:
+        rows.append(("attempts", f"{r.attempts}: out of memory beside other trials, then alone"))
     if r.error:
         rows.append(("error", r.error))
     rows += [(point, label) for point, label in r.architecture.labels().items()]
@@ -160,6 +165,7 @@ def status_json(view: RunView, active: bool) -> dict[str, Any]:
         "trained": trained,
         "wanted": view.config["trials"],
         "counts": {str(state): view.count(state) for state in TrialState},
+        "failures": view.failures,
         "best": None if best is None else best.to_json(),
         "front": [t.result.number for t in view.front],
         "sessions": len(view.sessions),
@@ -178,6 +184,9 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
     console.print(
         f"{view.path}: {state}, {status['trained']} of {status['wanted']} trials trained ({counts})", soft_wrap=True
     )
+    if status["failures"]:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in status["failures"].items())
+        console.print(f"failed: {kinds}; the reasons are in nas show {view.path}", soft_wrap=True, markup=False)
     console.print(
         f"space {view.description['space']['name']} ({format_size(view.description['size'])} architectures), "
         f"data {view.description['data']['name']}, {view.budget_text()}",
@@ -202,6 +211,11 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
 
 def print_check(console: Console, found: dict[str, Any]) -> None:
     """The dry run of `nas check`."""
+    data = found["data"]
+    parts = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test") if data[split] is not None)
+    console.print(f"{data['name']}: {len(data['classes'])} classes, {parts} images", markup=False, highlight=False)
+    for sentence in sentences(data["findings"]):
+        console.print(f"data: {sentence}", markup=False, highlight=False, soft_wrap=True)
     console.print(points_table(found["points"]))
     for line in notes(found["points"]):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from nas.options import json_option, search_options, settings_of, whole_numbers
+from nas.options import json_option, search_options, seconds, settings_of, whole_numbers
 from nas.terminal import console
 
 Result = TypeVar("Result")
@@ -41,12 +41,12 @@ def noise(
     CONFIG and options are those of nas search; of a RUN, its own where none are given. The same command goes on after
     an interruption.
     """
-    from nas.noise import NoisePlan, configuration, measure_noise, parse_seconds
+    from nas.noise import NoisePlan, configuration, measure_noise
     from nas.show_trust import print_noise
 
     settings, place = configuration(config, settings_of(given), out)
     epochs = (1, settings.training.epochs) if fidelities is None else whole_numbers("--fidelities", fidelities)
-    plan = NoisePlan(seeds, epochs, rivals, None if budget is None else parse_seconds(budget))
+    plan = NoisePlan(seeds, epochs, rivals, None if budget is None else seconds("--budget", budget))
     found = _interruptible(
         lambda interruption: measure_noise(settings, plan, place, console(stderr=True), interruption)
     )

@@ -65,8 +65,8 @@ def render(view: RunView) -> str:
         "begun": formatting.format_time(view.sessions[0].started_at if view.sessions else None),
         "space": summary.space_of(view),
         "input_shape": _input_shape(view),
-        # The classes may be a thousand words: last.
-        "data": dict(sorted((view.description.get("data") or {}).items(), key=lambda item: item[0] == "classes")),
+        "data": summary.data_facts(view),
+        "leaks": " ".join(f"{sentence}." for sentence in summary.data_findings(view)),
         "verdict": summary.verdict(view),
         "budgets": summary.budget_words(view),
         "tiles": summary.tiles(view),

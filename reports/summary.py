@@ -22,6 +22,7 @@ from reports.noise import noise_floors
 from reports.trust import Comparisons
 from reports.view import OBJECTIVES, NothingFeasible, RunView, TrialView
 from trials.constraints import Constraint, Costs
+from trials.data.findings import sentences
 from trials.errors import BudgetError
 from trials.trial import TrialState
 
@@ -208,6 +209,19 @@ def _nothing_feasible(view: RunView) -> str:
     return line
 
 
+def data_findings(view: RunView) -> list[str]:
+    """What the record says is wrong with the data, a sentence each."""
+    return sentences((view.description.get("data") or {}).get("findings") or {})
+
+
+def data_facts(view: RunView) -> dict[str, Any]:
+    """What the record says of the data, findings in words, and the classes last: they may be a thousand words."""
+    data = dict(view.description.get("data") or {})
+    if data.pop("findings", None) is not None:
+        data["equal images, unreadable files"] = "; ".join(data_findings(view)) or "none found"
+    return dict(sorted(data.items(), key=lambda item: item[0] == "classes"))
+
+
 def tiles(view: RunView) -> tuple[Tile, ...]:
     """The head's figures."""
     volume, box = front_volume(view)
@@ -217,12 +231,17 @@ def tiles(view: RunView) -> tuple[Tile, ...]:
     return (
         Tile("trained", f"{view.count(TrialState.COMPLETE):,}", f"{len(view.feasible):,} within the budgets"),
         Tile("gated", f"{view.count(TrialState.GATED):,}", "never trained", "Over a budget, so not trained."),
-        Tile("failed", f"{view.count(TrialState.FAILED):,}", "reasons in All trials"),
+        Tile("failed", f"{view.count(TrialState.FAILED):,}", _failures(view)),
         Tile("stopped", f"{view.count(TrialState.STOPPED):,}", "run again on resuming"),
         Tile("on the front", f"{len(view.front):,}", "", f"Non-dominated in {names}, within every budget."),
         Tile("hypervolume", "n/a" if volume is None else f"{volume:.3f}", f"of 1, from {box}" if box else "", _VOLUME),
         Tile("wall time", format_duration(wall), unended, "All sessions with a recorded end, added up."),
     )
+
+
+def _failures(view: RunView) -> str:
+    kinds = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in view.failures.items())
+    return kinds or "reasons in All trials"
 
 
 _VOLUME = (

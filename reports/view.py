@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from trials.pricing import LatencyFigure, Pricing, Source
 from trials.record_file import FILE_NAME
 from trials.repeat import Repeat
 from trials.store import Session, Store
-from trials.trial import FinalMeasurement, Latency, TrialResult, TrialState
+from trials.trial import Failure, FinalMeasurement, Latency, TrialResult, TrialState
 
 if TYPE_CHECKING:
     from trials.profile.device_profile import DeviceProfile
@@ -79,6 +80,8 @@ class TrialView:
             "seconds": r.seconds,
             "timing": None if r.timing is None else r.timing.to_json() | {"fixed_s": r.timing.fixed_s},
             "error": r.error,
+            "failure": None if r.failure is None else str(r.failure),
+            "attempts": r.attempts,
         }
 
 
@@ -246,6 +249,12 @@ class RunView:
     def count(self, state: TrialState) -> int:
         return sum(result.state is state for result in self.results)
 
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many trials failed of each kind, the commonest first; those of older records are `error`."""
+        kinds = (str(r.failure or Failure.ERROR) for r in self.results if r.state is TrialState.FAILED)
+        return dict(Counter(kinds).most_common())
+
     def select(self, selector: str) -> TrialView:
         """`best | knee | fastest | cheapest` among the feasible, or a trial by its number.
 
@@ -291,6 +300,7 @@ class RunView:
                 "constraints": [str(c) for c in self.constraints],
                 "baseline": None if self.baseline is None else self.baseline.to_json(),
                 "counts": {str(state): self.count(state) for state in TrialState},
+                "failures": self.failures,
                 "front": [t.result.number for t in self.front],
             },
             "trials": [t.to_json() for t in self.trials],

@@ -19,6 +19,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials import device as devices
 from trials.data import DataConfig, load_data
+from trials.failures import TimeLimit, failure_of
 from trials.latency import measure_latency
 from trials.quiet import occupied
 from trials.seeds import derive
@@ -35,7 +36,7 @@ class TrialPlan:
 
     `max_latency_ms` is the gate, None for none; `nominal_latency_ms` the baseline's p50, to which
     measurements are tied, None before it was taken. Without `screening` a trial's latency is not measured: a device
-    profile tells it, or nobody asks for it.
+    profile tells it, or nobody asks for it. A trial may take `timeout_seconds` of wall time, None for any.
     """
 
     space: SearchSpace
@@ -46,6 +47,7 @@ class TrialPlan:
     max_latency_ms: float | None = None
     nominal_latency_ms: float | None = None
     screening: bool = True
+    timeout_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Bench:
     def judge(self, job: TrialJob) -> Iterator[EpochPoint | TrialOutcome]:
         """Yields a point after every epoch, and last the outcome. Raises nothing: what fails is a result."""
         laps = _Laps()
+        limit = TimeLimit(self.plan.timeout_seconds)
         curve: list[EpochPoint] = []
         latency: Latency | None = None
 
@@ -104,38 +107,51 @@ class Bench:
             )  # fmt: skip
 
         try:
-            network = self.build(job.architecture, job.seed)
-            laps.end("build_s")
-            latency = self.latency(network) if self.plan.screening and job.origin != REPEAT else None
-            laps.end("latency_s")
+            with limit.watching():
+                network = self.build(job.architecture, job.seed)
+                laps.end("build_s")
+                latency = self.latency(network) if self.plan.screening and job.origin != REPEAT else None
+                laps.end("latency_s")
             gate = self.plan.max_latency_ms
             over = latency is not None and gate is not None and latency.p50_ms > gate and latency.stable
             # The baseline was within the budget when the run was calibrated: every figure is relative to it.
             if over and job.origin != "baseline":
                 yield TrialOutcome(result(TrialState.GATED), None)
                 return
-            with occupied(devices.settle(self.device)) as machine:
+            with occupied(devices.settle(self.device), limit.check) as machine:
                 laps.end("wait_s")
-                for point in train(network, self.data, self.plan.recipe, job.seed, machine):
+                points = train(network, self.data, self.plan.recipe, job.seed, machine)
+                while (point := _next(points, limit)) is not None:
                     curve.append(point)
                     with machine.away():
                         laps.end("train_s")
                         yield point
                         laps.end("away")
-                judged = evaluate(network, self.data.val, self.data, machine)
+                with limit.watching():
+                    judged = evaluate(network, self.data.val, self.data, machine)
                 laps.end("evaluate_s")
             weights = weights_of(network)
             laps.end("pack_s")
-            outcome = result(
-                TrialState.COMPLETE, accuracy=judged.accuracy, loss=judged.loss, correct=judged.correct,
-                images=judged.images, train_seconds=laps.seconds["train_s"],
-                images_per_second=sum(p.images_per_second for p in curve) / len(curve),
+            outcome = TrialOutcome(
+                result(
+                    TrialState.COMPLETE, accuracy=judged.accuracy, loss=judged.loss, correct=judged.correct,
+                    images=judged.images, train_seconds=laps.seconds["train_s"],
+                    images_per_second=sum(p.images_per_second for p in curve) / len(curve),
+                ),
+                weights,
             )  # fmt: skip
-            yield TrialOutcome(outcome, weights)
         except Exception as error:  # a candidate's own code may raise anything; the search goes on
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            yield TrialOutcome(result(TrialState.FAILED, error=reason(error)), None)
+            outcome = TrialOutcome(result(TrialState.FAILED, failure=failure_of(error), error=reason(error)), None)
+        # Here the error is gone, and with it the tensors of all the frames that it had come through.
+        if outcome.result.state is TrialState.FAILED and self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        yield outcome
+
+
+def _next(points: Iterator[EpochPoint], limit: TimeLimit) -> EpochPoint | None:
+    """The next epoch, within the limit: which must not interrupt the engine that the epoch is then handed to."""
+    with limit.watching():
+        return next(points, None)
 
 
 class _Laps:

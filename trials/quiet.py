@@ -43,11 +43,15 @@ def _wait(lock: IO[bytes], kind: int) -> None:
 class Occupancy:
     """One trial's shared hold on the machine; `give_way()` between batches lets a measurement in."""
 
-    def __init__(self, settle: Callable[[], None]) -> None:
-        """`settle` ends work under way on the device (a CUDA synchronisation) before the hold is let go."""
+    def __init__(self, settle: Callable[[], None], check: Callable[[], None]) -> None:
+        """`settle` ends work under way on the device (a CUDA synchronisation) before the hold is let go.
+
+        `check` is called between batches; what it raises ends the trial.
+        """
         self._turnstile = _open("turnstile")
         self._room = _open("room")
         self._settle = settle
+        self._check = check
 
     def enter(self) -> None:
         _wait(self._turnstile, fcntl.LOCK_SH)
@@ -55,7 +59,8 @@ class Occupancy:
         fcntl.flock(self._turnstile, fcntl.LOCK_UN)
 
     def give_way(self) -> None:
-        """Step aside while a measurement waits or runs; costs microseconds when none does."""
+        """Step aside while a measurement waits or runs; costs microseconds when none does. Raises what `check` does."""
+        self._check()
         try:
             fcntl.flock(self._turnstile, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -82,9 +87,11 @@ class Occupancy:
 
 
 @contextmanager
-def occupied(settle: Callable[[], None] = lambda: None) -> Iterator[Occupancy]:
+def occupied(
+    settle: Callable[[], None] = lambda: None, check: Callable[[], None] = lambda: None
+) -> Iterator[Occupancy]:
     """Train inside: `with occupied() as machine: … machine.give_way()`."""
-    hold = Occupancy(settle)
+    hold = Occupancy(settle, check)
     hold.enter()
     try:
         yield hold

@@ -41,7 +41,16 @@ from search_spaces.architecture import Architecture
 from trials.errors import StoreDamaged, StoreError
 from trials.record_file import check, damaged, journal_mode, reading_address, take_lock
 from trials.repeat import Repeat
-from trials.trial import EpochPoint, FinalMeasurement, Latency, Timing, TrialResult, TrialState, Workload
+from trials.trial import (
+    EpochPoint,
+    Failure,
+    FinalMeasurement,
+    Latency,
+    Timing,
+    TrialResult,
+    TrialState,
+    Workload,
+)
 
 SCHEMA_VERSION = 1
 
@@ -84,10 +93,12 @@ _trials = Table(
     Column("finished_at", Float, nullable=False),
     Column("workload", JSON(none_as_null=True)),
     Column("timing", JSON(none_as_null=True)),
+    Column("failure", String),
+    Column("attempts", Integer),
 )
 _COLUMNS = [column.name for column in _trials.columns]
 #: Columns that records of the same schema version may lack, being made before these were.
-_ADDED = ("workload", "timing")
+_ADDED = ("workload", "timing", "failure", "attempts")
 #: Latencies that were measured when a search was over, and trainings beside its trials. Apart: older records of the
 #: same version do not have them.
 _later = MetaData()
@@ -375,6 +386,8 @@ def _to_row(result: TrialResult) -> dict[str, Any]:
         "finished_at": time.time(),
         "workload": None if result.workload is None else result.workload.to_json(),
         "timing": None if result.timing is None else result.timing.to_json(),
+        "failure": None if result.failure is None else str(result.failure),
+        "attempts": result.attempts,
     }
 
 
@@ -400,4 +413,6 @@ def _from_row(row: Row[Any]) -> TrialResult:
         environment=row.environment,
         workload=None if row.workload is None else Workload(**row.workload),
         timing=None if row.timing is None else Timing(**row.timing),
+        failure=None if row.failure is None else Failure(row.failure),
+        attempts=row.attempts or 1,
     )

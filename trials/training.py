@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.space import fusion_modules
@@ -21,13 +21,45 @@ from trials.data import ImageData, Split, augment, normalise
 from trials.device import has_bf16
 from trials.quiet import Occupancy
 from trials.seeds import generator
-from trials.trial import EpochPoint, Recipe
+from trials.trial import EpochPoint, Failure, Recipe
 
 EVAL_BATCH = 256
+#: Norm of all gradients together, of a mean cross-entropy. Ours stay below 100; no step of this size helps a network.
+MAX_GRADIENT_NORM = 1e5
 
 
 class NonFiniteLoss(ArithmeticError):
     """Training diverged: the loss is NaN or infinite."""
+
+    failure = Failure.DIVERGED
+
+
+class ExplodingGradients(ArithmeticError):
+    """A step's loss was finite, and its gradients were not, or were above `MAX_GRADIENT_NORM`."""
+
+    failure = Failure.EXPLODING_GRADIENTS
+
+
+class GradientWatch:
+    """The largest gradient norm of an epoch's steps, kept on the device: reading it there would wait every step.
+
+    Gradients are only looked at, never clipped.
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        self._parameters = [p for p in network.parameters() if p.requires_grad]
+        self._largest = torch.zeros((), device=device)
+
+    def look(self, loss: Tensor) -> None:
+        """Take in the gradients of this loss; those of a loss that is not finite say nothing more than it does."""
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        torch.maximum(self._largest, norm.where(loss.isfinite(), 0.0), out=self._largest)  # a NaN stays
+
+    def check(self, where: str) -> None:
+        """Raises ExplodingGradients, naming `where`."""
+        largest = float(self._largest)
+        if not largest <= MAX_GRADIENT_NORM:  # NaN too
+            raise ExplodingGradients(f"gradient norm is {largest:.3g} {where}; at most {MAX_GRADIENT_NORM:g} is usual")
 
 
 @dataclass(frozen=True)
@@ -68,6 +100,7 @@ def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machin
 
     Raises:
         NonFiniteLoss: the mean loss of an epoch is not finite.
+        ExplodingGradients: the gradients of one of its steps were too large, or not finite while the loss was.
     """
     images, labels = data.train.images, data.train.labels
     device = images.device
@@ -83,6 +116,7 @@ def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machin
         cycle_momentum=False,
     )  # fmt: skip
     network.train()
+    watch = GradientWatch(network, device)
     for epoch in range(recipe.epochs):
         began = time.perf_counter()
         order = torch.randperm(len(data.train), generator=generator(seed, "order", epoch)).to(device)
@@ -97,10 +131,12 @@ def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machin
             loss = F.cross_entropy(logits.float(), labels[batch], label_smoothing=recipe.label_smoothing)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            watch.look(loss.detach())
             optimiser.step()
             schedule.step()
             total += loss.detach()
         mean_loss = float(total) / steps
+        watch.check(f"in epoch {epoch + 1} of {recipe.epochs}")
         if not math.isfinite(mean_loss):
             raise NonFiniteLoss(f"training loss is {mean_loss} in epoch {epoch + 1} of {recipe.epochs}")
         yield EpochPoint(epoch + 1, mean_loss, taken / (time.perf_counter() - began))

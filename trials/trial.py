@@ -20,6 +20,17 @@ class TrialState(StrEnum):
     STOPPED = "stopped"  # interrupted with the search: run again when it is resumed
 
 
+class Failure(StrEnum):
+    """Why a trial failed. Values are appended, never renamed or removed."""
+
+    DIVERGED = "diverged"  # the loss is NaN or infinite
+    EXPLODING_GRADIENTS = "exploding_gradients"  # of a finite loss, far above what any training survives
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    WORKER_LOST = "worker_lost"
+    ERROR = "error"  # what the candidate's own code raised
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How every candidate is trained: SGD with Nesterov momentum under one complete one-cycle schedule."""
@@ -181,7 +192,8 @@ class TrialResult:
     """One ended trial, as recorded. What was not reached, or not recorded yet by its version, is None.
 
     `accuracy` (0..1) and `loss` are those of the validation split, `correct` of `images`; `seconds` is
-    the whole trial's in its worker, `train_seconds` the training loop's alone, `timing` tells them apart.
+    the whole trial's in its worker, `train_seconds` the training loop's alone, `timing` tells them apart. `error` says
+    in words why it failed or was stopped, `failure` which kind of failure it is; `attempts` is how often it was begun.
     """
 
     number: int
@@ -204,6 +216,8 @@ class TrialResult:
     environment: Mapping[str, Any] = field(default_factory=dict)
     workload: Workload | None = None
     timing: Timing | None = None
+    failure: Failure | None = None
+    attempts: int = 1
 
     def __post_init__(self) -> None:
         for name in ("accuracy", "loss", "seconds", "train_seconds", "images_per_second"):
@@ -214,6 +228,8 @@ class TrialResult:
             raise ValueError(f"trial {self.number}: latency is {self.latency}; a metric must be finite to be recorded")
         if self.state is TrialState.COMPLETE and self.accuracy is None:
             raise ValueError(f"trial {self.number} is complete without an accuracy")
+        if self.failure is not None and self.state is not TrialState.FAILED:
+            raise ValueError(f"trial {self.number} is {self.state} with a failure, {self.failure}")
 
     @classmethod
     def of(cls, job: TrialJob, state: TrialState, **outcome: Any) -> TrialResult:

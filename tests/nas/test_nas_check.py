@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nas.config import SearchConfig
 from nas.points import choices_on_offer, notes, places_text, points_table
 from nas.show import print_check
 from search_spaces import InputSpec, SearchSpace, names
+from trials.data import DataError
 from trials.judge import Bench
 
 
@@ -104,6 +106,36 @@ def test_a_preview_measures_each_network_once_and_does_not_wait_for_slow_steps(
     monkeypatch.setattr(dry_run, "_SPEED_STEPS", 1)
     dry_run.check(SearchConfig(**tiny | {"latency": {"passes": 30, "warmup": 1, "attempts": 1}}))
     assert batches == [8, 64, 8, 64]
+
+
+def test_a_preview_says_what_is_wrong_with_the_data(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FUSION_NAS_CACHE", str(tmp_path / "cache"))
+    generator = torch.Generator().manual_seed(0)
+    for index in range(20):
+        for path in (
+            tmp_path / f"[b]/train/{'ab'[index % 2]}/{index}.png",
+            tmp_path / f"[b]/val/{'ab'[index % 2]}/v.png",
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = torch.randint(0, 256, (8, 8, 3), generator=generator, dtype=torch.uint8).numpy()
+            Image.fromarray(pixels).save(path)
+    shutil.copy(tmp_path / "[b]/train/b/7.png", tmp_path / "[b]/val/a/w.png")
+    bad = tmp_path / "[b]/train/a/bad.png"
+    bad.write_text("no image")
+    settings = tiny | {"data": f"folder:{tmp_path}/[b]", "train_images": None, "points": ["layer3"]}
+    settings |= {"training": {"epochs": 1, "batch_size": 8}, "latency": {"passes": 30, "warmup": 1, "attempts": 1}}
+    with pytest.raises(DataError, match=r"cannot read image .*bad\.png: .* or leave it out with --data-errors drop"):
+        dry_run.check(SearchConfig(**settings))
+    found = dry_run.check(SearchConfig(**settings | {"data_errors": "drop"}))
+    assert (found["data"]["train"], found["data"]["findings"]["unreadable"]["images"]) == (20, 1)
+    assert found["data"]["findings"]["val_in_train"]["examples"] == ("val/a/w.png = train/b/7.png",)
+    print_check(Console(width=120), found)
+    printed = capsys.readouterr().out
+    assert "[b]: 2 classes, 20 train, 3 val images" in printed
+    assert "data: 1 validation image is a training image too: val/a/w.png = train/b/7.png" in printed
+    assert f"data: 1 image cannot be read and is left out: {bad}: " in printed
 
 
 #: One of each kind; all are checked by hand, with pytest -m long.

@@ -21,7 +21,8 @@ from nas.check import recorded_noise
 from nas.cli import commands
 from nas.config import ConfigError, load_config
 from nas.interruption import Interrupted, Interruption
-from nas.noise import NoisePlan, configuration, measure_noise, parse_seconds
+from nas.noise import NoisePlan, configuration, measure_noise
+from nas.options import seconds as parse_seconds
 from nas.prepared import prepare
 from nas.repeat_records import NoiseFile
 from nas.repeating import Training, missing
@@ -126,13 +127,13 @@ def test_what_is_known_is_not_trained_and_seeds_come_before_networks() -> None:
     ("text", "seconds"), [("2h", 7200), ("90min", 5400), ("1.5d", 129600), ("30 m", 1800), ("45s", 45)]
 )
 def test_a_budget_of_time(text: str, seconds: float) -> None:
-    assert parse_seconds(text) == seconds
+    assert parse_seconds("--budget", text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "-1h", "0s", "1e9h", "2 hours", "nan h", "9" * 400 + "h"])
 def test_a_budget_that_is_no_time(text: str) -> None:
     with pytest.raises(ConfigError, match="expected a time such as 90min"):
-        parse_seconds(text)
+        parse_seconds("--budget", text)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from programs import nas_program, start_nas, wait_for
 
 import nas
 from reports import RunView
-from trials.trial import TrialState
+from trials.trial import Failure, TrialState
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -123,7 +123,63 @@ def test_a_worker_that_is_killed_costs_its_trial_only(tmp_path: Path) -> None:
     failed = [r for r in view.results if r.state is TrialState.FAILED]
     assert len(failed) == 1
     assert "the worker died" in (failed[0].error or "")
+    assert failed[0].failure is Failure.WORKER_LOST
     assert view.count(TrialState.COMPLETE) == 4
+
+
+#: Two operators that never come back: one that a signal ends, and one that only the end of its process does.
+HANGING = """
+import faulthandler, signal, time
+import torch
+from torch import nn
+from search_spaces import register
+from search_spaces.networks import ResNetDesign
+
+SPACE = ResNetDesign("resnet8", "basic", (1, 1, 1), (16, 32, 64), "cifar")
+
+
+class Sum(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x, y):
+        if self.training and len(x) == 64:
+            self.hang()
+        return x + y
+
+
+@register("loops")
+class Loops(Sum):
+    def hang(self):
+        while True:
+            pass
+
+
+@register("deaf")
+class Deaf(Sum):
+    def hang(self):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        while True:
+            time.sleep(1)
+"""
+
+
+@pytest.mark.slow
+def test_trials_that_hang_are_ended_and_the_search_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+    done = nas_program(
+        "search", "--space", f"{tmp_path}/hanging.py:SPACE", "--operators", "add,se,loops,deaf", "--trials", 4,
+        "--train-images", 256, "--batch-size", 64, "--epochs", 1, "--workers", 2, "--trial-timeout", "4s",
+        "--export", "none", "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    view = RunView.load(tmp_path / "run")
+    ended = {next(iter(r.architecture.labels().values())).split("/")[0]: r for r in view.results}
+    assert view.failures == {"timed_out": 2}
+    assert ended["loops"].error == "TrialTimedOut: over its time limit of 4 s"
+    assert ended["deaf"].error == "over its time limit of 4 s, and hung: its worker was ended"
+    assert ended["add"].state is ended["se"].state is TrialState.COMPLETE
+    assert "failed: 2 timed_out" in nas_program("status", tmp_path / "run").stdout
 
 
 @pytest.mark.slow

@@ -253,3 +253,21 @@ def test_reports_import_neither_torch_nor_plotly() -> None:
     code = "import sys, reports.page; print([m for m in ('torch', 'plotly', 'jinja2', 'optuna') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_leaks_of_the_data_are_said_once_and_escaped(make_run: MakeRun) -> None:
+    data = description()["data"] | {
+        "findings": {
+            "val_in_train": {"images": 7, "examples": [f"val/{HOSTILE}.png = train/a.png"]},
+            "repeated": {"images": 0, "examples": []},
+        }
+    }
+    html = page.render(make_run(realistic_trials(), description=description() | {"data": data}))
+    text = Page(html).text
+    assert "Data: 7 validation images are training images too: val/" in text
+    assert f"val/{HOSTILE}.png" not in html
+    clean = description()["data"] | {"findings": {"repeated": {"images": 0, "examples": []}}}
+    view = make_run(realistic_trials(), description=description() | {"data": clean}, folder="clean")
+    text = Page(page.render(view)).text
+    assert "equal images, unreadable files none found" in text
+    assert "Data: " not in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -341,12 +341,12 @@ def test_without_locks_the_last_writer_yields(
     """As on a file system without locks: another process finishes the same entry while this one decodes."""
     pixels = RANDOM.integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
 
-    def chunks_after_another() -> Iterable[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
-        cache._write(cache_folder / "key", (5, 3, 8, 8), iter([pixels]))
+    def chunks_after_another(notes: cache.Notes) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+        cache._write(cache_folder / "key", lambda notes: iter([pixels]))
         yield pixels
 
-    images, _ = cache.cached("key", (5, 3, 8, 8), lambda: iter(chunks_after_another()))
-    assert np.array_equal(images, pixels)
+    kept = cache.cached("key", chunks_after_another)
+    assert np.array_equal(kept.images, pixels)
     assert sorted(path.name for path in cache_folder.iterdir()) == ["key", "key.lock"]
 
 

@@ -8,6 +8,7 @@ import pickle
 import tarfile
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ needs_idx = pytest.mark.skipif(not IDX_FOLDER.is_dir(), reason=f"needs the IDX f
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FUSION_NAS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("FUSION_NAS_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -128,6 +130,52 @@ def test_idx_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> No
     write_idx(labels, np.zeros(19, dtype=np.uint8))
     with pytest.raises(DataError, match=r"has 20 images but .* has 19 labels"):
         load_data(DataConfig(name="fashion-mnist", data_dir=str(tmp_path)))
+
+
+@pytest.mark.parametrize("shape", [(60, 0, 0), (0, 28, 28), (60, 28, 14)])
+def test_images_of_no_size_or_not_square_are_refused(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    write_fashion(tmp_path)
+    write_idx(tmp_path / "train-images-idx3-ubyte.gz", np.zeros(shape, dtype=np.uint8))
+    write_idx(tmp_path / "train-labels-idx1-ubyte.gz", np.zeros(shape[0], dtype=np.uint8))
+    with pytest.raises(DataError, match=f"holds {'x'.join(map(str, shape))} pixels: expected square") as error:
+        load_data(DataConfig(name="fashion-mnist", data_dir=str(tmp_path)))
+    one_line(error)
+
+
+# ---- the cache of what was read
+
+
+def test_a_second_load_maps_the_same_split_and_reads_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_fashion(tmp_path)
+    config = DataConfig(name="fashion-mnist", data_dir=str(tmp_path), image_size=12, val_fraction=0.5, train_images=20)
+    first = load_data(config)
+    direct = arrays.find_arrays(config, print).read()
+    monkeypatch.setattr(arrays, "_read_fashion_mnist", None)  # whatever calls it fails
+    second = load_data(config)
+    assert second.fingerprint == first.fingerprint
+    assert (second.mean, second.std, second.classes) == (first.mean, first.std, first.classes)
+    assert second.train.images.equal(first.train.images)
+    assert second.test is not None
+    assert second.test.labels.tolist() == direct.test_labels.tolist()
+    with Path("/proc/self/maps").open() as maps:
+        assert sum(str(tmp_path / "cache") in line for line in maps) >= 3  # train, val and test, from the file
+
+
+def test_what_changes_a_split_or_its_files_is_read_anew(tmp_path: Path) -> None:
+    write_fashion(tmp_path)
+    base = DataConfig(name="fashion-mnist", data_dir=str(tmp_path), val_fraction=0.5)
+    prints = {load_data(replace(base, **change)).fingerprint for change in (
+        {}, {"val_fraction": 0.3}, {"split_seed": 1}, {"train_images": 20}, {"image_size": 20},
+    )}  # fmt: skip
+    path = tmp_path / "t10k-labels-idx1-ubyte.gz"
+    write_idx(path, np.zeros(20, dtype=np.uint8))
+    prints.add(load_data(base).fingerprint)
+    assert len(prints) == 6
+
+
+def test_cifar_folders_are_those_of_torchvision() -> None:
+    for class_name, folder in arrays._CIFAR.values():
+        assert arrays._torchvision(class_name).base_folder == folder
 
 
 # ---- CIFAR: small files in the published layout, their sums put in place of the published ones

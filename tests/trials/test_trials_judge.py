@@ -22,7 +22,7 @@ from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.quiet import occupied, quiet
 from trials.store import Store
 from trials.training import evaluate
-from trials.trial import EpochPoint, LatencyProtocol, Recipe, TrialJob, TrialState
+from trials.trial import EpochPoint, Failure, LatencyProtocol, Recipe, TrialJob, TrialState
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
 PLAN = TrialPlan(
@@ -132,6 +132,7 @@ def test_what_diverges_has_failed(bench: Bench) -> None:
     assert outcome.result.state is TrialState.FAILED
     assert outcome.result.error is not None
     assert outcome.result.error.startswith("NonFiniteLoss: training loss is ")
+    assert outcome.result.failure is Failure.DIVERGED
     assert outcome.result.accuracy is None
     assert outcome.result.latency is not None
 
@@ -191,6 +192,9 @@ class Faulty(nn.Module):
             raise MemoryError
         if self.where == "shape":
             return x[:, :3]
+        if self.where == "hang" and self.training:
+            while True:
+                pass
         return x + y
 
 
@@ -211,25 +215,49 @@ def with_faulty() -> SearchSpace:
 
 
 @pytest.mark.parametrize(
-    ("where", "error", "epochs"),
+    ("where", "error", "failure", "epochs"),
     [
-        ("construction", "RuntimeError: no such layer", 0),
-        ("training", f"ValueError: {'x' * 300}", 0),
-        ("evaluation", "MemoryError", 2),
-        ("shape", "RuntimeError: ", 0),
+        ("construction", "RuntimeError: no such layer", Failure.ERROR, 0),
+        ("training", f"ValueError: {'x' * 300}", Failure.ERROR, 0),
+        ("evaluation", "MemoryError", Failure.OUT_OF_MEMORY, 2),
+        ("shape", "RuntimeError: ", Failure.ERROR, 0),
     ],
 )
 def test_an_operator_that_raises_has_failed(
-    faulty: Callable[[str], Architecture], where: str, error: str, epochs: int
+    faulty: Callable[[str], Architecture], where: str, error: str, failure: Failure, epochs: int
 ) -> None:
     bench = Bench(replace(PLAN, space=with_faulty()))
     points, outcome = judged(bench, job(faulty(where)))
     assert len(points) == epochs
     assert outcome.weights is None
-    assert outcome.result.state is TrialState.FAILED
+    assert (outcome.result.state, outcome.result.failure) == (TrialState.FAILED, failure)
     assert outcome.result.error is not None
     assert outcome.result.error == error if where != "shape" else outcome.result.error.startswith(error)
     assert "\n" not in outcome.result.error
+    _, well = judged(bench, job(faulty("")))
+    assert well.result.state is TrialState.COMPLETE
+
+
+def test_a_trial_ends_between_batches_when_its_time_is_over(bench: Bench) -> None:
+    """As in a worker's thread, where no signal comes."""
+    limited = Bench(replace(PLAN, timeout_seconds=0.5, screening=False, recipe=replace(PLAN.recipe, epochs=1000)))
+    outcomes: list[TrialOutcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(judged(limited, job(SPACE.baseline))[1]))
+    thread.start()
+    thread.join(30)
+    (outcome,) = outcomes
+    assert (outcome.result.state, outcome.result.failure) == (TrialState.FAILED, Failure.TIMED_OUT)
+    assert outcome.result.error == "TrialTimedOut: over its time limit of 0.5 s"
+    assert 0.5 <= outcome.result.seconds < 5
+    assert len(outcome.result.curve) < 1000
+
+
+def test_a_hang_in_python_is_ended_and_the_next_trial_runs(faulty: Callable[[str], Architecture]) -> None:
+    bench = Bench(replace(PLAN, space=with_faulty(), screening=False, timeout_seconds=1.0))
+    _, outcome = judged(bench, job(faulty("hang")))
+    assert outcome.result.failure is Failure.TIMED_OUT
+    assert in_time(lambda: quiet().__enter__())  # the machine is let go of
+    bench.plan = replace(bench.plan, timeout_seconds=None)
     _, well = judged(bench, job(faulty("")))
     assert well.result.state is TrialState.COMPLETE
 

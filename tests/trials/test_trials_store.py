@@ -19,7 +19,7 @@ from trials.errors import RunInUse, StoreDamaged, StoreError
 from trials.record_file import FILE_NAME, is_active, journal_mode
 from trials.repeat import Repeat
 from trials.store import SCHEMA_VERSION, Store
-from trials.trial import EpochPoint, Timing, TrialJob, TrialResult, TrialState, Workload
+from trials.trial import EpochPoint, Failure, Timing, TrialJob, TrialResult, TrialState, Workload
 
 APPEND_FOR_EVER = """
 from pathlib import Path
@@ -68,6 +68,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         result(0),
         result(1, seed=2**62, accuracy=0.1 + 0.2, loss=1e-300, macs=2**53 + 1),
         result(2, TrialState.FAILED, error="ValueError: 'Größe' \"quoted\" </script> \x1b[0m 日本"),
+        result(6, TrialState.FAILED, failure=Failure.OUT_OF_MEMORY, attempts=2),
         result(3, TrialState.GATED, accuracy=None),
         result(4, TrialState.STOPPED, latency=None, curve=(EpochPoint(1, math.inf, 5.0),)),
         result(5, environment={"device": "x", "nested": {"list": [1, 2.5, None, "ü"]}}, error=None),
@@ -425,3 +426,22 @@ def test_timing_is_recorded_and_completed(tmp_path: Path) -> None:
     assert found.timing is not None
     assert found.timing.fixed_s == pytest.approx(0.13)
     assert found.timing.worker_s == pytest.approx(2.1)
+
+
+def test_a_record_from_before_typed_failures_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    with Store.create(path, {}) as store:
+        store.append(result(0, TrialState.FAILED))
+    with sqlite3.connect(path) as connection:
+        for column in ("failure", "attempts"):
+            connection.execute(f"ALTER TABLE trials DROP COLUMN {column}")
+    with Store.open(path) as store:
+        assert [(r.failure, r.attempts) for r in store.results()] == [(None, 1)]
+    with Store.open_for_writing(path) as store:
+        store.append(result(1, TrialState.FAILED, failure=Failure.TIMED_OUT, attempts=2))
+        assert [(r.failure, r.attempts) for r in store.results()] == [(None, 1), (Failure.TIMED_OUT, 2)]
+
+
+def test_only_a_failed_trial_has_a_failure() -> None:
+    with pytest.raises(ValueError, match="trial 0 is complete with a failure, timed_out"):
+        result(0, failure=Failure.TIMED_OUT)

@@ -17,7 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from search_spaces import InputSpec, SearchSpace
 from trials.data import DataConfig, ImageData, Split, load_data, normalise
 from trials.quiet import Occupancy, occupied
-from trials.training import EVAL_BATCH, NonFiniteLoss, evaluate, make_optimiser, train
+from trials.training import EVAL_BATCH, ExplodingGradients, NonFiniteLoss, evaluate, make_optimiser, train
 from trials.trial import EpochPoint, Recipe
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
@@ -185,6 +185,31 @@ def test_it_learns(data: ImageData, machine: Occupancy) -> None:
 def test_a_divergence_is_said(data: ImageData, machine: Occupancy) -> None:
     with pytest.raises(NonFiniteLoss, match=r"training loss is (nan|inf) in epoch 1 of 2"):
         list(train(built(), part(data, 320), replace(RECIPE, peak_lr=1e30), 0, machine))
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"), [(math.inf, "norm is (inf|nan)"), (math.nan, "norm is nan"), (1e9, r"norm is \d\.\d+e\+0[6-9]")]
+)
+def test_gradients_that_explode_while_the_loss_is_finite(
+    data: ImageData, machine: Occupancy, scale: float, said: str
+) -> None:
+    network = Linear()
+    network.head.bias.register_hook(lambda gradient: gradient * scale)
+    still = replace(RECIPE, peak_lr=1e-30)
+    with pytest.raises(ExplodingGradients, match=said + " in epoch 1 of 2"):
+        list(train(network, part(data, 64), replace(still, batch_size=64), 0, machine))
+
+
+def test_large_gradients_are_neither_refused_nor_clipped(data: ImageData, machine: Occupancy) -> None:
+    """Scaled by a thousand under a rate of a thousandth: the same steps, so the same weights."""
+    plain, scaled = built(), built()
+    recipe = replace(RECIPE, weight_decay=0.0)
+    list(train(plain, part(data, 192), recipe, 0, machine))
+    for parameter in scaled.parameters():
+        parameter.register_hook(lambda gradient: gradient * 1024)
+    list(train(scaled, part(data, 192), replace(recipe, peak_lr=recipe.peak_lr / 1024), 0, machine))
+    for one, other in zip(plain.parameters(), scaled.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_an_evaluation_counts_every_image(data: ImageData, machine: Occupancy) -> None:

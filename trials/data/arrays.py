@@ -19,13 +19,14 @@ import numpy as np
 
 from trials.data.config import DataConfig, DataError
 from trials.data.content import Images, Labels
-from trials.data.idx import find_idx, read_images_and_labels
+from trials.data.idx import IdxPaths, find_idx, read_images_and_labels
 
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 SYSTEM_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # Debian's dataset-fashion-mnist
-_CIFAR = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}  # the torchvision class of each
+#: The torchvision class of each and the folder it reads, written out so that a cached set is used without torchvision.
+_CIFAR = {"cifar10": ("CIFAR10", "cifar-10-batches-py"), "cifar100": ("CIFAR100", "cifar-100-python")}
 _NETWORK_TIMEOUT_S = 20.0
 
 
@@ -40,14 +41,27 @@ class ArraySet:
     test_labels: Labels
 
 
-def load_arrays(config: DataConfig, announce: Callable[[str], None]) -> ArraySet:
-    """The named dataset (any of `KNOWN_DATA` but a folder); raises DataError when it cannot be had."""
+@dataclass(frozen=True)
+class ArraySource:
+    """A dataset that was found: its `files` (none for the embedded one) and what reads them, which takes a while."""
+
+    files: tuple[Path, ...]
+    read: Callable[[], ArraySet]
+
+
+def find_arrays(config: DataConfig, announce: Callable[[str], None]) -> ArraySource:
+    """The named dataset (any of `KNOWN_DATA` but a folder), downloaded where it is not there.
+
+    Raises DataError when it cannot be had; reading it does where it is damaged.
+    """
     if config.name == "fashion-mnist-mini":
-        return _embedded()
+        return ArraySource((), _embedded)
     folder = data_folder(config.data_dir)
     if config.name == "fashion-mnist":
-        return _fashion_mnist(folder, announce)
-    return _cifar(config.name, folder, announce)
+        paths = _find_fashion_mnist(folder, announce)
+        return ArraySource(tuple(paths.values()), lambda: _read_fashion_mnist(paths))
+    base = _find_cifar(config.name, folder, announce)
+    return ArraySource(tuple(sorted(base.iterdir())), lambda: _read_cifar(config.name, base))
 
 
 def data_folder(data_dir: str | None) -> Path:
@@ -73,7 +87,7 @@ def _grey(classes: tuple[str, ...], train: Any, train_labels: Any, test: Any, te
     return ArraySet(classes, train[:, None], train_labels.astype(np.int64), test[:, None], test_labels.astype(np.int64))
 
 
-def _fashion_mnist(folder: Path, announce: Callable[[str], None]) -> ArraySet:
+def _find_fashion_mnist(folder: Path, announce: Callable[[str], None]) -> IdxPaths:
     places = [folder / "FashionMNIST" / "raw", folder / "fashion-mnist", folder, SYSTEM_FASHION_MNIST]
     paths = next((found for place in places if (found := find_idx(place)) is not None), None)
     if paths is None:
@@ -81,23 +95,31 @@ def _fashion_mnist(folder: Path, announce: Callable[[str], None]) -> ArraySet:
         paths = find_idx(places[0])
     if paths is None:
         raise DataError(_not_found("fashion-mnist", "train-images-idx3-ubyte.gz and its three", folder, "incomplete"))
+    return paths
+
+
+def _read_fashion_mnist(paths: IdxPaths) -> ArraySet:
     train = read_images_and_labels(paths["train", "images"], paths["train", "labels"])
     test = read_images_and_labels(paths["test", "images"], paths["test", "labels"])
     return _grey(FASHION_CLASSES, *train, *test)
 
 
-def _cifar(name: str, folder: Path, announce: Callable[[str], None]) -> ArraySet:
-    factory = _torchvision(_CIFAR[name])
-    if not (folder / factory.base_folder).is_dir():
-        _download(name, _CIFAR[name], factory.base_folder, factory.filename, folder, announce)
+def _find_cifar(name: str, folder: Path, announce: Callable[[str], None]) -> Path:
+    class_name, product = _CIFAR[name]
+    if not (folder / product).is_dir():
+        _download(name, class_name, product, _torchvision(class_name).filename, folder, announce)
+    return folder / product
+
+
+def _read_cifar(name: str, base: Path) -> ArraySet:
+    factory = _torchvision(_CIFAR[name][0])
     # The published files are pickles, which could run anything when read. They are only ever read through
     # torchvision's classes, which compare the MD5 sum of every file with the published one before they open it.
     try:
-        train, test = factory(folder, train=True), factory(folder, train=False)
+        train, test = factory(base.parent, train=True), factory(base.parent, train=False)
     except RuntimeError as error:
         raise DataError(
-            f"{folder / factory.base_folder} is damaged or incomplete (its MD5 sums are not the published ones): "
-            "delete it and try again"
+            f"{base} is damaged or incomplete (its MD5 sums are not the published ones): delete it and try again"
         ) from error
     arrays = [np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)) for part in (train, test)]
     labels = [np.asarray(part.targets, dtype=np.int64) for part in (train, test)]

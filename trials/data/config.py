@@ -30,6 +30,7 @@ class DataConfig:
     val_fraction: share of every class of the training part that becomes the validation split, in (0, 1).
         Not used by a folder that has a `val` of its own.
     split_seed: seed (>= 0) of the validation cut and of the subset.
+    drop_unreadable: leave out image files that cannot be decoded, and count them, instead of refusing the folder.
 
     Raises DataError for an unknown name or a value out of range.
     """
@@ -40,6 +41,7 @@ class DataConfig:
     train_images: int | None = None
     val_fraction: float = 0.2
     split_seed: int = 0
+    drop_unreadable: bool = False
 
     def __post_init__(self) -> None:
         validate_name(self.name)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+from trials.data.findings import Findings
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,7 @@ class ImageData:
     mean, std: per channel, of the train split alone, for images scaled to 0..1.
     fingerprint: 16 hex digits over the pixels and labels of every split and the class names: two loads with the
         same fingerprint train on the same bytes in the same order.
+    findings: what is wrong with it, though it can be used.
     """
 
     name: str
@@ -56,6 +59,7 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    findings: Findings = field(default_factory=Findings)
 
     @property
     def channels(self) -> int:

@@ -6,18 +6,19 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from trials.data.cache import cached
-from trials.data.config import DataError
-from trials.data.content import Content, Images
+from trials.data.cache import Kept, Notes, cached
+from trials.data.content import Images
 from trials.data.folder import ImageFolder
+from trials.data.unreadable import Unreadable, UnreadableImages
 
 _LARGEST_NATIVE = 96  # pixels: larger images are resized unless a size is asked for
 _RESIZED_SIDE = 64  # pixels
@@ -29,7 +30,10 @@ _MOST_THREADS = 16
 # Below this mean file size Python's own part of reading an image outweighs PIL's decoding, and threads only fight for
 # the interpreter lock: 32x32 JPEGs took twice as long with two threads as with one; 96x96 ones (3.4 KB) gain.
 _WORTH_THREADS_BYTES = 3000
-_CACHE_VERSION = 1  # raise it when decoding changes, so that old entries are not used
+_CACHE_VERSION = 2  # raise it when decoding changes, so that old entries are not used
+
+
+Decoded = tuple[Images, list[Unreadable]]
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,12 @@ def settle_format(folder: ImageFolder, image_size: int | None, announce: Callabl
     Over the whole folder and not over the images chosen, so that the form does not change with the subset.
     The side is `image_size`; where that is None, the images' own when all are the same square of 8 to 96 pixels,
     else 64, which is announced. The mode is "L" when all are "L", else "RGB".
-    Raises DataError naming an image that cannot be read.
+    An image that cannot be read is passed over: decoding names it. Raises DataError where none can be.
     """
     files = [name for listing in folder.splits.values() for name in listing.files]
     places = np.unique(np.linspace(0, len(files) - 1, num=min(_SAMPLE, len(files))).astype(np.int64))
     sizes, modes = set(), set()
+    unreadable = []
     for place in places:
         path = folder.root / files[place]
         try:
@@ -63,7 +68,9 @@ def settle_format(folder: ImageFolder, image_size: int | None, announce: Callabl
                 sizes.add(image.size)
                 modes.add(image.mode)
         except Exception as error:  # PIL's decoders raise nearly anything on damaged files
-            raise _unreadable(path, error) from error
+            unreadable.append(Unreadable.of(int(place), path, error))
+    if not sizes:
+        raise UnreadableImages(unreadable)
     mode = "L" if modes == {"L"} else "RGB"
     if image_size is not None:
         return ImageFormat(image_size, mode)
@@ -78,19 +85,24 @@ def settle_format(folder: ImageFolder, image_size: int | None, announce: Callabl
 
 
 def decode_files(
-    root: Path, names: Sequence[str], form: ImageFormat, announce: Callable[[str], None]
-) -> tuple[Images, Content]:
+    root: Path, names: Sequence[str], form: ImageFormat, drop: bool, announce: Callable[[str], None]
+) -> tuple[Kept, tuple[Unreadable, ...]]:
     """The images `names` (relative to `root`) in `form`, uint8 [N, C, side, side], from the cache where it has them.
 
     An image of another size has its shorter side resized (antialiased) and its centre kept; one of another mode
     is converted; orientation tags are not applied, as in torchvision's ImageFolder.
     The cache knows files by path, size and time of change, so that an edited image is decoded again.
-    Raises DataError naming an image that cannot be read.
+    Files that cannot be read are left out with `drop`, and returned beside the images; there are none without.
+    Raises UnreadableImages without; with `drop`, only where none can be read.
     """
-    shape = (len(names), form.channels, form.side, form.side)
     key, size_bytes = _survey(root, names, form)
     threads = _threads() if size_bytes >= _WORTH_THREADS_BYTES * len(names) else 1
-    return cached(key, shape, lambda: _decoded_chunks([root / name for name in names], form, threads, announce))
+    paths = [root / name for name in names]
+    kept = cached(key, lambda notes: _decoded_chunks(paths, form, drop, threads, notes, announce))
+    unreadable = tuple(Unreadable(*one) for one in kept.notes["unreadable"])
+    if unreadable and not drop:  # kept by a load that left them out
+        raise UnreadableImages(unreadable)
+    return kept, unreadable
 
 
 def _survey(root: Path, names: Sequence[str], form: ImageFormat) -> tuple[str, int]:
@@ -100,29 +112,52 @@ def _survey(root: Path, names: Sequence[str], form: ImageFormat) -> tuple[str, i
     for name in names:
         try:
             status = os.stat(f"{base}/{name}")  # noqa: PTH116  a Path for each of a million files takes seconds
-        except OSError as error:
-            raise _unreadable(root / name, error) from error
+        except OSError:  # a broken link, which is answered when it is decoded
+            digest.update(f"{name}\0missing\0".encode(errors="surrogateescape"))
+            continue
         size_bytes += status.st_size
         digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()[:32], size_bytes
 
 
 def _decoded_chunks(
-    paths: Sequence[Path], form: ImageFormat, threads: int, announce: Callable[[str], None]
+    paths: Sequence[Path], form: ImageFormat, drop: bool, threads: int, notes: Notes, announce: Callable[[str], None]
 ) -> Iterator[Images]:
-    """Chunks [n, C, side, side] in the order of `paths`; PIL lets go of the interpreter lock while it decodes."""
+    """Chunks [n, C, side, side] in the order of `paths`; PIL lets go of the interpreter lock while it decodes.
+
+    What cannot be read is noted. All of it is looked for before it is refused, so that it can be mended at once.
+    """
     done, last = 0, time.monotonic()
-    parts = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    unreadable: list[Unreadable] = []
+    starts = range(0, len(paths), _CHUNK)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
-        for chunk in pool.map(lambda part: _decode_chunk(part, form), parts):
-            yield chunk
-            done += len(chunk)
+        for chunk, bad in _in_order(pool, lambda start: _decode_chunk(paths, start, form), starts, 2 * threads):
+            unreadable += bad
+            if len(chunk) and (drop or not unreadable):
+                yield chunk
+            done += len(chunk) + len(bad)
             if time.monotonic() - last >= _ANNOUNCE_EVERY_S and done < len(paths):
                 last = time.monotonic()
                 announce(f"decoding images: {done:,} of {len(paths):,}")
     finally:
         pool.shutdown(wait=True, cancel_futures=True)  # after an error the rest is not decoded in vain
+    if unreadable and not (drop and len(unreadable) < len(paths)):
+        raise UnreadableImages(unreadable)
+    notes["unreadable"] = [astuple(one) for one in unreadable]
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, decode: Callable[[int], Decoded], starts: Iterable[int], ahead: int
+) -> Iterator[Decoded]:
+    """As `pool.map`, but no more than `ahead` results wait to be taken: a slow disk must not fill the memory."""
+    pending: deque[Future[Decoded]] = deque()
+    for start in starts:
+        pending.append(pool.submit(decode, start))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 def _threads() -> int:
@@ -131,15 +166,16 @@ def _threads() -> int:
     return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
-def _decode_chunk(paths: Sequence[Path], form: ImageFormat) -> Images:
-    out = np.empty((len(paths), form.channels, form.side, form.side), dtype=np.uint8)
-    for place, path in enumerate(paths):
+def _decode_chunk(paths: Sequence[Path], start: int, form: ImageFormat) -> Decoded:
+    part = paths[start : start + _CHUNK]
+    out = np.empty((len(part), form.channels, form.side, form.side), dtype=np.uint8)
+    unreadable: list[Unreadable] = []
+    for place, path in enumerate(part):
         try:
-            pixels = decode_image(path, form)
+            out[place - len(unreadable)] = decode_image(path, form)
         except Exception as error:  # PIL's decoders raise nearly anything on damaged files
-            raise _unreadable(path, error) from error
-        out[place] = pixels
-    return out
+            unreadable.append(Unreadable.of(start + place, path, error))
+    return out[: len(part) - len(unreadable)], unreadable
 
 
 def decode_image(path: Path, form: ImageFormat) -> Images:
@@ -162,8 +198,3 @@ def decode_image(path: Path, form: ImageFormat) -> Images:
             image = image.resize((form.side, form.side), Image.Resampling.BILINEAR, box=box)
         pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if form.mode == "L" else pixels.transpose(2, 0, 1)
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    reason = " ".join((getattr(error, "strerror", None) or str(error)).replace(str(path), "it").split())
-    return DataError(f"cannot read image {path}: {reason or type(error).__name__}; mend or remove it")

@@ -12,6 +12,7 @@ import numpy as np
 
 from trials.data.config import DataError
 from trials.data.content import Labels
+from trials.data.findings import listed
 
 # torchvision.datasets.folder.IMG_EXTENSIONS, written out so that listing a folder does not import torch;
 # a test holds the two together.
@@ -100,15 +101,20 @@ def _list_split(root: Path, folder: Path, classes: tuple[str, ...]) -> Listing:
         )
     files: list[str] = []
     counts = []
+    empty = []
     prefix = folder.relative_to(root).as_posix().removeprefix(".")
     for name in classes:
         with _scan(folder / name) as entries:
             images = sorted(entry.name for entry in entries if _is_image(entry))
         if not images:
-            raise DataError(f"{folder / name} holds no images ({', '.join(IMAGE_EXTENSIONS)}): add some or remove it")
+            empty.append(str(folder / name))
         start = f"{prefix}/{name}" if prefix else name
         files.extend(f"{start}/{image}" for image in images)
         counts.append(len(images))
+    if empty:
+        holds, it = ("holds", "it") if len(empty) == 1 else ("hold", "them")
+        kinds = ", ".join(IMAGE_EXTENSIONS)
+        raise DataError(f"{listed(empty, len(empty))} {holds} no images ({kinds}): add some or remove {it}")
     return Listing(tuple(files), np.repeat(np.arange(len(classes), dtype=np.int64), counts))
 
 

@@ -20,8 +20,10 @@ IDX_NAMES = {  # the four files of an MNIST-like dataset, without ".gz"
 }
 _UNSIGNED_BYTE = 0x08
 
+IdxPaths = dict[tuple[str, str], Path]
 
-def find_idx(folder: Path) -> dict[tuple[str, str], Path] | None:
+
+def find_idx(folder: Path) -> IdxPaths | None:
     """The four files in `folder`, by (split, kind), gzipped or plain; None unless all four are there."""
     found = {}
     for key, name in IDX_NAMES.items():
@@ -60,4 +62,7 @@ def read_images_and_labels(images: Path, labels: Path) -> tuple[NDArray[np.uint8
     pixels, numbers = read_idx(images, 3), read_idx(labels, 1)
     if len(pixels) != len(numbers):
         raise DataError(f"{images} has {len(pixels)} images but {labels} has {len(numbers)} labels")
+    if pixels.size == 0 or pixels.shape[1] != pixels.shape[2]:
+        size = "x".join(map(str, pixels.shape))
+        raise DataError(f"{images} holds {size} pixels: expected square images, at least one; get the file again")
     return pixels, numbers

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trials.data.config import DataError
+from trials.data.findings import listed
 
 Indices = NDArray[np.int64]
 
@@ -20,13 +21,15 @@ def cut_validation(labels: Indices, classes: Sequence[str], val_fraction: float,
     Every class leaves at least one image on either side. Each class draws from its own stream, so that adding a
     class does not re-deal the others. Raises DataError for a class of fewer than two images.
     """
+    sizes = np.bincount(labels, minlength=len(classes))
+    small = [f"class {name!r} has {sizes[number]}" for number, name in enumerate(classes) if sizes[number] < 2]
+    if small:
+        raise DataError(
+            f"{listed(small, len(small))} training image(s): at least 2 are needed to cut a validation split"
+        )
     train, val = [], []
-    for number, name in enumerate(classes):
+    for number in range(len(classes)):
         mine = np.flatnonzero(labels == number)
-        if len(mine) < 2:
-            raise DataError(
-                f"class {name!r} has {len(mine)} training image(s): at least 2 are needed to cut a validation split"
-            )
         mine = np.random.default_rng([seed, _CUT, number]).permutation(mine)
         held_out = min(max(round(len(mine) * val_fraction), 1), len(mine) - 1)
         val.append(mine[:held_out])

@@ -1,0 +1,122 @@
+"""Why a worker is gone, and what becomes of a trial that had too little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import nas
+from nas import session
+from nas.engines import JobSource, LocalEngine
+from nas.lost_workers import grace_seconds, kernel_kills, why_lost
+from reports import RunView
+from search_spaces import register
+from search_spaces.fusions import unregister
+from trials.judge import Bench, TrialOutcome, TrialPlan
+from trials.trial import Failure, TrialState
+
+MONITOR = "Task was killed due to the node running low on memory."
+DIED = "The actor died unexpectedly; perhaps killed by SIGKILL by OOM killer due to high memory usage."
+
+
+@pytest.mark.parametrize(
+    ("reason", "seconds", "limit", "killed", "failure"),
+    [
+        (MONITOR, 1.0, None, False, Failure.OUT_OF_MEMORY),
+        (DIED, 1.0, None, True, Failure.OUT_OF_MEMORY),
+        (DIED, 1.0, None, False, Failure.WORKER_LOST),
+        (DIED, 9.0, 10.0, False, Failure.WORKER_LOST),
+        (DIED, 10.0, 10.0, False, Failure.TIMED_OUT),
+    ],
+)
+def test_why_a_worker_is_gone(reason: str, seconds: float, limit: float | None, killed: bool, failure: Failure) -> None:
+    assert why_lost(reason, seconds, limit, killed) is failure
+
+
+def test_the_kernels_count_is_read_where_there_is_one(tmp_path: Path) -> None:
+    container, machine = tmp_path / "memory.events", tmp_path / "vmstat"
+    assert kernel_kills((container, machine)) == 0
+    machine.write_text("pgfault 9\noom_kill 3\n")
+    assert kernel_kills((container, machine)) == 3
+    container.write_text("oom 5\noom_kill 2\noom_group_kill 7\n")
+    assert kernel_kills((container, machine)) == 2
+    assert kernel_kills() >= 0
+
+
+def test_grace_is_short_for_short_limits() -> None:
+    assert (grace_seconds(2.0), grace_seconds(600.0)) == (2.0, 15.0)
+
+
+class Greedy(nn.Module):
+    """Has too little memory beside another trial, and always where it is told so."""
+
+    shared, always = False, False
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if self.training and len(x) == 64 and (Greedy.shared or Greedy.always):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return x + y
+
+
+class TwoAtOnce(LocalEngine):
+    """Hands out two jobs before either is judged, as two workers on one card have them."""
+
+    workers = 2
+
+    def run(self, plan: TrialPlan, source: JobSource) -> None:
+        bench = Bench(plan)
+        self.side_by_side: list[int] = []
+        while not source.finished:
+            jobs = [job for job in (source.next_job(), source.next_job()) if job is not None]
+            self.side_by_side.append(len(jobs))
+            for job in jobs:
+                Greedy.shared = len(jobs) > 1
+                *_, outcome = bench.judge(job)
+                assert isinstance(outcome, TrialOutcome)
+                source.record(outcome.result, outcome.weights)
+
+
+@pytest.fixture
+def greedy(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoAtOnce]:
+    register("greedy")(Greedy)
+    engine = TwoAtOnce()
+    monkeypatch.setattr(session, "make_engine", lambda config, interruption: engine)
+    yield engine
+    unregister("greedy")
+    Greedy.always = Greedy.shared = False
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_a_trial_out_of_memory_beside_another_is_run_again_alone(
+    tiny: dict[str, Any], greedy: TwoAtOnce, always: bool
+) -> None:
+    Greedy.always = always
+    nas.search(**tiny | {"operators": ["add", "greedy"], "trials": 3, "train_images": 128})
+    view = RunView.load(tiny["out"])
+    found = {r.origin: r for r in view.results}
+    assert greedy.side_by_side[:2] == [2, 1]  # the baseline and the greedy one; then it alone
+    assert (found["baseline"].state, found["baseline"].attempts) == (TrialState.COMPLETE, 1)
+    assert found["uniform"].attempts == 2
+    assert found["uniform"].failure is (Failure.OUT_OF_MEMORY if always else None)
+    assert len({r.number for r in view.results}) == len(view.results) == 3
+    assert view.count(TrialState.COMPLETE) + view.count(TrialState.FAILED) == 3
+
+
+def test_alone_already_it_is_not_run_again(tiny: dict[str, Any]) -> None:
+    register("greedy")(Greedy)
+    Greedy.always = True
+    try:
+        nas.search(**tiny | {"operators": ["add", "greedy"], "trials": 2, "train_images": 128})
+    finally:
+        unregister("greedy")
+        Greedy.always = False
+    (failed,) = (r for r in RunView.load(tiny["out"]).results if r.state is TrialState.FAILED)
+    assert (failed.failure, failed.attempts) == (Failure.OUT_OF_MEMORY, 1)
