@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import costs, latency, operators, record, reprice, startup
+from benchmarks import costs, latency, operators, record, regimes, reprice, startup
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "startup": startup.main,
@@ -14,16 +14,19 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "costs": costs.main,
     "operators": operators.main,
     "latency": latency.main,
+    "regimes": regimes.main,
 }
 
 
 #: Run when named: they take an hour, or a machine with nothing else on it.
-LONG = ("latency",)
+LONG = ("latency", "regimes")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all but latency, an hour long")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"default: all but {' and '.join(LONG)}, which take hours"
+    )
     for name in parser.parse_args().names or [name for name in BENCHMARKS if name not in LONG]:
         print(f"\n{name}: {(BENCHMARKS[name].__doc__ or '').strip().splitlines()[0]}")
         BENCHMARKS[name]()

@@ -54,6 +54,9 @@ _SETTINGS: list[Setting] = [
     ("--train-images", int, "N", "Train on a class-balanced subset of N images."),
     ("--trials", int, "N", "Train N architectures.  [default: 20]"),
     ("--epochs", int, "E", "Epochs a trial, a complete schedule.  [default: 3]"),
+    ("--regime", str, "NAME", "scratch, inherit or supernet: what every trial starts from.  [default: scratch]"),
+    ("--parent", str, "FILE", "Under inherit: your own weights of the network, .safetensors or .pt."),
+    ("--parent-epochs", int, "E", "Epochs of the parent or supernet.  [default: 4 times a trial's]"),
     ("--batch-size", int, "B", "Images a training step.  [default: 128]"),
     ("--max-flops", str, "BUDGET", "Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline."),
     ("--max-params", str, "BUDGET", "Parameters: 0.5M, or 1.1x."),
@@ -73,7 +76,9 @@ def search_options(command: Command) -> Command:
     return click.argument("config", required=False, type=click.Path(path_type=Path))(options(_SETTINGS)(command))
 
 
-_SECTIONS = {"epochs": "training.epochs", "batch_size": "training.batch_size", "address": "ray.address"}
+_SECTIONS = {"address": "ray.address"} | {
+    name: f"training.{name}" for name in ("epochs", "regime", "parent", "parent_epochs", "batch_size")
+}
 
 
 def settings_of(given: dict[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,12 @@ What is recorded is never trained again, so an interrupted command goes on when 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from nas.config import ConfigError
 from nas.feasibility import in_short
 from nas.interruption import Interruption
+from nas.parent import check_parent, provide_parent
 from nas.prepared import Prepared
 from nas.session import make_engine
 from reports.formatting import format_duration, format_percent
@@ -41,8 +43,16 @@ class Training:
 
 
 class RepeatRecord(Protocol):
-    """Where repeats are kept, each as soon as it is trained: a run's `Store`, or a file."""
+    """Where repeats are kept, each as soon as it is trained: a run's `Store`, or a file.
 
+    Beside it, at `parent_path`, is what they start from, and `parent` holds its facts, None before it is made.
+    """
+
+    @property
+    def parent_path(self) -> Path: ...
+    @property
+    def parent(self) -> Mapping[str, Any] | None: ...
+    def put(self, values: Mapping[str, Any]) -> None: ...
     def append_repeat(self, repeat: Repeat) -> None: ...
 
 
@@ -110,14 +120,25 @@ def train_missing(
     """Train what `missing` returned, one fidelity after the other, recording and telling of each; returns how many
     were trained side by side.
 
+    Whatever the fidelity and the seed, under `inherit` and `supernet` all start from the weights that the trials
+    started from: more epochs are a longer fine-tuning.
+
     Raises:
         ConfigError: a schedule of a single step.
+        CheckpointError, ParentError: there is nothing to start from.
         Interrupted: everything that was trained is recorded.
     """
     _check_steps(wanted, prepared)
+    check_parent(prepared, record.parent_path)
     plan = replace(prepared.plan(), screening=False)
     engine = make_engine(prepared.config, interruption)
     try:
+        parent = provide_parent(
+            prepared, record.parent_path, record.parent, engine, lambda line: stderr.print(line, soft_wrap=True)
+        )
+        if parent is not None:
+            record.put({"parent": parent.facts.model_dump()})
+            plan = replace(plan, start=parent.start)
         with _telling(stderr, len(wanted)) as ended:
             for epochs, some in groupby(wanted, key=lambda training: training.epochs):
                 interruption.check()

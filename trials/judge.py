@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from safetensors.torch import save
@@ -20,6 +20,8 @@ from trials import device as devices
 from trials.data import DataConfig, load_data
 from trials.latency import measure_latency
 from trials.quiet import occupied
+from trials.regimes.recalibration import recalibrate
+from trials.regimes.starts import FromScratch, Start
 from trials.seeds import derive
 from trials.training import evaluate, train
 from trials.trial import EpochPoint, Latency, LatencyProtocol, Recipe, TrialJob, TrialResult, TrialState
@@ -31,7 +33,7 @@ class TrialPlan:
 
     `max_latency_ms` is the gate, None for none; `nominal_latency_ms` the baseline's p50, to which
     measurements are tied, None before it was taken. Without `screening` a trial's latency is not measured: a device
-    profile tells it.
+    profile tells it. `start` is what their networks are before the first step.
     """
 
     space: SearchSpace
@@ -42,6 +44,7 @@ class TrialPlan:
     max_latency_ms: float | None = None
     nominal_latency_ms: float | None = None
     screening: bool = True
+    start: Start = field(default_factory=FromScratch)
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,11 @@ class Bench:
         ).contiguous(memory_format=torch.channels_last)
 
     def build(self, architecture: Architecture, seed: int) -> nn.Module:
-        """The network on the device, its initial weights derived from `seed`."""
+        """The network on the device, as a trial starts; what is new in it is derived from `seed`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "initialisation"))
-            return devices.on_device(self.plan.space.build(architecture), self.device)
+            network = self.plan.start.network(self.plan.space, architecture, seed)
+            return devices.on_device(network, self.device)
 
     def warm_up(self) -> None:
         """Two training steps that nobody counts: the first ones import and compile, for seconds."""
@@ -114,6 +118,8 @@ class Bench:
                     curve.append(point)
                     with machine.away():
                         yield point
+                if self.plan.start.recalibrates:
+                    recalibrate(network, self.data, self.plan.recipe.batch_size, job.seed, machine)
                 train_seconds = time.perf_counter() - training
                 judged = evaluate(network, self.data.val, self.data, machine)
             outcome = result(
