@@ -102,30 +102,32 @@ def provide_parent(
         ParentError: it could not be trained.
         ConfigError: it is another one than the recorded trials started from.
     """
-    if prepared.config.training.regime not in SHARED:
+    training = prepared.config.training
+    if training.regime not in SHARED:
         return None
-    parent = _found(prepared, path, say) or _trained(prepared, engine, say)
+    kept = _read(path, _identity(prepared)) if path.exists() else None
+    if kept is None and path.exists():
+        say(f"{path} is damaged or of other settings: it is made anew")
+    parent = _given(prepared, training.parent, kept) if training.parent is not None else kept
+    parent = parent or _trained(prepared, engine, say)
     if recorded is not None and recorded.get("digest") != parent.facts.digest:
         raise ConfigError(
             f"{path}: trials have started from other weights than {parent.facts.source or 'what training anew gives'}: "
             "put that file back as it was, or start over (--fresh)"
         )
-    _keep(path, parent)
+    if parent is not kept:
+        _keep(path, parent)
     if recorded is None:
         say(f"trials start from {parent.facts.source or 'it'}: {parent_text(parent.facts.model_dump())}")
     return parent
 
 
-def _found(prepared: Prepared, path: Path, say: Callable[[str], None]) -> Parent | None:
-    """The parent that is kept at `path`, or the one that the configuration names; None where it is to be trained."""
-    kept = _read(path, _identity(prepared)) if path.exists() else None
-    if kept is None and path.exists():
-        say(f"{path} is damaged or of other settings: it is made anew")
-    given = prepared.config.training.parent
-    if given is None or (kept is not None and not Path(given).exists()):
+def _given(prepared: Prepared, source: str, kept: Parent | None) -> Parent:
+    """The weights of a user's file, or the run's copy of them: where they are the same, or the file is gone."""
+    if kept is not None and not Path(source).exists():
         return kept
-    weights = save(read_checkpoint(Path(given), prepared.space))
-    return kept if kept is not None and kept.facts.digest == _digest(weights) else _judged(prepared, given, weights)
+    weights = save(read_checkpoint(Path(source), prepared.space))
+    return kept if kept is not None and kept.facts.digest == _digest(weights) else _judged(prepared, source, weights)
 
 
 def _identity(prepared: Prepared) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
@@ -133,9 +134,8 @@ def train_missing(
     plan = replace(prepared.plan(), screening=False)
     engine = make_engine(prepared.config, interruption)
     try:
-        parent = provide_parent(
-            prepared, record.parent_path, record.parent, engine, lambda line: stderr.print(line, soft_wrap=True)
-        )
+        say = partial(stderr.print, soft_wrap=True, markup=False)
+        parent = provide_parent(prepared, record.parent_path, record.parent, engine, say)
         if parent is not None:
             record.put({"parent": parent.facts.model_dump()})
             plan = replace(plan, start=parent.start)
@@ -177,6 +177,7 @@ def _telling(stderr: Console, total: int) -> Iterator[Callable[[Repeat], None]]:
                 f"{done:>3} of {total}: {counted(repeat.epochs, 'epoch')}, seed {repeat.seed}: {found}, "
                 f"{format_duration(repeat.train_seconds)}  [{in_short(repeat.architecture)}]",
                 soft_wrap=True,
+                markup=False,  # or what stands in brackets would be taken for a style
             )
 
         yield ended

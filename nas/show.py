@@ -191,7 +191,7 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
         soft_wrap=True,
     )
     for sentence in (*regime_story(view), *trust_story(view)):
-        console.print(sentence, soft_wrap=True)
+        console.print(sentence, soft_wrap=True, markup=False)
     if view.advice is not None:
         console.print(advice_text(view.advice), soft_wrap=True)
 

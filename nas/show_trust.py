@@ -36,7 +36,7 @@ def print_trust(console: Console, view: RunView) -> None:
         console.print(AGREEMENT_LEGEND)
         console.print()
     for sentence in (*regime_story(view), *trust_story(view)):
-        console.print(sentence)
+        console.print(sentence, markup=False)
 
 
 def _print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -72,30 +72,28 @@ def scores(view: RunView) -> list[tuple[Any, ...]]:
 
 
 def parent_weights(folder: Path | str) -> dict[str, torch.Tensor]:
-    return load_file(Path(folder) / "parent.safetensors")
+    found = load_file(Path(folder) / "parent.safetensors")
+    return {name: tensor.clone() for name, tensor in found.items()}  # no part of a file that a test may damage
 
 
-@pytest.mark.parametrize("regime", ["inherit", "supernet"])
+@pytest.mark.parametrize("regime", ["inherit", pytest.param("supernet", marks=pytest.mark.slow)])
 def test_an_interrupted_search_goes_on_from_the_same_weights(
     regime: str, small: dict[str, Any], tmp_path: Path
 ) -> None:
-    settings = small | {"training": small["training"] | {"regime": regime}}
+    settings = small | {"training": small["training"] | {"regime": regime}, "operators": ["add", "se"], "trials": 1}
     config = load_config(None, flat(settings))
     interruption = Interruption()
-    first = Heard(interruption, stop_at=1)
+    first = Heard(interruption, stop_at=0)
     with pytest.raises(Interrupted):
         run_search(config, first, interruption=interruption)
     assert first.training
     assert any("epoch 2 of 2" in line for line in first.lines)
+    before = parent_weights(tmp_path / "run")
     second = Heard()
     run = run_search(config, second)
     assert not second.training
-    whole = nas.search(**settings | {"out": str(tmp_path / "whole")})
-    assert scores(run.view) == scores(whole.view)
-    assert all(
-        torch.equal(tensor, parent_weights(tmp_path / "whole")[name])
-        for name, tensor in parent_weights(tmp_path / "run").items()
-    )
+    assert all(torch.equal(tensor, before[name]) for name, tensor in parent_weights(tmp_path / "run").items())
+    assert len(run.view.complete) == 1
     facts = run.view.parent
     assert facts is not None
     assert (facts["regime"], facts["epochs"], facts["source"]) == (regime, 2, None)
@@ -107,10 +105,24 @@ def test_an_interrupted_search_goes_on_from_the_same_weights(
     assert ("recalibrated" in sentence) == (regime == "supernet")
     shown = CliRunner().invoke(commands, ["show", str(run.path)]).output
     assert sentence.split(" (")[0] in shown
-    assert sentence.split(" (")[0] in run.report().read_text()
     assert json.loads(CliRunner().invoke(commands, ["show", str(run.path), "--json"]).output)["run"]["parent"] == facts
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", ["inherit", "supernet"])
+def test_a_search_comes_out_the_same_however_often_it_stops(regime: str, small: dict[str, Any], tmp_path: Path) -> None:
+    settings = small | {"training": small["training"] | {"regime": regime}}
+    whole = nas.search(**settings | {"out": str(tmp_path / "whole")})
+    for stop_at in (0, 1):
+        interruption = Interruption()
+        with pytest.raises(Interrupted):
+            run_search(load_config(None, flat(settings)), Heard(interruption, stop_at), interruption=interruption)
+    run = nas.search(**settings)
+    assert scores(run.view) == scores(whole.view)
+    assert regime_story(run.view)[0].split(" (")[0] in run.report().read_text()
+
+
+@pytest.mark.slow
 def test_a_lost_or_damaged_parent_is_made_anew_and_another_is_refused(small: dict[str, Any], tmp_path: Path) -> None:
     nas.search(**small | {"trials": 1})
     path, whole = tmp_path / "run" / "parent.safetensors", parent_weights(tmp_path / "run")
@@ -128,6 +140,7 @@ def test_a_lost_or_damaged_parent_is_made_anew_and_another_is_refused(small: dic
         nas.search(**small | {"trials": 3}, extend=True)
 
 
+@pytest.mark.slow
 def test_a_regime_belongs_to_its_run(small: dict[str, Any]) -> None:
     nas.search(**small | {"trials": 1})
     for training in (
@@ -139,6 +152,7 @@ def test_a_regime_belongs_to_its_run(small: dict[str, Any]) -> None:
             nas.search(**small | {"trials": 2, "training": training}, extend=True)
 
 
+@pytest.mark.slow
 def test_a_run_of_before_there_were_regimes_goes_on_from_scratch(tiny: dict[str, Any]) -> None:
     settings = tiny | {"train_images": 128, "trials": 1}
     run = nas.search(**settings)
@@ -152,6 +166,7 @@ def test_a_run_of_before_there_were_regimes_goes_on_from_scratch(tiny: dict[str,
     assert regime_story(RunView.load(run.path)) == []
 
 
+@pytest.mark.slow
 def test_a_users_own_checkpoint_is_the_parent(small: dict[str, Any], tmp_path: Path) -> None:
     torch.manual_seed(0)
     space = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
@@ -177,6 +192,7 @@ def test_a_users_own_checkpoint_is_the_parent(small: dict[str, Any], tmp_path: P
     assert len(RunView.load(tmp_path / "run").trials) == 2
 
 
+@pytest.mark.slow
 def test_operators_that_cannot_start_as_the_parent_are_named(small: dict[str, Any]) -> None:
     run = nas.search(**small | {"trials": 1, "operators": ["add", "concat", "se"], "fusion": {"scale": 1.0}})
     assert regime_story(run.view)[1] == "se: no start as the sum, so where it stands the trunk alone was inherited."
@@ -184,12 +200,13 @@ def test_operators_that_cannot_start_as_the_parent_are_named(small: dict[str, An
 
 def test_a_parent_that_diverges_is_one_line_and_a_failure(small: dict[str, Any]) -> None:
     diverging = small | {"training": small["training"] | {"peak_lr": 1e12, "fine_tune_lr": 0.1}}
-    with pytest.raises(ParentError, match="could not be trained: NonFiniteLoss: training loss is nan") as caught:
+    with pytest.raises(ParentError, match=r"could not be trained: NonFiniteLoss: training loss is (nan|inf)") as caught:
         nas.search(**diverging)
     assert caught.value.exit_code == 1
     assert not (Path(diverging["out"]) / "parent.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_trust_and_noise_start_from_the_trials_weights(small: dict[str, Any], tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), record=True, width=200)
     run = nas.search(**small | {"trials": 5})
@@ -209,9 +226,10 @@ def test_trust_and_noise_start_from_the_trials_weights(small: dict[str, Any], tm
     assert content["repeats"][0]["loss"] == view.trials[0].result.loss
     more = measure_noise(config, NoisePlan(3, (1,), 0, None), tmp_path / "noise.json", console, Interruption())
     assert more.floors[0].seeds == 3
-    assert console.export_text().count("training the parent") == 0  # exported, and so cleared, above
+    assert console.export_text().count("training the parent") == 1  # for the first of the two
 
 
+@pytest.mark.slow
 def test_a_repriced_run_takes_its_parent_along(small: dict[str, Any], tmp_path: Path) -> None:
     run = nas.search(**small | {"trials": 1})
     config = write(reprice(run.path, {"max_flops": "2x"}), run.path, tmp_path / "new")
@@ -252,6 +270,7 @@ def test_the_parents_epochs_are_settled_once() -> None:
     assert load_config(None, {"training.epochs": 5}).training.parent_recipe() is None
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_is_trained_before_and_what_is_wrong_with_a_checkpoint(tmp_path: Path) -> None:
     small = ["--train-images", "128", "--batch-size", "64", "--epochs", "1", "--engine", "local"]
     done = CliRunner().invoke(commands, ["check", *small, "--regime", "supernet", "--json"])
