@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import costs, latency, operators, record, reprice, startup, trials
+from benchmarks import costs, latency, operators, record, regimes, reprice, startup, trials
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "startup": startup.main,
@@ -15,16 +15,17 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "operators": operators.main,
     "latency": latency.main,
     "trials": trials.main,
+    "regimes": regimes.main,
 }
 
 
 #: Run when named: they take half an hour and more, or a machine with nothing else on it.
-LONG = ("latency", "trials")
+LONG = ("latency", "trials", "regimes")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all but latency and trials, which take long")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all but {', '.join(LONG)}, which take long")
     for name in parser.parse_args().names or [name for name in BENCHMARKS if name not in LONG]:
         print(f"\n{name}: {(BENCHMARKS[name].__doc__ or '').strip().splitlines()[0]}")
         BENCHMARKS[name]()

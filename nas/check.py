@@ -11,6 +11,7 @@ from typing import Any
 
 from nas.config import SearchConfig
 from nas.feasibility import Share
+from nas.parent import check_parent
 from nas.prepared import Prepared, describe_counting, describe_data, prepare
 from nas.repeat_records import unlike
 from reports.noise import advice_text, noise_floors, noise_story
@@ -63,6 +64,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         extremes |= {
             name: architecture for name, architecture in found.items() if architecture not in extremes.values()
         }
+    check_parent(prepared)
     profile = prepared.profile
     if profile is None:
         announce("measuring the latency of the baseline and the extremes")
@@ -77,6 +79,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     images = len(prepared.data.train) * config.training.epochs
     workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
     trial_seconds = images * sum(1 / speed for speed in speeds.values()) / 2
+    shared_seconds = _shared_seconds(prepared, speeds["baseline"], trial_seconds)
     return {
         "space": space.to_json(),
         "points": [point.to_json() for point in space.points],
@@ -93,9 +96,20 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "trials": config.trials,
         "workers": workers,
         "estimated_trial_seconds": trial_seconds,
-        "estimated_search_seconds": trial_seconds * config.trials / workers,
+        "estimated_shared_seconds": shared_seconds,
+        "estimated_search_seconds": shared_seconds + trial_seconds * config.trials / workers,
         "noise": recorded_noise(config),
     }
+
+
+def _shared_seconds(prepared: Prepared, images_per_second: float, trial_seconds: float) -> float:
+    """What is trained once before the first trial: all-add at that speed, or a supernet, which takes mixed paths."""
+    training = prepared.config.training
+    if training.parent_epochs is None:
+        return 0.0
+    if training.regime == "supernet":
+        return trial_seconds * training.parent_epochs / training.epochs
+    return len(prepared.data.train) * training.parent_epochs / images_per_second
 
 
 def recorded_noise(config: SearchConfig) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,14 @@ from trials.trial import LatencyProtocol, Recipe
 
 class ConfigError(UserError, ValueError):
     """A configuration that cannot be used: one line that names where, what was given and what is allowed."""
+
+
+#: Regimes under which all trials start from weights that are trained once.
+SHARED = ("inherit", "supernet")
+#: Times a trial's, where the parent's or supernet's epochs are not given.
+_PARENT_EPOCHS = 4
+#: Keys of [training] that are not the recipe of one training.
+_NO_RECIPE = ("trial_timeout", "regime", "parent", "parent_epochs", "fine_tune_lr")
 
 
 class _Section(BaseModel):
@@ -39,6 +48,10 @@ class TrainingSection(_Section):
     crop_padding: Annotated[int, Field(ge=0)] = 4
     flip: bool = True
     trial_timeout: str | None = None
+    regime: Literal["scratch", "inherit", "supernet"] = "scratch"
+    parent: str | None = None
+    parent_epochs: Annotated[int, Field(ge=1)] | None = None
+    fine_tune_lr: Annotated[float, Field(gt=0)] | None = None
 
     @field_validator("trial_timeout")
     @classmethod
@@ -47,8 +60,43 @@ class TrainingSection(_Section):
             parse_seconds(text)
         return text
 
+    @model_validator(mode="before")
+    @classmethod
+    def _settle_parent_epochs(cls, given: Any) -> Any:
+        """The default depends on `epochs`, which `nas noise` and `nas trust` change: a run keeps what it began with."""
+        if not isinstance(given, dict) or given.get("regime") not in SHARED or given.get("parent") is not None:
+            return given
+        epochs = given.get("epochs", cls.model_fields["epochs"].default)
+        settled = _PARENT_EPOCHS * epochs if isinstance(epochs, int) else None
+        return {**given, "parent_epochs": settled} if given.get("parent_epochs") is None else given
+
+    @model_validator(mode="after")
+    def _parent_of_regime(self) -> TrainingSection:
+        if self.regime not in SHARED:
+            for key in ("parent", "parent_epochs", "fine_tune_lr"):
+                if (value := getattr(self, key)) is not None:
+                    raise ConfigError(
+                        f"{key} is {value!r}, but under regime {self.regime} every trial starts from new weights: "
+                        "drop it, or give regime inherit"
+                    )
+        if self.parent is not None and self.regime != "inherit":
+            raise ConfigError(f"parent is {self.parent!r}, but regime {self.regime} trains its own: drop one of them")
+        if self.parent is not None and self.parent_epochs is not None:
+            raise ConfigError(f"parent is {self.parent!r} and parent_epochs {self.parent_epochs}: give one of them")
+        return self
+
     def recipe(self) -> Recipe:
-        return Recipe(**self.model_dump(exclude={"trial_timeout"}))
+        """Of a trial. What starts from trained weights is fine-tuned at a quarter of the peak rate, unless said."""
+        recipe = Recipe(**self.model_dump(exclude=set(_NO_RECIPE)))
+        if self.regime not in SHARED:
+            return recipe
+        return replace(recipe, peak_lr=self.peak_lr / 4 if self.fine_tune_lr is None else self.fine_tune_lr)
+
+    def parent_recipe(self) -> Recipe | None:
+        """Of the parent or supernet; None where none is trained."""
+        if self.parent_epochs is None:
+            return None
+        return replace(self.recipe(), epochs=self.parent_epochs, peak_lr=self.peak_lr)
 
     @property
     def timeout_seconds(self) -> float | None:

@@ -55,6 +55,9 @@ _SETTINGS: list[Setting] = [
     ("--data-errors", str, "HOW", "refuse or drop (and count) images that cannot be read.  [default: refuse]"),
     ("--trials", int, "N", "Train N architectures.  [default: 20]"),
     ("--epochs", int, "E", "Epochs a trial, a complete schedule.  [default: 3]"),
+    ("--regime", str, "NAME", "scratch, inherit or supernet: what every trial starts from.  [default: scratch]"),
+    ("--parent", str, "FILE", "Under inherit: your own weights of the network, .safetensors or .pt."),
+    ("--parent-epochs", int, "E", "Epochs of the parent or supernet.  [default: 4 times a trial's]"),
     ("--batch-size", int, "B", "Images a training step.  [default: 128]"),
     ("--trial-timeout", str, "TIME", "End a trial that takes longer, as failed: 90s, 10min, 2h.  [default: never]"),
     ("--max-flops", str, "BUDGET", "Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline."),
@@ -65,6 +68,7 @@ _SETTINGS: list[Setting] = [
     ("--sampler", str, "NAME", "tpe or random.  [default: tpe]"),
     ("--engine", str, "NAME", "ray (trials side by side) or local (in this process).  [default: ray]"),
     ("--workers", int, "W", "Trials side by side.  [default: as many as fit]"),
+    ("--gpus-per-trial", float, "G", "GPUs of a trial; 0.25 puts four on one card.  [default: 1 where there are any]"),
     ("--address", str, "ADDRESS", "An existing Ray cluster: auto or ray://HOST:PORT."),
     ("--device", str, "DEVICE", "auto, cpu, cuda or cuda:N.  [default: auto]"),
     ("--noise-seeds", int, "K", "Measure the noise of scores with K seeds, 1 for not.  [default: 3 from 10 trials on]"),
@@ -76,11 +80,8 @@ def search_options(command: Command) -> Command:
     return click.argument("config", required=False, type=click.Path(path_type=Path))(options(_SETTINGS)(command))
 
 
-_SECTIONS = {
-    "epochs": "training.epochs",
-    "batch_size": "training.batch_size",
-    "trial_timeout": "training.trial_timeout",
-    "address": "ray.address",
+_SECTIONS = {"address": "ray.address", "gpus_per_trial": "ray.gpus_per_trial"} | {
+    name: f"training.{name}" for name in ("epochs", "regime", "parent", "parent_epochs", "batch_size", "trial_timeout")
 }
 
 

@@ -78,6 +78,11 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
             f"training: {config.training.epochs} epochs of {len(data.train)} images in batches of "
             f"{config.training.batch_size} are a single step, which trains nothing: give more epochs or smaller batches"
         )
+    if (config.training.parent_epochs or 2) * (len(data.train) // config.training.batch_size) < 2:
+        raise ConfigError(
+            f"training.parent_epochs: {config.training.parent_epochs} epochs of {len(data.train)} images in batches of "
+            f"{config.training.batch_size} are a single step, which trains nothing: give more"
+        )
     with _named(config, "space"):
         space = make_space(config, spec)
     profile = None

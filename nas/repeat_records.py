@@ -15,7 +15,7 @@ from nas.config import EXTENSIBLE, ConfigError, differences
 from nas.prepared import Prepared
 from reports.noise import floors_of, known_repeats
 from reports.view import RunView
-from trials.record_file import FILE_NAME
+from trials.record_file import FILE_NAME, PARENT_NAME
 from trials.repeat import Repeat
 from trials.store import Store
 
@@ -36,6 +36,15 @@ class RunRecord:
     def view(self) -> RunView:
         """The run as it is now."""
         return RunView.of(self._folder, self._store)
+
+    @property
+    def parent_path(self) -> Path:
+        return self._folder / PARENT_NAME
+
+    @property
+    def parent(self) -> Mapping[str, Any] | None:
+        """The facts of what the run's trials started from, None where each started from new weights."""
+        return self.view.parent
 
     def known(self) -> tuple[Repeat, ...]:
         """What need not be trained: the run's trials, the repeats, and what failed."""
@@ -93,6 +102,7 @@ class _Content(_Part):
     repeats: list[_RepeatPart]
     noise: list[Any]
     advice: dict[str, Any] | None
+    parent: dict[str, Any] | None = None
 
 
 class NoiseFile:
@@ -103,7 +113,15 @@ class NoiseFile:
         self._path = path
         self._prepared = prepared
         self._advice: Mapping[str, Any] | None = None
-        self._repeats = list(_read(path, prepared)) if path.exists() else []
+        self._repeats, self._parent = _read(path, prepared) if path.exists() else ([], None)
+
+    @property
+    def parent_path(self) -> Path:
+        return self._path.with_suffix(f".{PARENT_NAME}")
+
+    @property
+    def parent(self) -> Mapping[str, Any] | None:
+        return self._parent
 
     def known(self) -> tuple[Repeat, ...]:
         return tuple(self._repeats)
@@ -113,8 +131,9 @@ class NoiseFile:
         self._write()
 
     def put(self, values: Mapping[str, Any]) -> None:
-        """Keep the advice among `values`."""
-        self._advice = values.get("noise_advice")
+        """Keep the advice and the parent's facts among `values`."""
+        self._advice = values.get("noise_advice", self._advice)
+        self._parent = values.get("parent", self._parent)
         self._write()
 
     def check(self, prepared: Prepared) -> None:
@@ -130,6 +149,7 @@ class NoiseFile:
             "repeats": [_to_json(repeat) for repeat in self._repeats],
             "noise": [floor.to_json() for floor in floors_of(self._repeats, space.baseline)],
             "advice": None if self._advice is None else dict(self._advice),
+            "parent": None if self._parent is None else dict(self._parent),
         }
         unfinished = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
         try:
@@ -162,7 +182,7 @@ def unlike(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, t
     }
 
 
-def _read(path: Path, prepared: Prepared) -> list[Repeat]:
+def _read(path: Path, prepared: Prepared) -> tuple[list[Repeat], Mapping[str, Any] | None]:
     mend = "give another --out, or remove the file"
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -174,7 +194,7 @@ def _read(path: Path, prepared: Prepared) -> list[Repeat]:
         if content.space_fingerprint != prepared.space.fingerprint:
             changed.append("the space")
         if not changed:
-            return [_from_part(part, prepared) for part in content.repeats]
+            return [_from_part(part, prepared) for part in content.repeats], content.parent
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))

@@ -5,11 +5,13 @@ What is recorded is never trained again, so an interrupted command goes on when 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,6 +20,7 @@ from nas.config import ConfigError
 from nas.engines import make_engine
 from nas.feasibility import in_short
 from nas.interruption import Interruption
+from nas.parent import check_parent, provide_parent
 from nas.prepared import Prepared
 from reports.formatting import format_duration, format_percent
 from reports.noise import counted
@@ -41,10 +44,23 @@ class Training:
         return self.architecture.key, self.seed, self.epochs
 
 
-class RepeatRecord(Protocol):
-    """Where repeats are kept, each as soon as it is trained: a run's `Store`, or a file."""
+class Repeats(Protocol):
+    """Keeps a repeat as soon as it is trained."""
 
     def append_repeat(self, repeat: Repeat) -> None: ...
+
+
+class RepeatRecord(Repeats, Protocol):
+    """Where repeats are kept, each as soon as it is trained: a run's `Store`, or a file.
+
+    Beside it, at `parent_path`, is what they start from, and `parent` holds its facts, None before it is made.
+    """
+
+    @property
+    def parent_path(self) -> Path: ...
+    @property
+    def parent(self) -> Mapping[str, Any] | None: ...
+    def put(self, values: Mapping[str, Any]) -> None: ...
 
 
 class RepeatSource:
@@ -54,7 +70,7 @@ class RepeatSource:
         self,
         wanted: Sequence[Training],
         prepared: Prepared,
-        record: RepeatRecord,
+        record: Repeats,
         ended: Callable[[Repeat], None],
         interruption: Interruption,
     ) -> None:
@@ -114,19 +130,29 @@ def train_missing(
     """Train what `missing` returned, one fidelity after the other, recording and telling of each; returns how many
     were trained side by side.
 
+    Whatever the fidelity and the seed, under `inherit` and `supernet` all start from the weights that the trials
+    started from: more epochs are a longer fine-tuning.
+
     Raises:
         ConfigError: a schedule of a single step.
+        CheckpointError, ParentError: there is nothing to start from.
         Interrupted: everything that was trained is recorded.
     """
     _check_steps(wanted, prepared)
+    check_parent(prepared, record.parent_path)
     plan = prepared.plan()
     engine = make_engine(prepared.config, interruption)
     try:
+        say = partial(stderr.print, soft_wrap=True, markup=False)
+        parent = provide_parent(prepared, record.parent_path, record.parent, engine, say)
+        if parent is not None:
+            record.put({"parent": parent.facts.model_dump()})
+            plan = replace(plan, start=parent.start)
         with _telling(stderr, len(wanted)) as ended:
             for epochs, some in groupby(wanted, key=lambda training: training.epochs):
                 interruption.check()
                 source = RepeatSource(list(some), prepared, record, ended, interruption)
-                engine.run(replace(plan, recipe=replace(plan.recipe, epochs=epochs)), source)
+                engine.run(plan.lasting(epochs), source)
     finally:
         engine.close()
     return engine.workers
@@ -160,6 +186,7 @@ def _telling(stderr: Console, total: int) -> Iterator[Callable[[Repeat], None]]:
                 f"{done:>3} of {total}: {counted(repeat.epochs, 'epoch')}, seed {repeat.seed}: {found}, "
                 f"{format_duration(repeat.train_seconds)}  [{in_short(repeat.architecture)}]",
                 soft_wrap=True,
+                markup=False,  # or what stands in brackets would be taken for a style
             )
 
         yield ended

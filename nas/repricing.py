@@ -15,7 +15,7 @@ from nas.config import ConfigError, SearchConfig, load_config
 from reports.view import RunView
 from trials.constraints import Costs
 from trials.profile.device_profile import DeviceProfile
-from trials.record_file import FILE_NAME, copy_record
+from trials.record_file import FILE_NAME, PARENT_NAME, copy_record
 from trials.store import Store
 from trials.target import Target
 from trials.trial import FinalMeasurement, Latency
@@ -111,7 +111,7 @@ def write(repriced: Repriced, source: Path, out: Path) -> Path:
             store.put(_identity(repriced, load_config(unfinished / CONFIG_NAME, {})))
             for measurement in repriced.measurements:
                 store.append_measurement(measurement)
-        _share_weights(source / "weights", unfinished / "weights")
+        _share_weights(source, unfinished)
         unfinished.rename(out)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -201,12 +201,14 @@ def _identity(repriced: Repriced, config: SearchConfig) -> dict[str, Any]:
 
 
 def _share_weights(source: Path, target: Path) -> None:
-    for path in sorted(source.glob("trial-*.safetensors")):
-        target.mkdir(exist_ok=True)
+    """The trained weights of all trials, and what they started from."""
+    for path in [*sorted(source.glob("weights/trial-*.safetensors")), *source.glob(PARENT_NAME)]:
+        shared = target / path.relative_to(source)
+        shared.parent.mkdir(exist_ok=True)
         try:
-            os.link(path, target / path.name)
+            os.link(path, shared)
         except OSError:  # another disk
-            shutil.copy2(path, target / path.name)
+            shutil.copy2(path, shared)
 
 
 def to_toml(settings: Mapping[str, Any]) -> str:

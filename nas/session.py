@@ -16,17 +16,18 @@ from nas.feasibility import in_short
 from nas.final_stage import FinalPlan, measure_front
 from nas.interruption import Interrupted, Interruption
 from nas.opening import with_noise
+from nas.parent import check_parent, provide_parent
 from nas.prepared import Prepared, describe, prepare
 from nas.progress import Progress
 from nas.run import Run
 from nas.study import Study
-from reports.view import NothingFeasible, RunView
+from reports.view import NothingFeasible, RunView, recorded_config
 from trials.constraints import Constraint, Costs
 from trials.data.findings import sentences
 from trials.errors import RunInUse
 from trials.profile import DeviceProfile
 from trials.profile.fastest import fastest_predicted
-from trials.record_file import FILE_NAME, LOCK_NAME, is_active, network_file_system
+from trials.record_file import FILE_NAME, LOCK_NAME, PARENT_NAME, is_active, network_file_system
 from trials.store import Store
 from trials.trial import TrialState
 
@@ -78,6 +79,7 @@ def run_search(
             f"{folder}: the device profile {config.latency_profile} is not the one that the run began with; --extend "
             "goes on with this one, --fresh starts over"
         )
+    check_parent(prepared, None if fresh else folder / PARENT_NAME)
     interruption = interruption or Interruption()
     with interruption.listening():
         progress.say(f"starting the {config.engine} engine")
@@ -135,10 +137,13 @@ def _search(
                 folder, store, prepared.space, prepared.costs, prepared.feasibility, study, config.trials, config.seed,
                 progress, interruption,
             )  # fmt: skip
-            progress.begin(view, config.trials, config.training.epochs, engine.workers)
             try:
-                source = with_noise(driver, prepared, store, view, progress.say, interruption)
-                engine.run(plan, source)
+                parent = provide_parent(prepared, folder / PARENT_NAME, view.parent, engine, progress.say)
+                if parent is not None:
+                    store.put({"parent": parent.facts.model_dump()})
+                    plan = replace(plan, start=parent.start)
+                progress.begin(view, config.trials, config.training.epochs, engine.workers)
+                engine.run(plan, with_noise(driver, prepared, store, view, progress.say, interruption))
                 final = FinalPlan.of(config, prepared.space, profile)
                 measure_front(store, RunView.of(folder, store), final, engine, progress.say, interruption)
             except Interrupted:
@@ -255,8 +260,7 @@ def _open_store(
     }
     if path.exists():
         store = Store.open_for_writing(path)
-        now = store.get("config")
-        if now != before:
+        if recorded_config(store) != before:
             store.close()
             raise ConfigError(f"{folder}: another search has changed it meanwhile; give the command again")
         if store.get("latency_profile") != identity["latency_profile"]:

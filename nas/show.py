@@ -24,6 +24,7 @@ from reports.formatting import (
 )
 from reports.latency import interval_text, latency_label, latency_note, latency_story
 from reports.noise import advice_text, noise_floors
+from reports.regime import regime_story
 from reports.summary import fixed_seconds
 from reports.trust import Comparisons, trust_json, trust_story
 from reports.view import NothingFeasible, RunView, TrialView
@@ -65,7 +66,7 @@ def print_run(console: Console, view: RunView) -> None:
     console.print(f"\nbudgets: {view.budget_text()}; objectives: {', '.join(view.objectives)}")
     if any(t.latency is not None and not t.latency.stable for t in view.trials):
         console.print("~ a latency that was measured on a machine that was not quiet")
-    for sentence in latency_story(view) if view.complete else ():
+    for sentence in (*regime_story(view), *(latency_story(view) if view.complete else ())):
         console.print(sentence, highlight=False, markup=False)
     for selector in ("best", "knee", "fastest", "cheapest"):
         try:
@@ -203,8 +204,8 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
     fixed = fixed_seconds(view)
     if fixed is not None:
         console.print(f"a trial costs {fixed:.3f} s (median) beside measuring, training and evaluating", soft_wrap=True)
-    for sentence in trust_story(view):
-        console.print(sentence, soft_wrap=True)
+    for sentence in (*regime_story(view), *trust_story(view)):
+        console.print(sentence, soft_wrap=True, markup=False)
     if view.advice is not None:
         console.print(advice_text(view.advice), soft_wrap=True)
 
@@ -247,10 +248,12 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     if not all(cost["latency_ms"]["stable"] for cost in found["costs"].values()):
         console.print("~ a latency that was measured once, on a machine that was not quiet; a search tries again")
     speeds = ", ".join(f"{name} {speed:,.0f} images/s" for name, speed in found["images_per_second"].items())
+    shared = f" after {format_duration(found['estimated_shared_seconds'])} for what all start from"
     console.print(
         f"training: {speeds}; about {format_duration(found['estimated_trial_seconds'])} a trial, "
         f"{format_duration(found['estimated_search_seconds'])} for {found['trials']} trials "
-        f"on {found['workers']} worker{'' if found['workers'] == 1 else 's'}",
+        f"on {found['workers']} worker{'' if found['workers'] == 1 else 's'}"
+        f"{shared if found['estimated_shared_seconds'] else ''}",
         highlight=False,
     )
     if found["noise"] is not None:

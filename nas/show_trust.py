@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.noise import NOISE_COLUMNS, NOISE_LEGEND, NoiseFloor, advice_text, noise_floors, noise_rows
+from reports.regime import regime_story
 from reports.trust import AGREEMENT_COLUMNS, AGREEMENT_LEGEND, agreement_rows, trust_of, trust_story
 from reports.view import RunView
 
@@ -34,8 +35,8 @@ def print_trust(console: Console, view: RunView) -> None:
         _print_table(console, AGREEMENT_COLUMNS, agreement_rows(trust))
         console.print(AGREEMENT_LEGEND)
         console.print()
-    for sentence in trust_story(view):
-        console.print(sentence)
+    for sentence in (*regime_story(view), *trust_story(view)):
+        console.print(sentence, markup=False)
 
 
 def _print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

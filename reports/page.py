@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from reports import figures, formatting, noise, summary, tables, trust
 from reports.drawing import Palette, network, shape_text
 from reports.latency import latency_story
+from reports.regime import regime_story
 from reports.view import RunView
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def render(view: RunView) -> str:
         "advice": None if view.advice is None else noise.advice_text(view.advice),
         "agreements": [] if trusted is None else trust.agreement_rows(trusted),
         "agreement_text": (trust.AGREEMENT_COLUMNS, trust.AGREEMENT_LEGEND),
+        "regime_story": regime_story(view),
         "trust_story": trust.trust_story(view),
         "protocol": view.description.get("latency_protocol") or {},
         "environments": summary.environments(view),

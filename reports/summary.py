@@ -284,6 +284,9 @@ def spent(view: RunView) -> list[Tile]:
         Tile("spent in trials", format_duration(total), "all workers added up"),
         Tile("of which training", format_duration(training), f"{format_percent(ratio(training, total), 0)} of it"),
     ]
+    if view.parent is not None and view.parent["seconds"]:
+        note = "once, before the first trial"
+        figures.append(Tile("training what all start from", format_duration(view.parent["seconds"]), note))
     epochs, train = sum(len(r.curve) for r in results), (view.description.get("data") or {}).get("train")
     if isinstance(train, int):
         figures.append(Tile("images trained", format_count(epochs * train), f"{epochs:,} epochs of {train:,} images"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from statistics import fmean
@@ -85,40 +85,61 @@ def trust_of(view: RunView) -> Trust | None:
     asked = [(key, seed, long) for seed in seeds for key in sample] + [
         (key, first, e) for e in shorts for key in sample
     ]
-    keys = [key for key in sample if all((key, seed, long) in known for seed in seeds)]
     missing = sum(identity not in known for identity in asked)
-    table = [[known[key, seed, long] for seed in seeds] for key in keys]
-    agreements: list[Agreement] = []
-    for epochs in shorts:
-        here = [(known[key, first, epochs], row) for key, row in zip(keys, table, strict=True)
-                if (key, first, epochs) in known]  # fmt: skip
-        if len(here) >= FEWEST:
-            agreements += [_short_agreement(epochs, here, pair) for pair in PAIRS]
-    pairs, apart = len(keys) * (len(keys) - 1) // 2, None
-    if len(seeds) > 1 and len(keys) >= FEWEST:
-        agreements += [_ceiling(long, table, name) for name in ("accuracy", "loss")]
-        scores = _scores(table, "accuracy")
+    table = long_table(known, sample, seeds, long)
+    pairs, apart = len(table) * (len(table) - 1) // 2, None
+    if len(seeds) > 1 and len(table) >= FEWEST:
+        scores = scores_of(table, "accuracy")
         noise = noise_of(scores, one_image(r for row in table for r in row))
-        means, (i, j) = scores.mean(1), np.triu_indices(len(keys), 1)
+        means, (i, j) = scores.mean(1), np.triu_indices(len(table), 1)
         apart = int((np.abs(means[i] - means[j]) > (noise.critical(len(seeds)) or 0.0)).sum())
-    return Trust(long, len(seeds), len(keys), len(asked), missing, tuple(agreements), pairs, apart)
+    agreements = agreements_of(known, table, shorts, first)
+    return Trust(long, len(seeds), len(table), len(asked), missing, agreements, pairs, apart)
 
 
-def _scores(table: Sequence[Sequence[Repeat]], name: str) -> Scores:
+#: Trainings by what identifies them: architecture, seed, epochs.
+Known = Mapping[tuple[str, int, int], Repeat]
+#: Long trainings, a row of all seeds for each architecture.
+LongTable = Sequence[Sequence[Repeat]]
+
+
+def long_table(known: Known, keys: Iterable[str], seeds: Sequence[int], epochs: int) -> LongTable:
+    """The trainings of `epochs` epochs of the architectures that were trained under every seed."""
+    complete = [key for key in keys if all((key, seed, epochs) in known for seed in seeds)]
+    return [[known[key, seed, epochs] for seed in seeds] for key in complete]
+
+
+def agreements_of(known: Known, table: LongTable, shorts: Iterable[int], seed: int) -> tuple[Agreement, ...]:
+    """How trainings of each of `shorts` epochs under `seed` rank beside the long ones; last, what seeds alone allow.
+
+    Nothing where there are fewer than `FEWEST` architectures.
+    """
+    found: list[Agreement] = []
+    for epochs in shorts:
+        short = [(row[0].architecture.key, seed, epochs) for row in table]
+        here = [(known[key], row) for key, row in zip(short, table, strict=True) if key in known]
+        if len(here) >= FEWEST:
+            found += [_short_agreement(epochs, here, pair) for pair in PAIRS]
+    if len(table) >= FEWEST and len(table[0]) > 1:
+        found += [_ceiling(table[0][0].epochs, table, name) for name in ("accuracy", "loss")]
+    return tuple(found)
+
+
+def scores_of(table: LongTable, name: str) -> Scores:
     """[architectures, seeds], higher is better."""
     sign = 1.0 if name == "accuracy" else -1.0
     return sign * np.array([[getattr(r, name) for r in row] for row in table], float)
 
 
 def _short_agreement(epochs: int, here: Sequence[tuple[Repeat, Sequence[Repeat]]], pair: tuple[str, str]) -> Agreement:
-    short = _scores([[r] for r, _ in here], pair[0])[:, 0]
-    long = _scores([row for _, row in here], pair[1]).mean(1)
+    short = scores_of([[r] for r, _ in here], pair[0])[:, 0]
+    long = scores_of([row for _, row in here], pair[1]).mean(1)
     cost = fmean(r.train_seconds for r, _ in here) / fmean(r.train_seconds for _, row in here for r in row)
     return _agreement(epochs, pair, cost, short[None], long[None], ceiling=False)
 
 
-def _ceiling(epochs: int, table: Sequence[Sequence[Repeat]], name: str) -> Agreement:
-    scores = _scores(table, name).T
+def _ceiling(epochs: int, table: LongTable, name: str) -> Agreement:
+    scores = scores_of(table, name).T
     others = np.stack([np.delete(scores, s, axis=0).mean(0) for s in range(len(scores))])
     return _agreement(epochs, (name, name), 1.0, scores, others, ceiling=True)
 

@@ -93,7 +93,8 @@ class RunView:
     height, width, stride, choices); `baseline` the costs of all-add, None before they were taken; `profile` the
     device profile that latencies are predicted by; `measured` the latencies that were measured for good on
     `latency_target`, by trial; `final_stage` how that stage ended, None before it has; `repeats` the trainings of
-    `nas noise` and `nas trust`, `trust_plan` and `advice` what these were asked and recommended.
+    `nas noise` and `nas trust`, `trust_plan` and `advice` what these were asked and recommended; `parent` the facts of
+    the weights that every trial started from, None where each started from new ones.
     """
 
     path: Path
@@ -110,6 +111,7 @@ class RunView:
     repeats: tuple[Repeat, ...] = ()
     trust_plan: Mapping[str, Any] | None = None
     advice: Mapping[str, Any] | None = None
+    parent: Mapping[str, Any] | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
@@ -128,7 +130,7 @@ class RunView:
                 measured[one.number] = (*measured.get(one.number, ()), one.latency)
         return cls(
             path=path,
-            config=store.get("config"),
+            config=recorded_config(store),
             description=store.get("description"),
             baseline=None if baseline is None else Costs(**baseline),
             constraints=tuple(Constraint.from_json(c) for c in store.get("constraints") or ()),
@@ -141,6 +143,7 @@ class RunView:
             repeats=store.repeats(),
             trust_plan=store.get("trust"),
             advice=store.get("noise_advice"),
+            parent=store.get("parent"),
         )
 
     def with_measurement(self, measurement: FinalMeasurement) -> RunView:
@@ -302,9 +305,18 @@ class RunView:
                 "counts": {str(state): self.count(state) for state in TrialState},
                 "failures": self.failures,
                 "front": [t.result.number for t in self.front],
+                "parent": None if self.parent is None else dict(self.parent),
             },
             "trials": [t.to_json() for t in self.trials],
         }
+
+
+def recorded_config(store: Store) -> Any:
+    """The configuration in an open record. Before there were regimes, every trial started from scratch."""
+    config = store.get("config")
+    if not isinstance(config, dict) or not isinstance(config.get("training"), dict):
+        return config
+    return {**config, "training": {"regime": "scratch", **config["training"]}}
 
 
 def _profile(data: Mapping[str, Any], path: Path) -> DeviceProfile:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from search_spaces import catalogue
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import SpaceError
+from search_spaces.fusions import FusionSettings
+from search_spaces.networks import PointShape
 from search_spaces.space import SearchSpace, fusion_at
+
+#: Two results differ by rounding alone up to this share of the largest value.
+_PLAIN = 1e-5
 
 
 def inherit(parent_model: nn.Module, architecture: Architecture, space: SearchSpace | None = None) -> nn.Module:
@@ -36,16 +41,8 @@ def inherit(parent_model: nn.Module, architecture: Architecture, space: SearchSp
     found = space or _space_of(parent_model, architecture)
     if architecture.space != found.name:
         raise SpaceError(f"architecture of space {architecture.space!r} given to space {found.name!r}")
-    checked = found.architecture(architecture.choices)
-    shapes = {point.name: point.shape for point in found.points}
-    fusions: dict[str, nn.Module] = {}
-
-    def fuse(name: str, channels: int) -> nn.Module:
-        fusions[name] = fusion_at(shapes[name], checked.choices[name])
-        return fusions[name]
-
-    child = found.design.build(found.input, fuse)
-    paths = {path for path, module in child.named_modules() if any(module is fusion for fusion in fusions.values())}
+    child = found.build(architecture)
+    paths = set(fusion_paths(child))
     child.load_state_dict(_inherited(parent_model, child, paths, found))
     meta = getattr(child, "meta", None)
     if isinstance(meta, dict):
@@ -57,6 +54,31 @@ def inherit(parent_model: nn.Module, architecture: Architecture, space: SearchSp
     return child
 
 
+def unpreserved(space: SearchSpace) -> tuple[str, ...]:
+    """The operators that, as the space makes them, do not start as the sum (or concatenation) of their maps.
+
+    A child in which one of these stands has its parent's trunk, but not its outputs: so it is without `identity_init`,
+    with a `scale` of its own, or for an operator that has no such start. Judged on random maps in evaluation, each
+    operator at the first point that offers it.
+    """
+    first = {choice.op: (point.shape, choice) for point in reversed(space.points) for choice in reversed(point.choices)}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        return tuple(op for op in space.operators if op in first and not _is_plain(*first[op], space.settings))
+
+
+def _is_plain(shape: PointShape, choice: FusionChoice, settings: FusionSettings) -> bool:
+    channels = shape.inputs if shape.merge == "cat" else (shape.channels,) * len(shape.inputs)
+    maps = [torch.randn(2, count, shape.height, shape.width) for count in channels]
+    plain, fused = (fusion_at(shape, c, settings).eval()(*maps) for c in (FusionChoice("add"), choice))
+    return bool((plain - fused).abs().max() <= _PLAIN * plain.abs().max())
+
+
+def fusion_paths(network: nn.Module) -> dict[str, str]:
+    """The names of a built network's fusion points by the paths of the modules that stand there."""
+    return {path: str(m.fusion_point) for path, m in network.named_modules() if "fusion_point" in vars(m)}
+
+
 def _inherited(parent: nn.Module, child: nn.Module, fusions: set[str], space: SearchSpace) -> dict[str, torch.Tensor]:
     """The child's state: the trunk from the parent, and each fusion from the parent where it is the same."""
     theirs, ours = parent.state_dict(), child.state_dict()
@@ -64,7 +86,7 @@ def _inherited(parent: nn.Module, child: nn.Module, fusions: set[str], space: Se
     inherited = dict(ours)
     kept = {path for path in fusions if path in modules and _alike(modules[path], child.get_submodule(path))}
     for name, tensor in ours.items():
-        path = _owner(name, fusions)
+        path = owner_of(name, fusions)
         if path is not None and path not in kept:
             continue
         if name not in theirs:
@@ -73,7 +95,7 @@ def _inherited(parent: nn.Module, child: nn.Module, fusions: set[str], space: Se
             given, wanted = list(theirs[name].shape), list(tensor.shape)
             raise SpaceError(f"the parent's {name!r} has shape {given}, but {space.name} has {wanted}")
         inherited[name] = theirs[name]
-    extra = [name for name in theirs if name not in ours and _owner(name, fusions) is None]
+    extra = [name for name in theirs if name not in ours and owner_of(name, fusions) is None]
     if extra:
         raise SpaceError(f"the parent has the weight {extra[0]!r}, but {space.name} has none: it is another network")
     return inherited
@@ -90,7 +112,7 @@ def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in state.items()}
 
 
-def _owner(name: str, paths: set[str]) -> str | None:
+def owner_of(name: str, paths: Container[str]) -> str | None:
     """The path among `paths` that a parameter lies under."""
     parts = name.split(".")
     return next((prefix for end in range(len(parts)) if (prefix := ".".join(parts[:end])) in paths), None)

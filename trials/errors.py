@@ -27,6 +27,10 @@ class ProfileDamaged(ProfileError):
     exit_code = 5
 
 
+class CheckpointError(UserError, ValueError):
+    """Weights that cannot be what the trials of a run start from: the message names the file and what is wrong."""
+
+
 class UncountedError(UserError, NotImplementedError):
     """An operation of a network whose cost nothing knows: the message names it."""
 

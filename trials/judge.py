@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from safetensors.torch import save
@@ -22,6 +22,8 @@ from trials.data import DataConfig, load_data
 from trials.failures import TimeLimit, failure_of
 from trials.latency import measure_latency
 from trials.quiet import occupied
+from trials.regimes.recalibration import recalibrate
+from trials.regimes.starts import FromScratch, Start
 from trials.seeds import derive
 from trials.training import evaluate, train
 from trials.trial import EpochPoint, Latency, LatencyProtocol, Recipe, Timing, TrialJob, TrialResult, TrialState
@@ -36,7 +38,8 @@ class TrialPlan:
 
     `max_latency_ms` is the gate, None for none; `nominal_latency_ms` the baseline's p50, to which
     measurements are tied, None before it was taken. Without `screening` a trial's latency is not measured: a device
-    profile tells it, or nobody asks for it. A trial may take `timeout_seconds` of wall time, None for any.
+    profile tells it, or nobody asks for it. A trial may take `timeout_seconds` of wall time, None for any. `start` is
+    what their networks are before the first step.
     """
 
     space: SearchSpace
@@ -48,6 +51,16 @@ class TrialPlan:
     nominal_latency_ms: float | None = None
     screening: bool = True
     timeout_seconds: float | None = None
+    start: Start = field(default_factory=FromScratch)
+
+    def lasting(self, epochs: int) -> TrialPlan:
+        """The same with a schedule of so many epochs, and a time limit in proportion."""
+        limit = self.timeout_seconds
+        return replace(
+            self,
+            recipe=replace(self.recipe, epochs=epochs),
+            timeout_seconds=None if limit is None else limit * epochs / self.recipe.epochs,
+        )
 
 
 @dataclass(frozen=True)
@@ -75,10 +88,11 @@ class Bench:
         ).contiguous(memory_format=torch.channels_last)
 
     def build(self, architecture: Architecture, seed: int) -> nn.Module:
-        """The network on the device, its initial weights derived from `seed`."""
+        """The network on the device, as a trial starts; what is new in it is derived from `seed`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "initialisation"))
-            return devices.on_device(self.plan.space.build(architecture), self.device)
+            network = self.plan.start.network(self.plan.space, architecture, seed)
+            return devices.on_device(network, self.device)
 
     def warm_up(self) -> None:
         """Two training steps that nobody counts: the first ones import and compile, for seconds."""
@@ -128,6 +142,9 @@ class Bench:
                         yield point
                         laps.end("away")
                 with limit.watching():
+                    if self.plan.start.recalibrates:
+                        recalibrate(network, self.data, self.plan.recipe.batch_size, job.seed, machine)
+                        laps.end("train_s")
                     judged = evaluate(network, self.data.val, self.data, machine)
                 laps.end("evaluate_s")
             weights = weights_of(network)

@@ -13,6 +13,7 @@ from typing import IO
 
 from trials.errors import RunInUse, StoreDamaged, StoreError
 
+PARENT_NAME = "parent.safetensors"
 FILE_NAME = "study.db"
 LOCK_NAME = ".lock"
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "9p")

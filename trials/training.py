@@ -92,7 +92,11 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         }
         for (decays, in_fusion), parameters in groups.items()
     ]
-    return torch.optim.SGD(settings, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=True, fused=True)
+    optimiser = torch.optim.SGD(settings, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=True, fused=True)
+    for parameter in network.parameters():
+        # A supernet's parameters get their first gradients at different steps; a fused step takes all buffers or none.
+        optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimiser
 
 
 def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machine: Occupancy) -> Iterator[EpochPoint]:

@@ -7,8 +7,10 @@ import torch
 import torchvision
 from torch import nn
 
-from search_spaces import InputSpec, SearchSpace, SpaceError, discover, inherit
+from search_spaces import FusionSettings, InputSpec, SearchSpace, SpaceError, discover, inherit
 from search_spaces.discovery.rewriting import largest_difference
+from search_spaces.inheritance import unpreserved
+from search_spaces.space import fusion_modules
 
 SMALL = InputSpec(1, 16, 7)
 SPACE = SearchSpace.named("resnet8", SMALL)
@@ -96,3 +98,38 @@ def test_what_does_not_fit_is_one_clear_line() -> None:
     found = discover(torchvision.models.mobilenet_v3_small(weights=None), torch.randn(2, 3, 32, 32))
     with pytest.raises(SpaceError, match="'MobileNetV3', which is no named space: give the space"):
         inherit(parent, found.baseline)
+
+
+def test_a_child_has_the_fusions_of_its_space() -> None:
+    space = SearchSpace.named("resnet8", SMALL, settings=FusionSettings(norm="group"))
+    parent = stir(space.build(space.baseline))
+    child = inherit(parent, space.uniform("aff"), space)
+    norms = {type(module).__name__ for module in child.layer1[0].fuse.modules()}
+    assert "SampleNorm" in norms
+    assert "BatchNorm2d" not in norms
+    assert set(fusion_modules(child)) == {point.name for point in space.points}
+    assert largest_difference(parent, child, IMAGES, relative=True) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (FusionSettings(), ()),
+        (FusionSettings(scale=1.0), ("se", "cbam", "aff", "iaff")),
+        (FusionSettings(identity_init=False), ("concat", "se", "cbam", "aff", "iaff")),
+    ],
+)
+def test_operators_that_do_not_start_as_the_sum_are_known(settings: FusionSettings, expected: tuple[str, ...]) -> None:
+    space = SearchSpace.named("resnet8", SMALL, settings=settings)
+    assert unpreserved(space) == expected
+    parent = stir(space.build(space.baseline))
+    for op in space.operators:
+        child = inherit(parent, space.uniform(op), space)
+        assert (largest_difference(parent, child, IMAGES, relative=True) <= 1e-5) == (op not in expected)
+        theirs, ours = parent.state_dict(), child.state_dict()
+        assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+
+
+def test_at_a_concatenation_the_start_is_the_concatenation() -> None:
+    space = SearchSpace.named("googlenet", InputSpec(3, 64, 5), ["add", "se_concat"], [16])
+    assert unpreserved(space) == ()

@@ -278,3 +278,9 @@ def test_a_trial_that_is_dropped_lets_go_of_the_machine(bench: Bench) -> None:
     assert isinstance(next(trial), EpochPoint)
     trial.close()
     assert in_time(measure)
+
+
+def test_a_longer_schedule_may_take_longer() -> None:
+    limited = replace(PLAN, recipe=replace(PLAN.recipe, epochs=2), timeout_seconds=30.0)
+    assert (limited.lasting(6).recipe.epochs, limited.lasting(6).timeout_seconds) == (6, 90.0)
+    assert replace(limited, timeout_seconds=None).lasting(6).timeout_seconds is None

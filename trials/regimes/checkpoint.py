@@ -1,0 +1,84 @@
+"""A user's own weights of the all-add network: a .safetensors file, or a .pt file that holds tensors alone."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from search_spaces.space import SearchSpace
+from trials.errors import CheckpointError
+
+#: Under which training loops put the weights when they keep more beside them, and what a parallel wrapper puts before.
+_UNDER = ("state_dict", "model_state_dict", "model")
+_WRAPPED = "module."
+
+
+def read_checkpoint(path: Path, space: SearchSpace) -> dict[str, torch.Tensor]:
+    """The weights and running statistics of the space's all-add network, in its own types.
+
+    Raises:
+        CheckpointError: no such file, not readable without running code from it, or of another network: the first
+            weight that is missing, superfluous, of another shape or not finite.
+    """
+    given = _tensors(path, _content(path))
+    with torch.random.fork_rng(devices=[]):
+        wanted = space.build(space.baseline).state_dict()
+    # Older checkpoints lack the counters; they matter only to norms without a momentum.
+    missing = [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")]
+    if missing:
+        raise CheckpointError(f"{path} lacks the weight {missing[0]!r} of {space.name} with add everywhere; {_MEND}")
+    extra = [name for name in given if name not in wanted]
+    if extra:
+        raise CheckpointError(
+            f"{path} has the weight {extra[0]!r}, but {space.name} with add everywhere has none; {_MEND}"
+        )
+    for name, tensor in given.items():
+        if tensor.shape != wanted[name].shape:
+            shapes = f"has shape {list(tensor.shape)}, but {space.name} has {list(wanted[name].shape)}"
+            raise CheckpointError(f"{path}: {name!r} {shapes} for these images and classes; {_MEND}")
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{path}: {name!r} holds values that are not finite; give weights that are trained")
+    return {name: given.get(name, tensor).to(tensor.dtype).contiguous() for name, tensor in wanted.items()}
+
+
+_MEND = "give the weights of that network"
+
+
+def _content(path: Path) -> Any:
+    if path.suffix not in (".safetensors", ".pt", ".pth"):
+        raise CheckpointError(f"{path} is no checkpoint by its name; give a .safetensors, .pt or .pth file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; give the path of a checkpoint") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path} holds more than tensors, and would run code when it is read; save model.state_dict() instead"
+        ) from None
+    except (SafetensorError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError, KeyError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is damaged or no checkpoint ({reason[:120]}); give another file") from None
+
+
+def _tensors(path: Path, content: Any) -> dict[str, torch.Tensor]:
+    """The state in it, taken out of what training loops keep beside it."""
+    for key in _UNDER:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise CheckpointError(f"{path} holds no mapping of names to tensors; save model.state_dict()")
+    names = [str(name) for name in content]
+    if names and all(name.startswith(_WRAPPED) for name in names):
+        names = [name.removeprefix(_WRAPPED) for name in names]
+    return dict(zip(names, content.values(), strict=True))

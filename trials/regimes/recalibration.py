@@ -1,0 +1,50 @@
+"""Batch norms whose running statistics are those of the network as it stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from trials.data import ImageData, normalise
+from trials.quiet import Occupancy
+from trials.seeds import generator
+
+#: As many as Once-for-All (Cai et al., ICLR 2020) takes.
+IMAGES = 2000
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, data: ImageData, batch_size: int, seed: int, machine: Occupancy) -> None:
+    """Replace the running statistics of every batch norm that a forward meets by their mean over whole batches of
+    training images, drawn by `seed`.
+
+    `torch.optim.swa_utils.update_bn` but for the rest of the network, which stays in evaluation: nothing is dropped,
+    a supernet stays on its path, and the norms beside that path keep what they have.
+    """
+    mean, std = (torch.tensor(values, device=data.train.images.device) for values in (data.mean, data.std))
+    momenta: dict[_BatchNorm, float | None] = {}
+
+    def begin_anew(norm: _BatchNorm, inputs: Any) -> None:
+        if norm not in momenta:
+            momenta[norm] = norm.momentum
+            norm.reset_running_stats()
+            norm.momentum = None  # a cumulative mean
+
+    network.eval()
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    hooks = [norm.register_forward_pre_hook(begin_anew) for norm in norms]
+    for norm in norms:
+        norm.train()
+    order = torch.randperm(len(data.train), generator=generator(seed, "recalibration"))
+    batches = max(1, min(IMAGES, len(data.train)) // batch_size)
+    for batch in order[: batches * batch_size].to(data.train.images.device).chunk(batches):
+        machine.give_way()
+        network(normalise(data.train.images[batch], mean, std).contiguous(memory_format=torch.channels_last))
+    for hook in hooks:
+        hook.remove()
+    for norm, momentum in momenta.items():
+        norm.momentum = momentum
+    network.eval()
