@@ -47,6 +47,9 @@ class TrainingSection(_Section):
     fusion_lr_scale: Annotated[float, Field(gt=0)] = 1.0
     crop_padding: Annotated[int, Field(ge=0)] = 4
     flip: bool = True
+    cutout: Annotated[int, Field(ge=0)] = 0
+    colour: Annotated[float, Field(ge=0, le=1)] = 0.0
+    mixup: Annotated[float, Field(ge=0)] = 0.0
     trial_timeout: str | None = None
     regime: Literal["scratch", "inherit", "supernet"] = "scratch"
     parent: str | None = None
@@ -100,7 +103,7 @@ class TrainingSection(_Section):
 
     @property
     def timeout_seconds(self) -> float | None:
-        """Of wall time, after which a trial has failed; None for never."""
+        """After how long a trial has failed; None for never."""
         return None if self.trial_timeout is None else parse_seconds(self.trial_timeout)
 
 
@@ -158,6 +161,7 @@ class SearchConfig(_Section):
     train_images: Annotated[int, Field(ge=1)] | None = None
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     data_errors: Literal["refuse", "drop"] = "refuse"
+    data_memory: Annotated[float, Field(gt=0, le=1)] = 0.5
     trials: Annotated[int, Field(ge=1)] = 20
     objectives: Annotated[list[Objective], Field(min_length=1)] = ["accuracy", "macs"]
     sampler: Literal["tpe", "random"] = "tpe"
@@ -244,7 +248,7 @@ class SearchConfig(_Section):
 
 _METRIC_OF = {option.removeprefix("--").replace("-", "_"): metric for metric, (option, _) in CONSTRAINED.items()}
 #: Where and how fast a search runs, and what is written at its end: not what it finds.
-CIRCUMSTANCES = ("engine", "workers", "device", "out", "export", "ray", "data_dir", "noise_seeds")
+CIRCUMSTANCES = ("engine", "workers", "device", "out", "export", "ray", "data_dir", "data_memory", "noise_seeds")
 #: May change in an extended run: recorded trials are priced anew, none is trained again.
 EXTENSIBLE = (
     "trials", "max_flops", "max_params", "max_latency", "latency_profile", "objectives", "sampler",

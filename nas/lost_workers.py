@@ -10,13 +10,6 @@ from trials.trial import Failure
 
 #: Where the kernel counts the processes that it killed for memory: of this container, or else of the machine.
 _COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat"))
-#: What a trial may take beyond its time limit until its worker is killed: a last batch and the weights, for instance.
-_MOST_GRACE_SECONDS = 15.0
-
-
-def grace_seconds(timeout_seconds: float) -> float:
-    """How long after its time limit a trial that does not end is left alone."""
-    return min(_MOST_GRACE_SECONDS, timeout_seconds)
 
 
 def kernel_kills(counters: tuple[Path, ...] = _COUNTERS) -> int:
@@ -33,7 +26,7 @@ def kernel_kills(counters: tuple[Path, ...] = _COUNTERS) -> int:
 def why_lost(reason: str, seconds: float, timeout_seconds: float | None, killed_for_memory: bool) -> Failure:
     """The kind of failure of a trial whose worker is gone after `seconds`, by Ray's `reason`.
 
-    A worker ends itself when its trial hangs beyond the time limit, see `nas.ray_engine.TrialActor`.
+    A worker ends itself when its trial hangs beyond the time limit, see `trials.failures.TimeLimit`.
     """
     if killed_for_memory or says_out_of_memory(reason):
         return Failure.OUT_OF_MEMORY

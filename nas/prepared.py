@@ -50,6 +50,7 @@ class Prepared:
         return TrialPlan(
             self.space, config.data_config(), config.training.recipe(), config.latency.protocol(), config.device,
             screening=self.profile is None and config.latency.screen, timeout_seconds=config.training.timeout_seconds,
+            data_memory=config.data_memory,
         )  # fmt: skip
 
 
@@ -73,6 +74,12 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
             f"training.batch_size: given {config.training.batch_size}, but {config.data} has "
             f"{len(data.train)} training images; give at most that"
         )
+    for key in ("crop_padding", "cutout"):
+        pixels = getattr(config.training, key)
+        if pixels >= data.image_size:
+            raise ConfigError(
+                f"training.{key}: given {pixels}, but the images are {data.image_size} pixels wide; give less than that"
+            )
     if config.training.epochs * (len(data.train) // config.training.batch_size) < 2:
         raise ConfigError(
             f"training: {config.training.epochs} epochs of {len(data.train)} images in batches of "

@@ -5,7 +5,6 @@ The only module that imports ray.
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import os
 import tempfile
@@ -34,7 +33,7 @@ from ray.tune.search import Searcher
 from nas.config import ConfigError
 from nas.engines import DeviceBench, JobSource, calibrate
 from nas.interruption import Interruption
-from nas.lost_workers import grace_seconds, kernel_kills, why_lost
+from nas.lost_workers import kernel_kills, why_lost
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
@@ -48,45 +47,25 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_
 
 
 class TrialActor(tune.Trainable):
-    """A warm worker: torch imported, data resident. A step is one epoch; the last one holds the outcome.
-
-    A trial that hangs where no time limit reaches it takes the process down, even where it never lets go of the
-    interpreter: faulthandler's thread does not need it.
-    """
+    """A warm worker: torch imported, data resident. A step is one epoch; the last one holds the outcome."""
 
     def setup(self, config: dict[str, Any], plan: TrialPlan | None = None) -> None:
         assert plan is not None
-        self._timeout_seconds = plan.timeout_seconds
-        self._bench = Bench(plan)
+        self._bench = Bench(plan, expendable=True)
         self._bench.warm_up()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._events: Iterator[EpochPoint | TrialOutcome] = self._bench.judge(new_config["job"])
-        self._began = time.monotonic()
         return True
 
     def step(self) -> dict[str, Any]:
-        with self._ending():
-            event = next(self._events)
+        event = next(self._events)
         if isinstance(event, TrialOutcome):
             # Weights go through the object store: Tune would write them into its own state again and again.
             weights = None if event.weights is None else ray.put(event.weights)
             return {"result": event.result, "weights": weights, "done": True}
         return {"point": event, "done": False}
-
-    @contextmanager
-    def _ending(self) -> Iterator[None]:
-        """The end of this process when the trial is over its time limit for too long."""
-        if self._timeout_seconds is None:
-            yield
-            return
-        left = self._timeout_seconds - (time.monotonic() - self._began)
-        faulthandler.dump_traceback_later(max(left, 0.0) + grace_seconds(self._timeout_seconds), exit=True)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
 
 
 class DriverSearcher(Searcher):

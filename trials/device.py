@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Callable
@@ -46,6 +47,11 @@ def on_device(network: nn.Module, device: torch.device) -> nn.Module:
 def settle(device: torch.device) -> Callable[[], None]:
     """A function that waits until all work on the device is done."""
     return torch.cuda.synchronize if device.type == "cuda" else lambda: None
+
+
+def memory_bytes(device: torch.device) -> float:
+    """Of a GPU, all of its memory; of the CPU no limit, for mapped images are where they are used already."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else math.inf
 
 
 @cache

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
+import math
 import re
 import signal
 import threading
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from trials.quiet import waited_seconds
 from trials.trial import Failure
 
 #: What torch (CPU and CUDA, its libraries included), the operating system and Ray's memory monitor say.
@@ -19,6 +22,8 @@ _OUT_OF_MEMORY = re.compile(
     r"|running low on memory",
     re.IGNORECASE,
 )
+#: What a trial may take beyond its time limit until its process is ended; longer than the signal takes to come again.
+GRACE_SECONDS = 10.0
 #: A signal's exception can be swallowed (in a destructor, by a bare `except`): it is raised again so often.
 _AGAIN_SECONDS = 2.0
 
@@ -47,38 +52,55 @@ def says_out_of_memory(text: str) -> bool:
 
 
 class TimeLimit:
-    """Ends what runs in `watching()` when `seconds` of wall time are over (None: never), waiting included.
+    """Ends a trial when it has taken `seconds` (None: never), not counting what it waited for others on the machine.
 
     `check`, called between batches, raises TrialTimedOut. In a process's main thread a signal (SIGALRM) does so
-    too, wherever Python code runs, so that a module that loops for ever or sleeps is ended. Code that does not
-    come back to the interpreter is not: only the end of its process helps, see `nas.ray_engine`.
+    too, wherever Python code runs in `watching()`, so that a module that loops for ever or sleeps is ended. Code
+    that does not come back to the interpreter is ended in an `expendable` process only, by ending the process,
+    `GRACE_SECONDS` later: by a thread of faulthandler's, which does not need the interpreter.
     """
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, expendable: bool = False) -> None:
         self.seconds = seconds
-        self._ends = None if seconds is None else time.monotonic() + seconds
+        self._expendable = expendable
+        self._began = time.monotonic() - waited_seconds()
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left; below 0 when it is over."""
+        if self.seconds is None:
+            return math.inf
+        return self.seconds - (time.monotonic() - waited_seconds() - self._began)
 
     def check(self) -> None:
         """Raises TrialTimedOut when the time is over."""
-        if self._ends is not None and time.monotonic() >= self._ends:
+        if self.left <= 0:
             raise TrialTimedOut(f"over its time limit of {self.seconds:g} s")
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Interrupt what runs inside. A timer that was set before goes on afterwards."""
-        if self._ends is None or threading.current_thread() is not threading.main_thread():
+        if self.seconds is None or threading.current_thread() is not threading.main_thread():
             yield
             return
         began = time.monotonic()
-        handler = signal.signal(signal.SIGALRM, self._raise)
-        delay, interval = signal.setitimer(signal.ITIMER_REAL, max(self._ends - began, 1e-3), _AGAIN_SECONDS)
+        handler = signal.signal(signal.SIGALRM, self._ring)
+        delay, interval = signal.setitimer(signal.ITIMER_REAL, max(self.left, 1e-3), _AGAIN_SECONDS)
+        self._put_off()
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             signal.signal(signal.SIGALRM, handler)
+            if self._expendable:
+                faulthandler.cancel_dump_traceback_later()
             if delay > 0:
                 signal.setitimer(signal.ITIMER_REAL, max(delay - (time.monotonic() - began), 1e-3), interval)
 
-    def _raise(self, number: int, frame: FrameType | None) -> None:
+    def _ring(self, number: int, frame: FrameType | None) -> None:
         self.check()
+        self._put_off()  # it has waited, and there is time left: whoever hears this does not hang
+
+    def _put_off(self) -> None:
+        if self._expendable:
+            faulthandler.dump_traceback_later(max(self.left, 0.0) + GRACE_SECONDS, exit=True)

@@ -18,7 +18,7 @@ from torch import nn
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials import device as devices
-from trials.data import DataConfig, load_data
+from trials.data import DataConfig, ImageData, load_data
 from trials.failures import TimeLimit, failure_of
 from trials.latency import measure_latency
 from trials.quiet import occupied
@@ -38,8 +38,9 @@ class TrialPlan:
 
     `max_latency_ms` is the gate, None for none; `nominal_latency_ms` the baseline's p50, to which
     measurements are tied, None before it was taken. Without `screening` a trial's latency is not measured: a device
-    profile tells it, or nobody asks for it. A trial may take `timeout_seconds` of wall time, None for any. `start` is
-    what their networks are before the first step.
+    profile tells it, or nobody asks for it. A trial may take `timeout_seconds`, waiting for others not counted, None
+    for any time. `start` is what their networks are before the first step. Images may take the share `data_memory` of
+    a GPU's memory; more stay in the machine's and go there batch by batch.
     """
 
     space: SearchSpace
@@ -52,6 +53,7 @@ class TrialPlan:
     screening: bool = True
     timeout_seconds: float | None = None
     start: Start = field(default_factory=FromScratch)
+    data_memory: float = 0.5
 
     def lasting(self, epochs: int) -> TrialPlan:
         """The same with a schedule of so many epochs, and a time limit in proportion."""
@@ -72,15 +74,18 @@ class TrialOutcome:
 
 
 class Bench:
-    """A worker's warm state: one thread, data resident on the device, the reference network built."""
+    """A worker's warm state: one thread, data resident on the device, the reference network built.
 
-    def __init__(self, plan: TrialPlan) -> None:
+    An `expendable` process is ended where nothing else ends a trial that hangs.
+    """
+
+    def __init__(self, plan: TrialPlan, expendable: bool = False) -> None:
         # Several intra-op threads a process on a shared machine spin against each other.
         torch.set_num_threads(1)
         self.plan = plan
+        self.expendable = expendable
         self.device = devices.resolve(plan.device)
-        data = load_data(plan.data)
-        self.data = replace(data, train=data.train.to(self.device), val=data.val.to(self.device))
+        self.data = resident(load_data(plan.data), self.device, plan.data_memory * devices.memory_bytes(self.device))
         space = plan.space
         self.reference = self.build(space.baseline, seed=0)
         self.example = torch.zeros(
@@ -110,7 +115,7 @@ class Bench:
     def judge(self, job: TrialJob) -> Iterator[EpochPoint | TrialOutcome]:
         """Yields a point after every epoch, and last the outcome. Raises nothing: what fails is a result."""
         laps = _Laps()
-        limit = TimeLimit(self.plan.timeout_seconds)
+        limit = TimeLimit(self.plan.timeout_seconds, self.expendable)
         curve: list[EpochPoint] = []
         latency: Latency | None = None
 
@@ -189,6 +194,13 @@ class _Laps:
     def timing(self) -> Timing:
         """The laps so far, but for the time away: it is the engine's."""
         return Timing(**{lap: seconds for lap, seconds in self.seconds.items() if lap != "away"})
+
+
+def resident(data: ImageData, device: torch.device, most_bytes: float) -> ImageData:
+    """Training and validation images on the device; as they are where they take more than `most_bytes`."""
+    if data.train.images.nbytes + data.val.images.nbytes > most_bytes:
+        return data
+    return replace(data, train=data.train.to(device), val=data.val.to(device))
 
 
 def weights_of(network: nn.Module) -> bytes:

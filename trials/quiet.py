@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,22 @@ def _open(name: str) -> IO[bytes]:
     return (folder / f"fusion-nas-{os.getuid()}-{name}.lock").open("ab")
 
 
+class _Waiting(threading.local):
+    """How long this thread has waited for others: in waits that are over, and since when in one that is not."""
+
+    seconds = 0.0
+    since: float | None = None
+
+
+_waiting = _Waiting()
+
+
+def waited_seconds() -> float:
+    """How long this thread has waited for the machine so far: no time of its own."""
+    now = 0.0 if _waiting.since is None else time.monotonic() - _waiting.since
+    return _waiting.seconds + now
+
+
 def _wait(lock: IO[bytes], kind: int) -> None:
     """Take a lock; say so when another process (a suspended one, say) keeps it for long."""
     try:
@@ -34,9 +51,11 @@ def _wait(lock: IO[bytes], kind: int) -> None:
         line = f"waiting for another fusion-nas process on this machine, which holds {lock.name}\n"
         notice = threading.Timer(NOTICE_SECONDS, sys.stderr.write, [line])
         notice.start()
+        _waiting.since = time.monotonic()
         try:
             fcntl.flock(lock, kind)
         finally:
+            _waiting.seconds, _waiting.since = waited_seconds(), None
             notice.cancel()
 
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.space import fusion_modules
-from trials.data import ImageData, Split, augment, normalise
+from trials.batches import Batches
+from trials.data import ImageData, Split, normalise
 from trials.device import has_bf16
 from trials.quiet import Occupancy
-from trials.seeds import generator
 from trials.trial import EpochPoint, Failure, Recipe
 
 EVAL_BATCH = 256
@@ -100,18 +100,15 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 
 
 def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machine: Occupancy) -> Iterator[EpochPoint]:
-    """Train `network` (on the device of `data`, changed in place) and yield a point after every epoch.
+    """Train `network` (on its device, changed in place) and yield a point after every epoch.
 
     Raises:
         NonFiniteLoss: the mean loss of an epoch is not finite.
         ExplodingGradients: the gradients of one of its steps were too large, or not finite while the loss was.
     """
-    images, labels = data.train.images, data.train.labels
-    device = images.device
-    mean, std = (torch.tensor(values, device=device) for values in (data.mean, data.std))
-    steps = max(1, len(data.train) // recipe.batch_size)
-    taken = min(steps * recipe.batch_size, len(data.train))
-    total_steps = recipe.epochs * steps
+    device = next(network.parameters()).device
+    batches = Batches(data, recipe, device)
+    total_steps = recipe.epochs * batches.steps
     optimiser = make_optimiser(network, recipe)
     # A warm-up of one step or less is none; of exactly one, torch divides by its length, zero.
     warmup = recipe.warmup_fraction if recipe.warmup_fraction * total_steps > 1 else 0.0
@@ -123,27 +120,23 @@ def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machin
     watch = GradientWatch(network, device)
     for epoch in range(recipe.epochs):
         began = time.perf_counter()
-        order = torch.randperm(len(data.train), generator=generator(seed, "order", epoch)).to(device)
-        randomness = generator(seed, "augmentation", epoch)
         total = torch.zeros((), device=device)
-        for batch in order[:taken].chunk(steps):
+        for batch in batches.epoch(seed, epoch):
             machine.give_way()
-            inputs = augment(images[batch], randomness, recipe.crop_padding, recipe.flip)
-            inputs = normalise(inputs, mean, std).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):
-                logits = network(inputs)
-            loss = F.cross_entropy(logits.float(), labels[batch], label_smoothing=recipe.label_smoothing)
+                logits = network(batch.inputs)
+            loss = batch.loss(logits.float(), recipe.label_smoothing)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             watch.look(loss.detach())
             optimiser.step()
             schedule.step()
             total += loss.detach()
-        mean_loss = float(total) / steps
+        mean_loss = float(total) / batches.steps
         watch.check(f"in epoch {epoch + 1} of {recipe.epochs}")
         if not math.isfinite(mean_loss):
             raise NonFiniteLoss(f"training loss is {mean_loss} in epoch {epoch + 1} of {recipe.epochs}")
-        yield EpochPoint(epoch + 1, mean_loss, taken / (time.perf_counter() - began))
+        yield EpochPoint(epoch + 1, mean_loss, batches.images / (time.perf_counter() - began))
 
 
 @contextmanager
@@ -164,12 +157,13 @@ def evaluate(network: nn.Module, split: Split, data: ImageData, machine: Occupan
     Raises:
         NonFiniteLoss: the loss over the split is not finite.
     """
-    mean, std = (torch.tensor(values, device=split.images.device) for values in (data.mean, data.std))
+    device = next(network.parameters()).device
+    mean, std = (torch.tensor(values, device=device) for values in (data.mean, data.std))
     network.eval()
-    correct = loss = torch.zeros((), dtype=torch.float64, device=split.images.device)
+    correct = loss = torch.zeros((), dtype=torch.float64, device=device)
     with _exact_float32():
         for start in range(0, len(split), EVAL_BATCH):
-            images, labels = split.images[start : start + EVAL_BATCH], split.labels[start : start + EVAL_BATCH]
+            images, labels = (p[start : start + EVAL_BATCH].to(device) for p in (split.images, split.labels))
             machine.give_way()
             inputs = normalise(images, mean, std).contiguous(memory_format=torch.channels_last)
             logits = network(inputs)

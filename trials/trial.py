@@ -33,7 +33,11 @@ class Failure(StrEnum):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How every candidate is trained: SGD with Nesterov momentum under one complete one-cycle schedule."""
+    """How every candidate is trained: SGD with Nesterov momentum under one complete one-cycle schedule.
+
+    `cutout` is the side of a square in pixels, `colour` how far brightness, contrast and saturation are varied
+    (0 to 1), `mixup` the parameter of its Beta distribution; each is off at 0.
+    """
 
     epochs: int = 3
     batch_size: int = 128
@@ -45,6 +49,9 @@ class Recipe:
     fusion_lr_scale: float = 1.0
     crop_padding: int = 4
     flip: bool = True
+    cutout: int = 0
+    colour: float = 0.0
+    mixup: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import nn
 import nas
 from nas import session
 from nas.engines import JobSource, LocalEngine
-from nas.lost_workers import grace_seconds, kernel_kills, why_lost
+from nas.lost_workers import kernel_kills, why_lost
 from reports import RunView
 from search_spaces import register
 from search_spaces.fusions import unregister
@@ -46,10 +46,6 @@ def test_the_kernels_count_is_read_where_there_is_one(tmp_path: Path) -> None:
     container.write_text("oom 5\noom_kill 2\noom_group_kill 7\n")
     assert kernel_kills((container, machine)) == 2
     assert kernel_kills() >= 0
-
-
-def test_grace_is_short_for_short_limits() -> None:
-    assert (grace_seconds(2.0), grace_seconds(600.0)) == (2.0, 15.0)
 
 
 class Greedy(nn.Module):

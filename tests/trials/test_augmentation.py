@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trials.data import augment, normalise
+from trials.data.augmentation import cut_out, jitter_colour, mix
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -126,3 +127,44 @@ def test_normalise_keeps_channels_last() -> None:
     images = random_images(4, 3, 8, 8).to(memory_format=torch.channels_last)
     out = normalise(images, torch.zeros(3), torch.ones(3))
     assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+# ---- colour, cutout, mixup, each against its definition
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colours_are_varied_as_torchvision_does_image_by_image(channels: int) -> None:
+    from torchvision.transforms import functional as reference
+
+    images = random_images(24, channels, 9, 12)
+    out = jitter_colour(images, seeded(4), 0.8)
+    draws = torch.rand((3, 24), generator=seeded(4))
+    for image, found, factors in zip(images, out, (1 + 0.8 * (2 * draws - 1)).T.tolist(), strict=True):
+        expected = reference.adjust_brightness(image / 255, factors[0])
+        expected = reference.adjust_contrast(expected, factors[1])
+        if channels == 3:
+            expected = reference.adjust_saturation(expected, factors[2])
+        assert (found.double() - 255 * expected.double()).abs().max() <= 0.51  # of rounding
+    assert torch.equal(jitter_colour(images, seeded(4), 0.0), images)
+    with pytest.raises(ValueError, match="it must be from 0 to 1"):
+        jitter_colour(images, seeded(), 1.5)
+
+
+@pytest.mark.parametrize("side", [1, 4, 5, 11])
+def test_a_square_around_a_pixel_is_cut_out_as_far_as_it_is_inside(side: int) -> None:
+    inputs = torch.randn(200, 2, 9, 12, generator=seeded(1)) + 10
+    centres = torch.rand((2, 200), generator=seeded(6))
+    found = cut_out(inputs.clone(), seeded(6), side)
+    for image, out, y, x in zip(inputs, found, (centres[0] * 9).long(), (centres[1] * 12).long(), strict=True):
+        top, left = int(y) - side // 2, int(x) - side // 2
+        expected = image.clone()
+        expected[:, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0
+        assert torch.equal(out, expected)
+    one = cut_out(torch.ones(5000, 1, 8, 8), seeded(2), 1)
+    assert (one == 0).sum(0).min() > 40  # every pixel is somebody's centre: 78 on average
+
+
+def test_images_are_mixed_by_their_share() -> None:
+    inputs, order = torch.randn(6, 3, 4, 4, generator=seeded(1)), torch.tensor([3, 2, 1, 0, 5, 4])
+    torch.testing.assert_close(mix(inputs, order, 0.3), 0.3 * inputs + 0.7 * inputs[order])
+    assert torch.equal(mix(inputs, order, 1.0), inputs)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
 from trials.failures import TimeLimit, TrialTimedOut, failure_of, says_out_of_memory
+from trials.quiet import occupied, quiet
 from trials.training import ExplodingGradients, NonFiniteLoss
 from trials.trial import Failure
 
@@ -111,8 +115,9 @@ def test_outside_nothing_is_interrupted_and_an_earlier_timer_goes_on() -> None:
 
 def test_no_limit_and_no_main_thread_are_left_alone() -> None:
     TimeLimit(None).check()
+    before = signal.getsignal(signal.SIGALRM)
     with TimeLimit(None).watching():
-        assert signal.getsignal(signal.SIGALRM) != TimeLimit._raise
+        assert signal.getsignal(signal.SIGALRM) is before
     found: list[BaseException] = []
 
     def elsewhere() -> None:
@@ -126,3 +131,44 @@ def test_no_limit_and_no_main_thread_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert found == []
+
+
+def test_waiting_for_others_is_not_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or one trial that hangs would take along those that wait for a quiet machine."""
+    monkeypatch.setenv("FUSION_NAS_LOCKS", str(tmp_path))
+    monkeypatch.setattr("trials.failures._AGAIN_SECONDS", 0.05)
+    entered = threading.Event()
+
+    def measure() -> None:
+        with quiet():
+            entered.set()
+            time.sleep(0.6)
+
+    other = threading.Thread(target=measure)
+    limit = TimeLimit(0.3)
+    with limit.watching():
+        other.start()
+        assert entered.wait(5)
+        with occupied(check=limit.check) as machine:
+            machine.give_way()
+            assert limit.left > 0.05
+            with pytest.raises(TrialTimedOut):
+                time.sleep(60)
+    other.join()
+
+
+DEAF = """
+import faulthandler, signal, sys, time
+from trials import failures
+failures.GRACE_SECONDS = 0.3
+with failures.TimeLimit(0.2, expendable=True).watching():
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    print("hangs", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_an_expendable_process_is_ended_where_no_signal_is_heard() -> None:
+    done = subprocess.run([sys.executable, "-c", DEAF], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (1, "hangs\n")
+    assert "Timeout" in done.stderr  # faulthandler says where it hung
