@@ -71,13 +71,14 @@ def printed(at_least: int, at_most: int, predicted: float | None = None) -> str:
     constraints = budgets(macs="1.1x", latency_ms="2x")
     costs = measured(**MEASURED)
     found = {
+        "data": {"name": "made-up", "classes": ["a", "b"], "train": 9, "val": 3, "test": None, "findings": {}},
         "not_varied": [{"location": "1.add2", "reason": "a sum with the number 1"}],
         "points": [], "budgets": [str(constraint) for constraint in constraints], "costs": costs,
         "feasible": Share(at_least, at_most, SIZE).to_json(),
         "binding": binding(constraints, leaves(macs=0.008), BASELINE, costs, predicted),
         "latency_of": None, "noise": None, "counting": {"input_shape": [1, 3, 32, 32], "counter": "fvcore 0.1.5"},
         "images_per_second": {"baseline": 10.0}, "estimated_trial_seconds": 1.0, "estimated_search_seconds": 9.0,
-        "trials": 9, "workers": 1,
+        "estimated_shared_seconds": 0.0, "trials": 9, "workers": 1,
     }  # fmt: skip
     text = io.StringIO()
     print_check(Console(file=text, width=200), found)

@@ -71,6 +71,7 @@ def test_check_says_what_a_search_would_do_and_writes_nothing(tmp_path: Path) ->
     assert found["feasible"] == {"value": pytest.approx(488 / 840), "at_least": 488, "at_most": 488, "size": 840}
     assert found["binding"] == {
         "metric": "macs", "certain": True, "counted": {"macs": pytest.approx(488 / 840)}, "latency_over": None,
+        "latency_drawn": None,
     }  # fmt: skip
     assert found["counting"]["input_shape"] == [1, 1, 28, 28]
     assert "fvcore" in found["counting"]["counter"]

@@ -200,7 +200,7 @@ def test_operators_that_cannot_start_as_the_parent_are_named(small: dict[str, An
 
 def test_a_parent_that_diverges_is_one_line_and_a_failure(small: dict[str, Any]) -> None:
     diverging = small | {"training": small["training"] | {"peak_lr": 1e12, "fine_tune_lr": 0.1}}
-    with pytest.raises(ParentError, match=r"could not be trained: NonFiniteLoss: training loss is (nan|inf)") as caught:
+    with pytest.raises(ParentError, match=r"could not be trained: (NonFiniteLoss|ExplodingGradients): ") as caught:
         nas.search(**diverging)
     assert caught.value.exit_code == 1
     assert not (Path(diverging["out"]) / "parent.safetensors").exists()
@@ -215,7 +215,7 @@ def test_trust_and_noise_start_from_the_trials_weights(small: dict[str, Any], tm
     assert (tmp_path / "run" / "parent.safetensors").read_bytes() == before
     assert len(view.repeats) == 5
     assert "training the parent" not in console.export_text()
-    assert regime_story(view)[-1] == "The trainings of nas noise and nas trust started from the same weights."
+    assert regime_story(view)[-1] == "So did the trainings that its noise and its trust are judged by."
 
     # A search and a noise file of one configuration train the same parent: what they share is equal to the bit.
     config = load_config(None, flat(small | {"seed": 0}))

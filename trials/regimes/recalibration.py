@@ -24,7 +24,8 @@ def recalibrate(network: nn.Module, data: ImageData, batch_size: int, seed: int,
     `torch.optim.swa_utils.update_bn` but for the rest of the network, which stays in evaluation: nothing is dropped,
     a supernet stays on its path, and the norms beside that path keep what they have.
     """
-    mean, std = (torch.tensor(values, device=data.train.images.device) for values in (data.mean, data.std))
+    device, images = next(network.parameters()).device, data.train.images  # which may be too many for the device
+    mean, std = (torch.tensor(values, device=device) for values in (data.mean, data.std))
     momenta: dict[_BatchNorm, float | None] = {}
 
     def begin_anew(norm: _BatchNorm, inputs: Any) -> None:
@@ -38,11 +39,11 @@ def recalibrate(network: nn.Module, data: ImageData, batch_size: int, seed: int,
     hooks = [norm.register_forward_pre_hook(begin_anew) for norm in norms]
     for norm in norms:
         norm.train()
-    order = torch.randperm(len(data.train), generator=generator(seed, "recalibration"))
-    batches = max(1, min(IMAGES, len(data.train)) // batch_size)
-    for batch in order[: batches * batch_size].to(data.train.images.device).chunk(batches):
+    order = torch.randperm(len(images), generator=generator(seed, "recalibration"))
+    batches = max(1, min(IMAGES, len(images)) // batch_size)
+    for batch in order[: batches * batch_size].to(images.device).chunk(batches):
         machine.give_way()
-        network(normalise(data.train.images[batch], mean, std).contiguous(memory_format=torch.channels_last))
+        network(normalise(images[batch].to(device), mean, std).contiguous(memory_format=torch.channels_last))
     for hook in hooks:
         hook.remove()
     for norm, momentum in momenta.items():
