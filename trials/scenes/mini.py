@@ -67,7 +67,7 @@ def load_mini(
 ) -> Composed:
     """The scenes of `split` ("train", "val" or "test") at `positions`, in that order, composed once and then cached.
 
-    A scene depends on (seed, split, position) alone, and its layout is the same at every `side` (in pixels).
+    A scene depends on (seed, split, position) alone; at another `side` (in pixels) its objects are where they were.
     """
     count = len(positions)
     described = [_CACHE_VERSION, seed, split, side, targets, positions.tolist()]
