@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from nas.ablation_commands import ablate, attention
 from nas.latency.commands import latency
 from nas.options import configuration, json_option, search_options
 from nas.terminal import console as _console
@@ -67,6 +68,8 @@ def commands() -> None:
     nas latency --space resnet20    what operators take on this device
     nas noise --out runs/first      what seeds alone do to a score
     nas trust runs/first            do short trials rank as longer ones do?
+    nas ablate runs/first best      what each fusion of a trial contributes, and costs
+    nas attention runs/first best   how its attention weights are distributed
 
     Exit codes: 0 ok, 1 failed, 2 bad usage or configuration, 3 nothing feasible, 5 storage damaged,
     130/143 interrupted with everything saved.
@@ -311,5 +314,5 @@ def doctor(out: Path, as_json: bool) -> None:
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-for _command in (latency, noise, trust):
+for _command in (latency, noise, trust, ablate, attention):
     commands.add_command(_command)

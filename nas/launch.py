@@ -19,6 +19,7 @@ from nas.session import run_search
 from nas.show import headline
 from reports import RunView
 from reports.trust import trust_story
+from search_spaces.errors import UserError
 from trials.errors import StoreError
 from trials.trial import TrialState
 
@@ -39,7 +40,8 @@ def search_and_deliver(config: SearchConfig, extend: bool, fresh: bool, as_json:
 
 
 def _deliver(run: Run, config: SearchConfig, as_json: bool, console: Console) -> int:
-    report = run.report()
+    _look_at_attention(run, console)
+    report = Run(run.path).report()
     delivered = {"run": str(run.path), "report": str(report), "exported": None, "trials": len(run.trials)}
     if not run.front():
         click.echo(f"report:   {report}", err=True)
@@ -54,6 +56,16 @@ def _deliver(run: Run, config: SearchConfig, as_json: bool, console: Console) ->
     if delivered["exported"]:
         click.echo(f"exported: {delivered['exported']}/")
     return 0
+
+
+def _look_at_attention(run: Run, console: Console) -> None:
+    """For the report: an evaluation of each trial of the front. What goes wrong here takes nothing from the search."""
+    from nas.attention import collect_attention
+
+    try:
+        collect_attention(run.path, (), lambda line: console.print(line, highlight=False, soft_wrap=True))
+    except UserError as error:
+        console.print(f"the attention weights were not looked at: {error}", markup=False, soft_wrap=True)
 
 
 def _export(run: Run, selector: str, console: Console) -> str:

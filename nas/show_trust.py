@@ -19,7 +19,7 @@ def print_noise(console: Console, floors: Sequence[NoiseFloor], advice: Mapping[
     if not floors:
         console.print("the noise is not measured yet: the baseline has fewer than two seeds")
         return
-    _print_table(console, NOISE_COLUMNS, noise_rows(floors))
+    print_table(console, NOISE_COLUMNS, noise_rows(floors))
     console.print(NOISE_LEGEND)
     if advice is not None:
         console.print(advice_text(advice))
@@ -32,14 +32,15 @@ def print_trust(console: Console, view: RunView) -> None:
         print_noise(console, floors, view.advice)
         console.print()
     if trust is not None and trust.agreements:
-        _print_table(console, AGREEMENT_COLUMNS, agreement_rows(trust))
+        print_table(console, AGREEMENT_COLUMNS, agreement_rows(trust))
         console.print(AGREEMENT_LEGEND)
         console.print()
     for sentence in (*regime_story(view), *trust_story(view)):
         console.print(sentence, markup=False)
 
 
-def _print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table of texts."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in columns:
         table.add_column(name)

@@ -47,9 +47,7 @@ def noise(
     settings, place = configuration(config, settings_of(given), out)
     epochs = (1, settings.training.epochs) if fidelities is None else whole_numbers("--fidelities", fidelities)
     plan = NoisePlan(seeds, epochs, rivals, None if budget is None else seconds("--budget", budget))
-    found = _interruptible(
-        lambda interruption: measure_noise(settings, plan, place, console(stderr=True), interruption)
-    )
+    found = interruptible(lambda interruption: measure_noise(settings, plan, place, console(stderr=True), interruption))
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
         return
@@ -81,7 +79,7 @@ def trust(
 
     plan = TrustPlan(sample, epochs, seeds, whole_numbers("--fidelities", fidelities or ""))
     circumstances = {key: value for key, value in given.items() if value is not None}
-    view = _interruptible(
+    view = interruptible(
         lambda interruption: measure_trust(run, plan, circumstances, console(stderr=True), interruption)
     )
     if as_json:
@@ -90,7 +88,7 @@ def trust(
         print_trust(console(), view)
 
 
-def _interruptible(work: Callable[[Any], Result]) -> Result:
+def interruptible(work: Callable[[Any], Result]) -> Result:
     """Run it; after Ctrl-C or SIGTERM, say how to go on and exit as a search does."""
     from nas.interruption import Interrupted, Interruption
     from nas.launch import resume_command

@@ -27,7 +27,7 @@ AXES = {"macs": "FLOPs (multiply-adds)", "latency_ms": "p50 latency (ms)"}
 _CROWD = 200
 #: Curves beyond this many would be a tangle.
 CURVES = 12
-_BLUE, _SKY, _VERMILLION, _GREY, _ORANGE, _PURPLE = "#0072b2", "#56b4e9", "#d55e00", "#8a93a0", "#e69f00", "#a84d86"
+BLUE, _SKY, _VERMILLION, GREY, _ORANGE, _PURPLE = "#0072b2", "#56b4e9", "#d55e00", "#8a93a0", "#e69f00", "#a84d86"
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Kind:
 
 
 KINDS = {
-    "gated": Kind("gated: over budget, never trained", "line-ns-open", _GREY, 9, 1),
-    "unpriced": Kind("trained, budget not checked", "square-open", _GREY, 7, 1),
+    "gated": Kind("gated: over budget, never trained", "line-ns-open", GREY, 9, 1),
+    "unpriced": Kind("trained, budget not checked", "square-open", GREY, 7, 1),
     "infeasible": Kind("trained, over budget", "x-thin-open", _VERMILLION, 8, 2),
     "feasible": Kind("trained, within budget", "circle", _SKY, 7),
-    "front": Kind("front of this plot", "circle", _BLUE, 10),
+    "front": Kind("front of this plot", "circle", BLUE, 10),
     "uniform": Kind("one operator everywhere (control)", "diamond-open", _PURPLE, 15, 2),
     "baseline": Kind("all-add baseline", "star", _ORANGE, 16, 1),
 }
@@ -77,7 +77,7 @@ def pareto(view: RunView, metric: str) -> Figure | None:
     traces = [_line(kinds["front"], metric)] if kinds["front"] else []
     for name in KINDS:
         traces += _marks(name, kinds.get(name, []), metric, hover)
-    layout = _layout(AXES[metric], "validation accuracy (%)", x_range, y_range)
+    layout = base_layout(AXES[metric], "validation accuracy (%)", x_range, y_range)
     # Gated trials have no accuracy: their marks sit on an axis of their own, along the bottom.
     layout["yaxis2"] = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
     shown = [limit for limit in bounds if x_range[0] <= limit.value <= x_range[1]]
@@ -109,13 +109,13 @@ def curves(view: RunView) -> Figure | None:
     traces = []
     for trial in reversed(chosen):
         top = trial.result.number == chosen[0].result.number
-        traces.append(_curve(trial, _BLUE if top else _SKY, 3.0 if top else 1.5, "solid", 1.0 if top else 0.7))
+        traces.append(_curve(trial, BLUE if top else _SKY, 3.0 if top else 1.5, "solid", 1.0 if top else 0.7))
     if base is not None and base.result.curve:
         traces.append(_curve(base, _ORANGE, 2.5, "dash", 1.0))
     if not traces:
         return None
     last = max(point for trace in traces for point in trace["x"])
-    layout = _layout("epoch", "training loss", (0.7, last + 0.3), None)
+    layout = base_layout("epoch", "training loss", (0.7, last + 0.3), None)
     layout["margin"]["t"] = 10  # no budget is written above
     layout["xaxis"].update(tickformat="d", dtick=max(1, round(last / 8)), tick0=1)
     return Figure("curves", {"data": traces, "layout": layout}, f"Training loss by epoch of {len(traces)} trials.")
@@ -163,7 +163,7 @@ def _line(front: Sequence[TrialView], metric: str) -> dict[str, Any]:
     return {
         "type": "scatter", "mode": "lines", "name": "front", "hoverinfo": "skip",
         "x": [_x(t, metric) for t in front], "y": [_y(t) for t in front],
-        "line": {"shape": "hv", "color": _BLUE, "width": 2},
+        "line": {"shape": "hv", "color": BLUE, "width": 2},
     }  # fmt: skip
 
 
@@ -280,7 +280,8 @@ def _curve(trial: TrialView, colour: str, width: float, dash: str, opacity: floa
     }  # fmt: skip
 
 
-def _layout(x: str, y: str, x_range: tuple[float, float], y_range: tuple[float, float] | None) -> dict[str, Any]:
+def base_layout(x: str, y: str, x_range: tuple[float, float], y_range: tuple[float, float] | None) -> dict[str, Any]:
+    """What the page's figures have in common."""
     axis = {"zeroline": False, "ticks": "outside", "ticklen": 4, "automargin": True, "title": {"standoff": 10}}
     clear, dark = "rgba(0,0,0,0)", "#1c2430"
     layout: dict[str, Any] = {

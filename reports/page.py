@@ -15,7 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import figures, formatting, noise, summary, tables, trust
+from reports import ablation, attention, figures, formatting, noise, summary, tables, trust
+from reports.ablation_figure import contributions
 from reports.drawing import Palette, network, shape_text
 from reports.latency import latency_story
 from reports.regime import regime_story
@@ -49,7 +50,9 @@ def render(view: RunView) -> str:
     palette = Palette.of(view)
     plots = [(metric, figures.pareto(view, metric)) for metric in figures.AXES]
     curves = figures.curves(view)
-    drawn = [figure for figure in (*(figure for _, figure in plots), curves) if figure is not None]
+    ablations = [(found, contributions(found)) for found in ablation.ablations_of(view)]
+    possible = (*(figure for _, figure in plots), curves, *(figure for _, figure in ablations))
+    drawn = [figure for figure in possible if figure is not None]
     used = {name for figure in drawn for name in figure.kinds}
     best = summary.best(view)
     trusted = trust.trust_of(view)
@@ -95,6 +98,14 @@ def render(view: RunView) -> str:
         "agreement_text": (trust.AGREEMENT_COLUMNS, trust.AGREEMENT_LEGEND),
         "regime_story": regime_story(view),
         "trust_story": trust.trust_story(view),
+        "ablations": [
+            (found, figure, ablation.ablation_rows(found), ablation.ablation_story(found))
+            for found, figure in ablations
+        ],
+        "ablation_text": (ablation.ABLATION_COLUMNS, ablation.ABLATION_LEGEND),
+        "attention": attention.pictures_of(view),
+        "attention_legend": attention.ATTENTION_LEGEND,
+        "picture_size": (attention.WIDTH, attention.HEIGHT),
         "protocol": view.description.get("latency_protocol") or {},
         "environments": summary.environments(view),
         "environment": view.description.get("environment") or {},

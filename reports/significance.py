@@ -7,7 +7,7 @@ does to all candidates alike cancels in their paired differences, and only the r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -108,6 +108,35 @@ def noise_of(scores: Scores, step: float = 0.0) -> Noise:
     variance = max(float((residuals**2).sum()) / df, step**2 / 12)
     spread = max(0.0, float(means.var(ddof=1)) - variance / seeds)
     return Noise(raw, seeds - 1, math.sqrt(2 * variance), df, math.sqrt(spread))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return not self.low <= 0 <= self.high
+
+
+def paired_differences(scores: Scores, pairs: Sequence[tuple[int, int]], step: float = 0.0) -> list[Difference]:
+    """Row i minus row j of a table [architectures, seeds], for each (i, j): the mean over the seeds, with a t interval.
+
+    The noise of a difference is that of all rows, pooled as in `noise_of`: of three seeds, one pair alone would give
+    intervals twice as wide, and by chance some of no width. `step` is the score of one image.
+
+    Raises ValueError for fewer than two rows or seeds.
+    """
+    if len(scores) < 2:
+        raise ValueError(f"a difference takes two architectures, given {len(scores)}")
+    half = noise_of(scores, step).critical(scores.shape[1]) or 0.0
+    means = [float((scores[i] - scores[j]).mean()) for i, j in pairs]
+    return [Difference(mean, mean - half, mean + half) for mean in means]
 
 
 def critical_difference(sd: float, df: int, seeds: int, comparisons: int = 1) -> float:

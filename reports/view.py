@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from reports.front import knee, non_dominated
 from search_spaces.errors import UserError
 from trials.constraints import Constraint, Costs
+from trials.errors import StoreDamaged
+from trials.histograms import TrialAttention
 from trials.pricing import LatencyFigure, Pricing, Source
 from trials.record_file import FILE_NAME
 from trials.repeat import Repeat
@@ -93,8 +95,9 @@ class RunView:
     height, width, stride, choices); `baseline` the costs of all-add, None before they were taken; `profile` the
     device profile that latencies are predicted by; `measured` the latencies that were measured for good on
     `latency_target`, by trial; `final_stage` how that stage ended, None before it has; `repeats` the trainings of
-    `nas noise` and `nas trust`, `trust_plan` and `advice` what these were asked and recommended; `parent` the facts of
-    the weights that every trial started from, None where each started from new ones.
+    `nas noise`, `nas trust` and `nas ablate`, `trust_plan` and `advice` what the first two were asked and recommended,
+    `ablations` what the third was asked, by trial; `attention` the histograms of attention weights, by trial; `parent`
+    the facts of the weights that every trial started from, None where each started from new ones.
     """
 
     path: Path
@@ -112,6 +115,8 @@ class RunView:
     trust_plan: Mapping[str, Any] | None = None
     advice: Mapping[str, Any] | None = None
     parent: Mapping[str, Any] | None = None
+    ablations: Mapping[str, Any] = field(default_factory=dict)
+    attention: Mapping[int, TrialAttention] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
@@ -144,6 +149,8 @@ class RunView:
             trust_plan=store.get("trust"),
             advice=store.get("noise_advice"),
             parent=store.get("parent"),
+            ablations=store.get("ablations") or {},
+            attention=_attention(store.get("attention") or {}, path),
         )
 
     def with_measurement(self, measurement: FinalMeasurement) -> RunView:
@@ -323,6 +330,14 @@ def _profile(data: Mapping[str, Any], path: Path) -> DeviceProfile:
     from trials.profile.device_profile import DeviceProfile  # pydantic takes a while, and few runs have one
 
     return DeviceProfile.from_json(data, f"{path}: its device profile")
+
+
+def _attention(data: Mapping[str, Any], path: Path) -> dict[int, TrialAttention]:
+    try:
+        found = [TrialAttention.from_json(one) for one in data.values()]
+    except ValueError as error:
+        raise StoreDamaged(f"{path}: its attention histograms are damaged: {error}") from None
+    return {one.number: one for one in found}
 
 
 def _latency_json(figure: LatencyFigure) -> dict[str, Any]:

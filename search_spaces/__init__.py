@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from search_spaces.catalogue import design, names
     from search_spaces.conformance import ConformanceError, Finding, check_operator
     from search_spaces.discovery import DiscoveredSpace, discover
-    from search_spaces.fusions import FusionSettings, check_shapes, operator, operator_names, register
+    from search_spaces.fusions import AttentionWeights, FusionSettings, check_shapes, operator, operator_names, register
     from search_spaces.inheritance import inherit
     from search_spaces.networks import InputSpec, NetworkDesign, PointShape
     from search_spaces.space import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS, FusionPoint, SearchSpace, Variable
@@ -33,6 +33,7 @@ _LAZY = {
     "ConformanceError": "conformance",
     "Finding": "conformance",
     "check_operator": "conformance",
+    "AttentionWeights": "fusions",
     "FusionSettings": "fusions",
     "check_shapes": "fusions",
     "operator": "fusions",
@@ -52,6 +53,7 @@ __all__ = [
     "DEFAULT_OPERATORS",
     "DEFAULT_REDUCTIONS",
     "Architecture",
+    "AttentionWeights",
     "ConformanceError",
     "DiscoveredSpace",
     "Finding",

@@ -369,6 +369,26 @@ def _gradcheck(subject: _Subject) -> None:
     torch.autograd.gradcheck(module, maps)
 
 
+def _attention(subject: _Subject) -> None:
+    for inputs in subject.arities:
+        module = perturbed(subject.build(inputs=inputs)).eval()
+        outputs: dict[str, list[torch.Tensor]] = {weights.module: [] for weights in subject.op.attention}
+        for name, seen in outputs.items():
+            # Bound now: the loop's variable is another one when the hook runs.
+            module.get_submodule(name).register_forward_hook(lambda _, __, output, seen=seen: seen.append(output))
+        with torch.no_grad():
+            module(*_maps(inputs, 3, subject.channels, subject.sizes[0]))
+        for weights in subject.op.attention:
+            seen, name = outputs[weights.module], weights.module
+            if len(seen) != 1 or len(seen[0]) != 3:
+                raise _Failed(f"{name} called once, batch first", f"{len(seen)} calls, {[list(u.shape) for u in seen]}")
+            if not bool(((seen[0] >= 0) & (seen[0] <= 1)).all()):  # NaN too
+                raise _Failed(f"{name} between 0 and 1", f"{float(seen[0].min()):.3g} to {float(seen[0].max()):.3g}")
+            if weights.kind != "gates":
+                totals = seen[0].sum(dim=1 if weights.kind == "shares" else -1)
+                _close(totals, torch.ones_like(totals), 1e-5, f"{name}, shares that sum to 1,")
+
+
 Check = Callable[[_Subject], None]
 #: What each asks, and how; in the order in which they are tried. `onnx` takes seconds.
 PROPERTIES: dict[str, tuple[str, Check]] = {
@@ -380,6 +400,7 @@ PROPERTIES: dict[str, tuple[str, Check]] = {
     "parameters": ("the closed form's count", _parameters),
     "multiply-adds": ("the closed form's count", _multiply_adds),
     "autocast": ("bfloat16 autocast near x + y, finite gradients", _autocast),
+    "attention weights": ("each registered submodule called once, batch first, between 0 and 1", _attention),
     "state_dict": ("the same result from the same state_dict", _round_trip),
     "gradcheck": ("analytic gradients equal numeric ones in float64", _gradcheck),
     "export": ("the eager result from torch.export, for any batch", _torch_export),

@@ -94,6 +94,8 @@ def test_the_commands_run_in_the_order_shown(workplace: Path) -> None:
         "latency",
         "noise",
         "trust",
+        "ablate",
+        "attention",
         "reprice",
     }
     assert (workplace / "runs/first/report.html").exists()

@@ -3,6 +3,7 @@
 from search_spaces.fusions import aff, attention, cbam, dynamic, eca, gated, linear, selective, squeeze_excite
 from search_spaces.fusions.layers import check_shapes
 from search_spaces.fusions.registry import (
+    AttentionWeights,
     Dims,
     FusionOperator,
     build_fusion,
@@ -14,6 +15,7 @@ from search_spaces.fusions.registry import (
 from search_spaces.fusions.settings import FusionSettings
 
 __all__ = [
+    "AttentionWeights",
     "Dims",
     "FusionOperator",
     "FusionSettings",

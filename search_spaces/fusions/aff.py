@@ -16,7 +16,7 @@ from search_spaces.fusions.layers import (
     zero_last,
 )
 from search_spaces.fusions.norms import Norm, normalisation
-from search_spaces.fusions.registry import Dims, register
+from search_spaces.fusions.registry import AttentionWeights, Dims, register
 
 
 class PointwiseContext(nn.Module):
@@ -75,7 +75,14 @@ def _macs(d: Dims) -> int:
     return local + pooled + 2 * d.c * d.n
 
 
-@register("aff", width=bottleneck_width, params=_params, macs=lambda d: _macs(d) + 5 * d.c * d.n, steps=1)
+@register(
+    "aff",
+    width=bottleneck_width,
+    params=_params,
+    macs=lambda d: _macs(d) + 5 * d.c * d.n,
+    steps=1,
+    attention=(AttentionWeights("attention"),),
+)
 class AttentionalFeatureFusion(nn.Module):
     """s·(M·x + (1 − M)·y), M = MSCAM(x + y).
 
@@ -117,6 +124,7 @@ class AttentionalFeatureFusion(nn.Module):
     params=lambda d: 2 * _params(d),
     macs=lambda d: 2 * _macs(d) + 9 * d.c * d.n,
     steps=2,
+    attention=(AttentionWeights("attention1"), AttentionWeights("attention2")),
 )
 class IterativeAttentionalFeatureFusion(nn.Module):
     """s·(M₂(u)·x + (1 − M₂(u))·y), u = s·(M₁(x+y)·x + (1 − M₁(x+y))·y).
@@ -163,6 +171,7 @@ class IterativeAttentionalFeatureFusion(nn.Module):
     macs=lambda d: _macs(d) + 3 * d.c * d.n,
     symmetric=True,
     steps=1,
+    attention=(AttentionWeights("attention"),),
 )
 class MultiScaleRefinement(nn.Module):
     """s·M(x + y)·(x + y), M = MSCAM: the sum refined, with no say of x against y.

@@ -14,11 +14,15 @@ from search_spaces.fusions.layers import (
     pointwise,
     zero_last,
 )
-from search_spaces.fusions.registry import Dims, register
+from search_spaces.fusions.registry import AttentionWeights, Dims, register
+
+_WEIGHTS = (AttentionWeights("softmax", "positions"),)
 
 
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout: float, scale: float) -> torch.Tensor:
-    """softmax(s·QᵀK)·V over the positions.
+def attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, softmax: nn.Module, dropout: float, scale: float
+) -> torch.Tensor:
+    """softmax(s·QᵀK)·V over the positions; `softmax` is that over the last dimension.
 
     Shapes: query [B, d, H, W], key [B, d, H', W'], value [B, C, H', W'] -> [B, C, H, W]. With N = H·W and
     N' = H'·W', multiply-adds: (d + 1 + C)·N·N', the softmax's being one a weight, and d·N where s is not 1.
@@ -26,7 +30,7 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout:
     """
     channels, height, width = value.shape[1], query.shape[2], query.shape[3]
     q, k, v = query.flatten(2).transpose(1, 2), key.flatten(2), value.flatten(2).transpose(1, 2)
-    weights = torch.softmax(torch.bmm(q if scale == 1 else scale * q, k), dim=2)
+    weights = softmax(torch.bmm(q if scale == 1 else scale * q, k))
     gathered = torch.bmm(F.dropout(weights, dropout), v)
     return gathered.transpose(1, 2).reshape(-1, channels, height, width)
 
@@ -42,6 +46,7 @@ def _attend_macs(d: Dims, values: int) -> int:
     params=lambda d: 4 * d.c * d.w + 2 * d.c**2 + 1,
     macs=lambda d: (4 * d.c * d.w + 2 * d.c**2 + d.w) * d.n + _attend_macs(d, d.c) + 3 * d.c * d.n,
     steps=1,
+    attention=_WEIGHTS,
 )
 class AttentionFusion(nn.Module):
     """(x + y) + γ·softmax(QᵀK/√d)·V, queries, keys and values of every position of [x, y].
@@ -61,6 +66,7 @@ class AttentionFusion(nn.Module):
         self.query = pointwise(2 * channels, width)
         self.key = pointwise(2 * channels, width)
         self.value = pointwise(2 * channels, channels)
+        self.softmax = nn.Softmax(dim=2)
         self.gamma = nn.Parameter(torch.zeros(()) if identity_init else torch.ones(()))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -68,7 +74,9 @@ class AttentionFusion(nn.Module):
         check_positions("attention", x.shape[2] * x.shape[3])
         u = torch.cat([x, y], dim=1)
         dropout = self.dropout if self.training else 0.0
-        return (x + y) + self.gamma * attend(self.query(u), self.key(u), self.value(u), dropout, self.scale)
+        return (x + y) + self.gamma * attend(
+            self.query(u), self.key(u), self.value(u), self.softmax, dropout, self.scale
+        )
 
 
 @register(
@@ -79,6 +87,7 @@ class AttentionFusion(nn.Module):
     macs=lambda d: 4 * d.c * d.w * d.n + _attend_macs(d, d.w) + 2 * d.c * d.n,
     symmetric=True,
     steps=1,
+    attention=_WEIGHTS,
 )
 class NonLocalFusion(nn.Module):
     """u + W·softmax(θ(u)ᵀφ(u))·g(u), u = x + y: the embedded-Gaussian non-local block on the sum.
@@ -97,6 +106,7 @@ class NonLocalFusion(nn.Module):
         self.theta = pointwise(channels, width)
         self.phi = pointwise(channels, width)
         self.g = pointwise(channels, width)
+        self.softmax = nn.Softmax(dim=2)
         self.out = pointwise(width, channels)
         if identity_init:
             zero_last(self.out)
@@ -106,7 +116,7 @@ class NonLocalFusion(nn.Module):
         check_positions("nonlocal", x.shape[2] * x.shape[3])
         u = x + y
         dropout = self.dropout if self.training else 0.0
-        gathered = attend(self.theta(u), self.phi(u), self.g(u), dropout, scale=1.0)
+        gathered = attend(self.theta(u), self.phi(u), self.g(u), self.softmax, dropout, scale=1.0)
         refined: torch.Tensor = u + self.out(gathered)
         return refined
 
@@ -119,6 +129,7 @@ class NonLocalFusion(nn.Module):
     macs=lambda d: (2 * d.c * d.w + d.c**2 + d.w) * d.n + _attend_macs(d, d.c) + 3 * d.c * d.n,
     aligns=True,
     steps=1,
+    attention=_WEIGHTS,
 )
 class CrossModalFusion(nn.Module):
     """(x + a(y)) + γ·softmax(QᵀK/√d)·V, queries of x, keys and values of y, which may have another shape.
@@ -153,6 +164,7 @@ class CrossModalFusion(nn.Module):
         self.key = pointwise(self.y_channels, width)
         self.value = pointwise(self.y_channels, channels)
         self.align = nn.Identity() if self.y_channels == channels else pointwise(self.y_channels, channels)
+        self.softmax = nn.Softmax(dim=2)
         self.gamma = nn.Parameter(torch.zeros(()) if identity_init else torch.ones(()))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -164,7 +176,7 @@ class CrossModalFusion(nn.Module):
         check_positions("cross_modal", x.shape[2] * x.shape[3])
         check_positions("cross_modal", y.shape[2] * y.shape[3])
         dropout = self.dropout if self.training else 0.0
-        gathered = attend(self.query(x), self.key(y), self.value(y), dropout, self.scale)
+        gathered = attend(self.query(x), self.key(y), self.value(y), self.softmax, dropout, self.scale)
         aligned = self.align(y)
         if aligned.shape[2:] != x.shape[2:]:
             aligned = F.interpolate(aligned, size=x.shape[2:], mode="nearest")

@@ -17,7 +17,7 @@ from search_spaces.fusions.layers import (
     zero_last,
 )
 from search_spaces.fusions.norms import Norm, normalisation
-from search_spaces.fusions.registry import register
+from search_spaces.fusions.registry import AttentionWeights, register
 
 
 class ChannelGate(nn.Module):
@@ -82,6 +82,9 @@ class ConvolutionalBlockAttention(nn.Module):
         return spatial_gate * v
 
 
+_GATES = (AttentionWeights("channel_gate"), AttentionWeights("spatial_gate"))
+
+
 def _params(c: int, w: int) -> int:
     return 2 * c * w + 100
 
@@ -96,6 +99,7 @@ def _macs(c: int, w: int, n: int, b: int) -> int:
     params=lambda d: _params(d.c, d.w),
     macs=lambda d: _macs(d.c, d.w, d.n, d.b) + d.c * d.n,
     steps=1,
+    attention=_GATES,
 )
 class CBAMFusion(ConvolutionalBlockAttention):
     """x + s·Ms(v)·v, v = s·Mc(y)·y: channel gate Mc, then spatial gate Ms.
@@ -130,6 +134,7 @@ class CBAMFusion(ConvolutionalBlockAttention):
     params=lambda d: _params(2 * d.c, d.w) + 2 * d.c**2,
     macs=lambda d: _macs(2 * d.c, d.w, d.n, d.b) + 2 * d.c**2 * d.n,
     steps=1,
+    attention=_GATES,
 )
 class CBAMConcatFusion(ConvolutionalBlockAttention):
     """PW[2C -> C](s·Ms(v)·v), v = s·Mc(u)·u, u = [x, y].

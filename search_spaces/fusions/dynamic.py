@@ -10,22 +10,34 @@ from search_spaces.fusions.cbam import CBAMFusion
 from search_spaces.fusions.layers import bottleneck_width, check_shapes, global_average
 from search_spaces.fusions.linear import Add, Concat
 from search_spaces.fusions.norms import Norm
-from search_spaces.fusions.registry import Dims, operator, register
+from search_spaces.fusions.registry import AttentionWeights, Dims, operator, register
 from search_spaces.fusions.squeeze_excite import SqueezeExciteFusion
+
+_EXPERTS = ("add", "se", "cbam", "concat")
+_ROUTING = (AttentionWeights("share", "shares", _EXPERTS),)
+
+
+class TopOne(nn.Module):
+    """Logits [B, n] -> [B, n], zeros and a one: at a softmax draw in training, at the largest in evaluation."""
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            return F.gumbel_softmax(logits, hard=True, dim=1)
+        return F.one_hot(logits.argmax(dim=1), logits.shape[1]).to(logits.dtype)
 
 
 def _params(d: Dims) -> int:
-    experts = [operator(name).params for name in ("add", "se", "cbam", "concat")]
+    experts = [operator(name).params for name in _EXPERTS]
     return sum(cost(d) for cost in experts if cost) + 2 * d.c * 4 + 4
 
 
 def _macs(d: Dims) -> int:
-    experts = [operator(name).macs for name in ("add", "se", "cbam", "concat")]
+    experts = [operator(name).macs for name in _EXPERTS]
     router = 2 * d.c * d.n + 2 * d.c * 4 + 4
     return sum(cost(d) for cost in experts if cost) + router + 7 * d.c * d.n
 
 
-@register("dynamic", width=bottleneck_width, params=_params, macs=_macs, steps=2)
+@register("dynamic", width=bottleneck_width, params=_params, macs=_macs, steps=2, attention=_ROUTING)
 class DynamicFusion(nn.Module):
     """Σᵢ pᵢ·Eᵢ(x, y), p = softmax(W·GAP([x, y]) + b), experts E: `add`, `se`, `cbam` and `concat`.
 
@@ -58,24 +70,25 @@ class DynamicFusion(nn.Module):
             ]
         )
         self.router = nn.Linear(2 * channels, len(self.experts))
+        self.share = self.sharing()
         if identity_init:
             nn.init.zeros_(self.router.weight)
             nn.init.zeros_(self.router.bias)
 
-    def weights(self, logits: torch.Tensor) -> torch.Tensor:
-        """[B, experts] -> weights that sum to 1, [B, experts]."""
-        return torch.softmax(logits, dim=1)
+    def sharing(self) -> nn.Module:
+        """What turns the router's logits [B, experts] into weights that sum to 1."""
+        return nn.Softmax(dim=1)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
         pooled = torch.cat([global_average(x), global_average(y)], dim=1).flatten(1)
-        weights = self.weights(self.router(pooled))[:, :, None, None, None]
+        weights = self.share(self.router(pooled))[:, :, None, None, None]
         fused = [weights[:, index] * expert(x, y) for index, expert in enumerate(self.experts)]
         mixed: torch.Tensor = fused[0] + fused[1] + fused[2] + fused[3]
         return mixed
 
 
-@register("dynamic_top1", width=bottleneck_width, params=_params, macs=_macs, steps=8)
+@register("dynamic_top1", width=bottleneck_width, params=_params, macs=_macs, steps=8, attention=_ROUTING)
 class TopOneDynamicFusion(DynamicFusion):
     """Eᵢ(x, y), i = argmax(W·GAP([x, y]) + b), experts E as in `dynamic`.
 
@@ -88,7 +101,5 @@ class TopOneDynamicFusion(DynamicFusion):
     al., Switch Transformers, JMLR 2022, without its balancing loss.
     """
 
-    def weights(self, logits: torch.Tensor) -> torch.Tensor:
-        if self.training:
-            return F.gumbel_softmax(logits, hard=True, dim=1)
-        return F.one_hot(logits.argmax(dim=1), len(self.experts)).to(logits.dtype)
+    def sharing(self) -> nn.Module:
+        return TopOne()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from search_spaces.fusions.layers import check_shapes, global_average, zero_last
-from search_spaces.fusions.registry import register
+from search_spaces.fusions.registry import AttentionWeights, register
 
 
 def eca_kernel(channels: int) -> int:
@@ -22,6 +22,7 @@ def eca_kernel(channels: int) -> int:
     params=lambda d: eca_kernel(d.c),
     macs=lambda d: 3 * d.c * d.n + (eca_kernel(d.c) + 2) * d.c,
     steps=0,
+    attention=(AttentionWeights("gate"),),
 )
 class EfficientChannelFusion(nn.Module):
     """x + s·gate(y)·y, gate(y) = σ(conv1d_k(GAP(y))) along the channels.
@@ -37,11 +38,12 @@ class EfficientChannelFusion(nn.Module):
         self.scale = scale
         taps = eca_kernel(channels)
         self.conv = nn.Conv1d(1, 1, taps, padding=taps // 2, bias=False)
+        self.gate = nn.Sigmoid()
         if identity_init:
             zero_last(self.conv)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
         pooled = global_average(y).flatten(2).transpose(1, 2)  # [B, 1, C]
-        gate = self.scale * torch.sigmoid(self.conv(pooled))
+        gate: torch.Tensor = self.scale * self.gate(self.conv(pooled))
         return x + gate.transpose(1, 2).unsqueeze(3) * y

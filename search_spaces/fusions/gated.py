@@ -15,7 +15,7 @@ from search_spaces.fusions.layers import (
     select,
     zero_last,
 )
-from search_spaces.fusions.registry import register
+from search_spaces.fusions.registry import AttentionWeights, register
 
 
 @register(
@@ -23,6 +23,7 @@ from search_spaces.fusions.registry import register
     params=lambda d: 2 * d.c**2 + d.c,
     macs=lambda d: 2 * d.c**2 * d.n + 5 * d.c * d.n,
     steps=0,
+    attention=(AttentionWeights("share"),),
 )
 class GatedFusion(nn.Module):
     """s·(g·x + (1 − g)·y), g = σ(PW[2C -> C]([x, y]) + b).
@@ -36,12 +37,13 @@ class GatedFusion(nn.Module):
         super().__init__()
         self.scale = scale
         self.gate = pointwise(2 * channels, channels, bias=True)
+        self.share = nn.Sigmoid()
         if identity_init:
             zero_last(self.gate)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        return select(torch.sigmoid(self.gate(torch.cat([x, y], dim=1))), x, y, self.scale)
+        return select(self.share(self.gate(torch.cat([x, y], dim=1))), x, y, self.scale)
 
 
 @register(
@@ -50,6 +52,7 @@ class GatedFusion(nn.Module):
     params=lambda d: 2 * d.c * d.w + 2 * d.w + d.c,
     macs=lambda d: 6 * d.c * d.n + 2 * d.c * d.w + 6 * d.w + d.c,
     steps=1,
+    attention=(AttentionWeights("share"),),
 )
 class EfficientFusion(nn.Module):
     """s·(a·x + (1 − a)·y), a = σ(W₂ δ(LN(W₁ GAP(x + y)))).
@@ -78,11 +81,12 @@ class EfficientFusion(nn.Module):
         self.fc1 = pointwise(channels, width)
         self.norm = nn.LayerNorm([width, 1, 1])
         self.fc2 = pointwise(width, channels, bias=True)
+        self.share = nn.Sigmoid()
         if identity_init:
             zero_last(self.fc2)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
         hidden = F.relu(self.norm(self.fc1(global_average(x + y))))
-        share = torch.sigmoid(self.fc2(drop(hidden, self.dropout, self.training)))
+        share = self.share(self.fc2(drop(hidden, self.dropout, self.training)))
         return select(share, x, y, self.scale)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from torch import nn
 
@@ -36,6 +36,21 @@ Cost = Callable[[Dims], int]
 
 
 @dataclass(frozen=True)
+class AttentionWeights:
+    """Where an operator's attention weights are to be seen: in what its submodule `module` returns, batch first.
+
+    `kind` says what they are: `gates`, each between 0 and 1 on its own; `shares` along dimension 1, few and told
+    apart, that sum to 1; or `positions`, shares of many along the last dimension. A submodule without parameters
+    (`nn.Sigmoid()`, `nn.Softmax(dim=1)`) serves where the weights come of a function. `labels` name the shares;
+    without, they are numbered.
+    """
+
+    module: str
+    kind: Literal["gates", "shares", "positions"] = "gates"
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class FusionOperator:
     """A registered operator.
 
@@ -48,6 +63,7 @@ class FusionOperator:
         aligns: whether it brings a y of another height and width to those of x; others must refuse such maps.
         symmetric: whether `f(x, y)` is `f(y, x)`.
         steps: after how many steps of training every parameter has had a gradient, the first counted as 0.
+        attention: the weights that it computes for each image; empty for one that computes none.
     """
 
     name: str
@@ -61,6 +77,7 @@ class FusionOperator:
     aligns: bool = False
     symmetric: bool = False
     steps: int = 2
+    attention: tuple[AttentionWeights, ...] = ()
 
     @property
     def takes_reduction(self) -> bool:
@@ -122,6 +139,7 @@ def register(
     aligns: bool = False,
     symmetric: bool = False,
     steps: int = 2,
+    attention: tuple[AttentionWeights, ...] = (),
 ) -> Callable[[ModuleClass], ModuleClass]:
     """Class decorator: make an `nn.Module` known as the fusion operator `name`.
 
@@ -140,7 +158,7 @@ def register(
             raise SpaceError(f"fusion operator name {name!r}: use letters, digits and underscores")
         summary = (module.__doc__ or "").strip().partition("\n")[0]
         _OPERATORS[name] = FusionOperator(
-            name, module, summary, width, max_inputs, max_positions, params, macs, aligns, symmetric, steps
+            name, module, summary, width, max_inputs, max_positions, params, macs, aligns, symmetric, steps, attention
         )
         return module
 

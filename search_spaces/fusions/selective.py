@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from search_spaces.fusions.layers import bottleneck_width, check_shapes, drop, global_average, pointwise, zero_last
 from search_spaces.fusions.norms import Norm, normalisation
-from search_spaces.fusions.registry import register
+from search_spaces.fusions.registry import AttentionWeights, register
 
 
 def total(maps: tuple[torch.Tensor, ...] | list[torch.Tensor]) -> torch.Tensor:
@@ -26,6 +26,7 @@ def total(maps: tuple[torch.Tensor, ...] | list[torch.Tensor]) -> torch.Tensor:
     params=lambda d: d.c * d.w * (1 + d.k) + 2 * d.w,
     macs=lambda d: (3 * d.k - 1) * d.c * d.n + d.c * d.w * (1 + d.k) + (d.b + 1) * d.w + 2 * d.k * d.c,
     steps=1,
+    attention=(AttentionWeights("share", "shares"),),
 )
 class SelectiveKernelFusion(nn.Module):
     """s·Σᵢ aᵢ·mapᵢ, a = softmax over i of Aᵢ·δ(B(W·GAP(Σ mapᵢ))): each channel chooses among the maps.
@@ -57,6 +58,7 @@ class SelectiveKernelFusion(nn.Module):
         self.reduce = pointwise(channels, width)
         self.norm = normalisation(norm, width)
         self.choose = pointwise(width, inputs * channels)
+        self.share = nn.Softmax(dim=1)
         if identity_init:
             zero_last(self.choose)
 
@@ -64,7 +66,7 @@ class SelectiveKernelFusion(nn.Module):
         check_shapes(maps, self.inputs)
         hidden = F.relu(self.norm(self.reduce(global_average(total(maps)))))
         logits = self.choose(drop(hidden, self.dropout, self.training))
-        weights = self.scale * torch.softmax(logits.unflatten(1, (self.inputs, -1)), dim=1)
+        weights = self.scale * self.share(logits.unflatten(1, (self.inputs, -1)))
         return total([weights[:, index] * chosen for index, chosen in enumerate(maps)])
 
 

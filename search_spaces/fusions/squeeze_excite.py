@@ -16,7 +16,7 @@ from search_spaces.fusions.layers import (
     project_sum,
     zero_last,
 )
-from search_spaces.fusions.registry import Dims, register
+from search_spaces.fusions.registry import AttentionWeights, Dims, register
 
 
 class ChannelExcitation(nn.Module):
@@ -42,6 +42,7 @@ class ChannelExcitation(nn.Module):
     params=lambda d: 2 * d.c * d.w + d.c + d.w,
     macs=lambda d: 3 * d.c * d.n + 2 * d.c * d.w + 2 * d.c + d.w,
     steps=1,
+    attention=(AttentionWeights("gate"),),
 )
 class SqueezeExciteFusion(nn.Module):
     """x + s·gate(y)·y, gate(y) = σ(W₂ δ(W₁ GAP(y))).
@@ -90,6 +91,7 @@ def _se_concat_macs(d: Dims) -> int:
     params=_se_concat_params,
     macs=_se_concat_macs,
     steps=1,
+    attention=(AttentionWeights("gate"),),
 )
 class SqueezeExciteConcatFusion(nn.Module):
     """PW[2C -> C](s·gate(u)·u), u = [x, y] or n maps, gate(u) = σ(W₂ δ(W₁ GAP(u))).

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from reports import RunView
+from reports.ablation import AblationPlan, LatencyPrices, Variant
 from search_spaces import Architecture, FusionChoice
+from trials.histograms import BINS, TrialAttention, WeightHistogram
 from trials.record_file import FILE_NAME
+from trials.repeat import Repeat
 from trials.store import Store
 from trials.trial import EpochPoint, Latency, TrialResult, TrialState
 
@@ -145,3 +148,58 @@ def record(
         for trial in trials:
             store.append(trial)
     return RunView.load(path)
+
+
+def planted_ablation(trial: int = 1) -> tuple[AblationPlan, list[Repeat]]:
+    """An ablation of aff/4, cbam/4, iaff/4 over three seeds: its fusions are worth 1, 0 and 2 points, seeds move all.
+
+    The residuals of each pair of networks are of a few images; the names of the points are hostile.
+    """
+    ops, points = ("aff", "cbam", "iaff"), (f"layer1.{HOSTILE}", "layer2.0", "layer3.0")
+    whole, baseline = architecture(ops, points), architecture(("add",) * 3, points)
+    named = {"whole": [(str(trial), whole, 0.90)], "baseline": [("all-add", baseline, 0.87)]}
+    reverted = [architecture([op if i != place else "add" for i, op in enumerate(ops)], points) for place in range(3)]
+    named["without"] = [
+        (points[i], net, 0.90 - worth) for i, (net, worth) in enumerate(zip(reverted, WORTH, strict=True))
+    ]
+    named["early"] = [(points[0], architecture(("aff", "add", "add"), points), 0.88)]
+    named["late"] = [("layer2.0, layer3.0", reverted[0], 0.89)]
+    named["single"] = [("aff/4", architecture(("aff",) * 3, points), 0.8995)]
+    variants, repeats, seen = [], [], set()
+    for role, some in named.items():
+        for name, net, accuracy in some:
+            variants.append(Variant(role, name, net, 10_000_000 + 1000 * round(1000 * accuracy), 77_000))
+            if net.key not in seen:
+                for seed, moved, own in zip((1, 2, 3), (0.01, -0.02, 0.0), RESIDUALS[len(seen)], strict=True):
+                    scored = accuracy + moved + own
+                    repeats.append(Repeat(net, seed, 5, scored, 2 - scored, images=2000, train_seconds=20.0))
+            seen.add(net.key)
+    figures = {variant.architecture.key: (1.0 + 0.1 * i, 0.03) for i, variant in enumerate(variants)}
+    return AblationPlan(trial, 5, (1, 2, 3), tuple(variants), LatencyPrices("measured on a CPU", figures)), repeats
+
+
+#: What the points of the planted ablation are worth, and each network's own noise by seed: it adds up to 0.
+WORTH = (0.01, 0.0, 0.02)
+RESIDUALS = [
+    (0.001, -0.001, 0.0), (0.0, 0.001, -0.001), (-0.001, 0.0, 0.001), (0.0005, -0.0005, 0.0), (0.0, 0.0, 0.0),
+    (-0.0005, 0.0, 0.0005), (0.0, 0.0005, -0.0005),
+]  # fmt: skip
+
+
+def planted_attention(trial: int = 1) -> TrialAttention:
+    """Of one gate, most of it shut, at a hostile point, and of attention over positions."""
+    shut = (60, 20, *[1] * (BINS - 4), 2, 0)
+    gate = WeightHistogram(f"layer1.{HOSTILE}", "aff/4", "attention", 1.0, shut, 0.12, 0.2)
+    return TrialAttention(
+        trial, 1024, 2000, (gate, WeightHistogram("layer3.0", "attention/4", "softmax", 4.0, shut[::-1], 5.0, 1.0))
+    )
+
+
+def explained(view: RunView) -> RunView:
+    """The run with the planted ablation and attention of one of its trials."""
+    plan, repeats = planted_ablation()
+    with Store.open_for_writing(view.path / FILE_NAME) as store:
+        for repeat in repeats:
+            store.append_repeat(repeat)
+        store.put({"ablations": {"1": plan.to_json()}, "attention": {"1": planted_attention().to_json()}})
+    return RunView.load(view.path)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reports_records import explained, realistic_trials, record
 
-from reports import RunView
 from reports.page import write_report
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
@@ -41,8 +41,9 @@ def browser(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def address(run: RunView, tmp_path: Path) -> str:
-    return write_report(run, tmp_path / "report.html").as_uri()
+def address(tmp_path: Path) -> str:
+    """A page with everything on it: the realistic run, an ablation and attention weights."""
+    return write_report(explained(record(tmp_path / "run", realistic_trials())), tmp_path / "report.html").as_uri()
 
 
 def show(browser: Any, address: str, width: int) -> None:
@@ -84,6 +85,20 @@ def test_the_plots_are_drawn(browser: Any, address: str) -> None:
         assert drawn[0] >= 4
         assert drawn[1] >= marks
     assert browser.execute_script("return document.querySelectorAll('#pareto-macs .shapelayer path').length") == 1
+
+
+def test_ablation_and_attention_are_drawn(browser: Any, address: str) -> None:
+    show(browser, address, 1280)
+    wait(browser, "return document.querySelectorAll('#ablation-1 .main-svg').length > 0")
+    count = "return document.querySelectorAll(arguments[0]).length"
+    assert browser.execute_script(count, "#ablation-1 .scatterlayer .point") == 3
+    assert browser.execute_script(count, "#ablation-1 .errorbar") == 3
+    assert browser.execute_script(count, "#ablation-1 .barlayer .point") == 3
+    boxes = browser.execute_script(
+        "return [...document.querySelectorAll('#attention path')].map(p => p.getBoundingClientRect().toJSON())"
+    )
+    assert len(boxes) == 2
+    assert all(box["width"] > 100 and box["height"] > 40 for box in boxes)
 
 
 def test_headers_sort_both_ways_with_the_unmeasured_last(browser: Any, address: str) -> None:

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces import ConformanceError, SpaceError, check_operator, check_shapes, operator_names, register
+from search_spaces import (
+    AttentionWeights,
+    ConformanceError,
+    SpaceError,
+    check_operator,
+    check_shapes,
+    operator_names,
+    register,
+)
 from search_spaces.conformance import PROPERTIES
 from search_spaces.fusions import unregister
 from trials.costs import count_macs
@@ -199,3 +207,36 @@ def test_checking_leaves_the_random_numbers_alone() -> None:
     before = torch.get_rng_state()
     check_operator("sk", properties=["identity", "gradients"])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Gate(Broken):
+    """x + w·g·y, its gate seen where it is registered to be."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.gate = nn.Sigmoid()
+        self.logits = nn.Identity()
+
+    def fuse(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + 2 * self.gate(self.logits(0 * y + self.weight - 1)) * y
+
+
+@pytest.mark.parametrize(
+    ("weights", "complaint"),
+    [
+        (AttentionWeights("gate"), None),
+        (AttentionWeights("logits"), "logits between 0 and 1, given -"),
+        (AttentionWeights("gate", "shares"), "gate, shares that sum to 1, within 1e-05"),
+        (AttentionWeights("mask"), "has no attribute `mask`"),
+    ],
+)
+def test_attention_weights_are_where_they_are_registered(weights: AttentionWeights, complaint: str | None) -> None:
+    register("gate", attention=(weights,))(Gate)
+    try:
+        if complaint is None:
+            check_operator("gate", properties=["attention weights"])
+        else:
+            with pytest.raises(ConformanceError, match=complaint):
+                check_operator("gate", properties=["attention weights"])
+    finally:
+        unregister("gate")

@@ -1,0 +1,71 @@
+"""`nas attention`: what the attention weights of trained networks are over the validation images. Nothing is trained.
+
+The weights of a run's finished trials are kept: looking at them takes an evaluation each, on request and of the front
+when a search has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from nas.config import SearchConfig
+from nas.driver import weights_path
+from nas.repeat_records import RunRecord
+from reports.view import RunView, SelectionError, TrialView
+from search_spaces.space import SearchSpace
+from trials.attention import attention_of
+from trials.data import load_data
+from trials.device import on_device, resolve
+from trials.histograms import TrialAttention
+from trials.latency.runtimes import intra_op_threads
+
+
+def collect_attention(folder: Path, selectors: Sequence[str], say: Callable[[str], None]) -> RunView:
+    """Record the attention histograms of the selected trials, of the front where none is named; returns the run.
+
+    What the record has is not collected again. Of the front, a trial whose weights were not kept is left out.
+
+    Raises:
+        SelectionError: no such trial, its weights were not kept, or the data have changed.
+        StoreError: the run's record cannot be used.
+    """
+    view = RunView.load(folder)
+    chosen = [view.select(selector) for selector in selectors] or list(view.front)
+    kept = {t.result.number for t in view.complete if weights_path(folder, t.result.number).is_file()}
+    for trial in chosen if selectors else ():
+        if trial.result.number not in kept | view.attention.keys():
+            instead = f"one of trials {', '.join(map(str, sorted(kept)))}" if kept else "another run"
+            raise SelectionError(f"the weights of trial {trial.result.number} are not kept: choose {instead}")
+    waiting = {t.result.number: t for t in chosen if t.result.number in kept - view.attention.keys()}
+    if not waiting:
+        return view
+    with RunRecord(folder) as record:
+        for found in _collected(record.view, list(waiting.values()), say):
+            known = [*record.view.attention.values(), found]
+            record.put({"attention": {str(one.number): one.to_json() for one in known}})
+        return record.view
+
+
+def _collected(view: RunView, trials: Sequence[TrialView], say: Callable[[str], None]) -> Iterator[TrialAttention]:
+    config = SearchConfig.model_validate(view.config)
+    device = resolve(config.device)
+    data = load_data(config.data_config(), say)
+    if data.fingerprint != view.description["data"]["fingerprint"]:
+        raise SelectionError(
+            f"the data of {config.data} have changed since the search: put back those that {view.path} was made with"
+        )
+    data = replace(data, val=data.val.to(device))
+    space = SearchSpace.from_json(view.description["space"])
+    numbers = ", ".join(str(trial.result.number) for trial in trials)
+    say(f"looking at the attention weights of trial{'s' * (len(trials) > 1)} {numbers}")
+    # As in a trial: several threads would round sums in another order, and move a weight across the edge of a bin.
+    with intra_op_threads(1):
+        for trial in trials:
+            number, architecture = trial.result.number, trial.result.architecture
+            network = space.build(architecture)
+            network.load_state_dict(load_file(weights_path(view.path, number)))
+            yield attention_of(number, on_device(network, device), architecture, data)
