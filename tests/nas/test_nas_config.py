@@ -82,3 +82,19 @@ def test_differences_leave_out_what_does_not_decide_the_result() -> None:
 def test_a_configuration_survives_its_json() -> None:
     config = load_config(None, {"max_flops": "1.05x", "training.epochs": 2, "operators": ["add", "se"]})
     assert SearchConfig.model_validate(config.to_json()) == config
+
+
+@pytest.mark.parametrize("text", ["", "10", "0s", "-1m", "ten minutes"])
+def test_a_trial_timeout_is_a_time(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--trial-timeout: given .*; expected a time such as 90min, 2h or 1\.5d"):
+        load_config(None, {"training.trial_timeout": text})
+    assert load_config(None, {"training.trial_timeout": "10m"}).training.timeout_seconds == 600
+
+
+def test_what_an_older_record_lacks_was_as_it_is_by_default() -> None:
+    given = SearchConfig().to_json()
+    old = {key: value for key, value in given.items() if key != "data_errors"}
+    old["training"] = {key: value for key, value in given["training"].items() if key != "cutout"}
+    assert differences(old, given) == {}
+    given["training"] = given["training"] | {"cutout": 8}
+    assert differences(old, given) == {"training.cutout": (0, 8)}

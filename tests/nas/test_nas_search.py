@@ -242,6 +242,7 @@ def test_diverging_trials_are_recorded_as_failed_and_the_search_goes_on(tiny: di
         ({"train_images": 10**6}, DataError, "1000000|1,000,000"),
         ({"device": "cuda:99"}, DeviceError, "cuda:99"),
         ({"device": "abacus"}, DeviceError, "auto, cpu, cuda"),
+        ({"training": {"cutout": 28}}, ConfigError, "training.cutout: given 28, but the images are 28 pixels wide"),
         ({"training": {"batch_size": 5000}}, ConfigError, "training.batch_size: given 5000"),
         ({"max_flops": "1M"}, NothingFeasible, "the closest, add at every point, has macs 9,559,168"),
         ({"max_params": "0.9x"}, NothingFeasible, "the closest, add at .* params 77,754"),
