@@ -148,7 +148,7 @@ def test_profiles_that_do_not_do_are_refused_before_anything_is_made(profile: Pa
         nas.search(**SETTINGS | {"latency_profile": str(tmp_path / "cut.json"), "out": str(out)})
     with pytest.raises(ProfileError, match=r"the device profile is of space resnet8 .* given resnet8"):
         nas.search(**SETTINGS | {"latency_profile": str(profile), "operators": ["add", "se"], "out": str(out)})
-    with pytest.raises(NothingFeasible, match=r"predicted latency of at most 0\.001 ms: the closest, add at every po"):
+    with pytest.raises(NothingFeasible, match=r"predicted latency of at most 0\.001 ms: the closest, .* takes"):
         nas.search(**SETTINGS | {"latency_profile": str(profile), "max_latency": "1us", "out": str(out)})
     assert not out.exists()
 
