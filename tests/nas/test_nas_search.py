@@ -158,7 +158,7 @@ def test_weights_are_kept_while_they_fit_and_then_those_worth_exporting(
     assert kept(finished) == {t.result.number for t in nas.open_run(finished).view.complete}
     monkeypatch.setattr("nas.driver.MAX_WEIGHT_BYTES", 0)
     run = nas.search(**tiny | {"trials": 9})
-    # Which those are is known by the latency before the last stage measures it anew: the front in the objectives, surely.
+    # Latencies that the last stage measured anew may have changed which others are worth it.
     assert {t.result.number for t in run.front()} | {0} <= kept(run.path)
     dropped = {t.result.number for t in run.view.complete} - kept(run.path)
     assert dropped
