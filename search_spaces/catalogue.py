@@ -73,7 +73,9 @@ def _with_head(name: str, head: str) -> NetworkDesign:
     if not isinstance(pyramid, PyramidDesign):
         pyramids = [known for known, found in _DESIGNS.items() if isinstance(found, PyramidDesign)]
         raise unknown(f"pyramid for a head {head!r}", name, pyramids)
-    return segmentation.segmenter(pyramid) if head == "semantic" else detection.detector(pyramid, head)
+    if head == "semantic":
+        return segmentation.segmenter(pyramid)
+    return detection.detector(pyramid, "fcos" if head == "fcos" else "retinanet")
 
 
 def names() -> tuple[str, ...]:

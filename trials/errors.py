@@ -27,6 +27,10 @@ class ProfileDamaged(ProfileError):
     exit_code = 5
 
 
+class TaskError(UserError, ValueError):
+    """A network and data that do not belong together: the message says what would."""
+
+
 class UncountedError(UserError, NotImplementedError):
     """An operation of a network whose cost nothing knows: the message names it."""
 

@@ -36,15 +36,16 @@ class SemanticHead(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, levels: list[torch.Tensor]) -> torch.Tensor:
-        finest, *coarser = self.branches
-        total: torch.Tensor = finest[0](levels[0])  # type: ignore[index]
-        for number, branch in enumerate(coarser, start=1):
+        raised = []
+        for number, branch in enumerate(self.branches):
             x = levels[number]
-            for step in branch:  # type: ignore[union-attr]
-                number -= 1
-                x = F.interpolate(step(x), size=levels[number].shape[-2:], mode="bilinear", align_corners=False)
-            total = total + x
-        logits: torch.Tensor = self.classifier(total)
+            for step, block in enumerate(branch.children(), start=1):
+                x = block(x)
+                if number > 0:
+                    finer = levels[number - step].shape[-2:]
+                    x = F.interpolate(x, size=finer, mode="bilinear", align_corners=False)
+            raised.append(x)
+        logits: torch.Tensor = self.classifier(sum(raised[1:], raised[0]))
         return logits
 
 

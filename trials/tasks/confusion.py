@@ -14,7 +14,8 @@ from trials.scenes.masks import IGNORED
 
 @dataclass(frozen=True)
 class SegmentationFigures:
-    """0..1 over all pixels that count. IoU of a class: pixels that are of it and taken for it, of those that are either.
+    """Shares of all pixels that count, 0..1. IoU of a class: of the pixels that are of it or taken for it, those that
+    are both.
 
     `miou` is the mean over the classes that occur, in the maps or in what was predicted; None stands for those that
     do not. Source: the VOC challenge's segmentation accuracy (Everingham et al., 2015, section 3.2).
