@@ -126,9 +126,10 @@ def detector(pyramid: PyramidDesign, head: Head) -> DetectionDesign:
     """The detector over a pyramid of the catalogue.
 
     Over trunks for large images as torchvision has it: P3 to P7, four convolutions in the head. Those for small images
-    get P2 to P4, see `PyramidDesign.at_stride_4`, one convolution in FCOS's head, and objects of half the size at each
-    level: at the papers' sizes P2 would find nearly all of 8 to 64 pixels (scenes-mini: AP .120, and .132 at half).
+    get P2 to P4, see `PyramidDesign.at_stride_4`, two convolutions in FCOS's head, and objects of half the size at each
+    level: at the papers' sizes P2 alone would find nearly all of 8 to 64 pixels. Tried on scenes-mini, FCOS on
+    resnet8-fpn, 4 epochs, one seed: AP .120 with one convolution, .132 with it at half the size, .160 with two.
     """
     if pyramid.trunk.stem == "imagenet":
         return DetectionDesign(replace(pyramid, first_stage=1), head)
-    return DetectionDesign(pyramid.at_stride_4, head, head_convolutions=1, extra_levels=False, anchor_scale=0.5)
+    return DetectionDesign(pyramid.at_stride_4, head, head_convolutions=2, extra_levels=False, anchor_scale=0.5)
