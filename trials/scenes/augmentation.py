@@ -27,8 +27,9 @@ def augment_scenes(
     images: uint8 [B, 3, S, S] on any device; targets: as `SceneSplit.batch` gives them. Both are left as they are;
     returned are images of the same shape and targets of the same form. Boxes are clipped to the image, those without
     a pixel left are dropped with all that belongs to them, and areas are those of the boxes or masks that remain.
-    generator: a CPU generator. Each image takes one seed from it, so that the result depends neither on the device
-        nor on the other images of the batch; torch's own random state is left as it was.
+    generator: a CPU generator. Each image takes one seed from it, so that what is drawn depends neither on the device
+        nor on the other images of the batch (pixels may differ by a rounding between devices); torch's own random
+        state is left as it was.
     """
     seeds = torch.randint(2**62, (len(targets),), generator=generator).tolist()
     augmented = torch.empty_like(images)

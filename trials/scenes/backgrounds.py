@@ -23,7 +23,8 @@ def paint_background(rng: np.random.Generator, side: int) -> NDArray[np.float32]
         cloud = octave
     clouds = np.asarray(octave.resize((side, side), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
     # one plane for what all colours share: stripes on half of the backgrounds, and grain on all
-    shared = rng.standard_normal((side, side), dtype=np.float32) * np.float32(_GRAIN)
+    grain = rng.spawn(1)[0]  # so that its share of random numbers, which grows with the side, moves nothing else
+    shared = grain.standard_normal((side, side), dtype=np.float32) * np.float32(_GRAIN)
     angle, waves, phase, height = rng.uniform([0.0, 2.0, 0.0, -35.0], [np.pi, 16.0, 2 * np.pi, 35.0])
     if height > 0:
         place = np.arange(side, dtype=np.float32) * np.float32(2 * np.pi * waves / side)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,10 @@ def check_folder(config: SceneConfig, announce: Callable[[str], None]) -> Checke
     def read_again(entry: Path) -> None:
         announce(f"checking {root}")
         problems = ProblemList()
-        if config.form == "coco":
-            reading = read_coco(root, config.targets, problems, announce)
-        elif config.form == "voc":
-            reading = read_voc(root, problems, announce)
-        else:
-            reading = read_masks(root, problems, announce)
+        try:
+            reading = _read(config, root, problems, announce)
+        except OSError as error:
+            raise DataError(f"cannot read {error.filename or root}: {error.strerror or error}") from error
         _part_splits(reading.splits, problems)
         _save(
             entry, reading, {split: tabulate(images, with_masks) for split, images in reading.splits.items()}, problems
@@ -72,14 +70,21 @@ def check_folder(config: SceneConfig, announce: Callable[[str], None]) -> Checke
     return kept(key, lambda entry: _open(entry, root, with_masks), read_again)
 
 
+def _read(config: SceneConfig, root: Path, problems: ProblemList, announce: Callable[[str], None]) -> Reading:
+    if config.form == "coco":
+        return read_coco(root, config.targets, problems, announce)
+    if config.form == "voc":
+        return read_voc(root, problems, announce)
+    return read_masks(root, problems, announce)
+
+
 def apply_policies(config: SceneConfig, checked: CheckedFolder) -> tuple[dict[str, SceneTable], tuple[Problem, ...]]:
     """The tables to train on, and what was dropped for it.
 
     Raises ScenesRefused under "refuse", DataError when dropping leaves a split without images.
     """
     tables = dict(checked.splits)
-    empty = list(_without_objects(tables)) if config.targets != "semantic" else []
-    emptied = tuple(empty) if config.empty_images != "keep" else ()
+    emptied = without_objects(config, tables) if config.empty_images != "keep" else ()
     if checked.problems and config.bad_entries == "refuse":
         raise ScenesRefused(config.name, checked.problems, "Mend them, or leave them out with bad_entries 'drop'")
     if emptied and config.empty_images == "refuse":
@@ -93,10 +98,15 @@ def apply_policies(config: SceneConfig, checked: CheckedFolder) -> tuple[dict[st
     return tables, (*checked.problems, *emptied)
 
 
-def _without_objects(tables: dict[str, SceneTable]) -> Iterator[Problem]:
-    for table in tables.values():
-        for place in np.flatnonzero(np.diff(table.first) == 0):
-            yield Problem(table.files[place], "", "no object is annotated", EMPTY)
+def without_objects(config: SceneConfig, tables: dict[str, SceneTable]) -> tuple[Problem, ...]:
+    """The images without any object; none where maps stand for objects."""
+    if config.targets == "semantic":
+        return ()
+    return tuple(
+        Problem(table.files[place], "", "no object is annotated", EMPTY)
+        for table in tables.values()
+        for place in np.flatnonzero(np.diff(table.first) == 0)
+    )
 
 
 def _part_splits(splits: dict[str, list[AnnotatedImage]], problems: ProblemList) -> None:

@@ -132,7 +132,9 @@ class _Split:
             raise BadEntry(f"iscrowd is {quoted(crowd)}: it must be 0 or 1", MALFORMED)
         if not with_masks:
             covered = as_number(entry.get("area", width * height), "area")
-            return Annotation(box, self.labels[category], max(covered, 0.0), bool(crowd))
+            if covered < 0:
+                raise BadEntry(f"area is {covered:g}: it must not be negative", MALFORMED)
+            return Annotation(box, self.labels[category], covered, bool(crowd))
         counts = mask_counts(entry.get("segmentation"), image.height, image.width)
         covered = area(counts, image.height, image.width)
         return Annotation(box, self.labels[category], float(covered), bool(crowd), counts)

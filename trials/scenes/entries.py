@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path, PurePosixPath
 
 from trials.data.folder import IMAGE_EXTENSIONS
@@ -11,6 +12,7 @@ from trials.scenes.problems import MALFORMED, MISSING, NO_AREA, OUTSIDE, BadEntr
 Box = tuple[float, float, float, float]
 
 _ROUNDING = 1.0  # pixels that a box may reach over the edge: annotation tools round; it is clipped
+_DRIVE = re.compile("[A-Za-z]:")
 _LONGEST_NAME = 100  # characters of a category's name
 
 
@@ -59,7 +61,7 @@ def image_name(value: object, field: str) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
         raise BadEntry(f"{field} is {quoted(value)}: it must be the name of an image file", MALFORMED)
     path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or "\\" in value or ":" in value:
+    if path.is_absolute() or ".." in path.parts or "\\" in value or _DRIVE.match(value):
         raise BadEntry(f"{field} is {quoted(value)}: it must lie within the folder of images", MALFORMED)
     if path.suffix.lower() not in IMAGE_EXTENSIONS:
         raise BadEntry(f"{field} is {quoted(value)}: it must end with {', '.join(IMAGE_EXTENSIONS)}", MALFORMED)

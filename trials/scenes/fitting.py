@@ -64,7 +64,10 @@ def _key(root: Path, table: SceneTable, form: Form) -> str:
     digest = hashlib.sha256(json.dumps([_CACHE_VERSION, form.side, form.targets, form.foreground]).encode())
     digest.update(json.dumps([table.digests, table.sizes.tolist(), table.first.tolist()]).encode())
     for file in table.map_files or ():
-        status = (root / file).stat()
+        try:
+            status = (root / file).stat()
+        except OSError as error:
+            raise DataError(f"cannot read map {root / file}: {error.strerror}; it was readable before") from error
         digest.update(f"{root}/{file}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
     if form.targets != "boxes":
         digest.update(table.labels.tobytes())

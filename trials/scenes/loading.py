@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from trials.scenes import mini
-from trials.scenes.checking import apply_policies, check_folder
+from trials.scenes.checking import apply_policies, check_folder, without_objects
 from trials.scenes.config import MINI, SceneConfig
 from trials.scenes.containers import SceneData, SceneSplit
 from trials.scenes.fitting import Form, fit_split, fitted_sizes
@@ -58,9 +58,13 @@ def load_scenes(config: SceneConfig, announce: Announce = lambda _: None) -> Sce
 def check_scenes(config: SceneConfig, announce: Announce = lambda _: None) -> tuple[Problem, ...]:
     """Everything that is wrong with the entries of the folder that `config` names, whatever its policies.
 
+    Images without objects come last, under a kind of their own: they are good data unless the config says otherwise.
     Raises DataError for a folder that is not of the form at all. scenes-mini has no problems.
     """
-    return () if config.name == MINI else check_folder(config, announce).problems
+    if config.name == MINI:
+        return ()
+    checked = check_folder(config, announce)
+    return (*checked.problems, *without_objects(config, checked.splits))
 
 
 def _load_mini(config: SceneConfig, announce: Announce) -> SceneData:

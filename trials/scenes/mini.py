@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trials.data.arrays import FASHION_CLASSES, load_arrays
+from trials.data.arrays import FASHION_CLASSES
 from trials.data.config import DataConfig
+from trials.data.loading import load_data
 from trials.scenes.backgrounds import paint_background
 from trials.scenes.config import Targets
 from trials.scenes.keeping import kept
@@ -30,7 +31,6 @@ CATEGORIES = FASHION_CLASSES
 SCENES = {"train": 2000, "val": 400, "test": 500}
 
 _STREAM = {"train": 0, "val": 1, "test": 2}
-_VAL_SPRITES = 5  # every fifth training garment belongs to validation
 _MOST_OBJECTS = 8
 _LENGTHS = (8.0, 64.0)  # pixels of the longer side, on
 _REFERENCE_SIDE = 128
@@ -67,7 +67,7 @@ def load_mini(
 ) -> Composed:
     """The scenes of `split` ("train", "val" or "test") at `positions`, in that order, composed once and then cached.
 
-    A scene depends on (seed, split, position) alone, and its layout is the same at every `side` (in pixels).
+    A scene depends on (seed, split, position) alone; at another `side` (in pixels) its objects are where they were.
     """
     count = len(positions)
     described = [_CACHE_VERSION, seed, split, side, targets, positions.tolist()]
@@ -110,13 +110,9 @@ def load_mini(
 
 
 def split_sprites(split: str) -> Sprites:
-    """The garments of a split: the embedded test images for test, the training images parted for train and val."""
-    arrays = load_arrays(DataConfig(), lambda _: None)
-    if split == "test":
-        return cut_out(arrays.test_images[:, 0], arrays.test_labels)
-    held_out = np.arange(len(arrays.train_labels)) % _VAL_SPRITES == 0
-    chosen = held_out if split == "val" else ~held_out
-    return cut_out(arrays.train_images[chosen, 0], arrays.train_labels[chosen])
+    """The garments of a split: those of the same split of fashion-mnist-mini, whose validation cut never changes."""
+    garments = getattr(load_data(DataConfig()), split)
+    return cut_out(garments.images[:, 0].numpy(), garments.labels.numpy())
 
 
 def compose(sprites: Sprites, stream: tuple[int, ...], side: int) -> Scene:

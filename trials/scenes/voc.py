@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NoReturn
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -96,10 +96,11 @@ def _documents(root: Path, names: list[str], problems: ProblemList) -> _Document
             if name in documents:
                 raise BadEntry("the list of the split names it twice", DUPLICATE)
             document = _parse(contained(root, _xml(name)))
-            given = (document.findtext("filename") or "").strip()
-            if not given.lower().endswith(IMAGE_EXTENSIONS):  # some tools leave the extension out
-                given = f"{name}.jpg"
-            documents[name] = (document, f"JPEGImages/{image_name(given, 'filename')}")
+            # The image has the name of the XML file, as in VOC's own kit; `filename` is often left as it was elsewhere,
+            # and tells the ending alone.
+            ending = PurePosixPath((document.findtext("filename") or "").strip()).suffix
+            ending = ending if ending.lower() in IMAGE_EXTENSIONS else ".jpg"
+            documents[name] = (document, f"JPEGImages/{name}{ending}")
         except BadEntry as bad:
             problems.add(_xml(name), "", bad.what, bad.kind)
     return documents
