@@ -22,6 +22,7 @@ from search_spaces.networks.pyramid import Neck, PyramidDesign, PyramidTrunk, gr
 from search_spaces.networks.resnet import BasicBlock, Bottleneck
 
 Head = Literal["fcos", "retinanet"]
+_TITLES = {"fcos": "FCOS", "retinanet": "RetinaNet"}
 
 #: RetinaNet's anchors at each place: three sizes in three aspect ratios.
 RETINANET_SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
@@ -101,11 +102,11 @@ class DetectionDesign:
 
     @property
     def title(self) -> str:
-        return f"{'FCOS' if self.head == 'fcos' else 'RetinaNet'} on {self.pyramid.title}"
+        return f"{_TITLES[self.head]} on {self.pyramid.title}"
 
     @property
     def summary(self) -> str:
-        return f"{'FCOS' if self.head == 'fcos' else 'RetinaNet'} on {self.pyramid.summary}"
+        return f"{_TITLES[self.head]} on {self.pyramid.summary}"
 
     @property
     def default_input(self) -> InputSpec:
