@@ -1,4 +1,8 @@
-"""The named networks. To add one: a design in `networks/`, a line here."""
+"""The named networks. To add one: a design in `networks/`, a line here.
+
+Named are classifiers. Every pyramid has detectors and a segmenter beside it: `resnet8-fpn-fcos`,
+`resnet50-pan-retinanet`, `resnet18-bifpn-semantic`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from search_spaces.networks import (
     GoogLeNetDesign,
     InceptionDesign,
     NetworkDesign,
+    PyramidDesign,
     cifar_pyramid,
     cifar_resnet,
     imagenet_pyramid,
@@ -18,8 +23,8 @@ from search_spaces.user_file import is_reference, load_object
 _DESIGNS: dict[str, NetworkDesign] = {
     **{f"resnet{depth}": cifar_resnet(depth) for depth in (8, 14, 20, 32, 56)},
     "inception-cifar": InceptionDesign(),
-    "resnet20-fpn": cifar_pyramid(20, "fpn"),
-    "resnet20-pan": cifar_pyramid(20, "pan"),
+    **{f"resnet{depth}-fpn": cifar_pyramid(depth, "fpn") for depth in (8, 20)},
+    **{f"resnet{depth}-pan": cifar_pyramid(depth, "pan") for depth in (8, 20)},
     "resnet20-bifpn": cifar_pyramid(20, "bifpn"),
     **{f"resnet{depth}": imagenet_resnet(depth) for depth in (18, 34, 50, 101)},
     "resnext50": resnext50(),
@@ -28,6 +33,9 @@ _DESIGNS: dict[str, NetworkDesign] = {
     "resnet18-pan": imagenet_pyramid(18, "pan"),
     "resnet18-bifpn": imagenet_pyramid(18, "bifpn"),
 }
+
+#: What can stand on a pyramid in place of its classifier; FCOS and RetinaNet find boxes, the semantic FPN maps.
+HEADS = ("fcos", "retinanet", "semantic")
 
 
 def design(name: str) -> NetworkDesign:
@@ -50,9 +58,24 @@ def design(name: str) -> NetworkDesign:
         from search_spaces.discovery.reference import ReferencedDesign
 
         return ReferencedDesign(name)
+    pyramid, _, head = name.rpartition("-")
+    if head in HEADS:
+        return _with_head(pyramid, head)
     if name not in _DESIGNS:
         raise unknown("space", name, _DESIGNS)
     return _DESIGNS[name]
+
+
+def _with_head(name: str, head: str) -> NetworkDesign:
+    from search_spaces.networks import detection, segmentation  # torchvision's detectors take a second to import
+
+    pyramid = _DESIGNS.get(name)
+    if not isinstance(pyramid, PyramidDesign):
+        pyramids = [known for known, found in _DESIGNS.items() if isinstance(found, PyramidDesign)]
+        raise unknown(f"pyramid for a head {head!r}", name, pyramids)
+    if head == "semantic":
+        return segmentation.segmenter(pyramid)
+    return detection.detector(pyramid, "fcos" if head == "fcos" else "retinanet")
 
 
 def names() -> tuple[str, ...]:

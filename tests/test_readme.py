@@ -152,6 +152,16 @@ def test_a_network_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
         torch.testing.assert_close(network.eval()(images), names["model"].eval()(images))
 
 
+@pytest.mark.slow
+def test_a_detector_is_trained_and_judged(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = [block for block in blocks("python") if "train_scenes" in block]
+    small = code.replace('"scenes-mini"', '"scenes-mini", train_images=32').replace("epochs=4", "epochs=1")
+    names: dict[str, Any] = {}
+    exec(compile(small, "README.md", "exec"), names)
+    assert "'Trouser'" in capsys.readouterr().out
+    assert names["figures"]["images"] == 400
+
+
 def test_files_that_are_linked_exist() -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert Path(target).exists(), target

@@ -31,6 +31,10 @@ class CheckpointError(UserError, ValueError):
     """Weights that cannot be what the trials of a run start from: the message names the file and what is wrong."""
 
 
+class TaskError(UserError, ValueError):
+    """A network and data that do not belong together: the message says what would."""
+
+
 class UncountedError(UserError, NotImplementedError):
     """An operation of a network whose cost nothing knows: the message names it."""
 

@@ -140,7 +140,7 @@ def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machin
 
 
 @contextmanager
-def _exact_float32() -> Iterator[None]:
+def exact_float32() -> Iterator[None]:
     """cuDNN's convolutions round to TF32 by default, which moves a few images across a decision."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
@@ -161,7 +161,7 @@ def evaluate(network: nn.Module, split: Split, data: ImageData, machine: Occupan
     mean, std = (torch.tensor(values, device=device) for values in (data.mean, data.std))
     network.eval()
     correct = loss = torch.zeros((), dtype=torch.float64, device=device)
-    with _exact_float32():
+    with exact_float32():
         for start in range(0, len(split), EVAL_BATCH):
             images, labels = (p[start : start + EVAL_BATCH].to(device) for p in (split.images, split.labels))
             machine.give_way()

@@ -5,13 +5,15 @@ The trunk's parameter names are torchvision's, as in `resnet18`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import nn
 
+from search_spaces.errors import SpaceError
 from search_spaces.networks.bifpn import BiFPNBottomUp, BiFPNTopDown
 from search_spaces.networks.design import FusionFactory, InputSpec, PointShape
 from search_spaces.networks.necks import FeaturePyramid, PathAggregation
@@ -25,13 +27,16 @@ from search_spaces.networks.resnet import (
 )
 
 Neck = Literal["fpn", "pan", "bifpn"]
+TrunkArguments = tuple[
+    type[BasicBlock] | type[Bottleneck], tuple[int, ...], tuple[int, ...], Literal["cifar", "imagenet"],
+    Neck, int, int, int,
+]  # fmt: skip
 
 
-class PyramidNet(ResNetTrunk):
-    """A ResNet trunk, a neck over all of its stages and a classifier: [B, in_channels, size, size] -> [B, classes].
+class PyramidTrunk(ResNetTrunk):
+    """A ResNet trunk and a neck over its stages from `first_stage` (0 is all of them) on; `features` gives the levels.
 
-    `features` gives the pyramid itself, for other heads. The classifier sees the global average of every level side
-    by side: each level then has weights of its own, and none is drowned in a mean over levels.
+    A subclass adds its own layers, then calls `fuse_all`.
     """
 
     def __init__(
@@ -43,38 +48,92 @@ class PyramidNet(ResNetTrunk):
         neck: Neck,
         neck_channels: int,
         finest_level: int,
+        first_stage: int,
+        in_channels: int,
+    ) -> None:
+        super().__init__(block, layers, widths, stem, in_channels)
+        self.initialise()
+        self.first_stage, self.out_channels = first_stage, neck_channels
+        merged_channels = self.stage_channels[first_stage:]
+        numbers = range(finest_level, finest_level + len(merged_channels))
+        top_down, bottom_up = [f"p{number}" for number in numbers], [f"n{number}" for number in numbers]
+        if neck == "bifpn":
+            self.top_down = BiFPNTopDown(merged_channels, neck_channels, top_down)
+            self.bottom_up = BiFPNBottomUp(neck_channels, bottom_up)
+            self.merged = {"top_down": self.top_down.merged, "bottom_up": self.bottom_up.merged}
+        else:
+            self.fpn = FeaturePyramid(merged_channels, neck_channels, top_down)
+            self.merged = {"fpn": self.fpn.merged}
+            if neck == "pan":
+                self.pan = PathAggregation(neck_channels, bottom_up)
+                self.merged["pan"] = self.pan.merged
+        self.levels = top_down if neck == "fpn" else bottom_up
+
+    def fuse_all(self, fuse: FusionFactory) -> None:
+        """Put the fusions into every block and every merge of the neck. Last of all, as `fuse_blocks`."""
+        self.fuse_blocks(fuse)
+        for path, levels in self.merged.items():
+            for level in levels:
+                self.get_submodule(f"{path}.{level}").fuse = fuse(f"{path}.{level}", self.out_channels)
+
+    def features(self, x: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
+        """The pyramid by level, the finest first: `p3` (`n3` after a bottom-up path) has stride 2³."""
+        maps = self.stage_maps(x)[self.first_stage :]
+        for path in self.merged:
+            maps = self.get_submodule(path)(maps)
+        return OrderedDict(zip(self.levels, maps, strict=True))
+
+
+class PyramidBackbone(PyramidTrunk):
+    """[B, in_channels, size, size] -> the levels by name, [B, out_channels, Hᵢ, Wᵢ] each, the finest first.
+
+    What torchvision's detectors take as their backbone.
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        layers: tuple[int, ...],
+        widths: tuple[int, ...],
+        stem: Literal["cifar", "imagenet"],
+        neck: Neck,
+        neck_channels: int,
+        finest_level: int,
+        first_stage: int,
+        in_channels: int,
+        fuse: FusionFactory,
+    ) -> None:
+        super().__init__(block, layers, widths, stem, neck, neck_channels, finest_level, first_stage, in_channels)
+        self.fuse_all(fuse)
+
+    def forward(self, x: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
+        return self.features(x)
+
+
+class PyramidNet(PyramidTrunk):
+    """A pyramid over all stages of its trunk and a classifier: [B, in_channels, size, size] -> [B, classes].
+
+    The classifier sees the global average of every level side by side: each level then has weights of its own, and
+    none is drowned in a mean over levels.
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        layers: tuple[int, ...],
+        widths: tuple[int, ...],
+        stem: Literal["cifar", "imagenet"],
+        neck: Neck,
+        neck_channels: int,
+        finest_level: int,
+        first_stage: int,
         in_channels: int,
         classes: int,
         fuse: FusionFactory,
     ) -> None:
-        super().__init__(block, layers, widths, stem, in_channels)
-        self.initialise()
-        numbers = range(finest_level, finest_level + len(layers))
-        top_down, bottom_up = [f"p{number}" for number in numbers], [f"n{number}" for number in numbers]
-        if neck == "bifpn":
-            self.top_down = BiFPNTopDown(self.stage_channels, neck_channels, top_down)
-            self.bottom_up = BiFPNBottomUp(neck_channels, bottom_up)
-            merged = {"top_down": self.top_down.merged, "bottom_up": self.bottom_up.merged}
-        else:
-            self.fpn = FeaturePyramid(self.stage_channels, neck_channels, top_down)
-            merged = {"fpn": self.fpn.merged}
-            if neck == "pan":
-                self.pan = PathAggregation(neck_channels, bottom_up)
-                merged["pan"] = self.pan.merged
-        self.paths = list(merged)
-        self.levels = top_down if neck == "fpn" else bottom_up
-        self.fc = nn.Linear(neck_channels * len(numbers), classes)
-        self.fuse_blocks(fuse)
-        for path, levels in merged.items():
-            for level in levels:
-                self.get_submodule(f"{path}.{level}").fuse = fuse(f"{path}.{level}", neck_channels)
-
-    def features(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The pyramid by level, the finest first: `p3` (`n3` after a bottom-up path) has stride 2³."""
-        maps = self.stage_maps(x)
-        for path in self.paths:
-            maps = self.get_submodule(path)(maps)
-        return dict(zip(self.levels, maps, strict=True))
+        super().__init__(block, layers, widths, stem, neck, neck_channels, finest_level, first_stage, in_channels)
+        self.fc = nn.Linear(neck_channels * len(self.levels), classes)
+        self.fuse_all(fuse)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         pooled = [level.mean(dim=(2, 3)) for level in self.features(x).values()]
@@ -84,11 +143,22 @@ class PyramidNet(ResNetTrunk):
 
 @dataclass(frozen=True)
 class PyramidDesign:
-    """A pyramid of `channels` channels over every stage of a ResNet: its blocks vary, and the merges of its neck."""
+    """A pyramid of `channels` channels over a ResNet's stages: its blocks vary, and the merges of its neck.
+
+    `first_stage` is the finest stage in the pyramid, 0 for all of them.
+    """
 
     trunk: ResNetDesign
     neck: Neck
     channels: int
+    first_stage: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first_stage < len(self.trunk.layers) - 1:
+            raise SpaceError(
+                f"first_stage is {self.first_stage}: a pyramid over {len(self.trunk.layers)} stages needs at least two "
+                f"of them, so give 0 to {len(self.trunk.layers) - 2}"
+            )
 
     @property
     def title(self) -> str:
@@ -97,7 +167,7 @@ class PyramidDesign:
 
     @property
     def summary(self) -> str:
-        merges = (len(self.trunk.layers) - 1) * (1 if self.neck == "fpn" else 2)
+        merges = (len(self.trunk.layers) - self.first_stage - 1) * (1 if self.neck == "fpn" else 2)
         return f"{self.title}, a fusion point in each of its {sum(self.trunk.layers)} blocks and {merges} long skips"
 
     @property
@@ -107,7 +177,16 @@ class PyramidDesign:
     @property
     def finest_level(self) -> int:
         """l, where the finest level has stride 2ˡ."""
-        return 0 if self.trunk.stem == "cifar" else 2
+        return (0 if self.trunk.stem == "cifar" else 2) + self.first_stage
+
+    @property
+    def at_stride_4(self) -> PyramidDesign:
+        """The same pyramid whose finest stage has stride 4, for heads that look at every place of every level.
+
+        Trunks for large images begin there. Those for small ones get the stem of these: on images of detection's
+        size their own, which keeps stride 1, would cost sixteen times as much and see a quarter as far.
+        """
+        return replace(self, trunk=replace(self.trunk, stem="imagenet"))
 
     def points(self, spec: InputSpec) -> tuple[PointShape, ...]:
         """Every block's; `fpn.p4` … downwards (`in_channels`: of the lateral convolution); `pan.n3` … upwards.
@@ -120,7 +199,7 @@ class PyramidDesign:
         blocks = self.trunk.points(spec)
         yield from blocks
         stages = list({block.name.partition(".")[0]: block for block in blocks}.values())  # the last of each stage
-        levels = list(enumerate(stages, start=self.finest_level))
+        levels = list(enumerate(stages[self.first_stage :], start=self.finest_level))
         down, up = {"fpn": ("fpn", None), "pan": ("fpn", "pan"), "bifpn": ("top_down", "bottom_up")}[self.neck]
         for number, stage in reversed(levels[:-1]):
             yield self._point(f"{down}.p{number}", stage, stage.channels, 1)
@@ -136,11 +215,26 @@ class PyramidDesign:
         )
 
     def build(self, spec: InputSpec, fuse: FusionFactory) -> nn.Module:
+        return PyramidNet(*self.arguments, spec.channels, spec.classes, fuse)
+
+    def backbone(self, spec: InputSpec, fuse: FusionFactory) -> PyramidBackbone:
+        """Trunk and neck alone."""
+        return PyramidBackbone(*self.arguments, spec.channels, fuse)
+
+    @property
+    def arguments(self) -> TrunkArguments:
+        """Those of a `PyramidTrunk` that come before the images' channels."""
         trunk = self.trunk
-        return PyramidNet(
+        return (
             trunk.block_type, trunk.layers, trunk.widths, trunk.stem,
-            self.neck, self.channels, self.finest_level, spec.channels, spec.classes, fuse,
+            self.neck, self.channels, self.finest_level, self.first_stage,
         )  # fmt: skip
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """The norm of heads, over 8 channels a group: FCOS's 32 groups of 256 channels, and no fewer channels in narrow
+    ones, where a group of one channel would lose how strong it is."""
+    return nn.GroupNorm(max(1, channels // 8), channels)
 
 
 def imagenet_pyramid(depth: int, neck: Neck) -> PyramidDesign:

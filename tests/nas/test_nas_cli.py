@@ -57,8 +57,8 @@ def test_spaces_json() -> None:
     assert by_name["resnet50"]["points"] == 16
     assert set(by_name) == {
         *(f"resnet{depth}" for depth in (8, 14, 20, 32, 56, 18, 34, 50, 101)),
-        *(f"resnet{depth}-fpn" for depth in (18, 20, 34, 50)),
-        *("resnet18-pan", "resnet20-pan", "resnet18-bifpn", "resnet20-bifpn"),
+        *(f"resnet{depth}-fpn" for depth in (8, 18, 20, 34, 50)),
+        *("resnet8-pan", "resnet18-pan", "resnet20-pan", "resnet18-bifpn", "resnet20-bifpn"),
         *("resnext50", "googlenet", "inception-cifar"),
     }
 

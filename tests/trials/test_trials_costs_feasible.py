@@ -143,10 +143,10 @@ def test_too_many_sums_are_said_and_bracketed(monkeypatch: pytest.MonkeyPatch) -
     assert 0.9 * exact < found.at_least <= exact <= found.at_most < 1.1 * exact
 
 
-@pytest.mark.parametrize("tie", ["none", "stage"])
-def test_the_options_of_a_space_are_those_of_its_architectures(tie: str) -> None:
+@pytest.mark.parametrize(("name", "tie"), [("resnet14", "none"), ("resnet14", "stage"), ("resnet8-fpn-fcos", "none")])
+def test_the_options_of_a_space_are_those_of_its_architectures(name: str, tie: str) -> None:
     """Tied points are one variable, whose options cost what all of them do."""
-    space = SearchSpace.named("resnet14", InputSpec(3, 16, 4), ("add", "se", "concat"), (4,), tie=tie)  # type: ignore[arg-type]
+    space = SearchSpace.named(name, InputSpec(3, 16, 4), ("add", "se", "concat"), (4,), tie=tie)  # type: ignore[arg-type]
     table = CostTable(space)
     options = [table.options(variable) for variable in space.variables]
     every = [table(architecture) for architecture in space.enumerate()]

@@ -59,6 +59,21 @@ def test_trunk_and_choices_add_up(name: str, size: int) -> None:
     assert_counts_agree(SearchSpace.named(name, InputSpec(3, size, 5)))
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["resnet8-pan-fcos", "resnet8-fpn-semantic", pytest.param("resnet8-fpn-retinanet", marks=pytest.mark.slow)],
+)
+def test_a_head_costs_the_same_over_every_architecture(name: str) -> None:
+    """Neck, projections, head and the levels' merges are counted with the trunk, in work and memory too."""
+    space = SearchSpace.named(name, InputSpec(3, 45, 4), ("add", "concat", "aff"), (4,))
+    assert_counts_agree(space, samples=2)
+
+
+@pytest.mark.slow
+def test_a_large_detectors_table_is_exact() -> None:
+    assert_counts_agree(SearchSpace.named("resnet50-fpn-fcos", InputSpec(3, 97, 20)), samples=3)
+
+
 def discovered() -> SearchSpace:
     torch.manual_seed(0)
     return discover(torchvision.models.mobilenet_v3_small(weights=None), torch.randn(1, 3, 64, 64))

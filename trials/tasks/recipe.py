@@ -1,0 +1,34 @@
+"""How every candidate of a search over scenes is trained; free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class SceneRecipe:
+    """A complete one-cycle schedule: the rate rises to `peak_lr`, then is annealed to zero.
+
+    optimiser: "adamw", or "sgd" with Nesterov momentum.
+    warmup_fraction: share of the steps in which the rate rises. max_grad_norm: longer gradients are cut to this length.
+    weight_decay: of everything but norms and biases. fusion_lr_scale: rate of the fusions in multiples of `peak_lr`.
+    augment: flips, scales, crops and colours of images and targets; without it they are taken as they are.
+    ema_decay: what is judged is the moving average of the weights, which keeps this share of itself each step (fewer
+        at first); None: the weights themselves.
+    frozen_trunk: the ResNet under the neck keeps its weights and statistics while its fusions learn; for weights that
+        were trained before.
+    """
+
+    epochs: int = 10
+    batch_size: int = 16
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    peak_lr: float = 6e-3
+    warmup_fraction: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 0.05
+    max_grad_norm: float = 10.0
+    fusion_lr_scale: float = 1.0
+    augment: bool = False
+    ema_decay: float | None = None
+    frozen_trunk: bool = False
