@@ -13,8 +13,8 @@ from typing import Any
 from nas.config import ConfigError, SearchConfig
 from nas.feasibility import Feasibility
 from reports.view import NothingFeasible
-from search_spaces.catalogue import design
-from search_spaces.errors import UserError
+from search_spaces.catalogue import HEADS, design
+from search_spaces.errors import SpaceError, UserError
 from search_spaces.fusions import FusionSettings
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
@@ -62,6 +62,12 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
         NothingFeasible: no architecture meets the FLOP or parameter budget.
     """
     with _named(config, "space, operators, reductions, points or tie"):
+        pyramid, _, head = config.space.rpartition("-")
+        if head in HEADS:
+            raise SpaceError(
+                f"{config.space} is no classifier, and a search trains classifiers: give {pyramid}, or train it by "
+                "trials.tasks, see README"
+            )
         if design(config.space).default_input is not None:
             make_space(config)  # what is wrong with it is wrong for any data, which may take long to load
     with _named(config, "device"):

@@ -9,8 +9,11 @@ import pytest
 from rich.console import Console
 
 from nas.check import binding
+from nas.config import SearchConfig
 from nas.feasibility import Share
+from nas.prepared import prepare
 from nas.show import print_check
+from search_spaces.errors import SpaceError
 from trials.constraints import Constraint, Costs
 
 BASELINE = Costs(macs=100, params=100, latency_ms=2.0)
@@ -99,3 +102,8 @@ def test_the_feasible_part_is_said_in_percent_of_the_space() -> None:
 def test_a_count_between_bounds_is_said_as_such() -> None:
     assert "between 0.8 % and 0.9 % of 1.4·10¹⁰ architectures are feasible" in printed(112_000_000, 126_000_000)
     assert "0.8 % of 1.4·10¹⁰ architectures are feasible" in printed(112_000_000, 112_000_009)
+
+
+def test_a_detector_is_not_searched_yet() -> None:
+    with pytest.raises(SpaceError, match=r"resnet8-fpn-fcos is no classifier, .* give resnet8-fpn, or train it by"):
+        prepare(SearchConfig(space="resnet8-fpn-fcos"))
