@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,10 @@ MEAN, STD = (0.286,), (0.353,)
 class Pictures(Dataset[tuple[torch.Tensor, int]]):
     """As torchvision's `FashionMNIST`: all in memory, each item a PIL image through the transforms."""
 
-    def __init__(self, indices: list[int], transform: Any) -> None:
-        with np.load(str(files("trials.data") / "embedded" / "fashion_mnist_mini.npz"), allow_pickle=False) as archive:
-            images, labels = archive["train_images"], archive["train_labels"]
-        self.images, self.labels, self.transform = images[indices], labels[indices].astype(int), transform
+    def __init__(self, path: str, split: str, transform: Any) -> None:
+        with np.load(path, allow_pickle=False) as archive:
+            self.images, self.labels = archive[f"{split}_images"][:, 0], archive[f"{split}_labels"]
+        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.images)
@@ -50,8 +49,8 @@ def loaders(job: dict[str, Any]) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Training and validation data. Without workers of its own: on two cores with two trials they only cost."""
     plain = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     changed = [transforms.RandomCrop(28, padding=4), transforms.RandomHorizontalFlip(), *plain]
-    train = Pictures(job["train"], transforms.Compose(changed))
-    val = Pictures(job["val"], transforms.Compose(plain))
+    train = Pictures(job["images"], "train", transforms.Compose(changed))
+    val = Pictures(job["images"], "val", transforms.Compose(plain))
     return (
         DataLoader(train, batch_size=job["recipe"]["batch_size"], shuffle=True, drop_last=True),
         DataLoader(val, batch_size=256),

@@ -22,8 +22,6 @@ import nas
 from nas.config import SearchConfig
 from reports import RunView
 from trials.data import load_data
-from trials.data.arrays import load_arrays
-from trials.data.splitting import choose_subset, cut_validation
 
 SPACE = "resnet8"
 WORKERS = os.cpu_count() or 1
@@ -116,16 +114,17 @@ def rate(ends: list[float]) -> float:
 def rival_job(settings: dict[str, Any], run: Path) -> dict[str, Any]:
     """The same architectures and images, for a process that knows nothing of our searches."""
     config = SearchConfig.model_validate(settings)
-    data = config.data_config()
-    arrays = load_arrays(data, lambda line: None)
-    train, val = cut_validation(arrays.train_labels, arrays.classes, data.val_fraction, data.split_seed)
-    train = train[choose_subset(arrays.train_labels[train], arrays.classes, data.train_images, data.split_seed)]
-    assert (len(train), len(val)) == (len(load_data(data).train), len(load_data(data).val))
+    data = load_data(config.data_config())
+    images = run.with_name("images.npz")
+    parts = {"train": data.train, "val": data.val}
+    arrays = {
+        f"{name}_{kind}": getattr(part, kind).numpy() for name, part in parts.items() for kind in ("images", "labels")
+    }
+    np.savez_compressed(images, **arrays)  # type: ignore[arg-type]
     view = RunView.load(run)
     return {
         "space": config.space, "workers": config.workers, "recipe": asdict(config.training.recipe()),
-        "architectures": [trial.result.architecture.labels() for trial in view.complete],
-        "train": train.tolist(), "val": val.tolist(),
+        "architectures": [trial.result.architecture.labels() for trial in view.complete], "images": str(images),
     }  # fmt: skip
 
 
