@@ -57,7 +57,7 @@ def compare(name: str, images: int, epochs: int, rounds: int, trials: int) -> No
             job = folder / "job.json"
             settings = {
                 "space": SPACE, "train_images": images, "trials": trials, "seed": seed, "workers": WORKERS,
-                "export": "none", "training": {"epochs": epochs},
+                "export": "none", "noise_seeds": 1, "training": {"epochs": epochs},
             }  # fmt: skip
             job.write_text(json.dumps(settings))
             for kind, screen in zip(KINDS[:2], (False, True), strict=True):
