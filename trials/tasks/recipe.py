@@ -11,7 +11,7 @@ class SceneRecipe:
     """A complete one-cycle schedule: the rate rises to `peak_lr`, then is annealed to zero.
 
     The defaults are for small detectors from scratch: FCOS on resnet8-fpn, all add, on scenes-mini (2,000 images of 128
-    pixels) reached AP .328 and AP50 .496 in 205 s of one core at seed 0 (torch 2.15, bfloat16), and in 4 epochs and 70 s
+    pixels) reached AP .328 and AP50 .496 in 205 s of one core at seed 0 (torch 2.15, bfloat16); in 4 epochs and 70 s
     AP .174, .164 and .179 at seeds 0, 1 and 2. With one convolution in its head, AdamW at 0.003 reached .120 in 4
     epochs where SGD at 0.02 reached .054; that is all that was tried of SGD.
 
