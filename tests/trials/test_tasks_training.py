@@ -42,7 +42,7 @@ def judged(network: nn.Module, data: SceneData) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "epochs", "figure", "least"),
     [("resnet8-fpn-fcos", 6, "ap50", 0.3), ("resnet8-pan-semantic", 3, "miou", 0.5),
-     pytest.param("resnet8-fpn-retinanet", 8, "ap50", 0.3, marks=pytest.mark.slow)],
+     pytest.param("resnet8-fpn-retinanet", 16, "ap50", 0.5, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_a_dense_network_learns_to_find_squares(name: str, epochs: int, figure: str, least: float) -> None:
     data = squares(64, 16, targets="semantic" if name.endswith("semantic") else "boxes")
@@ -147,7 +147,7 @@ def test_a_small_detector_finds_garments_within_minutes() -> None:
     data = load_scenes(SceneConfig())
     network, losses = trained("resnet8-fpn-fcos", data, SceneRecipe(epochs=4))
     figures = judged(network, data)
-    assert losses[-1] < 0.6 * losses[0]
+    assert losses[-1] < 0.7 * losses[0]
     assert figures["ap50"] > 0.2
     assert figures["ap_small"] > 0.1
     assert figures["ap_large"] is None  # none of its garments has 96² pixels

@@ -10,6 +10,11 @@ from typing import Literal
 class SceneRecipe:
     """A complete one-cycle schedule: the rate rises to `peak_lr`, then is annealed to zero.
 
+    The defaults are for small detectors from scratch: FCOS on resnet8-fpn, all add, on scenes-mini (2,000 images of 128
+    pixels) reached AP .328 and AP50 .496 in 205 s of one core at seed 0 (torch 2.15, bfloat16); in 4 epochs and 70 s
+    AP .174, .164 and .179 at seeds 0, 1 and 2. With one convolution in its head, AdamW at 0.003 reached .120 in 4
+    epochs where SGD at 0.02 reached .054; that is all that was tried of SGD.
+
     optimiser: "adamw", or "sgd" with Nesterov momentum.
     warmup_fraction: share of the steps in which the rate rises. max_grad_norm: longer gradients are cut to this length.
     weight_decay: of everything but norms and biases. fusion_lr_scale: rate of the fusions in multiples of `peak_lr`.
@@ -20,7 +25,7 @@ class SceneRecipe:
         were trained before.
     """
 
-    epochs: int = 10
+    epochs: int = 12
     batch_size: int = 16
     optimiser: Literal["adamw", "sgd"] = "adamw"
     peak_lr: float = 6e-3
