@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nas.check import check
 from nas.cli import commands
 from nas.config import ConfigError, SearchConfig
 from nas.engines import LocalEngine
+from nas.feasibility import in_short
 from nas.interruption import Interrupted, Interruption
 from nas.prepared import prepare
 from nas.progress import Silence
@@ -26,6 +28,7 @@ from trials.errors import ProfileDamaged, ProfileError
 from trials.latency import LatencyBench, Target
 from trials.pricing import Source
 from trials.profile import DeviceProfile, make_profile
+from trials.profile.fastest import fastest_predicted
 from trials.trial import LatencyProtocol, TrialState
 
 SETTINGS: dict[str, Any] = {
@@ -148,7 +151,10 @@ def test_profiles_that_do_not_do_are_refused_before_anything_is_made(profile: Pa
         nas.search(**SETTINGS | {"latency_profile": str(tmp_path / "cut.json"), "out": str(out)})
     with pytest.raises(ProfileError, match=r"the device profile is of space resnet8 .* given resnet8"):
         nas.search(**SETTINGS | {"latency_profile": str(profile), "operators": ["add", "se"], "out": str(out)})
-    with pytest.raises(NothingFeasible, match=r"predicted latency of at most 0\.001 ms: the closest, .* takes"):
+    loaded = DeviceProfile.load(profile)
+    fastest = in_short(fastest_predicted(prepare(SearchConfig.model_validate(SETTINGS)).space, loaded))
+    closest = rf"predicted latency of at most 0\.001 ms: the closest, {re.escape(fastest)}, takes"
+    with pytest.raises(NothingFeasible, match=closest):
         nas.search(**SETTINGS | {"latency_profile": str(profile), "max_latency": "1us", "out": str(out)})
     assert not out.exists()
 
