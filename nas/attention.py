@@ -7,21 +7,20 @@ when a search has ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import load_file
 
-from nas.config import SearchConfig
+from nas.config import read_config
 from nas.driver import weights_path
 from nas.repeat_records import RunRecord
 from reports.view import RunView, SelectionError, TrialView
 from search_spaces.space import SearchSpace
 from trials.attention import attention_of
-from trials.data import load_data
-from trials.device import on_device, resolve
+from trials.device import memory_bytes, on_device, resolve
 from trials.histograms import TrialAttention
 from trials.latency.runtimes import intra_op_threads
+from trials.trainer import make_trainer
 
 
 def collect_attention(folder: Path, selectors: Sequence[str], say: Callable[[str], None]) -> RunView:
@@ -51,14 +50,14 @@ def collect_attention(folder: Path, selectors: Sequence[str], say: Callable[[str
 
 
 def _collected(view: RunView, trials: Sequence[TrialView], say: Callable[[str], None]) -> Iterator[TrialAttention]:
-    config = SearchConfig.model_validate(view.config)
+    config = read_config(view.config)
     device = resolve(config.device)
-    data = load_data(config.data_config(), say)
-    if data.fingerprint != view.description["data"]["fingerprint"]:
+    trainer = make_trainer(config.data_config(), config.training.recipe(), say)
+    if trainer.data.fingerprint != view.description["data"]["fingerprint"]:
         raise SelectionError(
             f"the data of {config.data} have changed since the search: put back those that {view.path} was made with"
         )
-    data = replace(data, val=data.val.to(device))
+    trainer = trainer.on(device, config.data_memory * memory_bytes(device))
     space = SearchSpace.from_json(view.description["space"])
     numbers = ", ".join(str(trial.result.number) for trial in trials)
     say(f"looking at the attention weights of trial{'s' * (len(trials) > 1)} {numbers}")
@@ -68,4 +67,4 @@ def _collected(view: RunView, trials: Sequence[TrialView], say: Callable[[str], 
             number, architecture = trial.result.number, trial.result.architecture
             network = space.build(architecture)
             network.load_state_dict(load_file(weights_path(view.path, number)))
-            yield attention_of(number, on_device(network, device), architecture, data)
+            yield attention_of(number, on_device(network, device), architecture, trainer)

@@ -24,8 +24,6 @@ from trials.errors import StoreError
 from trials.judge import Bench
 from trials.profile import DeviceProfile
 from trials.quiet import occupied
-from trials.training import train
-from trials.trial import Recipe
 
 #: Passes before a latency is measured: a preview, for which a large network is not to take minutes.
 _WARMUP = 5
@@ -122,7 +120,7 @@ def recorded_noise(config: SearchConfig) -> dict[str, Any] | None:
     floors = () if unlike(view.config, config.to_json()) else noise_floors(view)
     if not floors:
         return None
-    story = [*noise_story(floors), *([] if view.advice is None else [advice_text(view.advice)])]
+    story = [*noise_story(floors, view.score_label), *([] if view.advice is None else [advice_text(view.advice)])]
     return {"run": str(folder), "floors": [floor.to_json() for floor in floors], "story": story}
 
 
@@ -202,17 +200,16 @@ def _costs(architecture: Architecture, latency: Mapping[str, Any], prepared: Pre
 
 def _images_per_second(bench: Bench, architecture: Architecture, prepared: Prepared) -> float:
     """Throughput of real training steps of the configured batch, or of fewer images where that takes long."""
-    # Speed does not depend on the learning rate; a schedule this short might diverge at the configured one.
-    recipe = replace(prepared.config.training.recipe(), epochs=2, peak_lr=1e-3)
-    few = replace(recipe, batch_size=min(_FEW_IMAGES, recipe.batch_size))
-    speed = _speed(bench, architecture, few, 1)
-    steps = min(_SPEED_STEPS, int(speed * _SPEED_SECONDS / (2 * recipe.batch_size)))
-    return _speed(bench, architecture, recipe, steps) if steps > 0 else speed
+    batch_size = prepared.config.training.batch_size
+    speed = _speed(bench, architecture, min(_FEW_IMAGES, batch_size), 1)
+    steps = min(_SPEED_STEPS, int(speed * _SPEED_SECONDS / (2 * batch_size)))
+    return _speed(bench, architecture, batch_size, steps) if steps > 0 else speed
 
 
-def _speed(bench: Bench, architecture: Architecture, recipe: Recipe, steps: int) -> float:
+def _speed(bench: Bench, architecture: Architecture, batch_size: int, steps: int) -> float:
     """Images a second in the second of two epochs of so many steps; the first warms up."""
-    data = replace(bench.data, train=bench.data.train.first(steps * recipe.batch_size))
+    # Speed does not depend on the learning rate; a schedule this short might diverge at the configured one.
+    trainer = bench.trainer.briefly(steps * batch_size, epochs=2, batch_size=batch_size, peak_lr=1e-3)
     network = bench.build(architecture, seed=0)
     with occupied() as machine:
-        return list(train(network, data, recipe, 0, machine))[-1].images_per_second
+        return list(trainer.train(network, 0, machine))[-1].images_per_second

@@ -95,8 +95,8 @@ def _summarise(run: Run, console: Console) -> None:
         trial = view.select(selector)
         lines.append(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}")
     lines += trust_story(view) or [
-        "accuracy is of one seed on the validation split: differences below about 0.7 points may be noise; nas noise "
-        "measures that"
+        f"{view.score_label} is of one seed on the validation split: differences below about 0.7 points may be noise; "
+        "nas noise measures that"
     ]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
