@@ -24,6 +24,8 @@ from trials.errors import StoreError
 from trials.judge import Bench
 from trials.profile import DeviceProfile
 from trials.quiet import occupied
+from trials.scenes import SceneConfig, check_scenes
+from trials.scenes.problems import EMPTY
 
 #: Passes before a latency is measured: a preview, for which a large network is not to take minutes.
 _WARMUP = 5
@@ -44,6 +46,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
 
     Raises what `nas.session.prepare` raises.
     """
+    problems = bad_entries(config, announce)
     prepared = prepare(config, announce)
     space = prepared.space
     plan = prepared.plan()
@@ -81,7 +84,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     return {
         "space": space.to_json(),
         "points": [point.to_json() for point in space.points],
-        "data": describe_data(prepared.data),
+        "data": describe_data(prepared.data) | {"problems": problems},
         "not_varied": _not_varied(space),
         "size": space.size,
         "budgets": [str(constraint) for constraint in config.constraints()],
@@ -98,6 +101,18 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "estimated_search_seconds": shared_seconds + trial_seconds * config.trials / workers,
         "noise": recorded_noise(config),
     }
+
+
+def bad_entries(config: SearchConfig, announce: Callable[[str], None]) -> list[str]:
+    """What is wrong with the annotations of scenes, a line for each entry, told as it is found."""
+    data = config.data_config()
+    if not isinstance(data, SceneConfig):
+        return []
+    found = check_scenes(data, announce)
+    told = [str(problem) for problem in found if problem.kind != EMPTY or data.empty_images != "keep"]
+    for line in told:
+        announce(f"data: {line}")
+    return told
 
 
 def _shared_seconds(prepared: Prepared, images_per_second: float, trial_seconds: float) -> float:

@@ -40,7 +40,7 @@ def search_and_deliver(config: SearchConfig, extend: bool, fresh: bool, as_json:
 
 
 def _deliver(run: Run, config: SearchConfig, as_json: bool, console: Console) -> int:
-    _look_at_attention(run, console)
+    _look_at_networks(run, console)
     report = Run(run.path).report()
     delivered = {"run": str(run.path), "report": str(report), "exported": None, "trials": len(run.trials)}
     if not run.front():
@@ -58,14 +58,19 @@ def _deliver(run: Run, config: SearchConfig, as_json: bool, console: Console) ->
     return 0
 
 
-def _look_at_attention(run: Run, console: Console) -> None:
+def _look_at_networks(run: Run, console: Console) -> None:
     """For the report: an evaluation of each trial of the front. What goes wrong here takes nothing from the search."""
     from nas.attention import collect_attention
+    from nas.scene_pictures import look_at_scenes
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
 
     try:
-        collect_attention(run.path, (), lambda line: console.print(line, highlight=False, soft_wrap=True))
+        collect_attention(run.path, (), say)
+        look_at_scenes(run.path, say)
     except UserError as error:
-        console.print(f"the attention weights were not looked at: {error}", markup=False, soft_wrap=True)
+        console.print(f"the trained networks were not looked at: {error}", markup=False, soft_wrap=True)
 
 
 def _export(run: Run, selector: str, console: Console) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -220,7 +220,7 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     data = found["data"]
     parts = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test") if data[split] is not None)
     console.print(f"{data['name']}: {len(data['classes'])} classes, {parts} images", markup=False, highlight=False)
-    for sentence in sentences(data["findings"]):
+    for sentence in [*sentences(data.get("findings", {})), *_scene_facts(data)]:
         console.print(f"data: {sentence}", markup=False, highlight=False, soft_wrap=True)
     console.print(points_table(found["points"]))
     for line in notes(found["points"]):
@@ -265,6 +265,17 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
         console.print(f"noise, as measured in {found['noise']['run']}:", markup=False, highlight=False)
         for sentence in found["noise"]["story"]:
             console.print(f"  {sentence}", highlight=False)
+
+
+def _scene_facts(data: Mapping[str, Any]) -> list[str]:
+    """Of scenes: what was left out, and how large the objects are that AP is told of."""
+    facts = []
+    if data.get("dropped"):
+        facts.append("left out: " + ", ".join(f"{kind} {count:,}" for kind, count in data["dropped"].items()))
+    if "objects_by_size" in data:
+        sizes = ", ".join(f"{count:,} {size}" for size, count in data["objects_by_size"].items())
+        facts.append(f"objects in the validation images, by area in the originals: {sizes}")
+    return facts
 
 
 def _feasible_text(found: dict[str, Any]) -> str:

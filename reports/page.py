@@ -81,6 +81,8 @@ def render(view: RunView) -> str:
         "front": tables.front_rows(view, palette),
         "rows": tables.all_rows(view, palette),
         "figures": scores.figure_table(view),
+        "picture": scores.picture_of(view),
+        "decoding": scores.decoding_text(view),
         "categories": scores.category_table(view),
         "best": best,
         "stages": network(

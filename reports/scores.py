@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.formatting import format_percent, format_points
+from reports.formatting import format_ms, format_percent, format_points
 from reports.view import RunView, TrialView
 from trials.metrics import FIGURES, label
 
-#: The categories that a table has a column for, the first ones; a row of it is as wide as the page.
+#: In a run's folder: validation images, as they are and as its best network sees them.
+PICTURE_NAME = "scenes.png"
+#: The trials that a table by category has a column for: a line of it is as wide as the page.
 _TRIALS_BY_CATEGORY = 5
 
 
@@ -56,6 +59,27 @@ def figures_text(trial: TrialView) -> str:
     """`AP 17.4%, AP50 30.1%, …` of one trial; empty where its score is all there is."""
     known = {name: value for name, value in trial.result.figures.items() if isinstance(value, float)}
     return ", ".join(f"{label(name)} {format_percent(value)}" for name, value in known.items())
+
+
+def picture_of(view: RunView) -> str | None:
+    """The picture that `nas search` left in the run's folder, as a data URI; None where there is none."""
+    path = view.path / PICTURE_NAME
+    if view.seen is None or not path.is_file():
+        return None
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def decoding_text(view: RunView) -> str | None:
+    """What decoding takes beside the network's own latency, in a sentence."""
+    timed = (view.seen or {}).get("decoding")
+    if timed is None:
+        return None
+    mark = "" if timed["stable"] else "~"
+    return (
+        f"Decoding and non-maximum suppression are not in a detector's latency: of an image they took "
+        f"{mark}{format_ms(timed['p50_ms'])} (p50) after trial {view.seen['trial'] if view.seen else ''}, run eagerly, "
+        "where this run's searcher is."
+    )
 
 
 def _shown(view: RunView) -> Sequence[TrialView]:

@@ -98,7 +98,8 @@ class RunView:
     device profile that latencies are predicted by; `measured` the latencies that were measured for good on
     `latency_target`, by trial; `final_stage` how that stage ended, None before it has; `repeats` the trainings of
     `nas noise`, `nas trust` and `nas ablate`, `trust_plan` and `advice` what the first two were asked and recommended,
-    `ablations` what the third was asked, by trial; `attention` the histograms of attention weights, by trial; `parent`
+    `ablations` what the third was asked, by trial; `attention` the histograms of attention weights, by trial; `seen`
+    what was drawn and timed of the best detector or segmenter; `parent`
     the facts of the weights that every trial started from, None where each started from new ones.
     """
 
@@ -119,6 +120,7 @@ class RunView:
     parent: Mapping[str, Any] | None = None
     ablations: Mapping[str, Any] = field(default_factory=dict)
     attention: Mapping[int, TrialAttention] = field(default_factory=dict)
+    seen: Mapping[str, Any] | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
@@ -153,6 +155,7 @@ class RunView:
             parent=store.get("parent"),
             ablations=store.get("ablations") or {},
             attention=_attention(store.get("attention") or {}, path),
+            seen=store.get("seen"),
         )
 
     def with_measurement(self, measurement: FinalMeasurement) -> RunView:
