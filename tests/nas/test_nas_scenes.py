@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from PIL import Image, ImageDraw
+from PIL import Image
 from programs import nas_program
+from scenes_folder import cells
 
 import nas
 from nas.cli import commands
@@ -21,45 +22,14 @@ from nas.scene_pictures import look_at_scenes
 from nas.sections import ConfigError
 from nas.session import run_search
 from reports import RunView
+from reports.noise import noise_floors
+from reports.regime import regime_story
 from reports.scores import category_table, figure_table
+from reports.trust import trust_story
 from trials.metrics import FIGURES
 from trials.scenes import ScenesRefused
 from trials.store import Store
 from trials.trial import TrialState
-
-
-def cells(folder: Path, images: int = 24, side: int = 64, seed: int = 0) -> Path:
-    """A COCO folder of dark squares and light discs on grey, one or two an image, in train, val and test."""
-    import random
-
-    rng = random.Random(seed)
-    (folder / "images").mkdir(parents=True)
-    (folder / "annotations").mkdir()
-    number = 0
-    for split, count in {"train": images, "val": max(4, images // 3)}.items():
-        document: dict[str, Any] = {
-            "images": [],
-            "annotations": [],
-            "categories": [{"id": 1, "name": "square"}, {"id": 2, "name": "disc"}],
-        }
-        for _ in range(count):
-            number += 1
-            picture = Image.new("RGB", (side, side), (100 + rng.randrange(30),) * 3)
-            draw, name = ImageDraw.Draw(picture), f"{number:03}.png"
-            for place in range(1 + rng.randrange(2)):
-                length, kind = 10 + rng.randrange(14), 1 + rng.randrange(2)
-                left, top = rng.randrange(side - length), place * side // 2 + rng.randrange(side // 2 - length)
-                corners = (left, top, left + length - 1, top + length - 1)
-                shape = draw.rectangle if kind == 1 else draw.ellipse
-                shape(corners, fill=(10, 10, 10) if kind == 1 else (250, 250, 250))
-                document["annotations"].append(
-                    {"id": len(document["annotations"]) + 1, "image_id": number, "category_id": kind, "iscrowd": 0}
-                    | {"bbox": [left, top, length, length], "area": length * length}
-                )
-            picture.save(folder / "images" / name)
-            document["images"].append({"id": number, "file_name": name, "width": side, "height": side})
-        (folder / "annotations" / f"{split}.json").write_text(json.dumps(document))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -244,3 +214,33 @@ def test_scenes_are_searched_through_ray(task: str, figure: str, tmp_path: Path)
     assert (out / "report.html").is_file()
     assert "scenes-mini (derived)" in (out / "report.html").read_text()
     assert replace(view, attention={}).attention != view.attention, "the attention weights of aff were looked at"
+
+
+@pytest.mark.slow
+def test_detectors_go_on_from_a_trained_one_with_noise(settings: dict[str, Any], tmp_path: Path) -> None:
+    more = {"training.regime": "inherit", "training.parent_epochs": 3, "noise_seeds": 2}
+    view = run_search(load_config(None, settings | more | {"out": str(tmp_path / "run")}), Silence()).view
+    assert view.parent is not None
+    assert view.parent["metric"] == "ap"
+    assert " AP on 8 validation images" in regime_story(view)[0]
+    (floor,) = noise_floors(view)
+    assert floor.seeds == 2
+    assert floor.score.raw_sd is not None
+    assert "the AP of all-add has a standard deviation of" in " ".join(trust_story(view))
+
+
+@pytest.mark.slow
+def test_segmenters_share_a_supernet(tmp_path: Path) -> None:
+    config = load_config(
+        None,
+        {
+            "task": "segmentation", "train_images": 32, "image_size": 64, "trials": 2, "engine": "local",
+            "operators": ["add", "se"], "export": "none", "training.epochs": 1, "training.regime": "supernet",
+            "training.parent_epochs": 1, "latency.screen": False, "out": str(tmp_path / "run"),
+        },
+    )  # fmt: skip
+    view = run_search(config, Silence()).view
+    assert [r.state for r in view.results] == [TrialState.COMPLETE] * 2
+    assert view.parent is not None
+    assert view.parent["metric"] == "miou"
+    assert all(0 < r.score < 1 and r.figures["pixel_accuracy"] > 0 for r in view.results)
