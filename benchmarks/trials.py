@@ -29,7 +29,7 @@ WORKERS = os.cpu_count() or 1
 #: Images and epochs of trials that take ours about 3 and about 10 seconds on one core.
 LENGTHS = {"3 s": (1536, 2), "10 s": (5120, 2)}
 ROUNDS, TRIALS = 3, 12
-KINDS = ("ours", "ours, latency measured", "tuned", "ordinary")
+OURS, MEASURED, RIVALS = "ours", "ours, latency measured", ("tuned", "ordinary")
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,12 @@ class Ran:
 def main() -> None:
     """Trials of about 3 and 10 s: ours, an ordinary Ray Tune set-up and a tuned one, in turn (half an hour)."""
     for name, (images, epochs) in LENGTHS.items():
-        compare(name, images, epochs, ROUNDS, TRIALS)
+        compare(name, images, epochs, ROUNDS, TRIALS, {OURS: False, MEASURED: True})
 
 
-def compare(name: str, images: int, epochs: int, rounds: int, trials: int) -> None:
-    ran: dict[str, list[Ran]] = {kind: [] for kind in KINDS}
+def compare(name: str, images: int, epochs: int, rounds: int, trials: int, screening: dict[str, bool]) -> None:
+    """Rounds of searches of ours, each with or without `screening`, and of both rivals with the first one's trials."""
+    ran: dict[str, list[Ran]] = {kind: [] for kind in (*screening, *RIVALS)}
     for seed in range(rounds):
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
@@ -64,12 +65,12 @@ def compare(name: str, images: int, epochs: int, rounds: int, trials: int) -> No
                 "export": "none", "noise_seeds": 1, "training": {"epochs": epochs},
             }  # fmt: skip
             job.write_text(json.dumps(settings))
-            for kind, screen in zip(KINDS[:2], (False, True), strict=True):
+            for kind, screen in screening.items():
                 out = folder / kind
                 _python("benchmarks.trials", "--search", job, out, "--screen" if screen else "--no-screen")
                 ran[kind].append(ours(out))
-            job.write_text(json.dumps(rival_job(settings, folder / KINDS[0])))
-            for kind in KINDS[2:]:
+            job.write_text(json.dumps(rival_job(settings, folder / OURS)))
+            for kind in RIVALS:
                 _python("benchmarks.rivals", kind, job, folder / f"{kind}.json")
                 ran[kind].append(rival(json.loads((folder / f"{kind}.json").read_text())))
     show(name, images, epochs, ran)
@@ -145,7 +146,7 @@ def rival_job(settings: dict[str, Any], run: Path) -> dict[str, Any]:
 
 def show(name: str, images: int, epochs: int, ran: dict[str, list[Ran]]) -> None:
     print(f"  trials of about {name}: {SPACE}, {images} images, {epochs} epochs, {WORKERS} side by side")
-    first = ran[KINDS[0]]
+    first = ran[OURS]
     for kind, runs in ran.items():
         ratios = [own.per_hour / other.per_hour for own, other in zip(first, runs, strict=True)]
         fixed, train, speed = (
@@ -169,7 +170,7 @@ def beyond(runs: list[Ran], first: list[Ran]) -> str:
     one round it is of the architectures, and says nothing of other seeds.
     """
     rounds = [
-        [other.accuracy[key] - own for key, own in base.accuracy.items()]
+        [other.accuracy[key] - own for key, own in base.accuracy.items() if key in other.accuracy]
         for other, base in zip(runs, first, strict=True)
     ]
     several = len(rounds) > 1
@@ -192,9 +193,11 @@ if __name__ == "__main__":
     parser.add_argument("--lengths", default=",".join(LENGTHS), metavar="A,B")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--no-measured", action="store_true", help="without ours with latency measured in each trial")
     given = parser.parse_args()
     if given.search:
         search(given.search[0], given.search[1], given.screen)
     else:
+        searches = {OURS: False} if given.no_measured else {OURS: False, MEASURED: True}
         for length in given.lengths.split(","):
-            compare(length, *LENGTHS[length], given.rounds, given.trials)
+            compare(length, *LENGTHS[length], given.rounds, given.trials, searches)
