@@ -37,7 +37,7 @@ _BOXES = {
 _ANCHORS = (
     "level by level in this order, row by row from the top, in a row from the left, at each place in the order of the "
     "level's `anchors`; the box of an anchor is [left, top, right, bottom] + stride * [column, row, column, row], in "
-    "pixels of the image, row and column counted from 0"
+    "pixels of what the network is given, row and column counted from 0"
 )
 _STEPS = [
     "compute a score for every anchor and class",
@@ -49,10 +49,12 @@ _STEPS = [
 ]
 
 _FUNCTIONS = '''\
-def decode({outputs}) -> list[dict[str, torch.Tensor]]:
+def decode(
+    {outputs}
+) -> list[dict[str, torch.Tensor]]:
     """The network's outputs for N images -> of each `boxes` [K, 4], `scores` [K], `labels` [K], the best first.
 
-    Boxes are left, top, right, bottom in pixels of the image; labels index CLASSES. K is {most} at most.
+    Boxes are left, top, right, bottom in pixels of what the network was given, K at most {most}; labels index CLASSES.
     """
     scores = {scores}
     return {best}(
