@@ -58,8 +58,15 @@ def decode(
     """
     scores = {scores}
     return {best}(
-        scores, bbox_regression, LEVELS, {boxes}, INPUT_SIZE,
-        SCORE_THRESHOLD, CANDIDATES_PER_LEVEL, NMS_IOU, DETECTIONS_PER_IMAGE,
+        scores,
+        bbox_regression,
+        LEVELS,
+        {boxes},
+        INPUT_SIZE,
+        SCORE_THRESHOLD,
+        CANDIDATES_PER_LEVEL,
+        NMS_IOU,
+        DETECTIONS_PER_IMAGE,
     )
 
 
