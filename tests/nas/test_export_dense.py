@@ -37,7 +37,8 @@ from trials.tasks.inputs import network_inputs
 
 OPERATORS = ("add", "concat", "se", "cbam", "aff", "iaff")
 
-#: Loads model.py where only torch's folder is on the path, and asks it for outputs and, of a detector, detections.
+#: Loads model.py where only torch's folder is on the path, and asks it for outputs and, of a detector, what it makes of
+#: images and of the outputs of the network that was trained.
 _ALONE = """
 import sys
 out, home, request, answer = sys.argv[1:]
@@ -46,10 +47,12 @@ import torch
 torch.set_num_threads(1)
 import model
 assert not {"nas", "search_spaces", "trials", "reports"} & set(sys.modules)
-network, images = model.load(), torch.load(request, weights_only=True)
+network = model.load()
+images, trained = torch.load(request, weights_only=True)
 with torch.inference_mode():
     outputs = network(model.preprocess(images))
-torch.save([outputs, model.detect(network, images) if hasattr(model, "detect") else None], answer)
+found = [model.detect(network, images), model.decode(*outputs), model.decode(*trained)] if len(trained) > 1 else []
+torch.save([outputs, found], answer)
 model.main()
 """
 
@@ -115,12 +118,12 @@ def exported(data: SceneData, name: str, ops: dict[str, str], epochs: int, out: 
     return Exported(trained, network, data, out, export_network(trained, out, validation_of(data)))
 
 
-def alone(out: Path, images: Tensor, scratch: Path) -> tuple[tuple[Tensor, ...], list[dict[str, Tensor]] | None, str]:
+def alone(made: Exported, scratch: Path) -> tuple[tuple[Tensor, ...], list[list[dict[str, Tensor]]], str]:
     """Outputs, detections and what model.py prints as a script."""
     request, answer = scratch / "request.pt", scratch / "answer.pt"
-    torch.save(images.clone(), request)
+    torch.save([made.images.clone(), made.expected()], request)
     home = str(Path(torch.__file__).parents[1])
-    command = [sys.executable, "-I", "-S", "-B", "-c", _ALONE, str(out), home, str(request), str(answer)]
+    command = [sys.executable, "-I", "-S", "-B", "-c", _ALONE, str(made.out), home, str(request), str(answer)]
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     outputs, found = torch.load(answer, weights_only=True)
@@ -140,7 +143,7 @@ def check(made: Exported, scratch: Path) -> None:
     assert [output["shape"][1:] for output in document["outputs"]] == [list(tensor.shape[1:]) for tensor in expected]
     assert document["classes"] == list(made.data.categories)
 
-    outputs, found, printed = alone(out, made.images, scratch)
+    outputs, found, printed = alone(made, scratch)
     assert all(close(given, wanted) for given, wanted in zip(outputs, expected, strict=True))
     session = onnxruntime.InferenceSession(str(out / "model.onnx"), providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == names
@@ -166,18 +169,18 @@ def check(made: Exported, scratch: Path) -> None:
     ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "E,F,I", "--line-length=120"]
     assert subprocess.run([*ruff, str(out / "model.py")], check=False).returncode == 0
     assert printed.startswith(f"{sum(p.numel() for p in made.network.parameters()):,} parameters; ")
-    if found is not None:
+    if found:
         check_detections(made, found, document)
 
 
-def check_detections(made: Exported, found: list[dict[str, Tensor]], document: dict[str, Any]) -> None:
+def check_detections(made: Exported, found: list[list[dict[str, Tensor]]], document: dict[str, Any]) -> None:
     """model.py's and, by arch.json in NumPy alone, those of a reader without torch are the task's."""
     wanted = task_for(made.network, made.data).detections(made.expected())  # type: ignore[attr-defined]
     assert sum(len(each["scores"]) for each in wanted) >= len(wanted), "nothing to compare"
-    for given, each in zip(found, wanted, strict=True):
-        assert torch.equal(given["labels"], each["labels"])
-        assert torch.allclose(given["scores"], each["scores"], rtol=1e-5)
-        assert torch.allclose(given["boxes"], each["boxes"], rtol=1e-5, atol=1e-4)
+    detected, decoded, of_trained = found
+    for given, others in ((of_trained, wanted), (detected, decoded)):
+        for image, other in zip(given, others, strict=True):
+            assert all(torch.equal(image[key], other[key]) for key in ("labels", "scores", "boxes"))
     arrays = {
         output["name"]: tensor.numpy().astype(np.float64)
         for output, tensor in zip(document["outputs"], made.expected(), strict=True)
@@ -186,9 +189,11 @@ def check_detections(made: Exported, found: list[dict[str, Tensor]], document: d
         boxes, scores, labels = by_the_book(
             {name: array[image] for name, array in arrays.items()}, document["decoding"]
         )
-        assert labels.tolist() == each["labels"].tolist()
-        assert np.allclose(scores, each["scores"].numpy(), rtol=1e-5)
-        assert np.allclose(boxes, each["boxes"].numpy(), rtol=1e-5, atol=1e-3)
+        told = np.column_stack((100 * labels, 1000 * scores, boxes))
+        known = np.column_stack((100 * each["labels"], 1000 * each["scores"], each["boxes"]))
+        apart = np.abs(told[:, None] - known).max(axis=2)
+        # Of two scores or overlaps that are equal but for rounding, either may be the larger.
+        assert min((apart.min(axis=0) < 0.1).mean(), (apart.min(axis=1) < 0.1).mean()) > 0.95
 
 
 def by_the_book(outputs: dict[str, np.ndarray], decoding: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
