@@ -63,9 +63,8 @@ class Gap:
     def widened(self, expected: Tensor, given: Tensor) -> Gap:
         """By one batch more; NaN is a difference, and so is another shape."""
         difference = (given - expected).abs().max().item() if given.shape == expected.shape else math.nan
-        worst = max(self.difference, difference) if difference == difference else math.nan
         return Gap(
-            worst if self.difference == self.difference else math.nan,
+            max(difference, self.difference),  # in this order, as nothing is larger than a NaN that comes first
             max(self.largest, expected.abs().max().item()),
             self.equal and bool(torch.equal(given, expected)),
         )
