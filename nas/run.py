@@ -67,7 +67,7 @@ class Run:
         from safetensors.torch import load_file
 
         from nas.driver import weights_path
-        from nas.export import TrainedNetwork, export_network
+        from nas.export import TrainedNetwork, export_network, validation_of
         from search_spaces import SearchSpace
         from trials.trainer import make_trainer
 
@@ -93,7 +93,7 @@ class Run:
             provenance=self._provenance(trial),
         )
         target = self.path / EXPORT_NAME if out is None else Path(out)
-        return export_network(trained, target, data.val.images, data.val.labels, announce)
+        return export_network(trained, target, validation_of(data), announce)
 
     def _provenance(self, trial: TrialView) -> dict[str, Any]:
         r = trial.result

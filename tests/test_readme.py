@@ -133,13 +133,20 @@ def test_a_network_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_detector_is_trained_and_judged(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_detector_is_trained_judged_and_exported(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(workplace)
     (code,) = [block for block in blocks("python") if "train_scenes" in block]
     small = code.replace('"scenes-mini"', '"scenes-mini", train_images=32').replace("epochs=4", "epochs=1")
     names: dict[str, Any] = {}
     exec(compile(small, "README.md", "exec"), names)
     assert "'Trouser'" in capsys.readouterr().out
     assert names["figures"]["images"] == 400
+    (code,) = [block for block in blocks("python") if "export_network" in block]
+    exec(compile(code, "README.md", "exec"), names)
+    assert (workplace / "exported-detector/model.onnx").exists()
+    assert "'model.onnx'" in capsys.readouterr().out
 
 
 def test_files_that_are_linked_exist() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 OPSET = 20
 
 
-def onnx_program(network: nn.Module, image: torch.Tensor) -> onnx.ModelProto:
-    """The network in eval mode with a free batch size, weights inside: `images` [N, C, H, W] -> `logits`.
+def onnx_program(network: nn.Module, image: torch.Tensor, outputs: Sequence[str] | None = None) -> onnx.ModelProto:
+    """The network in eval mode with a free batch size, weights inside: `images` [N, C, H, W] -> what it returns.
 
-    `image` [1, C, H, W] gives size and dtype. Raises whatever torch's exporter meets.
+    `image` [1, C, H, W] gives size and dtype; `outputs` names each tensor returned, or torch does. Raises whatever
+    torch's exporter meets.
     """
     example = image.new_zeros(2, *image.shape[1:])  # a batch of 1 would be taken for a constant
     with _silence():
@@ -29,7 +30,7 @@ def onnx_program(network: nn.Module, image: torch.Tensor) -> onnx.ModelProto:
             network,
             (example,),
             input_names=["images"],
-            output_names=["logits"],
+            output_names=outputs,
             opset_version=OPSET,
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch")},),

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from nas.export.construction import construction
 from nas.export.folder import refuse_foreign, staged
 from nas.export.generation import generate
 from nas.export.modules import OWN_PACKAGES
 from nas.export.onnx_model import write_onnx
-from nas.export.parity import Questions, check_parity, write_report
+from nas.export.parity import check_parity, write_report
 from nas.export.trained import TrainedNetwork, write_description, write_weights
+from nas.export.validation import Validation
 
 
 def _quiet(_: str) -> None:
@@ -24,22 +23,22 @@ def _quiet(_: str) -> None:
 def export_network(
     trained: TrainedNetwork,
     out: Path,
-    images: Tensor | None = None,
-    labels: Tensor | None = None,
+    validation: Validation | None = None,
     announce: Callable[[str], None] = _quiet,
 ) -> dict[str, Any]:
     """Write arch.json, weights.safetensors, model.py, model.onnx and parity.json into `out`; the parity report.
 
-    `images`, uint8 [N, C, H, W], and `labels`, int64 [N], are the validation split on which the artefacts'
-    accuracy is compared with the recorded one. An earlier export in `out` is replaced as a whole.
+    `validation` is the split on which the artefacts are compared with what was recorded of the network, see
+    `validation_of`. An earlier export in `out` is replaced as a whole.
 
     Raises:
+        TaskError: the network and the split do not belong together.
         ExportError: the network cannot be exported, an artefact differs from it, or `out` holds other files.
             Nothing is left at `out` then, and an earlier export stays as it was.
     """
     refuse_foreign(out)  # before any work
-    questions = Questions.of(trained, images, labels)
     network = trained.build()
+    judge = None if validation is None else validation.judge(trained, network)
     with staged(out) as folder:
         announce("writing weights.safetensors and model.py")
         write_weights(trained, network, folder / "weights.safetensors")
@@ -49,7 +48,7 @@ def export_network(
         announce("writing model.onnx")
         write_onnx(trained, network, folder / "model.onnx")
         announce("comparing model.py and model.onnx with the trained network")
-        report = check_parity(trained, network, folder, questions, _not_needed(trained, source.packages))
+        report = check_parity(trained, network, folder, judge, _not_needed(trained, source.packages))
         write_report(report, folder / "parity.json")
     announce(f"exported to {out}")
     return report

@@ -1,22 +1,22 @@
-"""Runs an exported model.py where this package cannot be imported: `python -I -B isolated.py REQUEST ANSWER`.
+"""Runs an exported model.py where this package cannot be imported: `python -I -B isolated.py`, asked over its pipes.
 
 Run as a script it sees only torch; imported, it lends the same evaluation to the other side of the comparison.
-The two files are torch's own, read with weights_only: they live for seconds in a folder of the export's.
+A message is its length (8 bytes, little-endian) and what torch.save makes of it, read with weights_only.
 """
 
 from __future__ import annotations
 
 import importlib.abc
 import importlib.util
+import io
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
-
-#: As trials are evaluated.
-BATCH = 256
 
 
 @contextmanager
@@ -30,16 +30,34 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def logits_of(network: nn.Module, inputs: Tensor) -> Tensor:
-    """float32 [N, C, H, W] -> logits [N, classes], in one batch, channels last as trials are evaluated."""
+def outputs_of(network: nn.Module, inputs: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """float32 [N, C, H, W] -> the network's outputs by name, of one batch, channels last as trials are evaluated."""
     with torch.inference_mode():
-        result: Tensor = network(inputs.contiguous(memory_format=torch.channels_last))
-        return result.clone()
+        answers = network(inputs.contiguous(memory_format=torch.channels_last))
+        tensors = (answers,) if isinstance(answers, Tensor) else answers
+        return {name: tensor.clone() for name, tensor in zip(names, tensors, strict=True)}
 
 
-def logits_of_images(forward: Callable[[Tensor], Tensor], scale: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """uint8 [N, C, H, W] -> logits [N, classes], in batches."""
-    return torch.cat([forward(scale(batch)) for batch in torch.split(images, BATCH)])
+def send(stream: IO[bytes], message: Any) -> None:
+    """Write a message. A view is saved with all of its storage: give clones."""
+    saved = io.BytesIO()
+    torch.save(message, saved)
+    stream.write(saved.tell().to_bytes(8, "little"))
+    stream.write(saved.getbuffer())
+    stream.flush()
+
+
+def receive(stream: IO[bytes]) -> Any:
+    """Read a message. Raises EOFError where the other side has ended."""
+    length = int.from_bytes(_exactly(stream, 8), "little")
+    return torch.load(io.BytesIO(_exactly(stream, length)), weights_only=True)
+
+
+def _exactly(stream: IO[bytes], count: int) -> bytes:
+    read = stream.read(count)
+    if len(read) < count:
+        raise EOFError
+    return read
 
 
 class Refused(importlib.abc.MetaPathFinder):
@@ -53,8 +71,12 @@ class Refused(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"an exported model.py may not import {fullname}", name=fullname)
 
 
-def main(request: str, answer: str) -> None:
-    asked = torch.load(request, weights_only=True)
+def main() -> None:
+    """First `model`, the path of model.py, `refused`, packages, and `outputs`, names; then float32 batches or uint8
+    images, one at a time, each answered by the outputs."""
+    questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what model.py prints is no answer
+    asked = receive(questions)
     sys.meta_path.insert(0, Refused(asked["refused"]))
     spec = importlib.util.spec_from_file_location("exported_model", asked["model"])
     assert spec is not None
@@ -64,11 +86,14 @@ def main(request: str, answer: str) -> None:
     spec.loader.exec_module(model)
     network = model.load().to(memory_format=torch.channels_last)
     with one_thread():
-        answers = {name: logits_of(network, batch) for name, batch in asked["batches"].items()}
-        if asked["images"] is not None:
-            answers["images"] = logits_of_images(lambda x: logits_of(network, x), model.preprocess, asked["images"])
-    torch.save(answers, answer)
+        while True:
+            try:
+                batch = receive(questions)
+            except EOFError:
+                return
+            inputs = model.preprocess(batch) if batch.dtype == torch.uint8 else batch
+            send(answers, outputs_of(network, inputs, asked["outputs"]))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

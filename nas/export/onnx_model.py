@@ -12,19 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from nas.export.errors import ExportError
+from nas.export.kinds import Outputs
 from nas.export.trained import LAYOUT, TrainedNetwork
 from trials.onnx_program import onnx_program
 
 
 def write_onnx(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
-    """The network with a free batch size, weights inside: float32 `images` [N, C, size, size] -> `logits`.
+    """The network with a free batch size, weights inside: float32 `images` [N, C, size, size] -> its named outputs.
 
     Raises:
         ExportError: an operator cannot be expressed in ONNX.
     """
     spec = trained.space.input
+    outputs = trained.kind.outputs
     try:
-        model = onnx_program(network, torch.zeros(1, spec.channels, spec.size, spec.size))
+        image = torch.zeros(1, spec.channels, spec.size, spec.size)
+        model = onnx_program(network, image, [output.name for output in outputs])
     except Exception as error:  # whatever torch's exporter meets, the user's next step is the same
         detail = " ".join(str(error).split())[:300]
         raise ExportError(
@@ -39,20 +42,23 @@ def write_onnx(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
             "mean": json.dumps(trained.mean),
             "std": json.dumps(trained.std),
             "layout": LAYOUT,
+            "description": json.dumps(trained.kind.description(trained.classes), ensure_ascii=False),
         },
     )
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, str(path))
 
 
-def onnx_forward(path: Path) -> Callable[[Tensor], Tensor]:
-    """A function that runs the file: float32 [N, C, H, W] -> logits [N, classes], on one CPU thread."""
+def onnx_forward(path: Path) -> Callable[[Tensor], Outputs]:
+    """A function that runs the file: float32 [N, C, H, W] -> its outputs by name, on one CPU thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def forward(inputs: Tensor) -> Tensor:
-        (logits,) = session.run(["logits"], {"images": inputs.contiguous().numpy()})
-        return torch.from_numpy(logits)
+    names = [output.name for output in session.get_outputs()]
+
+    def forward(inputs: Tensor) -> Outputs:
+        answers = session.run(names, {"images": inputs.contiguous().numpy()})
+        return dict(zip(names, map(torch.from_numpy, answers), strict=True))
 
     return forward

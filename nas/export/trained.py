@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from nas.export.detector import Detector
 from nas.export.errors import ExportError
+from nas.export.kinds import Classifier, Kind, Segmenter
 from search_spaces import Architecture, SearchSpace
+from search_spaces.networks.detection import DetectionNet
+from search_spaces.networks.segmentation import SegmentationNet
 
 FORMAT = "fusion-nas-export"
 VERSION = 1
@@ -25,7 +30,8 @@ class TrainedNetwork:
     """A trained candidate: what it is, its weights, what it was trained on, where it comes from.
 
     `mean` and `std` are per channel, of pixels scaled to 0..1. `provenance` is any JSON: the run, trial
-    number, seed, costs; its `correct` and `images`, where given, are what the export must reproduce.
+    number, seed, costs; its `correct` and `images`, of a dense network its `figures`, are, where given, what the
+    export must reproduce.
     """
 
     space: SearchSpace
@@ -58,10 +64,14 @@ class TrainedNetwork:
             ) from None
         return network.eval().requires_grad_(False)
 
-    def recorded(self) -> tuple[int, int] | None:
-        """The recorded count of correct answers and of images; None when it was not recorded."""
-        correct, images = self.provenance.get("correct"), self.provenance.get("images")
-        return None if correct is None or images is None else (int(correct), int(images))
+    @cached_property
+    def kind(self) -> Kind:
+        """What its outputs are."""
+        with torch.random.fork_rng(devices=[]):
+            network, spec = self.space.build(self.architecture), self.space.input
+        if isinstance(network, DetectionNet):
+            return Detector.of(network, spec)
+        return Segmenter(spec) if isinstance(network, SegmentationNet) else Classifier(spec)
 
 
 def write_description(trained: TrainedNetwork, packages: list[str], path: Path) -> None:
@@ -79,8 +89,9 @@ def write_description(trained: TrainedNetwork, packages: list[str], path: Path) 
             "layout": LAYOUT,
             "mean": list(trained.mean),
             "std": list(trained.std),
+            "fitting": trained.kind.fitting,
         },
-        "output": {"name": "logits", "classes": list(trained.classes)},
+        **trained.kind.description(trained.classes),
         "model.py": {"needs": packages},
         "provenance": dict(trained.provenance),
     }

@@ -16,7 +16,7 @@ import torch
 from export_networks import PROVENANCE, expected_logits, logits_alone, random_images, scaled, trained_network
 from safetensors.torch import load_file
 
-from nas.export import ExportError, export_network, folder
+from nas.export import ClassifiedImages, ExportError, export_network, folder
 from nas.export.parity import TOLERANCE
 from search_spaces import Architecture, InputSpec, SearchSpace
 
@@ -130,7 +130,7 @@ def test_the_recorded_accuracy_is_met_and_an_own_export_replaced(tmp_path, capfd
 
     steps: list[str] = []
     recorded = replace(trained, provenance={**PROVENANCE, "correct": correct, "images": 300})
-    report = export_network(recorded, out, images, labels, steps.append)
+    report = export_network(recorded, out, ClassifiedImages(images, labels), steps.append)
     assert report["accuracy"]["correct"] == dict.fromkeys(["recorded", "network", "model.py", "model.onnx"], correct)
     assert report["accuracy"]["equal"] is True
     assert [row["batch"] for row in report["artefacts"]["model.onnx"]["batches"]][2:] == [
@@ -143,9 +143,9 @@ def test_the_recorded_accuracy_is_met_and_an_own_export_replaced(tmp_path, capfd
 
     wrong = replace(trained, provenance={**PROVENANCE, "correct": correct + 1, "images": 300})
     with pytest.raises(ExportError, match=f"recorded has {correct + 1} of 300"):
-        export_network(wrong, out, images, labels)
+        export_network(wrong, out, ClassifiedImages(images, labels))
     with pytest.raises(ExportError, match="recorded has"):
-        export_network(wrong, tmp_path / "new", images, labels)
+        export_network(wrong, tmp_path / "new", ClassifiedImages(images, labels))
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert capfd.readouterr() == ("", "")
@@ -158,7 +158,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         export_network(replace(trained, state_dict=other.state_dict), tmp_path / "out")
     few = replace(trained, provenance={"correct": 3, "images": 300})
     with pytest.raises(ExportError, match="300 were recorded"):
-        export_network(few, tmp_path / "out", random_images(GREY, 4), torch.zeros(4, dtype=torch.int64))
+        export_network(few, tmp_path / "out", ClassifiedImages(random_images(GREY, 4), torch.zeros(4).long()))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -194,7 +194,7 @@ def test_what_does_not_fit_the_input_is_refused(change, message):
 def test_larger_networks(name, choices, tmp_path):
     trained = trained_network(name, SMALL, choices)
     images = random_images(SMALL, 20)
-    report = export_network(trained, tmp_path / "out", images, torch.zeros(20, dtype=torch.int64))
+    report = export_network(trained, tmp_path / "out", ClassifiedImages(images, torch.zeros(20).long()))
     ruff(tmp_path / "out" / "model.py")
     scratch = tmp_path / "scratch"
     scratch.mkdir()

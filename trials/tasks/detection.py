@@ -6,6 +6,7 @@ Anchors, matching, losses, decoding and non-maximum suppression are those of tor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import FCOS, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from search_spaces.networks.detection import RETINANET_RATIOS, RETINANET_SCALES, DetectionNet
+from search_spaces.networks.detection import RETINANET_RATIOS, RETINANET_SCALES, DetectionNet, Head
 from trials.scenes.containers import SceneSplit, Target
 from trials.tasks.average_precision import average_precision
 
@@ -25,19 +26,69 @@ _FCOS_STRIDES, _RETINANET_STRIDES = 1, 4
 _CENTRE_STRIDES = 1.5
 
 
+@dataclass(frozen=True)
+class AnchorLevel:
+    """A level's places, row by row, and the boxes at each: left, top, right, bottom in pixels, from stride · (column,
+    row) on."""
+
+    stride: int
+    rows: int
+    columns: int
+    anchors: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What makes detections of a network's outputs, in numbers: for whoever does it without torchvision.
+
+    At most `candidates_per_level` scores above `score_threshold` a level; of those of one category that overlap by more
+    than `nms_iou` the best; of these the best `detections_per_image`. `log_size_limit`: the largest logarithm of a size
+    in RetinaNet's box coding; FCOS's has none.
+    """
+
+    head: Head
+    image_size: int
+    levels: tuple[AnchorLevel, ...]
+    score_threshold: float
+    candidates_per_level: int
+    nms_iou: float
+    detections_per_image: int
+    log_size_limit: float | None
+
+
 class DetectionTask:
     """The loss of a batch and the detections in it, for images of one size in pixels, on the network's device."""
 
     def __init__(self, network: DetectionNet, image_size: int) -> None:
         self._names, self._image_size = network.outputs, image_size
+        self._head, self._strides = network.head_kind, network.strides
         # Called by its methods alone: what they need of a detector beside the network's own outputs.
         self._methods: Any = _fcos(network) if network.head_kind == "fcos" else _retinanet(network)
         generator = self._methods.anchor_generator
-        places = [[-(-image_size // stride)] * 2 for stride in network.strides]
+        self._places = [[-(-image_size // stride)] * 2 for stride in network.strides]
         strides = [[torch.tensor(stride)] * 2 for stride in network.strides]
-        anchors = generator.grid_anchors(places, strides)
+        anchors = generator.grid_anchors(self._places, strides)
         self._per_level = [len(level) for level in anchors]
         self._anchors = torch.cat(anchors).to(next(network.parameters()).device)
+
+    @property
+    def decoding(self) -> Decoding:
+        """The numbers behind `detections`."""
+        methods = self._methods
+        cells = [tuple(map(tuple, cell.tolist())) for cell in methods.anchor_generator.cell_anchors]
+        return Decoding(
+            head=self._head,
+            image_size=self._image_size,
+            levels=tuple(
+                AnchorLevel(stride, rows, columns, cell)
+                for stride, (rows, columns), cell in zip(self._strides, self._places, cells, strict=True)
+            ),
+            score_threshold=methods.score_thresh,
+            candidates_per_level=methods.topk_candidates,
+            nms_iou=methods.nms_thresh,
+            detections_per_image=methods.detections_per_img,
+            log_size_limit=getattr(methods.box_coder, "bbox_xform_clip", None),
+        )
 
     def loss(self, outputs: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:
         """The sum of the head's losses, a scalar. Crowds are no objects here: as in torchvision's training, what is

@@ -1,0 +1,77 @@
+"""The exported model.py as something to ask: it answers from a process of its own, which has torch and not us."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO
+
+import torch
+from torch import Tensor
+
+from nas.export import isolated
+from nas.export.errors import ExportError
+from nas.export.kinds import Outputs
+
+#: Asked for float32 [N, C, H, W], or uint8, which model.py scales itself; the answer comes later.
+Ask = Callable[[Tensor], "Future[Outputs]"]
+
+# -I hides PYTHONPATH and the user's site, where torch itself may live.
+_START = (
+    "import runpy, sys; script, home = sys.argv[1:]; sys.path.append(home); runpy.run_path(script, run_name='__main__')"
+)
+
+
+@contextmanager
+def model_alone(model: Path, outputs: Sequence[str], refused: list[str]) -> Iterator[Ask]:
+    """Load model.py in a process that cannot import `refused`; questions are answered there one after another.
+
+    An answer raises ExportError where model.py does not run.
+    """
+    script, home = str(Path(isolated.__file__).resolve()), str(Path(torch.__file__).parents[1])
+    with (
+        TemporaryDirectory(prefix="fusion-nas-parity-") as empty,
+        TemporaryFile() as complaints,
+        subprocess.Popen(
+            [sys.executable, "-I", "-B", "-c", _START, script, home],
+            cwd=empty,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+        ) as process,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        questions, answers = process.stdin, process.stdout
+        assert questions is not None
+        assert answers is not None
+
+        def answer(question: object) -> Outputs:
+            try:
+                isolated.send(questions, question)
+                found: Outputs = isolated.receive(answers)
+            except (OSError, EOFError):
+                with suppress(OSError):
+                    questions.close()  # or its unwritten rest would be an error of its own
+                process.wait()
+                raise ExportError(f"the generated model.py does not run by itself: {_last(complaints)}") from None
+            return found
+
+        start = {"model": str(model.resolve()), "outputs": list(outputs), "refused": refused}
+        pool.submit(isolated.send, questions, start)
+        try:
+            yield lambda batch: pool.submit(answer, batch.clone())
+        finally:
+            process.terminate()
+
+
+def _last(complaints: IO[bytes]) -> str:
+    complaints.seek(0)
+    lines = complaints.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it ended without a word"
