@@ -21,7 +21,7 @@ import numpy as np
 import nas
 from nas.config import SearchConfig
 from reports import RunView
-from trials.data import load_data
+from trials.data import DataConfig, load_data
 from trials.seeds import derive
 
 SPACE = "resnet8"
@@ -94,7 +94,7 @@ def ours(folder: Path) -> Ran:
         fixed_s=[r.timing.fixed_s for r in results if r.timing is not None],
         train_s=[r.train_seconds for r in results],
         images_per_second=[r.images_per_second or 0.0 for r in results],
-        accuracy={identity(r.architecture.labels()): r.accuracy or 0.0 for r in results},
+        accuracy={identity(r.architecture.labels()): r.score or 0.0 for r in results},
     )
 
 
@@ -123,7 +123,9 @@ def rate(ends: list[float]) -> float:
 def rival_job(settings: dict[str, Any], run: Path) -> dict[str, Any]:
     """The same architectures, images, initial weights and orders, for a process that knows nothing of our searches."""
     config = SearchConfig.model_validate(settings)
-    data = load_data(config.data_config())
+    data_config = config.data_config()
+    assert isinstance(data_config, DataConfig)
+    data = load_data(data_config)
     images = run.with_name("images.npz")
     parts = {"train": data.train, "val": data.val}
     arrays = {
@@ -158,7 +160,7 @@ def show(name: str, images: int, epochs: int, ran: dict[str, list[Ran]]) -> None
             f"{statistics.median(r.whole_s for r in runs):6.1f} s; fixed p50 {np.median(fixed):6.3f} s "
             f"p90 {np.percentile(fixed, 90):6.3f} s; training {np.median(train):5.2f} s, "
             f"{np.median(speed):5.0f} images/s; accuracy "
-            f"{statistics.fmean(statistics.fmean(r.accuracy.values()) for r in runs):.2%}"
+            f"{statistics.fmean(statistics.fmean(r.score.values()) for r in runs):.2%}"
             + ("" if runs is first else f", {beyond(runs, first)}")
         )
 
@@ -170,7 +172,7 @@ def beyond(runs: list[Ran], first: list[Ran]) -> str:
     one round it is of the architectures, and says nothing of other seeds.
     """
     rounds = [
-        [other.accuracy[key] - own for key, own in base.accuracy.items() if key in other.accuracy]
+        [other.score[key] - own for key, own in base.accuracy.items() if key in other.score]
         for other, base in zip(runs, first, strict=True)
     ]
     several = len(rounds) > 1
