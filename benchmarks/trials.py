@@ -160,7 +160,7 @@ def show(name: str, images: int, epochs: int, ran: dict[str, list[Ran]]) -> None
             f"{statistics.median(r.whole_s for r in runs):6.1f} s; fixed p50 {np.median(fixed):6.3f} s "
             f"p90 {np.percentile(fixed, 90):6.3f} s; training {np.median(train):5.2f} s, "
             f"{np.median(speed):5.0f} images/s; accuracy "
-            f"{statistics.fmean(statistics.fmean(r.score.values()) for r in runs):.2%}"
+            f"{statistics.fmean(statistics.fmean(r.accuracy.values()) for r in runs):.2%}"
             + ("" if runs is first else f", {beyond(runs, first)}")
         )
 
@@ -172,7 +172,7 @@ def beyond(runs: list[Ran], first: list[Ran]) -> str:
     one round it is of the architectures, and says nothing of other seeds.
     """
     rounds = [
-        [other.score[key] - own for key, own in base.accuracy.items() if key in other.score]
+        [other.accuracy[key] - own for key, own in base.accuracy.items() if key in other.accuracy]
         for other, base in zip(runs, first, strict=True)
     ]
     several = len(rounds) > 1
