@@ -108,6 +108,7 @@ class ImageTraining(TrainingSection):
     cutout: Annotated[int, Field(ge=0)] = 0
     colour: Annotated[float, Field(ge=0, le=1)] = 0.0
     mixup: Annotated[float, Field(ge=0)] = 0.0
+    recalibrate: bool = True
 
     def _recipe(self, epochs: int, peak_lr: float) -> Recipe:
         return Recipe(**self.model_dump(exclude=_NO_RECIPE) | {"epochs": epochs, "peak_lr": peak_lr})
@@ -126,6 +127,7 @@ class SceneTraining(TrainingSection):
     augment: bool = False
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     frozen_trunk: bool = False
+    recalibrate: bool = False
 
     @model_validator(mode="after")
     def _trunk_is_trained(self) -> SceneTraining:

@@ -341,11 +341,11 @@ class RunView:
 
 
 def recorded_config(store: Store) -> Any:
-    """The configuration in an open record. Before there were regimes, every trial started from scratch."""
+    """The configuration in an open record, completed by what was so before it could be set."""
     config = store.get("config")
     if not isinstance(config, dict) or not isinstance(config.get("training"), dict):
         return config
-    return {**config, "training": {"regime": "scratch", **config["training"]}}
+    return {**config, "training": {"regime": "scratch", "recalibrate": False, **config["training"]}}
 
 
 def _profile(data: Mapping[str, Any], path: Path) -> DeviceProfile:

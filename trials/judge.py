@@ -148,7 +148,7 @@ class Bench:
                         yield point
                         laps.end("away")
                 with limit.watching():
-                    if self.plan.start.recalibrates:
+                    if self.plan.start.recalibrates or self.plan.recipe.recalibrate:
                         self.trainer.recalibrate(network, job.seed, machine)
                         laps.end("train_s")
                     judged = self.trainer.evaluate(network, machine)

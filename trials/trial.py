@@ -36,7 +36,8 @@ class Recipe:
     """How every candidate is trained: SGD with Nesterov momentum under one complete one-cycle schedule.
 
     `cutout` is the side of a square in pixels, `colour` how far brightness, contrast and saturation are varied
-    (0 to 1), `mixup` the parameter of its Beta distribution; each is off at 0.
+    (0 to 1), `mixup` the parameter of its Beta distribution; each is off at 0. With `recalibrate` the statistics of
+    batch norms are taken anew before evaluation: after few steps their running means lag behind the weights.
     """
 
     epochs: int = 3
@@ -52,6 +53,7 @@ class Recipe:
     cutout: int = 0
     colour: float = 0.0
     mixup: float = 0.0
+    recalibrate: bool = True
 
 
 @dataclass(frozen=True)

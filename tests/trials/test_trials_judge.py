@@ -98,6 +98,21 @@ def test_a_trial_is_repeated_to_the_bit(bench: Bench) -> None:
     assert first.weights != other.weights
 
 
+def test_batch_norms_are_judged_by_the_statistics_of_the_trained_weights(bench: Bench) -> None:
+    architecture = SPACE.uniform("se")
+    lagging = Bench(replace(PLAN, recipe=replace(PLAN.recipe, recalibrate=False)))
+    states = [load(judged(each, job(architecture))[1].weights or b"") for each in (bench, lagging)]
+    learnt = [name for name in states[0] if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in learnt)
+    network = SPACE.build(architecture).to(memory_format=torch.channels_last)
+    network.load_state_dict(states[1])
+    with occupied() as machine:
+        bench.trainer.recalibrate(network, 1, machine)
+    anew = network.state_dict()
+    assert all(torch.equal(anew[name], tensor) for name, tensor in states[0].items())
+    assert not torch.allclose(states[1]["layer3.0.bn1.running_mean"], states[0]["layer3.0.bn1.running_mean"], rtol=0.01)
+
+
 def test_measuring_a_latency_changes_nothing_that_is_trained(bench: Bench) -> None:
     """So a repeat, which measures none, is held against a trial of the same seed to the bit."""
     unmeasured = Bench(replace(PLAN, screening=False))

@@ -23,6 +23,7 @@ class SceneRecipe:
         at first); None: the weights themselves.
     frozen_trunk: the ResNet under the neck keeps its weights and statistics while its fusions learn; for weights that
         were trained before.
+    recalibrate: the statistics of batch norms are taken anew before evaluation, as classifiers' are.
     """
 
     epochs: int = 12
@@ -37,3 +38,4 @@ class SceneRecipe:
     augment: bool = False
     ema_decay: float | None = None
     frozen_trunk: bool = False
+    recalibrate: bool = False
