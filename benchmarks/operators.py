@@ -25,7 +25,8 @@ class Public(nn.Module):
         self.module, self.of_sum = module, of_sum
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return self.module(x + y) if self.of_sum else x + self.module(y)
+        merged: torch.Tensor = self.module(x + y) if self.of_sum else x + self.module(y)
+        return merged
 
 
 class PublicSelection(nn.Module):
@@ -37,17 +38,19 @@ class PublicSelection(nn.Module):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         maps = torch.stack([x, y], dim=1)
-        return (maps * self.attention(maps)).sum(dim=1)
+        merged: torch.Tensor = (maps * self.attention(maps)).sum(dim=1)
+        return merged
 
 
 def public() -> dict[str, dict[str, nn.Module]]:
     """What torchvision and, where it is installed, timm offer for the same operation, of the same widths."""
-    found = {"se": {"torchvision": Public(SqueezeExcitation(CHANNELS, WIDTH))}}
+    found: dict[str, dict[str, nn.Module]] = {"se": {"torchvision": Public(SqueezeExcitation(CHANNELS, WIDTH))}}
     try:
-        from timm.layers import EcaModule, SEModule
         from timm.layers.cbam import CbamModule
+        from timm.layers.eca import EcaModule
         from timm.layers.non_local_attn import NonLocalAttn
         from timm.layers.selective_kernel import SelectiveKernelAttn
+        from timm.layers.squeeze_excite import SEModule
     except ImportError:
         print("  without timm: only SE has a public equivalent here")
         return found
@@ -55,7 +58,8 @@ def public() -> dict[str, dict[str, nn.Module]]:
     found["cbam"] = {"timm": Public(CbamModule(CHANNELS, rd_channels=WIDTH))}
     found["eca"] = {"timm": Public(EcaModule(CHANNELS))}
     found["sk"] = {"timm": PublicSelection(SelectiveKernelAttn(CHANNELS, attn_channels=WIDTH))}
-    found["nonlocal"] = {"timm": Public(NonLocalAttn(CHANNELS, use_scale=False, rd_channels=WIDTH), of_sum=True)}
+    non_local = NonLocalAttn(CHANNELS, use_scale=False, rd_channels=WIDTH)  # type: ignore[no-untyped-call]
+    found["nonlocal"] = {"timm": Public(non_local, of_sum=True)}
     return found
 
 

@@ -26,7 +26,7 @@ def results(count: int) -> list[TrialResult]:
         made.append(
             TrialResult(
                 number, TrialState.COMPLETE, "sampler", SPACE.sample(rng), 0, rng.randrange(40_000_000, 50_000_000),
-                300_000, accuracy=rng.random(), loss=rng.random(), correct=1, images=2, seconds=20.0, train_seconds=18,
+                300_000, score=rng.random(), loss=rng.random(), correct=1, images=2, seconds=20.0, train_seconds=18,
                 latency=Latency(p50, 1.2 * p50, p50, 1.2 * p50, 1, 1, 0.01, 0.01, True, 200), images_per_second=1000.0,
                 curve=tuple(EpochPoint(epoch, 1.0 / epoch, 1000.0) for epoch in (1, 2, 3)),
             )
@@ -73,6 +73,6 @@ def main() -> None:
                 trial = study.ask()
                 for point, offered in choices.items():
                     trial.suggest_categorical(point, offered)
-                study.tell(trial, [result.accuracy or 0.0, result.macs])
+                study.tell(trial, [result.score or 0.0, result.macs])
 
     show(in_turn({"trials.store": ours, "optuna RDBStorage (random proposals)": optunas}, rounds=3), each=100)

@@ -144,27 +144,27 @@ def show(judged: Sequence[Judged], design: Design, settings: dict[str, object]) 
     for j in judged:
         cost = (j.shared_seconds + design.architectures * j.short_seconds) / (design.architectures * j.full_seconds)
         times = "".join(f"{format_duration(s):>9}" for s in (j.shared_seconds, j.short_seconds, j.full_seconds))
-        found = [("accuracy", False), ("loss", False), ("accuracy", True)]
+        found = [("score", False), ("loss", False), ("score", True)]
         taus = "".join(f"{text_of(j.agreements, by, ceiling):<24}" for by, ceiling in found)
         print(f"  {j.regime:<10}{times}{format_percent(cost, 0):>7}  {taus}")
     print(
         "  once: training what all start from; cost: of all short trials and what is trained once, beside all full ones"
     )
-    means = {j.regime: scores_of(j.table, "accuracy").mean(1) for j in judged}
+    means = {j.regime: scores_of(j.table, "score").mean(1) for j in judged}
     for one, other in combinations(means, 2):
         if len(means[one]) == len(means[other]):
             agreed = estimate_text(estimate(kendall_tau, means[one], means[other]))
             print(f"  full accuracy, {one} beside {other}: τ {agreed}")
     for j in judged:
-        best = max(j.table, key=lambda row: fmean(r.accuracy or 0.0 for r in row))
-        base = fmean(r.accuracy or 0.0 for r in j.table[0])
-        top = fmean(r.accuracy or 0.0 for r in best)
+        best = max(j.table, key=lambda row: fmean(r.score or 0.0 for r in row))
+        base = fmean(r.score or 0.0 for r in j.table[0])
+        top = fmean(r.score or 0.0 for r in best)
         print(f"  full accuracy, {j.regime}: all-add {format_percent(base)}, the best {format_percent(top)}")
 
 
 def text_of(found: Sequence[Agreement], ranked_by: str, ceiling: bool) -> str:
     """The τ against full accuracy with its interval."""
-    there = [a for a in found if (a.ranked_by, a.held_against, a.ceiling) == (ranked_by, "accuracy", ceiling)]
+    there = [a for a in found if (a.ranked_by, a.held_against, a.ceiling) == (ranked_by, "score", ceiling)]
     return estimate_text(there[0].kendall) if there else "n/a"
 
 

@@ -21,36 +21,41 @@ import numpy as np
 import nas
 from nas.config import SearchConfig
 from reports import RunView
-from trials.data import load_data
+from trials.data import DataConfig, load_data
+from trials.seeds import derive
 
 SPACE = "resnet8"
 WORKERS = os.cpu_count() or 1
 #: Images and epochs of trials that take ours about 3 and about 10 seconds on one core.
 LENGTHS = {"3 s": (1536, 2), "10 s": (5120, 2)}
 ROUNDS, TRIALS = 3, 12
-KINDS = ("ours", "ours, latency measured", "tuned", "ordinary")
+OURS, MEASURED, RIVALS = "ours", "ours, latency measured", ("tuned", "ordinary")
 
 
 @dataclass(frozen=True)
 class Ran:
-    """One search of some kind: seconds as a whole, trials an hour once they come, and each trial's own figures."""
+    """One search of some kind: seconds as a whole, trials an hour once they come, and each trial's own figures.
+
+    `accuracy` (0..1) is by architecture, as `identity` names it.
+    """
 
     whole_s: float
     per_hour: float
     fixed_s: list[float]
     train_s: list[float]
     images_per_second: list[float]
-    accuracy: list[float]
+    accuracy: dict[str, float]
 
 
 def main() -> None:
     """Trials of about 3 and 10 s: ours, an ordinary Ray Tune set-up and a tuned one, in turn (half an hour)."""
     for name, (images, epochs) in LENGTHS.items():
-        compare(name, images, epochs, ROUNDS, TRIALS)
+        compare(name, images, epochs, ROUNDS, TRIALS, {OURS: False, MEASURED: True})
 
 
-def compare(name: str, images: int, epochs: int, rounds: int, trials: int) -> None:
-    ran: dict[str, list[Ran]] = {kind: [] for kind in KINDS}
+def compare(name: str, images: int, epochs: int, rounds: int, trials: int, screening: dict[str, bool]) -> None:
+    """Rounds of searches of ours, each with or without `screening`, and of both rivals with the first one's trials."""
+    ran: dict[str, list[Ran]] = {kind: [] for kind in (*screening, *RIVALS)}
     for seed in range(rounds):
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
@@ -60,12 +65,12 @@ def compare(name: str, images: int, epochs: int, rounds: int, trials: int) -> No
                 "export": "none", "noise_seeds": 1, "training": {"epochs": epochs},
             }  # fmt: skip
             job.write_text(json.dumps(settings))
-            for kind, screen in zip(KINDS[:2], (False, True), strict=True):
+            for kind, screen in screening.items():
                 out = folder / kind
                 _python("benchmarks.trials", "--search", job, out, "--screen" if screen else "--no-screen")
                 ran[kind].append(ours(out))
-            job.write_text(json.dumps(rival_job(settings, folder / KINDS[0])))
-            for kind in KINDS[2:]:
+            job.write_text(json.dumps(rival_job(settings, folder / OURS)))
+            for kind in RIVALS:
                 _python("benchmarks.rivals", kind, job, folder / f"{kind}.json")
                 ran[kind].append(rival(json.loads((folder / f"{kind}.json").read_text())))
     show(name, images, epochs, ran)
@@ -89,7 +94,7 @@ def ours(folder: Path) -> Ran:
         fixed_s=[r.timing.fixed_s for r in results if r.timing is not None],
         train_s=[r.train_seconds for r in results],
         images_per_second=[r.images_per_second or 0.0 for r in results],
-        accuracy=[r.accuracy or 0.0 for r in results],
+        accuracy={identity(r.architecture.labels()): r.score or 0.0 for r in results},
     )
 
 
@@ -101,8 +106,12 @@ def rival(found: dict[str, Any]) -> Ran:
         fixed_s=[row["began"] - row["asked"] + row["ended"] - row["evaluated"] for row in trials],
         train_s=[row["trained"] - row["began"] for row in trials],
         images_per_second=[row["images_per_second"] for row in trials],
-        accuracy=[row["accuracy"] for row in trials],
+        accuracy={identity(row["choices"]): row["accuracy"] for row in trials},
     )
+
+
+def identity(labels: dict[str, str]) -> str:
+    return json.dumps(labels, sort_keys=True)
 
 
 def rate(ends: list[float]) -> float:
@@ -112,39 +121,64 @@ def rate(ends: list[float]) -> float:
 
 
 def rival_job(settings: dict[str, Any], run: Path) -> dict[str, Any]:
-    """The same architectures and images, for a process that knows nothing of our searches."""
+    """The same architectures, images, initial weights and orders, for a process that knows nothing of our searches."""
     config = SearchConfig.model_validate(settings)
-    data = load_data(config.data_config())
+    data_config = config.data_config()
+    assert isinstance(data_config, DataConfig)
+    data = load_data(data_config)
     images = run.with_name("images.npz")
     parts = {"train": data.train, "val": data.val}
     arrays = {
         f"{name}_{kind}": getattr(part, kind).numpy() for name, part in parts.items() for kind in ("images", "labels")
     }
-    np.savez_compressed(images, **arrays)  # type: ignore[arg-type]
-    view = RunView.load(run)
+    np.savez_compressed(images, **arrays)
+    view, recipe = RunView.load(run), config.training.recipe()
+    (seed,) = {trial.result.seed for trial in view.complete}
     return {
-        "space": config.space, "workers": config.workers, "recipe": asdict(config.training.recipe()),
-        "architectures": [trial.result.architecture.labels() for trial in view.complete], "images": str(images),
+        "space": config.space, "workers": config.workers, "recipe": asdict(recipe),
+        "architectures": [trial.result.architecture.labels() for trial in view.complete],
+        "images": str(images), "mean": list(data.mean), "std": list(data.std),
+        "steps": recipe.epochs * (len(data.train) // recipe.batch_size),
+        "seeds": {
+            "initialisation": derive(seed, "initialisation"),
+            "order": [derive(seed, "order", epoch) for epoch in range(recipe.epochs)],
+        },
     }  # fmt: skip
 
 
 def show(name: str, images: int, epochs: int, ran: dict[str, list[Ran]]) -> None:
     print(f"  trials of about {name}: {SPACE}, {images} images, {epochs} epochs, {WORKERS} side by side")
-    first = ran[KINDS[0]]
+    first = ran[OURS]
     for kind, runs in ran.items():
         ratios = [own.per_hour / other.per_hour for own, other in zip(first, runs, strict=True)]
-        pooled = {field: np.concatenate([getattr(r, field) for r in runs]) for field in ("fixed_s", "accuracy")}
-        train, speed = (
-            statistics.median(np.concatenate([getattr(r, f) for r in runs])) for f in ("train_s", "images_per_second")
+        fixed, train, speed = (
+            np.concatenate([getattr(r, field) for r in runs]) for field in ("fixed_s", "train_s", "images_per_second")
         )
-        fixed, accuracy = pooled["fixed_s"], pooled["accuracy"]
         print(
             f"    {kind:<24} {statistics.median(r.per_hour for r in runs):7.0f} trials/h, ours "
             f"{statistics.median(ratios):5.2f}x ({min(ratios):.2f} to {max(ratios):.2f}); whole "
             f"{statistics.median(r.whole_s for r in runs):6.1f} s; fixed p50 {np.median(fixed):6.3f} s "
-            f"p90 {np.percentile(fixed, 90):6.3f} s; training {train:5.2f} s, {speed:5.0f} images/s; "
-            f"accuracy {accuracy.mean():.2%} ± {accuracy.std(ddof=1) / len(accuracy) ** 0.5:.2%} (n {len(accuracy)})"
+            f"p90 {np.percentile(fixed, 90):6.3f} s; training {np.median(train):5.2f} s, "
+            f"{np.median(speed):5.0f} images/s; accuracy "
+            f"{statistics.fmean(statistics.fmean(r.accuracy.values()) for r in runs):.2%}"
+            + ("" if runs is first else f", {beyond(runs, first)}")
         )
+
+
+def beyond(runs: list[Ran], first: list[Ran]) -> str:
+    """The mean difference in accuracy to ours, architecture by architecture, and its standard error.
+
+    That is of the rounds, for what a seed does to one kind of training and not to another is common to a round; with
+    one round it is of the architectures, and says nothing of other seeds.
+    """
+    rounds = [
+        [other.accuracy[key] - own for key, own in base.accuracy.items() if key in other.accuracy]
+        for other, base in zip(runs, first, strict=True)
+    ]
+    several = len(rounds) > 1
+    over, values = ("rounds", [statistics.fmean(r) for r in rounds]) if several else ("architectures", rounds[0])
+    error = statistics.stdev(values) / len(values) ** 0.5
+    return f"{100 * statistics.fmean(values):+.2f} ± {100 * error:.2f} points over ours (n {len(values)} {over})"
 
 
 def _python(module: str, *arguments: object) -> None:
@@ -161,9 +195,11 @@ if __name__ == "__main__":
     parser.add_argument("--lengths", default=",".join(LENGTHS), metavar="A,B")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--no-measured", action="store_true", help="without ours with latency measured in each trial")
     given = parser.parse_args()
     if given.search:
-        search(*given.search, given.screen)
+        search(given.search[0], given.search[1], given.screen)
     else:
+        searches = {OURS: False} if given.no_measured else {OURS: False, MEASURED: True}
         for length in given.lengths.split(","):
-            compare(length, *LENGTHS[length], given.rounds, given.trials)
+            compare(length, *LENGTHS[length], given.rounds, given.trials, searches)

@@ -3,7 +3,7 @@
 import nas
 
 run = nas.search(space="resnet8", data="fashion-mnist-mini", trials=12, max_flops="1.05x", out="runs/first")
-run.front()                      # the Pareto front, most accurate first
+run.front()                      # the Pareto front, the highest score first
 run.report()                     # runs/first/report.html
 run.export("knee", "exported")   # a model that needs only torch, or only ONNX Runtime
 

@@ -18,11 +18,12 @@ from typing import Any
 from rich.console import Console
 
 from nas.ablation_prices import latency_prices
-from nas.config import ConfigError, SearchConfig, load_config
+from nas.config import SearchConfig, load_config
 from nas.interruption import Interruption
 from nas.prepared import Prepared, prepare
 from nas.repeat_records import RunRecord
 from nas.repeating import Training, missing, train_missing
+from nas.sections import ConfigError
 from reports.ablation import AblationPlan, LatencyPrices, Variant, ablations_of
 from reports.formatting import format_duration
 from reports.noise import counted, known_repeats

@@ -7,19 +7,12 @@ when a search has ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from safetensors.torch import load_file
-
-from nas.config import SearchConfig
-from nas.driver import weights_path
 from nas.repeat_records import RunRecord
+from nas.trained import TrainedNetworks, kept_numbers
 from reports.view import RunView, SelectionError, TrialView
-from search_spaces.space import SearchSpace
 from trials.attention import attention_of
-from trials.data import load_data
-from trials.device import on_device, resolve
 from trials.histograms import TrialAttention
 from trials.latency.runtimes import intra_op_threads
 
@@ -35,7 +28,7 @@ def collect_attention(folder: Path, selectors: Sequence[str], say: Callable[[str
     """
     view = RunView.load(folder)
     chosen = [view.select(selector) for selector in selectors] or list(view.front)
-    kept = {t.result.number for t in view.complete if weights_path(folder, t.result.number).is_file()}
+    kept = kept_numbers(view, folder)
     for trial in chosen if selectors else ():
         if trial.result.number not in kept | view.attention.keys():
             instead = f"one of trials {', '.join(map(str, sorted(kept)))}" if kept else "another run"
@@ -51,21 +44,11 @@ def collect_attention(folder: Path, selectors: Sequence[str], say: Callable[[str
 
 
 def _collected(view: RunView, trials: Sequence[TrialView], say: Callable[[str], None]) -> Iterator[TrialAttention]:
-    config = SearchConfig.model_validate(view.config)
-    device = resolve(config.device)
-    data = load_data(config.data_config(), say)
-    if data.fingerprint != view.description["data"]["fingerprint"]:
-        raise SelectionError(
-            f"the data of {config.data} have changed since the search: put back those that {view.path} was made with"
-        )
-    data = replace(data, val=data.val.to(device))
-    space = SearchSpace.from_json(view.description["space"])
+    networks = TrainedNetworks(view, say)
     numbers = ", ".join(str(trial.result.number) for trial in trials)
     say(f"looking at the attention weights of trial{'s' * (len(trials) > 1)} {numbers}")
     # As in a trial: several threads would round sums in another order, and move a weight across the edge of a bin.
     with intra_op_threads(1):
         for trial in trials:
-            number, architecture = trial.result.number, trial.result.architecture
-            network = space.build(architecture)
-            network.load_state_dict(load_file(weights_path(view.path, number)))
-            yield attention_of(number, on_device(network, device), architecture, data)
+            network = networks.network(trial)
+            yield attention_of(trial.result.number, network, trial.result.architecture, networks.trainer)

@@ -24,8 +24,8 @@ from trials.errors import StoreError
 from trials.judge import Bench
 from trials.profile import DeviceProfile
 from trials.quiet import occupied
-from trials.training import train
-from trials.trial import Recipe
+from trials.scenes import SceneConfig, check_scenes
+from trials.scenes.problems import EMPTY
 
 #: Passes before a latency is measured: a preview, for which a large network is not to take minutes.
 _WARMUP = 5
@@ -46,6 +46,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
 
     Raises what `nas.session.prepare` raises.
     """
+    problems = bad_entries(config, announce)
     prepared = prepare(config, announce)
     space = prepared.space
     plan = prepared.plan()
@@ -83,7 +84,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     return {
         "space": space.to_json(),
         "points": [point.to_json() for point in space.points],
-        "data": describe_data(prepared.data),
+        "data": describe_data(prepared.data) | {"problems": problems},
         "not_varied": _not_varied(space),
         "size": space.size,
         "budgets": [str(constraint) for constraint in config.constraints()],
@@ -100,6 +101,18 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "estimated_search_seconds": shared_seconds + trial_seconds * config.trials / workers,
         "noise": recorded_noise(config),
     }
+
+
+def bad_entries(config: SearchConfig, announce: Callable[[str], None]) -> list[str]:
+    """What is wrong with the annotations of scenes, a line for each entry, told as it is found."""
+    data = config.data_config()
+    if not isinstance(data, SceneConfig):
+        return []
+    found = check_scenes(data, announce)
+    told = [str(problem) for problem in found if problem.kind != EMPTY or data.empty_images != "keep"]
+    for line in told:
+        announce(f"data: {line}")
+    return told
 
 
 def _shared_seconds(prepared: Prepared, images_per_second: float, trial_seconds: float) -> float:
@@ -122,7 +135,7 @@ def recorded_noise(config: SearchConfig) -> dict[str, Any] | None:
     floors = () if unlike(view.config, config.to_json()) else noise_floors(view)
     if not floors:
         return None
-    story = [*noise_story(floors), *([] if view.advice is None else [advice_text(view.advice)])]
+    story = [*noise_story(floors, view.score_label), *([] if view.advice is None else [advice_text(view.advice)])]
     return {"run": str(folder), "floors": [floor.to_json() for floor in floors], "story": story}
 
 
@@ -202,17 +215,16 @@ def _costs(architecture: Architecture, latency: Mapping[str, Any], prepared: Pre
 
 def _images_per_second(bench: Bench, architecture: Architecture, prepared: Prepared) -> float:
     """Throughput of real training steps of the configured batch, or of fewer images where that takes long."""
-    # Speed does not depend on the learning rate; a schedule this short might diverge at the configured one.
-    recipe = replace(prepared.config.training.recipe(), epochs=2, peak_lr=1e-3)
-    few = replace(recipe, batch_size=min(_FEW_IMAGES, recipe.batch_size))
-    speed = _speed(bench, architecture, few, 1)
-    steps = min(_SPEED_STEPS, int(speed * _SPEED_SECONDS / (2 * recipe.batch_size)))
-    return _speed(bench, architecture, recipe, steps) if steps > 0 else speed
+    batch_size = prepared.config.training.batch_size
+    speed = _speed(bench, architecture, min(_FEW_IMAGES, batch_size), 1)
+    steps = min(_SPEED_STEPS, int(speed * _SPEED_SECONDS / (2 * batch_size)))
+    return _speed(bench, architecture, batch_size, steps) if steps > 0 else speed
 
 
-def _speed(bench: Bench, architecture: Architecture, recipe: Recipe, steps: int) -> float:
+def _speed(bench: Bench, architecture: Architecture, batch_size: int, steps: int) -> float:
     """Images a second in the second of two epochs of so many steps; the first warms up."""
-    data = replace(bench.data, train=bench.data.train.first(steps * recipe.batch_size))
+    # Speed does not depend on the learning rate; a schedule this short might diverge at the configured one.
+    trainer = bench.trainer.briefly(steps * batch_size, epochs=2, batch_size=batch_size, peak_lr=1e-3)
     network = bench.build(architecture, seed=0)
     with occupied() as machine:
-        return list(train(network, data, recipe, 0, machine))[-1].images_per_second
+        return list(trainer.train(network, 0, machine))[-1].images_per_second

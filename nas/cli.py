@@ -18,7 +18,7 @@ import click
 
 from nas.ablation_commands import ablate, attention
 from nas.latency.commands import latency
-from nas.options import configuration, json_option, search_options
+from nas.options import OBJECTIVES_HELP, configuration, json_option, minimums, search_options
 from nas.terminal import console as _console
 from nas.trust_commands import noise, trust
 
@@ -235,7 +235,8 @@ def show(run: Path, trial: str | None, as_json: bool) -> None:
 @click.option("--max-params", metavar="BUDGET", help="Parameters: 0.5M or 1.1x; none for no budget.")
 @click.option("--max-latency", metavar="BUDGET", help="p50 latency: 3ms or 1.05x; none for no budget.")
 @click.option("--latency-profile", metavar="FILE", help="Of the device that latency is to be of; none for RUN's own.")
-@click.option("--objectives", metavar="A,B,…", help="accuracy and any of macs, latency_ms, params.")
+@click.option("--min", "minimum", metavar="F=V,…", help="Least figures of quality: accuracy=0.9; none for none.")
+@click.option("--objectives", metavar="A,B,…", help=OBJECTIVES_HELP)
 @click.option(
     "--measured", type=click.Path(path_type=Path), metavar="FILE", help="Output of nas latency --json from that device."
 )
@@ -252,6 +253,8 @@ def reprice(run: Path, measured: Path | None, out: Path | None, as_json: bool, *
     changes = {key: value for key, value in given.items() if value is not None}
     if "objectives" in changes:
         changes["objectives"] = [part.strip() for part in changes["objectives"].split(",") if part.strip()]
+    if "minimum" in changes:
+        changes["minimum"] = minimums(changes["minimum"])
     repriced = repricing.reprice(run, changes, measured)
     config = None if out is None else repricing.write(repriced, run, out)
     if as_json:

@@ -5,151 +5,42 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 
-from nas.durations import parse_seconds
+from nas.sections import (
+    ConfigError,
+    FusionSection,
+    ImageTraining,
+    LatencySection,
+    RaySection,
+    SceneTraining,
+    Section,
+)
 from search_spaces.errors import UserError
 from trials.constraints import CONSTRAINED, Constraint
 from trials.data.config import DataConfig, validate_name
-from trials.trial import LatencyProtocol, Recipe
-
-
-class ConfigError(UserError, ValueError):
-    """A configuration that cannot be used: one line that names where, what was given and what is allowed."""
-
-
-#: Regimes under which all trials start from weights that are trained once.
-SHARED = ("inherit", "supernet")
-#: Times a trial's, where the parent's or supernet's epochs are not given.
-_PARENT_EPOCHS = 4
-#: Keys of [training] that are not the recipe of one training.
-_NO_RECIPE = ("trial_timeout", "regime", "parent", "parent_epochs", "fine_tune_lr")
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class TrainingSection(_Section):
-    """[training]: how every candidate is trained."""
-
-    epochs: Annotated[int, Field(ge=1)] = 3
-    batch_size: Annotated[int, Field(ge=8)] = 128
-    peak_lr: Annotated[float, Field(gt=0)] = 0.2
-    warmup_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    fusion_lr_scale: Annotated[float, Field(gt=0)] = 1.0
-    crop_padding: Annotated[int, Field(ge=0)] = 4
-    flip: bool = True
-    cutout: Annotated[int, Field(ge=0)] = 0
-    colour: Annotated[float, Field(ge=0, le=1)] = 0.0
-    mixup: Annotated[float, Field(ge=0)] = 0.0
-    trial_timeout: str | None = None
-    regime: Literal["scratch", "inherit", "supernet"] = "scratch"
-    parent: str | None = None
-    parent_epochs: Annotated[int, Field(ge=1)] | None = None
-    fine_tune_lr: Annotated[float, Field(gt=0)] | None = None
-
-    @field_validator("trial_timeout")
-    @classmethod
-    def _readable_time(cls, text: str | None) -> str | None:
-        if text is not None:
-            parse_seconds(text)
-        return text
-
-    @model_validator(mode="before")
-    @classmethod
-    def _settle_parent_epochs(cls, given: Any) -> Any:
-        """The default depends on `epochs`, which `nas noise` and `nas trust` change: a run keeps what it began with."""
-        if not isinstance(given, dict) or given.get("regime") not in SHARED or given.get("parent") is not None:
-            return given
-        epochs = given.get("epochs", cls.model_fields["epochs"].default)
-        settled = _PARENT_EPOCHS * epochs if isinstance(epochs, int) else None
-        return {**given, "parent_epochs": settled} if given.get("parent_epochs") is None else given
-
-    @model_validator(mode="after")
-    def _parent_of_regime(self) -> TrainingSection:
-        if self.regime not in SHARED:
-            for key in ("parent", "parent_epochs", "fine_tune_lr"):
-                if (value := getattr(self, key)) is not None:
-                    raise ConfigError(
-                        f"{key} is {value!r}, but under regime {self.regime} every trial starts from new weights: "
-                        "drop it, or give regime inherit"
-                    )
-        if self.parent is not None and self.regime != "inherit":
-            raise ConfigError(f"parent is {self.parent!r}, but regime {self.regime} trains its own: drop one of them")
-        if self.parent is not None and self.parent_epochs is not None:
-            raise ConfigError(f"parent is {self.parent!r} and parent_epochs {self.parent_epochs}: give one of them")
-        return self
-
-    def recipe(self) -> Recipe:
-        """Of a trial. What starts from trained weights is fine-tuned at a quarter of the peak rate, unless said."""
-        recipe = Recipe(**self.model_dump(exclude=set(_NO_RECIPE)))
-        if self.regime not in SHARED:
-            return recipe
-        return replace(recipe, peak_lr=self.peak_lr / 4 if self.fine_tune_lr is None else self.fine_tune_lr)
-
-    def parent_recipe(self) -> Recipe | None:
-        """Of the parent or supernet; None where none is trained."""
-        if self.parent_epochs is None:
-            return None
-        return replace(self.recipe(), epochs=self.parent_epochs, peak_lr=self.peak_lr)
-
-    @property
-    def timeout_seconds(self) -> float | None:
-        """After how long a trial has failed; None for never."""
-        return None if self.trial_timeout is None else parse_seconds(self.trial_timeout)
-
-
-class FusionSection(_Section):
-    """[fusion]: how every operator is made."""
-
-    norm: Literal["batch", "group", "layer"] = "batch"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    scale: Annotated[float, Field(gt=0)] | None = None
-    identity_init: bool = True
-
-
-class LatencySection(_Section):
-    """[latency]: how latency is measured. Without `screen`, only that of the front is, when the search is over."""
-
-    screen: bool = True
-    batch_size: Annotated[int, Field(ge=1)] = 1
-    warmup: Annotated[int, Field(ge=1)] = 20
-    passes: Annotated[int, Field(ge=30)] = 200
-    block: Annotated[int, Field(ge=1)] = 3
-    max_drift: Annotated[float, Field(gt=0)] = 0.03
-    max_spread: Annotated[float, Field(gt=0)] = 0.05
-    attempts: Annotated[int, Field(ge=1)] = 3
-
-    def protocol(self) -> LatencyProtocol:
-        return LatencyProtocol(**self.model_dump(exclude={"screen"}))
-
-
-class RaySection(_Section):
-    """[ray]: where Ray runs. Without an address, a runtime of its own on this machine."""
-
-    address: str | None = None
-    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
-    gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
-
+from trials.metrics import FIGURES, TASKS, Task, leading
+from trials.scenes.config import MINI, SceneConfig, validate_scenes_name
 
 #: Seeds that the noise of a search is measured with, and the trials from which on it is.
 NOISE_SEEDS, RANKED_TRIALS = 3, 10
 
-Objective = Literal["accuracy", "macs", "latency_ms", "params"]
+COSTS = ("macs", "latency_ms", "params")
+#: The head that a pyramid gets for a task, and those that are of one.
+_HEAD_OF: dict[Task, str] = {"detection": "fcos", "segmentation": "semantic"}
+_TASK_OF: dict[str, Task] = {"fcos": "detection", "retinanet": "detection", "semantic": "segmentation"}
 Selector = Literal["best", "knee", "fastest", "cheapest", "none"]
 
 
-class SearchConfig(_Section):
-    """Everything a search is told. Keys not listed here are refused."""
+class SearchConfig(Section):
+    """Everything a search of classifiers is told. Keys not listed here are refused."""
 
+    _tasks: ClassVar[tuple[Task, ...]] = ("classification",)
+
+    task: Task = "classification"
     space: str = "resnet8"
     operators: list[str] = ["add", "concat", "se", "cbam", "aff", "iaff"]
     reductions: list[Annotated[int, Field(ge=1)]] = [4, 8, 16]
@@ -163,7 +54,8 @@ class SearchConfig(_Section):
     data_errors: Literal["refuse", "drop"] = "refuse"
     data_memory: Annotated[float, Field(gt=0, le=1)] = 0.5
     trials: Annotated[int, Field(ge=1)] = 20
-    objectives: Annotated[list[Objective], Field(min_length=1)] = ["accuracy", "macs"]
+    objectives: Annotated[list[str], Field(min_length=1)] = ["accuracy", "macs"]
+    minimum: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
     sampler: Literal["tpe", "random"] = "tpe"
     max_flops: str | None = None
     max_params: str | None = None
@@ -177,7 +69,7 @@ class SearchConfig(_Section):
     out: str = "runs/search"
     export: Selector = "knee"
     fusion: FusionSection = FusionSection()
-    training: TrainingSection = TrainingSection()
+    training: ImageTraining = ImageTraining()
     latency: LatencySection = LatencySection()
     ray: RaySection = RaySection()
 
@@ -201,11 +93,25 @@ class SearchConfig(_Section):
             Constraint.parse(_METRIC_OF[info.field_name], text)
         return text
 
-    @field_validator("objectives")
+    @field_validator("task")
     @classmethod
-    def _accuracy_among(cls, names: list[str]) -> list[str]:
-        if "accuracy" not in names or len(set(names)) != len(names):
-            raise ValueError("objectives must hold 'accuracy', and each name once")
+    def _of_this_kind(cls, task: Task) -> Task:
+        if task not in cls._tasks:
+            raise ValueError(f"{cls.__name__} is for {' or '.join(cls._tasks)}")
+        return task
+
+    @field_validator("objectives", "minimum")
+    @classmethod
+    def _known_figures(cls, names: Any, info: ValidationInfo) -> Any:
+        figures = FIGURES[info.data.get("task", cls._tasks[0])]
+        allowed = (*figures, *COSTS) if info.field_name == "objectives" else figures
+        for name in names:
+            if name not in allowed:
+                nearest = difflib.get_close_matches(name, allowed, n=1)
+                hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+                raise ValueError(f"{name!r} is none of {', '.join(allowed)}{hint}")
+        if info.field_name == "objectives" and (figures[0] not in names or len(set(names)) != len(names)):
+            raise ValueError(f"objectives must hold {figures[0]!r}, and each name once")
         return names
 
     @model_validator(mode="after")
@@ -227,9 +133,10 @@ class SearchConfig(_Section):
 
     def constraints(self) -> tuple[Constraint, ...]:
         texts = {metric: getattr(self, key) for key, metric in _METRIC_OF.items()}
-        return tuple(Constraint.parse(metric, text) for metric, text in texts.items() if text is not None)
+        budgets = [Constraint.parse(metric, text) for metric, text in texts.items() if text is not None]
+        return (*budgets, *(Constraint(figure, least, at_least=True) for figure, least in self.minimum.items()))
 
-    def data_config(self) -> DataConfig:
+    def data_config(self) -> DataConfig | SceneConfig:
         return DataConfig(
             self.data, self.data_dir, self.image_size, self.train_images, self.val_fraction, split_seed=0,
             drop_unreadable=self.data_errors == "drop",
@@ -246,12 +153,75 @@ class SearchConfig(_Section):
         return self.model_dump(mode="json")
 
 
+class SceneSearchConfig(SearchConfig):
+    """Everything a search of detectors or segmenters is told: networks with a head over a pyramid, data of scenes."""
+
+    _tasks: ClassVar[tuple[Task, ...]] = ("detection", "segmentation")
+
+    task: Task = "detection"
+    space: str = "resnet8-fpn-fcos"
+    data: str = MINI
+    empty_images: Literal["keep", "refuse", "drop"] = "keep"
+    objectives: Annotated[list[str], Field(min_length=1)] = ["ap", "macs"]
+    training: SceneTraining = SceneTraining()  # type: ignore[assignment]  # another section, by purpose
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settle_by_task(cls, given: Any) -> Any:
+        """A pyramid without a head gets that of the task, which also decides what is maximised."""
+        task = given.get("task", "detection")
+        if task not in cls._tasks:
+            return given
+        space, objectives = given.get("space", "resnet8-fpn"), given.get("objectives", [leading(task), "macs"])
+        if isinstance(space, str):
+            head = space.rpartition("-")[2]
+            if _TASK_OF.get(head, task) != task:
+                raise ConfigError(f"space {space} is for {_TASK_OF[head]}, but the task is {task}: give another head")
+            space = space if head in _TASK_OF else f"{space}-{_HEAD_OF[task]}"
+        return {**given, "space": space, "objectives": objectives}
+
+    @field_validator("data")
+    @classmethod
+    def _known_data(cls, name: str) -> str:
+        validate_scenes_name(name)
+        return name
+
+    def data_config(self) -> SceneConfig:
+        return SceneConfig(
+            self.data, "boxes" if self.task == "detection" else "semantic", self.image_size, self.data_errors,
+            self.empty_images, self.train_images, self.val_fraction,
+        )  # fmt: skip
+
+
+def config_kind(settings: Mapping[str, Any]) -> type[SearchConfig]:
+    """The configuration that settings are of, by their task; where they name none, by the space's head or the data."""
+    return SearchConfig if task_of(settings) == "classification" else SceneSearchConfig
+
+
+def task_of(settings: Mapping[str, Any]) -> str:
+    """The task that settings name, or that of what else they name."""
+    if "task" in settings:
+        return str(settings["task"])
+    head, data = str(settings.get("space", "")).rpartition("-")[2], str(settings.get("data", ""))
+    if head in _TASK_OF:
+        return _TASK_OF[head]
+    form = data.partition(":")[0]
+    return {MINI: "detection", "coco": "detection", "voc": "detection", "masks": "segmentation"}.get(
+        form, "classification"
+    )
+
+
+def read_config(settings: Mapping[str, Any]) -> SearchConfig:
+    """A recorded configuration. Raises pydantic.ValidationError."""
+    return config_kind(settings).model_validate(settings)
+
+
 _METRIC_OF = {option.removeprefix("--").replace("-", "_"): metric for metric, (option, _) in CONSTRAINED.items()}
 #: Where and how fast a search runs, and what is written at its end: not what it finds.
 CIRCUMSTANCES = ("engine", "workers", "device", "out", "export", "ray", "data_dir", "data_memory", "noise_seeds")
 #: May change in an extended run: recorded trials are priced anew, none is trained again.
 EXTENSIBLE = (
-    "trials", "max_flops", "max_params", "max_latency", "latency_profile", "objectives", "sampler",
+    "trials", "max_flops", "max_params", "max_latency", "minimum", "latency_profile", "objectives", "sampler",
     "training.trial_timeout",
 )  # fmt: skip
 
@@ -270,11 +240,13 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> SearchConfig
             raise ConfigError(f"{path}: {section} is {target!r}, expected a table [{section}]")
         target[name] = value
     try:
-        config = SearchConfig.model_validate(settings)
+        if settings.get("task", TASKS[0]) not in TASKS:
+            SearchConfig.model_validate(settings)  # whose error names the tasks
+        config = config_kind(settings).model_validate({**settings, "task": task_of(settings)})
         config._source = path
         return config
     except ValidationError as error:
-        raise ConfigError(explain(error, path, overrides)) from None
+        raise ConfigError(explain(error, config_kind(settings), path, overrides)) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -289,7 +261,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def explain(error: ValidationError, path: Path | None, overrides: Mapping[str, Any]) -> str:
+def explain(error: ValidationError, kind: type[SearchConfig], path: Path | None, overrides: Mapping[str, Any]) -> str:
     """The first problem pydantic found, in one line: where, key, what was given, what is allowed."""
     problem = error.errors()[0]
     if not problem["loc"]:
@@ -298,7 +270,7 @@ def explain(error: ValidationError, path: Path | None, overrides: Mapping[str, A
     key = ".".join(location)
     where = f"--{location[-1].replace('_', '-')}" if key in overrides else f"{path or 'configuration'}: {key}"
     if problem["type"] == "extra_forbidden":
-        known = list(_fields(location[:-1]))
+        known = list(_fields(kind, location[:-1]))
         nearest = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
         return f"{where}: unknown key, given {_shown(problem['input'])}; {hint}known keys are {', '.join(known)}"
@@ -318,8 +290,8 @@ def _nearest_literal(problem: Any) -> str:
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
-def _fields(section: tuple[str, ...]) -> Iterator[str]:
-    model: Any = SearchConfig
+def _fields(kind: type[SearchConfig], section: tuple[str, ...]) -> Iterator[str]:
+    model: Any = kind
     for name in section:
         model = model.model_fields[name].annotation
     yield from model.model_fields
@@ -335,7 +307,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tup
 
     What an older version did not record yet was as it is by default now.
     """
-    defaults = _flat(SearchConfig().to_json())
+    defaults = _flat(config_kind(new)().to_json())
     before, after = defaults | _flat(old), defaults | _flat(new)
     keys = [key for key in {**before, **after} if key.split(".")[0] not in CIRCUMSTANCES]
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
@@ -344,7 +316,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tup
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key != "minimum":
             flat.update({f"{key}.{name}": inner for name, inner in value.items()})
         else:
             flat[key] = value

@@ -49,7 +49,7 @@ class Feasibility:
         self._space = space
         self._costs = costs
         self._baseline = baseline
-        self._constraints = tuple(c for c in constraints if c.metric != "latency_ms")
+        self._constraints = tuple(c for c in constraints if c.metric in ("macs", "params"))
 
     def __call__(self, architecture: Architecture) -> bool:
         return self._within(self._costs(architecture))

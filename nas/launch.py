@@ -40,7 +40,7 @@ def search_and_deliver(config: SearchConfig, extend: bool, fresh: bool, as_json:
 
 
 def _deliver(run: Run, config: SearchConfig, as_json: bool, console: Console) -> int:
-    _look_at_attention(run, console)
+    _look_at_networks(run, console)
     report = Run(run.path).report()
     delivered = {"run": str(run.path), "report": str(report), "exported": None, "trials": len(run.trials)}
     if not run.front():
@@ -58,14 +58,19 @@ def _deliver(run: Run, config: SearchConfig, as_json: bool, console: Console) ->
     return 0
 
 
-def _look_at_attention(run: Run, console: Console) -> None:
+def _look_at_networks(run: Run, console: Console) -> None:
     """For the report: an evaluation of each trial of the front. What goes wrong here takes nothing from the search."""
     from nas.attention import collect_attention
+    from nas.scene_pictures import look_at_scenes
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
 
     try:
-        collect_attention(run.path, (), lambda line: console.print(line, highlight=False, soft_wrap=True))
+        collect_attention(run.path, (), say)
+        look_at_scenes(run.path, say)
     except UserError as error:
-        console.print(f"the attention weights were not looked at: {error}", markup=False, soft_wrap=True)
+        console.print(f"the trained networks were not looked at: {error}", markup=False, soft_wrap=True)
 
 
 def _export(run: Run, selector: str, console: Console) -> str:
@@ -95,8 +100,8 @@ def _summarise(run: Run, console: Console) -> None:
         trial = view.select(selector)
         lines.append(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}")
     lines += trust_story(view) or [
-        "accuracy is of one seed on the validation split: differences below about 0.7 points may be noise; nas noise "
-        "measures that"
+        f"{view.score_label} is of one seed on the validation split: differences below about 0.7 points may be noise; "
+        "nas noise measures that"
     ]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 

@@ -16,11 +16,12 @@ from typing import Any
 
 from rich.console import Console
 
-from nas.config import ConfigError, SearchConfig, load_config
+from nas.config import SearchConfig, load_config
 from nas.interruption import Interruption
 from nas.prepared import Prepared, prepare
 from nas.repeat_records import NoiseFile, RunRecord, unlike
 from nas.repeating import Training, missing, train_missing
+from nas.sections import ConfigError
 from reports.noise import Advice, NoiseFloor, floors_of, recommend
 from reports.view import RunView
 from search_spaces.architecture import Architecture

@@ -43,7 +43,7 @@ def with_noise(
         return driver
 
     def ended(repeat: Repeat) -> None:
-        found = repeat.error or f"{format_percent(repeat.accuracy)}"
+        found = repeat.error or f"{format_percent(repeat.score)}"
         say(f"noise, seed {repeat.seed}: {found}  [{choices_text(repeat)}]")
 
     return Opening(driver, RepeatSource(todo, prepared, store, ended, interruption))

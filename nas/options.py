@@ -36,8 +36,11 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(command)
 
 
+OBJECTIVES_HELP = "accuracy, ap or miou, and any of macs, latency_ms, params or other figures of the task."
+
 #: What `nas search` and `nas check` both take. Not given, the file's value holds.
 _SETTINGS: list[Setting] = [
+    ("--task", str, "NAME", "classification, detection or segmentation.  [default: that of the space or the data]"),
     ("--space", str, "NAME", "A named space, see nas spaces, or FILE.py:DESIGN.  [default: resnet8]"),
     ("--operators", str, "A,B,…", "Offer only these fusion operators; add must be among them."),
     ("--reductions", str, "R,R,…", "Offer only these reduction ratios.  [default: 4,8,16]"),
@@ -47,24 +50,32 @@ _SETTINGS: list[Setting] = [
         "--data",
         str,
         "NAME",
-        "fashion-mnist-mini, fashion-mnist, cifar10, cifar100 or folder:PATH.  [default: the first]",
+        "fashion-mnist-mini, fashion-mnist, cifar10, cifar100 or folder:PATH; of scenes scenes-mini, coco:PATH, "
+        "voc:PATH or masks:PATH.  [default: the first]",
     ),
     ("--data-dir", str, "DIR", "Where datasets are looked for, and put when downloaded."),
-    ("--image-size", int, "PIXELS", "Resize images of a folder to this square."),
-    ("--train-images", int, "N", "Train on a class-balanced subset of N images."),
-    ("--data-errors", str, "HOW", "refuse or drop (and count) images that cannot be read.  [default: refuse]"),
+    ("--image-size", int, "PIXELS", "Resize images of a folder to this square, scenes to its inside."),
+    ("--train-images", int, "N", "Train on a subset of N images, class-balanced where they have classes."),
+    (
+        "--data-errors",
+        str,
+        "HOW",
+        "refuse or drop (and count) bad images and annotations.  [default: refuse]",
+    ),
+    ("--empty-images", str, "HOW", "keep, refuse or drop scenes without an object.  [default: keep]"),
     ("--trials", int, "N", "Train N architectures.  [default: 20]"),
-    ("--epochs", int, "E", "Epochs a trial, a complete schedule.  [default: 3]"),
+    ("--epochs", int, "E", "Epochs a trial, a complete schedule.  [default: 3; scenes 4]"),
     ("--regime", str, "NAME", "scratch, inherit or supernet: what every trial starts from.  [default: scratch]"),
     ("--parent", str, "FILE", "Under inherit: your own weights of the network, .safetensors or .pt."),
     ("--parent-epochs", int, "E", "Epochs of the parent or supernet.  [default: 4 times a trial's]"),
-    ("--batch-size", int, "B", "Images a training step.  [default: 128]"),
+    ("--batch-size", int, "B", "Images a training step.  [default: 128; scenes 16]"),
     ("--trial-timeout", str, "TIME", "End a trial that takes longer, as failed: 90s, 10min, 2h.  [default: never]"),
     ("--max-flops", str, "BUDGET", "Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline."),
     ("--max-params", str, "BUDGET", "Parameters: 0.5M, or 1.1x."),
     ("--max-latency", str, "BUDGET", "p50 latency: 3ms, or 1.05x."),
     ("--latency-profile", str, "FILE", "Latency is that of the device that nas latency profile measured."),
-    ("--objectives", str, "A,B,…", "accuracy and any of macs, latency_ms, params.  [default: accuracy,macs]"),
+    ("--min", str, "F=V,…", "Of figures of quality, the least: accuracy=0.9, or ap=0.2,ap_small=0.1."),
+    ("--objectives", str, "A,B,…", OBJECTIVES_HELP + "  [default: the first and macs]"),
     ("--sampler", str, "NAME", "tpe or random.  [default: tpe]"),
     ("--engine", str, "NAME", "ray (trials side by side) or local (in this process).  [default: ray]"),
     ("--workers", int, "W", "Trials side by side.  [default: as many as fit]"),
@@ -80,14 +91,14 @@ def search_options(command: Command) -> Command:
     return click.argument("config", required=False, type=click.Path(path_type=Path))(options(_SETTINGS)(command))
 
 
-_SECTIONS = {"address": "ray.address", "gpus_per_trial": "ray.gpus_per_trial"} | {
+_SECTIONS = {"min": "minimum", "address": "ray.address", "gpus_per_trial": "ray.gpus_per_trial"} | {
     name: f"training.{name}" for name in ("epochs", "regime", "parent", "parent_epochs", "batch_size", "trial_timeout")
 }
 
 
 def settings_of(given: dict[str, Any]) -> dict[str, Any]:
     """What was given of `search_options`, as keys and values of a configuration."""
-    from nas.config import ConfigError
+    from nas.sections import ConfigError
 
     settings: dict[str, Any] = {}
     for name, value in given.items():
@@ -102,6 +113,8 @@ def settings_of(given: dict[str, Any]) -> dict[str, Any]:
                 raise ConfigError(
                     f"--reductions: given {','.join(value)!r}; expected whole numbers such as 4,8,16"
                 ) from None
+        if name == "min":
+            value = minimums(value)
         settings[_SECTIONS.get(name, name)] = value
     return settings
 
@@ -113,9 +126,20 @@ def configuration(config: Path | None, given: dict[str, Any]) -> SearchConfig:
     return load_config(config, settings_of(given))
 
 
+def minimums(text: str) -> dict[str, float]:
+    """`ap=0.2,ap_small=0.1` by figure, `none` as nothing. Raises ConfigError for anything else."""
+    from nas.sections import ConfigError
+
+    try:
+        pairs = [part.split("=") for part in text.split(",") if part.strip()] if text != "none" else []
+        return {name.strip(): float(value) for name, value in pairs}
+    except ValueError:
+        raise ConfigError(f"--min: given {text!r}; expected figures and numbers such as ap=0.2,ap_small=0.1") from None
+
+
 def whole_numbers(option: str, text: str) -> tuple[int, ...]:
     """`1,3` as numbers. Raises ConfigError for anything else."""
-    from nas.config import ConfigError
+    from nas.sections import ConfigError
 
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())
@@ -125,8 +149,8 @@ def whole_numbers(option: str, text: str) -> tuple[int, ...]:
 
 def seconds(option: str, text: str) -> float:
     """`90min` in seconds. Raises ConfigError for what is no time."""
-    from nas.config import ConfigError
     from nas.durations import parse_seconds
+    from nas.sections import ConfigError
 
     try:
         return parse_seconds(text)

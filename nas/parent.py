@@ -13,24 +13,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
-from nas.config import SHARED, ConfigError
 from nas.engines import Engine
 from nas.prepared import Prepared
+from nas.sections import SHARED, ConfigError
 from reports.regime import parent_text
 from search_spaces.errors import UserError
 from search_spaces.inheritance import unpreserved
 from trials import device as devices
-from trials.data import Split
+from trials.metrics import leading
 from trials.quiet import occupied
 from trials.regimes.checkpoint import read_checkpoint
 from trials.regimes.starts import FromParent, FromScratch, Start, WholeSupernet, start_from
-from trials.seeds import derive, generator
-from trials.training import evaluate
+from trials.seeds import derive
 from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
 
 _METADATA = "fusion-nas"
@@ -49,8 +47,8 @@ class ParentError(UserError, RuntimeError):
 class ParentFacts(BaseModel):
     """What a parent is, as it is recorded: `identity` of the settings it follows from, `digest` of its tensors.
 
-    `source` is the file that was given, None for one that was trained, for `epochs` in `seconds`. `accuracy` (0..1) is
-    that on `images` validation images before any fine-tuning, a supernet's that of its all-add path. `unpreserved`
+    `source` is the file that was given, None for one that was trained, for `epochs` in `seconds`. `score` (0..1) is its
+    `metric` on `images` validation images before any fine-tuning, a supernet's that of its all-add path. `unpreserved`
     are the operators that do not start as the sum.
     """
 
@@ -62,7 +60,8 @@ class ParentFacts(BaseModel):
     source: str | None
     epochs: Annotated[int, Field(ge=1)] | None
     seconds: Annotated[float, Field(ge=0)]
-    accuracy: Annotated[float, Field(ge=0, le=1)]
+    metric: str
+    score: Annotated[float, Field(ge=0, le=1)]
     images: Annotated[int, Field(ge=1)]
     unpreserved: list[str]
 
@@ -170,16 +169,16 @@ def _keep(path: Path, parent: Parent) -> None:
 
 
 def _judged(prepared: Prepared, source: str, weights: bytes) -> Parent:
-    """A parent that was given, with its accuracy on a few validation images."""
-    space, val = prepared.space, prepared.data.val
+    """A parent that was given, with its score on a few validation images."""
+    space = prepared.space
     device = devices.resolve(prepared.config.device)
     network = devices.on_device(FromParent(weights).network(space, space.baseline, 0), device)
-    few = torch.randperm(len(val), generator=generator(0, "parent"))[:_JUDGED_IMAGES]
     with occupied(devices.settle(device)) as machine:
-        found = evaluate(network, Split(val.images[few], val.labels[few]).to(device), prepared.data, machine)
+        found = prepared.trainer.judging(_JUDGED_IMAGES).evaluate(network, machine)
     facts = ParentFacts(
         regime="inherit", identity=_identity(prepared), digest=_digest(weights), source=source, epochs=None,
-        seconds=0.0, accuracy=found.accuracy, images=found.images, unpreserved=list(unpreserved(space)),
+        seconds=0.0, metric=leading(prepared.config.task), score=found.score, images=found.images,
+        unpreserved=list(unpreserved(space)),
     )  # fmt: skip
     return Parent(facts, weights)
 
@@ -203,7 +202,7 @@ def _trained(prepared: Prepared, engine: Engine, say: Callable[[str], None]) -> 
         raise ParentError(f"the {'supernet' if whole else 'parent'} of {config.out} could not be trained: {reason}")
     facts = ParentFacts(
         regime=regime, identity=_identity(prepared), digest=_digest(weights), source=None, epochs=recipe.epochs,
-        seconds=result.train_seconds, accuracy=result.accuracy or 0.0, images=result.images or 1,
+        seconds=result.train_seconds, metric=leading(config.task), score=result.score or 0.0, images=result.images or 1,
         unpreserved=[] if whole else list(unpreserved(space)),
     )  # fmt: skip
     return Parent(facts, weights)

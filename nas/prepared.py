@@ -10,8 +10,9 @@ from functools import cached_property
 from importlib import metadata
 from typing import Any
 
-from nas.config import ConfigError, SearchConfig
+from nas.config import SearchConfig
 from nas.feasibility import Feasibility
+from nas.sections import ConfigError
 from reports.view import NothingFeasible
 from search_spaces.catalogue import HEADS, design
 from search_spaces.errors import SpaceError, UserError
@@ -20,10 +21,13 @@ from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
 from trials.constraints import Costs
 from trials.costs import CostTable, counter_version
-from trials.data import ImageData, load_data
+from trials.data import ImageData
 from trials.device import processor, resolve
 from trials.judge import TrialPlan
 from trials.profile import DeviceProfile
+from trials.scenes import SceneData
+from trials.tasks.average_precision import sizes_of
+from trials.trainer import ImageTrainer, SceneTrainer, make_trainer
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,14 @@ class Prepared:
     """A checked configuration with what it refers to: data, space, exact costs, budgets."""
 
     config: SearchConfig
-    data: ImageData
+    trainer: ImageTrainer | SceneTrainer
     space: SearchSpace
     costs: CostTable
     profile: DeviceProfile | None
+
+    @property
+    def data(self) -> ImageData | SceneData:
+        return self.trainer.data
 
     @property
     def baseline(self) -> Costs:
@@ -62,40 +70,18 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
         NothingFeasible: no architecture meets the FLOP or parameter budget.
     """
     with _named(config, "space, operators, reductions, points or tie"):
-        pyramid, _, head = config.space.rpartition("-")
-        if head in HEADS:
-            raise SpaceError(
-                f"{config.space} is no classifier, and a search trains classifiers: give {pyramid}, or train it by "
-                "trials.tasks, see README"
-            )
+        if config.task == "classification" and config.space.rpartition("-")[2] in HEADS:
+            raise SpaceError(f"{config.space} is no classifier, but the task is classification: give another one")
         if design(config.space).default_input is not None:
             make_space(config)  # what is wrong with it is wrong for any data, which may take long to load
     with _named(config, "device"):
         resolve(config.device)
     with _named(config, "data"):
-        data = load_data(config.data_config(), announce)
-    spec = InputSpec(data.channels, data.image_size, len(data.classes))
-    if len(data.train) < config.training.batch_size:
-        raise ConfigError(
-            f"training.batch_size: given {config.training.batch_size}, but {config.data} has "
-            f"{len(data.train)} training images; give at most that"
-        )
-    for key in ("crop_padding", "cutout"):
-        pixels = getattr(config.training, key)
-        if pixels >= data.image_size:
-            raise ConfigError(
-                f"training.{key}: given {pixels}, but the images are {data.image_size} pixels wide; give less than that"
-            )
-    if config.training.epochs * (len(data.train) // config.training.batch_size) < 2:
-        raise ConfigError(
-            f"training: {config.training.epochs} epochs of {len(data.train)} images in batches of "
-            f"{config.training.batch_size} are a single step, which trains nothing: give more epochs or smaller batches"
-        )
-    if (config.training.parent_epochs or 2) * (len(data.train) // config.training.batch_size) < 2:
-        raise ConfigError(
-            f"training.parent_epochs: {config.training.parent_epochs} epochs of {len(data.train)} images in batches of "
-            f"{config.training.batch_size} are a single step, which trains nothing: give more"
-        )
+        trainer = make_trainer(config.data_config(), config.training.recipe(), announce)
+    spec = _input_of(trainer.data)
+    _check_training(config, len(trainer.data.train), spec.size)
+    if isinstance(trainer, SceneTrainer):
+        _check_figures(config, trainer.data)
     with _named(config, "space"):
         space = make_space(config, spec)
     profile = None
@@ -103,11 +89,62 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
         with _named(config, "latency_profile"):
             profile = DeviceProfile.load(config.latency_profile)
             profile.check_space(space)
-    prepared = Prepared(config, data, space, CostTable(space), profile)
+    prepared = Prepared(config, trainer, space, CostTable(space), profile)
     impossible = prepared.feasibility.impossible()
     if impossible is not None:
         raise NothingFeasible(impossible)
     return prepared
+
+
+def _input_of(data: ImageData | SceneData) -> InputSpec:
+    if isinstance(data, SceneData):
+        return InputSpec(3, data.image_size, len(data.categories))
+    return InputSpec(data.channels, data.image_size, len(data.classes))
+
+
+def _check_training(config: SearchConfig, images: int, image_size: int) -> None:
+    """Raises ConfigError where the recipe does not fit so many training images, or images of that size."""
+    training = config.training
+    if images < training.batch_size:
+        raise ConfigError(
+            f"training.batch_size: given {training.batch_size}, but {config.data} has "
+            f"{images} training images; give at most that"
+        )
+    for key in ("crop_padding", "cutout"):
+        pixels = getattr(training, key, 0)
+        if pixels >= image_size:
+            raise ConfigError(
+                f"training.{key}: given {pixels}, but the images are {image_size} pixels wide; give less than that"
+            )
+    steps = images // training.batch_size
+    if training.epochs * steps < 2:
+        raise ConfigError(
+            f"training: {training.epochs} epochs of {images} images in batches of "
+            f"{training.batch_size} are a single step, which trains nothing: give more epochs or smaller batches"
+        )
+    if (training.parent_epochs or 2) * steps < 2:
+        raise ConfigError(
+            f"training.parent_epochs: {training.parent_epochs} epochs of {images} images in batches of "
+            f"{training.batch_size} are a single step, which trains nothing: give more"
+        )
+
+
+def _check_figures(config: SearchConfig, data: SceneData) -> None:
+    """Raises ConfigError where a figure that is maximised or asked for is of objects that validation lacks."""
+    if config.task != "detection":
+        return
+    there = sizes_of(data.val)
+    for figure in dict.fromkeys([*config.objectives, *config.minimum]):
+        size = figure.rpartition("_")[2]
+        if figure == "ap" and not sum(there.values()):
+            raise ConfigError(f"data: the validation images of {config.data} show no object: AP cannot be told")
+        if there.get(size) == 0:
+            key = "objectives" if figure in config.objectives else "minimum"
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in there.items())
+            raise ConfigError(
+                f"{key}: {figure} is of {size} objects, and the validation images of {config.data} show none: "
+                f"they have {kinds}"
+            )
 
 
 @contextmanager
@@ -133,6 +170,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
     """What a report needs to know of a run beside its configuration, as JSON."""
     config, space = prepared.config, prepared.space
     return {
+        "task": config.task,
         "objectives": list(config.objectives),
         "space": space.to_json() | {"fingerprint": space.fingerprint},
         "size": space.size,
@@ -146,16 +184,25 @@ def describe(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def describe_data(data: ImageData) -> dict[str, Any]:
+def describe_data(data: ImageData | SceneData) -> dict[str, Any]:
     """What the data are, and what is wrong with them, as JSON."""
+    splits = {name: None if (split := getattr(data, name)) is None else len(split) for name in ("train", "val", "test")}
+    if isinstance(data, SceneData):
+        described = data.description()
+        return {
+            **described,
+            "name": data.title,
+            "channels": 3,
+            "classes": described.pop("categories"),
+            **splits,
+            **({} if data.targets == "semantic" else {"objects_by_size": sizes_of(data.val)}),
+        }
     return {
         "name": data.name,
         "channels": data.channels,
         "image_size": data.image_size,
         "classes": list(data.classes),
-        "train": len(data.train),
-        "val": len(data.val),
-        "test": None if data.test is None else len(data.test),
+        **splits,
         "fingerprint": data.fingerprint,
         "findings": data.findings.to_json(),
     }

@@ -99,7 +99,7 @@ class _Tally:
             f"{len(self.running)} running",
             f"{gated} gated",
             f"{failed} failed",
-            f"best {format_percent(best.result.accuracy if best else None)}",
+            f"best {format_percent(best.result.score if best else None)}",
             f"front {len(view.front) if view else 0}",
             f"{self.images_per_second:,.0f} images/s",
             f"{format_duration(left)} left" if left is not None else "time left unknown yet",
@@ -127,7 +127,7 @@ def result_text(result: TrialResult, view: RunView) -> str:
         costs += f"  {latency_label(trial.latency)}"
     if result.state is TrialState.COMPLETE:
         mark = "  over budget" if trial.feasible is False else ""
-        body = f"{format_percent(result.accuracy)}  {costs}  {format_duration(result.seconds)}{mark}"
+        body = f"{format_percent(result.score)}  {costs}  {format_duration(result.seconds)}{mark}"
     elif result.state is TrialState.GATED:
         over = ", ".join(f"{metric} {value:+.1%}" for metric, value in trial.violations.items() if value > 0)
         body = f"{costs}  over budget: {over}, not trained"

@@ -30,10 +30,10 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from nas.config import ConfigError
 from nas.engines import DeviceBench, JobSource, calibrate
 from nas.interruption import Interruption
 from nas.lost_workers import kernel_kills, why_lost
+from nas.sections import ConfigError
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nas.config import EXTENSIBLE, ConfigError, differences
+from nas.config import EXTENSIBLE, differences
 from nas.prepared import Prepared
+from nas.sections import ConfigError
 from reports.noise import floors_of, known_repeats
 from reports.view import RunView
 from trials.record_file import FILE_NAME, PARENT_NAME
@@ -84,7 +85,7 @@ class _RepeatPart(_Part):
     choices: dict[str, str]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     epochs: Annotated[int, Field(ge=1)]
-    accuracy: Annotated[float, Field(ge=0, le=1)] | None
+    score: Annotated[float, Field(ge=0, le=1)] | None
     loss: float | None
     correct: Annotated[int, Field(ge=0)] | None
     images: Annotated[int, Field(ge=1)] | None

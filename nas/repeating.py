@@ -16,12 +16,12 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nas.config import ConfigError
 from nas.engines import make_engine
 from nas.feasibility import in_short
 from nas.interruption import Interruption
 from nas.parent import check_parent, provide_parent
 from nas.prepared import Prepared
+from nas.sections import ConfigError
 from reports.formatting import format_duration, format_percent
 from reports.noise import counted
 from search_spaces.architecture import Architecture
@@ -181,7 +181,7 @@ def _telling(stderr: Console, total: int) -> Iterator[Callable[[Repeat], None]]:
             nonlocal done
             done += 1
             bar.update(task, completed=done)
-            found = repeat.error or f"{format_percent(repeat.accuracy)}, loss {repeat.loss:.4f}"
+            found = repeat.error or f"{format_percent(repeat.score)}, loss {repeat.loss:.4f}"
             bar.console.print(
                 f"{done:>3} of {total}: {counted(repeat.epochs, 'epoch')}, seed {repeat.seed}: {found}, "
                 f"{format_duration(repeat.train_seconds)}  [{in_short(repeat.architecture)}]",

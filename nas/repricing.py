@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas.config import ConfigError, SearchConfig, load_config
+from nas.config import SearchConfig, load_config
+from nas.sections import ConfigError
 from reports.view import RunView
 from trials.constraints import Costs
 from trials.profile.device_profile import DeviceProfile
@@ -21,7 +22,7 @@ from trials.target import Target
 from trials.trial import FinalMeasurement, Latency
 
 #: What may be changed: everything else decides what was trained.
-KEYS = ("max_flops", "max_params", "max_latency", "objectives", "latency_profile")
+KEYS = ("max_flops", "max_params", "max_latency", "minimum", "objectives", "latency_profile")
 PROFILE_NAME = "latency-profile.json"
 CONFIG_NAME = "search.toml"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.config import SearchConfig
+from nas.config import SearchConfig, read_config
 from reports import RunView, SelectionError, TrialView, write_report
 from trials.trial import TrialState
 
@@ -28,7 +28,7 @@ class Run:
     @property
     def config(self) -> SearchConfig:
         """The configuration that the run records."""
-        return SearchConfig.model_validate(self.view.config)
+        return read_config(self.view.config)
 
     @property
     def trials(self) -> tuple[TrialView, ...]:
@@ -36,7 +36,7 @@ class Run:
         return self.view.trials
 
     def front(self) -> tuple[TrialView, ...]:
-        """The Pareto front in the run's objectives, most accurate first."""
+        """The Pareto front in the run's objectives, the highest score first."""
         return self.view.front
 
     def select(self, selector: str | int = "knee") -> TrialView:
@@ -69,14 +69,14 @@ class Run:
         from nas.driver import weights_path
         from nas.export import TrainedNetwork, export_network, validation_of
         from search_spaces import SearchSpace
-        from trials.data import load_data
+        from trials.trainer import make_trainer
 
         trial = self.select(selector)
         weights = weights_path(self.path, trial.result.number)
         if not weights.is_file():
             there = [t for t in self.view.complete if weights_path(self.path, t.result.number).is_file()]
             raise SelectionError(f"the weights of trial {trial.result.number} are not kept: choose {_numbers(there)}")
-        data = load_data(self.config.data_config(), announce)
+        data = make_trainer(self.config.data_config(), self.config.training.recipe(), announce).data
         recorded = self.view.description["data"]["fingerprint"]
         if data.fingerprint != recorded:
             raise SelectionError(
@@ -100,6 +100,7 @@ class Run:
         return {
             "run": self.path.name,
             **trial.to_json(),
+            self.view.metric: r.score,
             "correct": r.correct,
             "images": r.images,
             "data": dict(self.view.description["data"]),

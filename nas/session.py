@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.config import EXTENSIBLE, ConfigError, SearchConfig, differences
+from nas.config import EXTENSIBLE, SearchConfig, differences
 from nas.driver import Driver
 from nas.engines import Engine, make_engine
 from nas.feasibility import in_short
@@ -17,9 +17,10 @@ from nas.final_stage import FinalPlan, measure_front
 from nas.interruption import Interrupted, Interruption
 from nas.opening import with_noise
 from nas.parent import check_parent, provide_parent
-from nas.prepared import Prepared, describe, prepare
+from nas.prepared import Prepared, describe, describe_data, prepare
 from nas.progress import Progress
 from nas.run import Run
+from nas.sections import ConfigError
 from nas.study import Study
 from reports.view import NothingFeasible, RunView, recorded_config
 from trials.constraints import Constraint, Costs
@@ -61,7 +62,7 @@ def run_search(
             progress.say(f"{folder} is complete: {trained} trials were trained before; {more}")
             return Run(folder)
     prepared = prepare(config, progress.say)
-    for sentence in sentences(prepared.data.findings.to_json()):
+    for sentence in sentences(describe_data(prepared.data).get("findings", {})):
         progress.say(f"data: {sentence}")
     if recorded is not None and recorded.description["data"]["fingerprint"] != prepared.data.fingerprint:
         raise ConfigError(

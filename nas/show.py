@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -25,20 +25,22 @@ from reports.formatting import (
 from reports.latency import interval_text, latency_label, latency_note, latency_story
 from reports.noise import advice_text, noise_floors
 from reports.regime import regime_story
+from reports.scores import figures_text
 from reports.summary import fixed_seconds
 from reports.trust import Comparisons, trust_json, trust_story
 from reports.view import NothingFeasible, RunView, TrialView
 from trials.data.findings import sentences
+from trials.metrics import ALL_FIGURES
 from trials.trial import TrialState
 
 
-def trials_table(trials: tuple[TrialView, ...], width: int) -> Table:
+def trials_table(trials: tuple[TrialView, ...], score_label: str, width: int) -> Table:
     """Every trial on a line, the front marked; a narrow terminal gets fewer columns, and always the choices."""
     columns = [
         ("trial", 0, lambda t: str(t.result.number)),
         ("state", 0, lambda t: str(t.result.state)),
         ("origin", 150, lambda t: t.result.origin),
-        ("accuracy", 0, lambda t: format_percent(t.result.accuracy)),
+        (score_label, 0, lambda t: format_percent(t.result.score)),
         ("loss", 150, lambda t: "n/a" if t.result.loss is None else f"{t.result.loss:.4f}"),
         ("FLOPs", 0, lambda t: format_count(t.result.macs)),
         ("params", 130, lambda t: format_count(t.result.params)),
@@ -62,7 +64,7 @@ def trials_table(trials: tuple[TrialView, ...], width: int) -> Table:
 
 def print_run(console: Console, view: RunView) -> None:
     """The trials of a run and its selections."""
-    console.print(trials_table(view.trials, console.width))
+    console.print(trials_table(view.trials, view.score_label, console.width))
     console.print(f"\nbudgets: {view.budget_text()}; objectives: {', '.join(view.objectives)}")
     if any(t.latency is not None and not t.latency.stable for t in view.trials):
         console.print("~ a latency that was measured on a machine that was not quiet")
@@ -80,15 +82,15 @@ def print_run(console: Console, view: RunView) -> None:
 
 
 def headline(view: RunView, trial: TrialView) -> str:
-    """Accuracy and costs of a trial beside the trained baseline's."""
+    """Score and costs of a trial beside the trained baseline's."""
     r = trial.result
-    text = f"{format_percent(r.accuracy)}, {format_count(r.macs)} FLOPs"
+    text = f"{format_percent(r.score)} {view.score_label}, {format_count(r.macs)} FLOPs"
     if trial.latency is not None:
         text += f", {latency_label(trial.latency)}"
     base = view.baseline_trial
-    if base is None or base.result.accuracy is None or r.accuracy is None or base.result.number == r.number:
+    if base is None or base.result.score is None or r.score is None or base.result.number == r.number:
         return text
-    gain, cost = format_points(r.accuracy - base.result.accuracy), format_ratio(r.macs / base.result.macs)
+    gain, cost = format_points(r.score - base.result.score), format_ratio(r.macs / base.result.macs)
     text += f"; {gain} points on all-add at {cost} FLOPs"
     if trial.latency is not None:
         text += f" and {format_ratio(trial.latency.relative)} latency"
@@ -119,13 +121,16 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
         rows.insert(8, ("activations", f"{memory}, {_format_bytes(w.training_bytes)} saved in training, an image"))
     if r.correct is not None and r.images is not None:
         rows.append(("validation", f"{r.correct:,} of {r.images:,} right, loss {r.loss:.4f}"))
+    if figures := figures_text(trial):
+        rows.append(("figures", figures))
     if trial.latency is not None:
         figure, note = trial.latency, f"; {latency_note(trial)}" if latency_note(trial) else ""
         p50 = f"p50 {latency_label(figure)} (likely {interval_text(figure)})"
         rows.append(("latency", f"{p50}, p95 {format_ms(figure.p95_ms)}; {figure.source}{note}"))
     rows += [("beside", text) for text in _comparisons(view, trial)]
     for metric, value in trial.violations.items():
-        rows.append((f"budget {metric}", f"{value:+.1%} of the limit"))
+        asked = "asked" if metric in ALL_FIGURES else "budget"
+        rows.append((f"{asked} {metric}", f"{value:+.1%} of the limit"))
     if r.failure is not None:
         rows.append(("failure", str(r.failure)))
     if r.attempts > 1:
@@ -215,7 +220,7 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     data = found["data"]
     parts = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test") if data[split] is not None)
     console.print(f"{data['name']}: {len(data['classes'])} classes, {parts} images", markup=False, highlight=False)
-    for sentence in sentences(data["findings"]):
+    for sentence in [*sentences(data.get("findings", {})), *_scene_facts(data)]:
         console.print(f"data: {sentence}", markup=False, highlight=False, soft_wrap=True)
     console.print(points_table(found["points"]))
     for line in notes(found["points"]):
@@ -260,6 +265,17 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
         console.print(f"noise, as measured in {found['noise']['run']}:", markup=False, highlight=False)
         for sentence in found["noise"]["story"]:
             console.print(f"  {sentence}", highlight=False)
+
+
+def _scene_facts(data: Mapping[str, Any]) -> list[str]:
+    """Of scenes: what was left out, and how large the objects are that AP is told of."""
+    facts = []
+    if data.get("dropped"):
+        facts.append("left out: " + ", ".join(f"{kind} {count:,}" for kind, count in data["dropped"].items()))
+    if "objects_by_size" in data:
+        sizes = ", ".join(f"{count:,} {size}" for size, count in data["objects_by_size"].items())
+        facts.append(f"objects in the validation images, by area in the originals: {sizes}")
+    return facts
 
 
 def _feasible_text(found: dict[str, Any]) -> str:

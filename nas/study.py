@@ -19,6 +19,7 @@ from nas.feasibility import Feasibility
 from reports.view import OBJECTIVES
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.space import SearchSpace
+from trials.metrics import ALL_FIGURES
 from trials.pricing import Pricing
 from trials.seeds import derive
 from trials.trial import TrialResult, TrialState
@@ -140,7 +141,7 @@ class Study:
         """The objectives' values, None when one of them was not measured."""
         values = []
         for name in self._objectives:
-            value = result.accuracy if name == "accuracy" else getattr(self._pricing.costs(result), name)
+            value = result.figure(name) if name in ALL_FIGURES else getattr(self._pricing.costs(result), name)
             if value is None:
                 return None
             values.append(float(value))

@@ -13,11 +13,12 @@ from typing import Any
 
 from rich.console import Console
 
-from nas.config import ConfigError, load_config
+from nas.config import load_config
 from nas.interruption import Interruption
 from nas.prepared import prepare
 from nas.repeat_records import RunRecord
 from nas.repeating import Training, missing, train_missing
+from nas.sections import ConfigError
 from reports.trust import FEWEST
 from reports.view import RunView
 from search_spaces.architecture import Architecture

@@ -117,15 +117,15 @@ class AblationPlan:
 class Contribution:
     """One network minus another over the same seeds: what it gains, and what it costs more.
 
-    `accuracy` is in fractions of 1, `loss` in nats, the second's minus the first's: above 0 the first is better by
-    either. `by_seed` are the differences in accuracy. None while trainings are missing or failed. `latency_ms` has an
+    `score` is in fractions of 1, `loss` in nats, the second's minus the first's: above 0 the first is better by
+    either. `by_seed` are the differences in score. None while trainings are missing or failed. `latency_ms` has an
     interval of no width where it is predicted, and is None where no latency is known.
     """
 
     role: str
     name: str
     words: str
-    accuracy: Difference | None
+    score: Difference | None
     loss: Difference | None
     by_seed: tuple[float, ...]
     macs: int
@@ -134,22 +134,22 @@ class Contribution:
 
     @property
     def verdict(self) -> str:
-        """By accuracy, else by loss, which is finer."""
-        if self.accuracy is None or self.loss is None:
+        """By score, else by loss, which is finer."""
+        if self.score is None or self.loss is None:
             return "not trained"
-        for difference, how in ((self.accuracy, ""), (self.loss, " by loss alone")):
+        for difference, how in ((self.score, ""), (self.loss, " by loss alone")):
             if difference.distinguishable:
                 return ("better" if difference.mean > 0 else "worse") + how
         return "not distinguishable"
 
     def to_json(self) -> dict[str, Any]:
-        differences = {name: getattr(self, name) for name in ("accuracy", "loss", "latency_ms")}
+        differences = {name: getattr(self, name) for name in ("score", "loss", "latency_ms")}
         return {
             "role": self.role,
             "name": self.name,
             "compared": self.words,
             **{name: None if d is None else {**vars(d)} for name, d in differences.items()},
-            "accuracy_by_seed": list(self.by_seed),
+            "score_by_seed": list(self.by_seed),
             "macs": self.macs,
             "params": self.params,
             "verdict": self.verdict,
@@ -187,7 +187,7 @@ def ablations_of(view: RunView) -> tuple[Ablation, ...]:
     return tuple(_judged(plan, known) for plan in plans)
 
 
-#: Accuracy, loss and the accuracies by seed.
+#: Score, loss and the scores by seed.
 _Judged = tuple[Difference | None, Difference | None, tuple[float, ...]]
 _NOT_JUDGED: _Judged = (None, None, ())
 
@@ -202,11 +202,11 @@ def _judged(plan: AblationPlan, known: Mapping[tuple[str, int, int], Repeat]) ->
     places = [(rows.index(p.first.architecture.key), rows.index(p.second.architecture.key)) for p in judged]
     found: dict[tuple[str, str], _Judged] = {}
     if judged:
-        accuracy = np.array([[r.accuracy for r in row] for row in table], float)
+        scores = np.array([[r.score for r in row] for row in table], float)
         loss = -np.array([[r.loss for r in row] for row in table], float)
-        gains = paired_differences(accuracy, places, one_image(r for row in table for r in row))
+        gains = paired_differences(scores, places, one_image(r for row in table for r in row))
         for pair, place, gain, saved in zip(judged, places, gains, paired_differences(loss, places), strict=True):
-            found[pair.role, pair.name] = gain, saved, tuple(map(float, accuracy[place[0]] - accuracy[place[1]]))
+            found[pair.role, pair.name] = gain, saved, tuple(map(float, scores[place[0]] - scores[place[1]]))
     contributions = tuple(
         Contribution(
             pair.role, pair.name, pair.words, *found.get((pair.role, pair.name), _NOT_JUDGED),
@@ -267,7 +267,7 @@ def _latency_difference(prices: LatencyPrices, first: Variant, second: Variant) 
 
 
 def points_interval(difference: Difference | None) -> str:
-    """`+0.42 (−0.10 to +0.94)`, in accuracy points."""
+    """`+0.42 (−0.10 to +0.94)`, in percentage points."""
     if difference is None:
         return MISSING
     mean, low, high = (format_points(value) for value in (difference.mean, difference.low, difference.high))
@@ -295,14 +295,14 @@ def _nats_interval(difference: Difference | None) -> str:
     return f"{mean} ({low} to {high})"
 
 
-ABLATION_COLUMNS = ("compared", "verdict", "accuracy (points)", "loss saved", "FLOPs", "params", "p50")
+ABLATION_COLUMNS = ("compared", "verdict", "score (points)", "loss saved", "FLOPs", "params", "p50")
 
 
 def ablation_rows(ablation: Ablation) -> list[list[str]]:
     """A line for each comparison, under `ABLATION_COLUMNS`."""
     return [
         [
-            c.words, c.verdict, points_interval(c.accuracy), _nats_interval(c.loss), signed_count(c.macs),
+            c.words, c.verdict, points_interval(c.score), _nats_interval(c.loss), signed_count(c.macs),
             signed_count(c.params), signed_ms(c.latency_ms),
         ]
         for c in ablation.contributions
@@ -321,30 +321,30 @@ def ablation_story(ablation: Ablation) -> list[str]:
     plan, story = ablation.plan, []
     circumstances = f"{counted(len(plan.seeds), 'seed')} of {counted(plan.epochs, 'epoch')}"
     for c in ablation.of_role("whole"):
-        if c.accuracy is not None:
+        if c.score is not None:
             story.append(
-                f"Trial {plan.trial} differs from all-add by {points_interval(c.accuracy)} points of accuracy over "
+                f"Trial {plan.trial} differs from all-add by {points_interval(c.score)} points over "
                 f"{circumstances}, and by {signed_count(c.macs)} FLOPs: {c.verdict}."
             )
-    points = [c for c in ablation.of_role("without") if c.accuracy is not None]
+    points = [c for c in ablation.of_role("without") if c.score is not None]
     if points:
-        matter = [c for c in points if c.accuracy and c.accuracy.distinguishable]
-        named = "; ".join(f"{c.name}, {points_interval(c.accuracy)}" for c in matter)
+        matter = [c for c in points if c.score and c.score.distinguishable]
+        named = "; ".join(f"{c.name}, {points_interval(c.score)}" for c in matter)
         story.append(
-            f"Distinguishable in accuracy from add there, each point alone: {named}."
+            f"Distinguishable in score from add there, each point alone: {named}."
             if named
-            else "No point alone is distinguishable in accuracy from add there."
+            else "No point alone is distinguishable in score from add there."
         )
     for c in ablation.of_role("early against late"):
-        if c.accuracy is not None:
+        if c.score is not None:
             halves = {v.role: v.name for v in plan.variants if v.role in ("early", "late")}
             story.append(
                 f"Its early fusions ({halves['early']}) alone differ from its late ones ({halves['late']}) alone by "
-                f"{points_interval(c.accuracy)} points: {c.verdict}."
+                f"{points_interval(c.score)} points: {c.verdict}."
             )
-    singles = [c for c in ablation.of_role("single") if c.accuracy is not None]
+    singles = [c for c in ablation.of_role("single") if c.score is not None]
     if singles:
-        alike = [c.name for c in singles if not (c.accuracy and c.accuracy.low > 0)]
+        alike = [c.name for c in singles if not (c.score and c.score.low > 0)]
         story.append(
             f"The mixture is not distinguishably better than {' or '.join(alike)} everywhere."
             if alike

@@ -15,14 +15,14 @@ _ROW, _FRAME = 30, 96
 
 
 def contributions(ablation: Ablation) -> Figure | None:
-    """Points in forward order from the top: accuracy on the left, FLOPs on the right; None where none is trained."""
-    points = [c for c in ablation.of_role("without") if c.accuracy is not None]
+    """Points in forward order from the top: score on the left, FLOPs on the right; None where none is trained."""
+    points = [c for c in ablation.of_role("without") if c.score is not None]
     if not points:
         return None
     # By place and not by name: two points of a user's network may look alike once they are escaped.
     rows = list(range(len(points)))
     hover = [_hover(c) for c in points]
-    layout = base_layout("accuracy (points)", "", (0.0, 0.0), (len(points) - 0.5, -0.5))
+    layout = base_layout("score (points)", "", (0.0, 0.0), (len(points) - 0.5, -0.5))
     del layout["xaxis"]["range"]
     layout["xaxis"].update(domain=[0, 0.6], zeroline=True, zerolinewidth=2, zerolinecolor=GREY, rangemode="tozero")
     layout["xaxis2"] = {
@@ -33,14 +33,14 @@ def contributions(ablation: Ablation) -> Figure | None:
     layout["margin"]["t"] = 10
     layout["height"] = _FRAME + _ROW * len(points)
     number, traces = ablation.plan.trial, [_gains(points, rows, hover), _costs(points, rows, hover)]
-    description = f"What {len(points)} fusions of trial {number} contribute in accuracy, and cost in FLOPs."
+    description = f"What {len(points)} fusions of trial {number} contribute to the score, and cost in FLOPs."
     return Figure(f"ablation-{number}", {"data": traces, "layout": layout}, description)
 
 
 def _gains(points: list[Contribution], rows: list[int], hover: list[str]) -> dict[str, Any]:
-    gains = [c.accuracy for c in points if c.accuracy is not None]
+    gains = [c.score for c in points if c.score is not None]
     return {
-        "type": "scatter", "mode": "markers", "name": "accuracy", "x": [100 * gain.mean for gain in gains], "y": rows,
+        "type": "scatter", "mode": "markers", "name": "score", "x": [100 * gain.mean for gain in gains], "y": rows,
         "error_x": {"type": "data", "array": [100 * (gain.high - gain.mean) for gain in gains], "color": GREY,
                     "thickness": 2, "width": 5},
         "marker": {"size": 10, "color": [BLUE if gain.distinguishable else GREY for gain in gains],
@@ -64,7 +64,7 @@ def _end(name: str) -> str:
 
 def _hover(c: Contribution) -> str:
     """Plotly reads some HTML in it, so what is recorded is escaped."""
-    lines = [f"<b>{escape(c.words)}</b>", f"accuracy {points_interval(c.accuracy)} points: {c.verdict}"]
+    lines = [f"<b>{escape(c.words)}</b>", f"score {points_interval(c.score)} points: {c.verdict}"]
     lines.append(f"FLOPs {signed_count(c.macs)}, params {signed_count(c.params)}")
     if c.latency_ms is not None:
         lines.append(f"p50 {signed_ms(c.latency_ms)}")

@@ -44,7 +44,7 @@ class TrialPictures:
 
 
 def pictures_of(view: RunView) -> tuple[TrialPictures, ...]:
-    """Of every trial whose weights were looked at: the front's, most accurate first, then the others'."""
+    """Of every trial whose weights were looked at: the front's, the highest score first, then the others'."""
     order = {trial.result.number: place for place, trial in enumerate(view.front)}
     found = sorted(view.attention.values(), key=lambda one: (order.get(one.number, len(order)), one.number))
     return tuple(

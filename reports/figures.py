@@ -15,7 +15,7 @@ from typing import Any
 
 from reports import labels
 from reports.drawing import choices_text
-from reports.formatting import format_count, format_ms, format_percent, format_ratio
+from reports.formatting import capital, format_count, format_ms, format_percent, format_ratio
 from reports.front import non_dominated
 from reports.latency import latency_label, latency_note
 from reports.summary import Limit, limits, over_budget, ratio
@@ -64,7 +64,7 @@ class Figure:
 
 
 def pareto(view: RunView, metric: str) -> Figure | None:
-    """Accuracy against a cost, None when no trained trial has that cost."""
+    """Score against a cost, None when no trained trial has that cost."""
     trained = [t for t in view.complete if t.objective(metric) is not None]
     if not trained:
         return None
@@ -77,8 +77,8 @@ def pareto(view: RunView, metric: str) -> Figure | None:
     traces = [_line(kinds["front"], metric)] if kinds["front"] else []
     for name in KINDS:
         traces += _marks(name, kinds.get(name, []), metric, hover)
-    layout = base_layout(AXES[metric], "validation accuracy (%)", x_range, y_range)
-    # Gated trials have no accuracy: their marks sit on an axis of their own, along the bottom.
+    layout = base_layout(AXES[metric], f"validation {view.score_label} (%)", x_range, y_range)
+    # Gated trials have no score: their marks sit on an axis of their own, along the bottom.
     layout["yaxis2"] = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
     shown = [limit for limit in bounds if x_range[0] <= limit.value <= x_range[1]]
     layout["shapes"] = [_budget_line(limit) for limit in shown]
@@ -87,18 +87,19 @@ def pareto(view: RunView, metric: str) -> Figure | None:
     if metric == "macs":
         layout["xaxis"]["exponentformat"] = "SI"
     used = tuple(name for name in KINDS if kinds.get(name))
-    description = f"Accuracy against {AXES[metric]}: {len(trained)} trained trials, {len(kinds['front'])} on the front."
+    against = f"{capital(view.score_label)} against {AXES[metric]}"
+    description = f"{against}: {len(trained)} trained trials, {len(kinds['front'])} on the front."
     return Figure(f"pareto-{metric}", {"data": traces, "layout": layout}, description, used, _notes(
         bounds, shown, len(gated) - len(kinds["gated"]), len(view.complete) - len(trained)
     ))  # fmt: skip
 
 
 def plane_front(trials: Sequence[TrialView], metric: str) -> list[TrialView]:
-    """The feasible trials that none dominates in accuracy and `metric`, cheapest first."""
+    """The feasible trials that none dominates in score and `metric`, cheapest first."""
     feasible = [t for t in trials if t.feasible]
-    points = [[t.result.accuracy or 0.0, _x(t, metric)] for t in feasible]
+    points = [[t.result.score or 0.0, _x(t, metric)] for t in feasible]
     kept = [t for t, keep in zip(feasible, non_dominated(points, [True, False]), strict=True) if keep]
-    return sorted(kept, key=lambda t: (_x(t, metric), t.result.accuracy or 0.0))
+    return sorted(kept, key=lambda t: (_x(t, metric), t.result.score or 0.0))
 
 
 def curves(view: RunView) -> Figure | None:
@@ -126,7 +127,7 @@ def _x(trial: TrialView, metric: str) -> float:
 
 
 def _y(trial: TrialView) -> float:
-    return round(100 * (trial.result.accuracy or 0.0), 4)
+    return round(100 * (trial.result.score or 0.0), 4)
 
 
 def _ranges(
@@ -228,11 +229,11 @@ def _hover(view: RunView) -> Callable[[TrialView], str]:
         if costs is not None and costs.macs:
             flops += f" ({format_ratio(ratio(r.macs, costs.macs))} baseline)"
         lines = [f"<b>trial {r.number}</b> ({escape(r.origin)})"]
-        if r.accuracy is None:
+        if r.score is None:
             lines.append("never trained")
         else:
             loss = "n/a" if r.loss is None else f"{r.loss:.4f}"
-            lines.append(f"accuracy {format_percent(r.accuracy)}, loss {loss}")
+            lines.append(f"{view.score_label} {format_percent(r.score)}, loss {loss}")
         lines.append(f"FLOPs {flops}, params {format_count(r.params)}")
         if trial.latency is not None:
             note = f" ({latency_note(trial)})" if latency_note(trial) else ""

@@ -35,6 +35,11 @@ def format_count(value: float | None) -> str:
     return f"{_three_digits(scaled)}{_PREFIXES[step]}"
 
 
+def capital(text: str) -> str:
+    """With its first letter large, names such as mIoU left alone."""
+    return text[:1].upper() + text[1:] if text.islower() else text
+
+
 def format_ms(value: float | None) -> str:
     """Milliseconds in three digits: `0.123 ms`, `12.3 ms`, `1,234 ms`."""
     return MISSING if value is None else f"{_three_digits(value)} ms"

@@ -26,14 +26,14 @@ MAX_SEEDS = 8
 class NoiseFloor:
     """The noise at one fidelity: the baseline and other architectures over common seeds.
 
-    Accuracy is in fractions of 1, loss in nats; `train_seconds` is the mean of a training.
+    The score is in fractions of 1, loss in nats; `train_seconds` is the mean of a training.
     """
 
     epochs: int
     seeds: int
     architectures: int
     train_seconds: float
-    accuracy: Noise
+    score: Noise
     loss: Noise
 
     def to_json(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class NoiseFloor:
             "seeds": self.seeds,
             "architectures": self.architectures,
             "train_seconds": self.train_seconds,
-            "accuracy": _noise_json(self.accuracy),
+            "score": _noise_json(self.score),
             "loss": _noise_json(self.loss),
         }
 
@@ -51,7 +51,7 @@ class NoiseFloor:
 class Advice:
     """What a budget of time is best spent on: so many epochs and seeds for each of `trials` candidates.
 
-    `resolvable` is the accuracy that this resolves. `epochs` is None where nothing fits; `seconds` is then what the
+    `resolvable` is the difference that this resolves. `epochs` is None where nothing fits; `seconds` is then what the
     cheapest would take. Without a `signal`, no spread of the architectures stood out of the noise anywhere.
     """
 
@@ -102,37 +102,37 @@ def floors_of(repeats: Iterable[Repeat], baseline: Architecture) -> tuple[NoiseF
             continue
         keys = [baseline.key, *(k for k, row in table.items() if k != baseline.key and set(seeds) <= set(row))]
         rows = [[table[key][seed] for seed in seeds] for key in keys]
-        accuracy = np.array([[r.accuracy for r in row] for row in rows], float)
+        scores = np.array([[r.score for r in row] for row in rows], float)
         loss = np.array([[r.loss for r in row] for row in rows], float)
         seconds = fmean(r.train_seconds for row in rows for r in row)
-        noise = noise_of(accuracy, one_image(r for row in rows for r in row)), noise_of(-loss)
+        noise = noise_of(scores, one_image(r for row in rows for r in row)), noise_of(-loss)
         floors.append(NoiseFloor(epochs, len(seeds), len(keys), seconds, *noise))
     return tuple(floors)
 
 
 def one_image(repeats: Iterable[Repeat]) -> float:
-    """The accuracy of one validation image, 0 where their number is not known."""
-    return 1 / min((r.images for r in repeats if r.images), default=math.inf)
+    """The accuracy of one validation image; 0 where their number is not known, or no images are counted."""
+    return 1 / min((r.images for r in repeats if r.images and r.correct is not None), default=math.inf)
 
 
 def recommend(floors: Sequence[NoiseFloor], budget_seconds: float, trials: int, workers: int) -> Advice | None:
     """The fidelity and seeds that tell most architectures apart, of those whose trainings fit the budget.
 
-    Told apart is judged by the spread of the architectures' accuracy over the paired difference that is resolvable.
+    Told apart is judged by the spread of the architectures' score over the paired difference that is resolvable.
     Where no spread stands out of the noise, small noise says nothing (untrained networks have none): the longest
     fidelity is taken, and the seeds that fit. None without floors.
     """
     if not floors:
         return None
-    signal = any(floor.accuracy.spread_sd for floor in floors)
+    signal = any(floor.score.spread_sd for floor in floors)
     ranked: list[tuple[tuple[float, float], Advice]] = []
     for floor in floors:
         each = floor.train_seconds * trials / workers
         for seeds in range(1, MAX_SEEDS + 1):
             if each * seeds > budget_seconds:
                 break
-            resolvable = resolvable_accuracy(floor, seeds)
-            told_apart = (floor.accuracy.spread_sd or 0.0) / max(resolvable, 1e-12)
+            resolvable = resolvable_score(floor, seeds)
+            told_apart = (floor.score.spread_sd or 0.0) / max(resolvable, 1e-12)
             advice = Advice(budget_seconds, trials, workers, floor.epochs, seeds, each * seeds, resolvable, signal)
             ranked.append(((told_apart, -seeds) if signal else (floor.epochs, seeds), advice))
     if ranked:
@@ -142,10 +142,10 @@ def recommend(floors: Sequence[NoiseFloor], budget_seconds: float, trials: int, 
     return Advice(budget_seconds, trials, workers, None, 1, seconds, None, signal)
 
 
-def resolvable_accuracy(floor: NoiseFloor, seeds: int) -> float:
+def resolvable_score(floor: NoiseFloor, seeds: int) -> float:
     """Of paired candidates, where their noise was measured; else of unpaired ones."""
-    paired = floor.accuracy.paired_resolvable(seeds)
-    return floor.accuracy.unpaired_resolvable(seeds) if paired is None else paired
+    paired = floor.score.paired_resolvable(seeds)
+    return floor.score.unpaired_resolvable(seeds) if paired is None else paired
 
 
 def advice_text(advice: Mapping[str, Any]) -> str:
@@ -160,7 +160,7 @@ def advice_text(advice: Mapping[str, Any]) -> str:
     return (
         f"For {budget}: {counted(advice['epochs'], 'epoch')} and {counted(advice['seeds'], 'seed')} a candidate, "
         f"which take {format_duration(advice['seconds'])} for {trials} and resolve "
-        f"{points(advice['resolvable'])} of accuracy."
+        f"{points(advice['resolvable'])}."
         + (
             ""
             if advice["signal"]
@@ -173,7 +173,7 @@ def noise_rows(floors: Iterable[NoiseFloor]) -> list[list[str]]:
     """A line for each fidelity and metric, under `NOISE_COLUMNS`."""
     rows = []
     for floor in floors:
-        for name, noise in (("accuracy (points)", floor.accuracy), ("loss", floor.loss)):
+        for name, noise in (("score (points)", floor.score), ("loss", floor.loss)):
             show = _hundredths if name != "loss" else _nats
             rows.append(
                 [
@@ -200,17 +200,17 @@ NOISE_LEGEND = (
 
 
 def points(value: float | None) -> str:
-    """A size in accuracy points: `0.31 points`."""
+    """A size in percentage points: `0.31 points`."""
     return "n/a" if value is None else f"{100 * value:.2f} points"
 
 
-def noise_story(floors: Sequence[NoiseFloor]) -> list[str]:
+def noise_story(floors: Sequence[NoiseFloor], score_label: str) -> list[str]:
     """The floor in sentences, one for each fidelity."""
     story = []
     for floor in floors:
-        a = floor.accuracy
+        a = floor.score
         sentence = (
-            f"At {counted(floor.epochs, 'epoch')} the accuracy of all-add has a standard deviation of "
+            f"At {counted(floor.epochs, 'epoch')} the {score_label} of all-add has a standard deviation of "
             f"{points(a.raw_sd)} over {floor.seeds} seeds"
         )
         if a.paired_sd is not None:

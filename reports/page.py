@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import ablation, attention, figures, formatting, noise, summary, tables, trust
+from reports import ablation, attention, figures, formatting, noise, scores, summary, tables, trust
 from reports.ablation_figure import contributions
 from reports.drawing import Palette, network, shape_text
 from reports.latency import latency_story
@@ -80,6 +80,10 @@ def render(view: RunView) -> str:
         "palette": palette,
         "front": tables.front_rows(view, palette),
         "rows": tables.all_rows(view, palette),
+        "figures": scores.figure_table(view),
+        "picture": scores.picture_of(view),
+        "decoding": scores.decoding_text(view),
+        "categories": scores.category_table(view),
         "best": best,
         "stages": network(
             view.description.get("points") or (), None if best is None else palette.strip(best.result.architecture)
@@ -177,7 +181,8 @@ def _environment() -> Environment:
     from jinja2 import Environment, FunctionLoader
 
     environment = Environment(loader=FunctionLoader(_asset), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["capital"] = formatting.capital
     for name in ("count", "ms", "percent", "points", "duration", "ratio", "size"):
         environment.filters[name] = getattr(formatting, f"format_{name}")
-    environment.globals["METRICS"] = summary.METRICS
+    environment.globals.update(METRICS=summary.METRICS, zip=zip)
     return environment

@@ -8,6 +8,7 @@ from typing import Any
 from reports.formatting import format_duration, format_percent
 from reports.noise import counted, trial_epochs
 from reports.view import RunView
+from trials.metrics import label
 
 
 def regime_story(view: RunView) -> list[str]:
@@ -31,7 +32,8 @@ def regime_story(view: RunView) -> list[str]:
 
 
 def parent_text(facts: Mapping[str, Any]) -> str:
-    """What was trained and how good it was: `12 epochs, 96 s, 84.31% of 2,000 validation images right`."""
+    """What was trained and how good it was: `12 epochs, 96 s, 84.31% accuracy on 2,000 validation images`."""
     trained = f"{counted(facts['epochs'], 'epoch')}, {format_duration(facts['seconds'])}, " if facts["epochs"] else ""
     of = "" if facts["regime"] == "inherit" else ", add everywhere"
-    return f"{trained}{format_percent(facts['accuracy'])} of {facts['images']:,} validation images right{of}"
+    score = f"{format_percent(facts['score'])} {label(facts['metric'])}"
+    return f"{trained}{score} on {facts['images']:,} validation images{of}"

@@ -24,12 +24,17 @@ from reports.view import OBJECTIVES, NothingFeasible, RunView, TrialView
 from trials.constraints import Constraint, Costs
 from trials.data.findings import sentences
 from trials.errors import BudgetError
+from trials.metrics import ALL_FIGURES, label
 from trials.trial import TrialState
 
 #: Two seeds of one network differ by about this much, where `nas noise` has not measured it: a smaller gain of one seed
 #: shows nothing.
 SEED_NOISE = 0.007
-METRICS = {"macs": "FLOPs", "params": "parameters", "latency_ms": "p50 latency"}
+METRICS = {name: label(name) for name in ALL_FIGURES} | {
+    "macs": "FLOPs",
+    "params": "parameters",
+    "latency_ms": "p50 latency",
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,9 @@ class Limit:
 
 
 def format_cost(metric: str, value: float | None) -> str:
-    """A cost in its unit."""
+    """A cost, or a figure of quality, in its unit."""
+    if metric in ALL_FIGURES:
+        return format_percent(value)
     return format_ms(value) if metric == "latency_ms" else format_count(value)
 
 
@@ -94,14 +101,16 @@ def budget_words(view: RunView) -> str:
     for constraint in view.constraints:
         limit = _limit(constraint, view.baseline)
         text = limit.text if limit else f"{constraint.bound:g}× baseline (not measured)"
-        words.append(f"{METRICS.get(constraint.metric, constraint.metric)} at most {text}")
+        bound = "at least" if constraint.at_least else "at most"
+        words.append(f"{METRICS.get(constraint.metric, constraint.metric)} {bound} {text}")
     return ", ".join(words) or "no budget"
 
 
 def over_budget(trial: TrialView) -> str:
     """`FLOPs 23.4% over budget`, worst first; empty for a trial within every known budget."""
     broken = sorted(((v, name) for name, v in trial.violations.items() if v > 0), reverse=True)
-    return ", ".join(f"{METRICS.get(name, name)} {_excess(value)} over budget" for value, name in broken)
+    how = {name: "below what is asked" if name in ALL_FIGURES else "over budget" for _, name in broken}
+    return ", ".join(f"{METRICS.get(name, name)} {_excess(value)} {how[name]}" for value, name in broken)
 
 
 def _excess(violation: float) -> str:
@@ -109,13 +118,13 @@ def _excess(violation: float) -> str:
 
 
 def best(view: RunView) -> TrialView | None:
-    """The most accurate trial within every budget, None when there is none."""
+    """The trial of the highest score within every budget, None when there is none."""
     try:
         return view.select("best")
     except NothingFeasible:
-        # The front needs every objective; a latency may be missing where the accuracy is there.
+        # The front needs every objective; a latency may be missing where the score is there.
         feasible = view.feasible
-    return max(feasible, key=lambda t: (t.result.accuracy or 0.0, -t.result.number), default=None)
+    return max(feasible, key=lambda t: (t.result.score or 0.0, -t.result.number), default=None)
 
 
 def verdict(view: RunView) -> Verdict:
@@ -127,21 +136,21 @@ def verdict(view: RunView) -> Verdict:
         return Verdict(_nothing_feasible(view), "")
     base = view.baseline_trial
     name = f"Trial {winner.result.number}"
-    reached = f"{format_percent(winner.result.accuracy)} validation accuracy"
+    reached = f"{format_percent(winner.result.score)} validation {view.score_label}"
     if base is not None and base.result.number == winner.result.number:
         within = " within the budgets" if view.constraints else ""
         where = f"trial {base.result.number}, {reached}"
-        line = f"No architecture{within} was more accurate than the all-add baseline ({where})."
+        line = f"No architecture{within} had a higher {view.score_label} than the all-add baseline ({where})."
         return Verdict(line, _caveat(view, None))
     costs = _cost_ratios(winner, view)
-    if base is None or base.result.accuracy is None:
-        line = f"{name} is the most accurate architecture within the budgets: {reached}{costs}."
+    if base is None or base.result.score is None:
+        line = f"{name} has the highest {view.score_label} within the budgets: {reached}{costs}."
         return Verdict(line, "The all-add baseline was not trained, so no gain can be stated. " + _caveat(view, None))
-    gain = (winner.result.accuracy or 0.0) - base.result.accuracy
+    gain = (winner.result.score or 0.0) - base.result.score
     direction = "above" if gain >= 0 else "below"
     line = (
         f"{name} reaches {reached}, {100 * abs(gain):.2f} points {direction} the all-add baseline "
-        f"({format_percent(base.result.accuracy)}){costs}."
+        f"({format_percent(base.result.score)}){costs}."
     )
     return Verdict(line, _caveat(view, gain))
 
@@ -245,8 +254,9 @@ def _failures(view: RunView) -> str:
 
 
 _VOLUME = (
-    "The share of the box that the front dominates. The box runs from accuracy 0 to 1 and, for each cost, from 0 to "
-    "the reference point: the budget, or 1.1 times the largest cost of a feasible trial where there is no budget."
+    "The share of the box that the front dominates. The box runs from 0 to 1 in each figure of quality and, for each "
+    "cost, from 0 to the reference point: the budget, or 1.1 times the largest cost of a feasible trial where there is "
+    "no budget."
 )
 
 
@@ -257,9 +267,9 @@ def front_volume(view: RunView) -> tuple[float | None, str]:
         return None, ""
     reference, words = [], []
     for name in names:
-        if name == "accuracy":
+        if name in ALL_FIGURES:
             reference.append(0.0)
-            words.append("accuracy 0")
+            words.append(f"{METRICS[name]} 0")
             continue
         budgets = [limit.value for limit in limits(view) if limit.metric == name]
         largest = max((t.objective(name) or 0.0 for t in view.feasible), default=0.0)

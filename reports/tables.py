@@ -27,7 +27,7 @@ class Row:
     origin: str
     strip: Strip
     badges: tuple[str, ...]
-    accuracy: float | None
+    score: float | None
     gain: float | None
     loss: float | None
     macs: int
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Standing:
-    """The mean accuracy of the trials that had one operator at one point; `shade` in 0..1 within the table."""
+    """The mean score of the trials that had one operator at one point; `shade` in 0..1 within the table."""
 
     mean: float
     n: int
@@ -66,7 +66,7 @@ class PointRow:
 
 
 def front_rows(view: RunView, palette: Palette) -> list[Row]:
-    """The front, most accurate first, then the baseline where it is not on it."""
+    """The front, the highest score first, then the baseline where it is not on it."""
     shown = list(view.front)
     base = view.baseline_trial
     if base is not None and all(t.result.number != base.result.number for t in shown):
@@ -106,8 +106,8 @@ def _row(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, ..
     base = None if view.baseline_trial is None else view.baseline_trial.result
     costs = view.baseline
     gain = None
-    if base is not None and r.accuracy is not None and base.accuracy is not None and r.number != base.number:
-        gain = r.accuracy - base.accuracy
+    if base is not None and r.score is not None and base.score is not None and r.number != base.number:
+        gain = r.score - base.score
     error = (r.error or "").strip()
     if len(error) > _ERROR_CHARACTERS:
         # A traceback says what went wrong in its last lines.
@@ -118,7 +118,7 @@ def _row(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, ..
         origin=r.origin,
         strip=palette.strip(r.architecture),
         badges=marks,
-        accuracy=r.accuracy,
+        score=r.score,
         gain=gain,
         loss=r.loss,
         macs=r.macs,
@@ -137,11 +137,11 @@ def _row(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, ..
 
 
 def point_rows(view: RunView, operators: Sequence[str]) -> list[PointRow]:
-    """Each fusion point in forward order with the mean accuracy of the complete trials by operator."""
+    """Each fusion point in forward order with the mean score of the complete trials by operator."""
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     for trial in view.complete:
         for point, choice in trial.result.architecture.choices.items():
-            scores[point, choice.op].append(trial.result.accuracy or 0.0)
+            scores[point, choice.op].append(trial.result.score or 0.0)
     means = {place: fmean(values) for place, values in scores.items()}
     low, high = min(means.values(), default=0.0), max(means.values(), default=0.0)
 

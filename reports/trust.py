@@ -26,7 +26,7 @@ from trials.repeat import Repeat
 #: Below this many architectures a rank correlation says nothing.
 FEWEST = 5
 #: What ranks the short trials, and what of the long ones it is held against.
-PAIRS = (("accuracy", "accuracy"), ("loss", "accuracy"), ("loss", "loss"))
+PAIRS = (("score", "score"), ("loss", "score"), ("loss", "loss"))
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Agreement:
 class Trust:
     """What `nas trust` found. `wanted` trainings were asked for, `missing` are still to do or failed.
 
-    `distinguishable_pairs` of `pairs` differ in long accuracy by more than their seeds' noise.
+    `distinguishable_pairs` of `pairs` differ in long score by more than their seeds' noise.
     """
 
     epochs: int
@@ -89,7 +89,7 @@ def trust_of(view: RunView) -> Trust | None:
     table = long_table(known, sample, seeds, long)
     pairs, apart = len(table) * (len(table) - 1) // 2, None
     if len(seeds) > 1 and len(table) >= FEWEST:
-        scores = scores_of(table, "accuracy")
+        scores = scores_of(table, "score")
         noise = noise_of(scores, one_image(r for row in table for r in row))
         means, (i, j) = scores.mean(1), np.triu_indices(len(table), 1)
         apart = int((np.abs(means[i] - means[j]) > (noise.critical(len(seeds)) or 0.0)).sum())
@@ -121,13 +121,13 @@ def agreements_of(known: Known, table: LongTable, shorts: Iterable[int], seed: i
         if len(here) >= FEWEST:
             found += [_short_agreement(epochs, here, pair) for pair in PAIRS]
     if len(table) >= FEWEST and len(table[0]) > 1:
-        found += [_ceiling(table[0][0].epochs, table, name) for name in ("accuracy", "loss")]
+        found += [_ceiling(table[0][0].epochs, table, name) for name in ("score", "loss")]
     return tuple(found)
 
 
 def scores_of(table: LongTable, name: str) -> Scores:
     """[architectures, seeds], higher is better."""
-    sign = 1.0 if name == "accuracy" else -1.0
+    sign = 1.0 if name == "score" else -1.0
     return sign * np.array([[getattr(r, name) for r in row] for row in table], float)
 
 
@@ -155,7 +155,7 @@ def _agreement(epochs: int, pair: tuple[str, str], cost: float, x: Scores, y: Sc
 
 @dataclass(frozen=True)
 class Comparison:
-    """The accuracy of one trial minus another's, a mean over the seeds that both were trained under.
+    """The score of one trial minus another's, a mean over the seeds that both were trained under.
 
     Up to `limit`, at the fidelity of the run's trials, they are not distinguishable.
     """
@@ -174,13 +174,13 @@ class Comparisons:
 
     def __init__(self, view: RunView, floors: Sequence[NoiseFloor]) -> None:
         epochs = trial_epochs(view)
-        self._noise = next((floor.accuracy for floor in floors if floor.epochs == epochs), None)
+        self._noise = next((floor.score for floor in floors if floor.epochs == epochs), None)
         self._view = view
         self._count = max(1, len(view.feasible) - 1)
         self._scores: dict[str, dict[int, float]] = defaultdict(dict)
         for repeat in known_repeats(view):
-            if repeat.epochs == epochs and repeat.accuracy is not None:
-                self._scores[repeat.architecture.key][repeat.seed] = repeat.accuracy
+            if repeat.epochs == epochs and repeat.score is not None:
+                self._scores[repeat.architecture.key][repeat.seed] = repeat.score
 
     def __call__(self, one: TrialView, other: TrialView) -> Comparison | None:
         """As one of all comparisons of a feasible trial with the best, or with the baseline.
@@ -195,7 +195,7 @@ class Comparisons:
         return Comparison(fmean(first[seed] - second[seed] for seed in common), limit, len(common))
 
     def indistinct(self) -> tuple[TrialView, ...] | None:
-        """Feasible trials that the most accurate one is not distinguishably above; None where that is not known."""
+        """Feasible trials that the best one is not distinguishably above; None where that is not known."""
         front = self._view.front
         if not front or self._noise is None:
             return None
@@ -211,13 +211,14 @@ def trust_story(view: RunView) -> list[str]:
     """What stands beside every ranking: the noise, who is not distinguishable from the best, and the agreement."""
     floors = noise_floors(view)
     epochs = trial_epochs(view)
-    story = noise_story([floor for floor in floors if floor.epochs == epochs])
+    story = noise_story([floor for floor in floors if floor.epochs == epochs], view.score_label)
     alike = Comparisons(view, floors).indistinct()
     if alike:
         names = ", ".join(str(trial.result.number) for trial in alike)
         best = view.front[0].result.number
         story.append(
-            f"Not distinguishable in accuracy from trial {best}, the best: trial{'s' * (len(alike) > 1)} {names}."
+            f"Not distinguishable in {view.score_label} from trial {best}, the best: "
+            f"trial{'s' * (len(alike) > 1)} {names}."
         )
     elif alike is not None and len(view.feasible) > 1:
         story.append(f"Trial {view.front[0].result.number}, the best, is distinguishable from every other one.")
@@ -230,7 +231,7 @@ def trust_story(view: RunView) -> list[str]:
 def _trust_sentences(trust: Trust) -> list[str]:
     story = []
     for a in trust.agreements:
-        if a.ranked_by == a.held_against == "accuracy" and not a.ceiling:
+        if a.ranked_by == a.held_against == "score" and not a.ceiling:
             story.append(
                 f"Trainings of {counted(a.epochs, 'epoch')} rank {a.architectures} architectures as {trust.epochs} "
                 f"epochs (mean of {counted(trust.seeds, 'seed')}) do with a Kendall τ of {estimate_text(a.kendall)}, "
@@ -271,7 +272,7 @@ def agreement_rows(trust: Trust) -> list[list[str]]:
             f"{a.epochs} (one seed, the others)" if a.ceiling else str(a.epochs), format_percent(a.cost_share, 0),
             a.ranked_by, f"{a.held_against} at {trust.epochs}", estimate_text(a.kendall), estimate_text(a.spearman),
             f"{estimate_text(a.recall)} of {a.k}", format_percent(a.k / a.architectures, 0),
-            points(a.regret) if a.held_against == "accuracy" else f"{a.regret:.4f}",
+            points(a.regret) if a.held_against == "score" else f"{a.regret:.4f}",
         ]
         for a in trust.agreements
     ]  # fmt: skip

@@ -14,6 +14,7 @@ from search_spaces.errors import UserError
 from trials.constraints import Constraint, Costs
 from trials.errors import StoreDamaged
 from trials.histograms import TrialAttention
+from trials.metrics import ALL_FIGURES, Task, label, leading
 from trials.pricing import LatencyFigure, Pricing, Source
 from trials.record_file import FILE_NAME
 from trials.repeat import Repeat
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from trials.profile.device_profile import DeviceProfile
 
 #: objective -> whether more is better
-OBJECTIVES = {"accuracy": True, "macs": False, "latency_ms": False, "params": False}
+OBJECTIVES = dict.fromkeys(ALL_FIGURES, True) | {"macs": False, "latency_ms": False, "params": False}
 SELECTORS = ("best", "knee", "fastest", "cheapest")
 
 
@@ -58,7 +59,7 @@ class TrialView:
         """The trial's value of an objective, None where it was not measured."""
         if name == "latency_ms":
             return None if self.latency is None else self.latency.p50_ms
-        value = getattr(self.result, name)
+        value = self.result.figure(name) if name in ALL_FIGURES else getattr(self.result, name)
         return None if value is None else float(value)
 
     def to_json(self) -> dict[str, Any]:
@@ -69,7 +70,8 @@ class TrialView:
             "origin": r.origin,
             "key": r.architecture.key,
             "choices": r.architecture.labels(),
-            "accuracy": r.accuracy,
+            "score": r.score,
+            "figures": dict(r.figures),
             "loss": r.loss,
             "macs": r.macs,
             "params": r.params,
@@ -96,7 +98,8 @@ class RunView:
     device profile that latencies are predicted by; `measured` the latencies that were measured for good on
     `latency_target`, by trial; `final_stage` how that stage ended, None before it has; `repeats` the trainings of
     `nas noise`, `nas trust` and `nas ablate`, `trust_plan` and `advice` what the first two were asked and recommended,
-    `ablations` what the third was asked, by trial; `attention` the histograms of attention weights, by trial; `parent`
+    `ablations` what the third was asked, by trial; `attention` the histograms of attention weights, by trial; `seen`
+    what was drawn and timed of the best detector or segmenter; `parent`
     the facts of the weights that every trial started from, None where each started from new ones.
     """
 
@@ -117,6 +120,7 @@ class RunView:
     parent: Mapping[str, Any] | None = None
     ablations: Mapping[str, Any] = field(default_factory=dict)
     attention: Mapping[int, TrialAttention] = field(default_factory=dict)
+    seen: Mapping[str, Any] | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
@@ -151,6 +155,7 @@ class RunView:
             parent=store.get("parent"),
             ablations=store.get("ablations") or {},
             attention=_attention(store.get("attention") or {}, path),
+            seen=store.get("seen"),
         )
 
     def with_measurement(self, measurement: FinalMeasurement) -> RunView:
@@ -166,6 +171,22 @@ class RunView:
     @property
     def objectives(self) -> tuple[str, ...]:
         return tuple(self.description["objectives"])
+
+    @property
+    def task(self) -> Task:
+        """Records of the time when there was no other do not name it."""
+        task: Task = self.description.get("task", "classification")
+        return task
+
+    @property
+    def metric(self) -> str:
+        """The figure that a trial's score is: `accuracy`, `ap`, `miou`."""
+        return leading(self.task)
+
+    @property
+    def score_label(self) -> str:
+        """That figure as people write it: accuracy, AP, mIoU."""
+        return label(self.metric)
 
     @cached_property
     def pricing(self) -> Pricing:
@@ -232,14 +253,14 @@ class RunView:
 
     @property
     def front(self) -> tuple[TrialView, ...]:
-        """The front in the run's objectives, most accurate first."""
+        """The front in the run's objectives, the highest score first."""
         return tuple(sorted((t for t in self.trials if t.on_front), key=_rank))
 
     @property
     def exportable(self) -> tuple[TrialView, ...]:
         """Complete trials whose weights are worth keeping: the baseline, and the front of what is feasible in
-        accuracy, multiply-adds and latency together, whatever the objectives."""
-        wide = self._non_dominated(self.feasible, ("accuracy", "macs", "latency_ms"))
+        score, multiply-adds and latency together, whatever the objectives."""
+        wide = self._non_dominated(self.feasible, (self.metric, "macs", "latency_ms"))
         return tuple(t for t in self.complete if t.on_front or t.result.number in wide or t.result.origin == "baseline")
 
     @property
@@ -268,7 +289,7 @@ class RunView:
     def select(self, selector: str) -> TrialView:
         """`best | knee | fastest | cheapest` among the feasible, or a trial by its number.
 
-        best: highest accuracy, ties broken by lower validation loss. knee: the front point nearest to the
+        best: highest score, ties broken by lower validation loss. knee: the front point nearest to the
         ideal. fastest: lowest p50 latency. cheapest: fewest multiply-adds.
 
         Raises:
@@ -306,6 +327,7 @@ class RunView:
             "run": {
                 "path": str(self.path),
                 "config": dict(self.config),
+                "task": self.task,
                 "objectives": list(self.objectives),
                 "constraints": [str(c) for c in self.constraints],
                 "baseline": None if self.baseline is None else self.baseline.to_json(),
@@ -314,7 +336,7 @@ class RunView:
                 "front": [t.result.number for t in self.front],
                 "parent": None if self.parent is None else dict(self.parent),
             },
-            "trials": [t.to_json() for t in self.trials],
+            "trials": [t.to_json() | {self.metric: t.result.score} for t in self.trials],
         }
 
 
@@ -352,4 +374,4 @@ def _latency_json(figure: LatencyFigure) -> dict[str, Any]:
 
 def _rank(trial: TrialView) -> tuple[float, float, int]:
     r = trial.result
-    return -(r.accuracy or 0.0), r.loss if r.loss is not None else float("inf"), r.number
+    return -(r.score or 0.0), r.loss if r.loss is not None else float("inf"), r.number

@@ -12,12 +12,9 @@ from typing import Any
 
 import pytest
 import torch
+from readme_parts import README, SMALL, blocks, commands, of_scenes, run
 
 import nas
-
-README = Path("README.md").read_text()
-#: What makes a README command small enough for a test; it runs otherwise as it stands.
-SMALL = ["--train-images", "256", "--trials", "2", "--epochs", "1", "--batch-size", "64"]
 
 #: What `net.py:Net` in README.md stands for.
 NET = """
@@ -27,23 +24,6 @@ from torchvision.models import resnet18
 def Net(num_classes):
     return resnet18(num_classes=num_classes)
 """
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-
-
-def commands() -> list[list[str]]:
-    """Every `nas …` line of the shell blocks, and the one that stands in the text."""
-    lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
-    inline = re.findall(r"`(nas search examples/[^`]+)`", README)
-    return [shlex.split(line) for line in [*lines, *inline] if line.startswith("nas ")]
-
-
-def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, timeout=560, check=False
-    )
 
 
 @pytest.fixture
@@ -68,8 +48,8 @@ def test_the_commands_run_in_the_order_shown(workplace: Path) -> None:
     (workplace / "net.py").write_text(NET)
     ran = []
     for command in commands():
-        if "--survey" in command:
-            continue  # minutes, and run by test_nas_discover.py
+        if "--survey" in command or of_scenes(command):
+            continue  # minutes, and run by test_nas_discover.py and test_readme_scenes.py
         small = [*SMALL, "--engine", "local", "--workers", "1"] if command[1] in ("search", "check") else []
         if command[1] == "search" and "runs/first" in command:
             small += ["--trials", "5"]  # nas trust ranks them

@@ -10,11 +10,10 @@ from torch import nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.attention_weights import See, watched
-from trials.data import ImageData, Split
 from trials.device import settle
 from trials.histograms import BINS, TrialAttention, WeightHistogram
 from trials.quiet import occupied
-from trials.training import evaluate
+from trials.trainer import Trainer
 
 #: Validation images that are looked at, evenly spaced: a map's every position and channel counts, so these are many
 #: millions of weights.
@@ -51,15 +50,15 @@ class _Tally:
         return WeightHistogram(self.point, self.choice, self.part, self.upper, counts, mean, math.sqrt(variance))
 
 
-def attention_of(number: int, network: nn.Module, architecture: Architecture, data: ImageData) -> TrialAttention:
+def attention_of(number: int, network: nn.Module, architecture: Architecture, trainer: Trainer) -> TrialAttention:
     """The distribution of the attention weights of trial `number`, in evaluation, in float32.
 
-    `network` is the trained one of `architecture`, on the device of `data`.
+    `network` is the trained one of `architecture`, on the device of the data.
 
     Raises:
         NonFiniteLoss, ValueError: it computes what is not finite.
     """
-    chosen = evenly_spaced(data.val, MAX_IMAGES)
+    device = next(network.parameters()).device
     tallies: dict[tuple[str, str], _Tally] = {}
 
     def see(point: str) -> See:
@@ -70,17 +69,9 @@ def attention_of(number: int, network: nn.Module, architecture: Architecture, da
 
         return tell
 
-    with watched(network, architecture, see), occupied(settle(chosen.images.device)) as machine:
-        evaluate(network, chosen, data, machine)
+    with watched(network, architecture, see), occupied(settle(device)) as machine:
+        looked_at = trainer.judging(MAX_IMAGES).evaluate(network, machine).images
     # A network may run its points in another order than it lists them.
     order = {point: index for index, point in enumerate(architecture.choices)}
     histograms = [tally.histogram() for tally in sorted(tallies.values(), key=lambda tally: order[tally.point])]
-    return TrialAttention(number, len(chosen), len(data.val), tuple(histograms))
-
-
-def evenly_spaced(split: Split, most: int) -> Split:
-    """At most `most` images of a split, at equal distances from the first to the last."""
-    if len(split) <= most:
-        return split
-    chosen = torch.arange(most, device=split.images.device) * len(split) // most
-    return Split(split.images[chosen], split.labels[chosen])
+    return TrialAttention(number, looked_at, trainer.validation_images, tuple(histograms))

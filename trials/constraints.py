@@ -34,11 +34,13 @@ class Costs:
 
 @dataclass(frozen=True)
 class Constraint:
-    """`metric <= bound`, or `metric <= bound × baseline` where `relative`."""
+    """`metric <= bound`, or `metric <= bound × baseline` where `relative`; of a figure of quality `metric >= bound`,
+    which is `at_least`."""
 
     metric: str
     bound: float
-    relative: bool
+    relative: bool = False
+    at_least: bool = False
 
     @classmethod
     def parse(cls, metric: str, text: str) -> Constraint:
@@ -72,10 +74,14 @@ class Constraint:
         return float(self.bound * reference)
 
     def violation(self, value: float, baseline: Costs) -> float:
-        """value / limit − 1: at most 0 where the constraint holds, without unit, so that constraints add up."""
-        return value / self.limit(baseline) - 1.0
+        """The share of the limit that is too much, or wanting: at most 0 where the constraint holds, without unit, so
+        that constraints add up."""
+        excess = value / self.limit(baseline) - 1.0
+        return -excess if self.at_least else excess
 
     def __str__(self) -> str:
+        if self.at_least:
+            return f"{self.metric} >= {self.bound:g}"
         if self.relative:
             return f"{self.metric} <= {self.bound:g}x baseline"
         return f"{self.metric} <= {self.bound:g}"
@@ -85,13 +91,15 @@ class Constraint:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Constraint:
-        return cls(str(data["metric"]), float(data["bound"]), bool(data["relative"]))
+        return cls(str(data["metric"]), float(data["bound"]), bool(data["relative"]), bool(data.get("at_least", False)))
 
 
 def violations(constraints: tuple[Constraint, ...], costs: Costs, baseline: Costs) -> dict[str, float]:
-    """The signed violation by metric of every constraint whose cost and limit are known."""
+    """The signed violation by metric of every budget whose cost and limit are known."""
     found = {}
     for constraint in constraints:
+        if constraint.at_least:
+            continue
         value = getattr(costs, constraint.metric)
         reference = getattr(baseline, constraint.metric)
         if value is not None and not (constraint.relative and reference is None):

@@ -18,14 +18,15 @@ from torch import nn
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials import device as devices
-from trials.data import DataConfig, ImageData, load_data
+from trials.data import DataConfig
 from trials.failures import TimeLimit, failure_of
 from trials.latency import measure_latency
 from trials.quiet import occupied
-from trials.regimes.recalibration import recalibrate
 from trials.regimes.starts import FromScratch, Start
+from trials.scenes import SceneConfig
 from trials.seeds import derive
-from trials.training import evaluate, train
+from trials.tasks import SceneRecipe
+from trials.trainer import make_trainer
 from trials.trial import EpochPoint, Latency, LatencyProtocol, Recipe, Timing, TrialJob, TrialResult, TrialState
 
 #: The origin of a job that trains what a search knows already: its costs were measured before.
@@ -44,8 +45,8 @@ class TrialPlan:
     """
 
     space: SearchSpace
-    data: DataConfig
-    recipe: Recipe
+    data: DataConfig | SceneConfig
+    recipe: Recipe | SceneRecipe
     protocol: LatencyProtocol
     device: str
     max_latency_ms: float | None = None
@@ -85,7 +86,8 @@ class Bench:
         self.plan = plan
         self.expendable = expendable
         self.device = devices.resolve(plan.device)
-        self.data = resident(load_data(plan.data), self.device, plan.data_memory * devices.memory_bytes(self.device))
+        most_bytes = plan.data_memory * devices.memory_bytes(self.device)
+        self.trainer = make_trainer(plan.data, plan.recipe).on(self.device, most_bytes)
         space = plan.space
         self.reference = self.build(space.baseline, seed=0)
         self.example = torch.zeros(
@@ -101,11 +103,10 @@ class Bench:
 
     def warm_up(self) -> None:
         """Two training steps that nobody counts: the first ones import and compile, for seconds."""
-        recipe = replace(self.plan.recipe, epochs=2)
-        few = replace(self.data, train=self.data.train.first(recipe.batch_size))
+        few = self.trainer.briefly(self.plan.recipe.batch_size, epochs=2)
         # What fails here (out of memory, say) fails in the first trial too, where it is recorded.
         with suppress(Exception), occupied(devices.settle(self.device)) as machine:
-            for _ in train(self.build(self.plan.space.baseline, seed=0), few, recipe, 0, machine):
+            for _ in few.train(self.build(self.plan.space.baseline, seed=0), 0, machine):
                 pass
 
     def latency(self, network: nn.Module) -> Latency:
@@ -139,7 +140,7 @@ class Bench:
                 return
             with occupied(devices.settle(self.device), limit.check) as machine:
                 laps.end("wait_s")
-                points = train(network, self.data, self.plan.recipe, job.seed, machine)
+                points = self.trainer.train(network, job.seed, machine)
                 while (point := _next(points, limit)) is not None:
                     curve.append(point)
                     with machine.away():
@@ -148,16 +149,16 @@ class Bench:
                         laps.end("away")
                 with limit.watching():
                     if self.plan.start.recalibrates:
-                        recalibrate(network, self.data, self.plan.recipe.batch_size, job.seed, machine)
+                        self.trainer.recalibrate(network, job.seed, machine)
                         laps.end("train_s")
-                    judged = evaluate(network, self.data.val, self.data, machine)
+                    judged = self.trainer.evaluate(network, machine)
                 laps.end("evaluate_s")
             weights = weights_of(network)
             laps.end("pack_s")
             outcome = TrialOutcome(
                 result(
-                    TrialState.COMPLETE, accuracy=judged.accuracy, loss=judged.loss, correct=judged.correct,
-                    images=judged.images, train_seconds=laps.seconds["train_s"],
+                    TrialState.COMPLETE, score=judged.score, loss=judged.loss, correct=judged.correct,
+                    images=judged.images, figures=judged.figures, train_seconds=laps.seconds["train_s"],
                     images_per_second=sum(p.images_per_second for p in curve) / len(curve),
                 ),
                 weights,
@@ -194,13 +195,6 @@ class _Laps:
     def timing(self) -> Timing:
         """The laps so far, but for the time away: it is the engine's."""
         return Timing(**{lap: seconds for lap, seconds in self.seconds.items() if lap != "away"})
-
-
-def resident(data: ImageData, device: torch.device, most_bytes: float) -> ImageData:
-    """Training and validation images on the device; as they are where they take more than `most_bytes`."""
-    if data.train.images.nbytes + data.val.images.nbytes > most_bytes:
-        return data
-    return replace(data, train=data.train.to(device), val=data.val.to(device))
 
 
 def weights_of(network: nn.Module) -> bytes:

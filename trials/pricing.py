@@ -100,7 +100,7 @@ class Pricing:
         return Costs(result.macs, result.params, None if figure is None else figure.p50_ms)
 
     def violations(self, result: TrialResult) -> dict[str, float]:
-        """value / limit − 1 by metric, of every budget whose value and limit are known."""
+        """The signed violation by metric of every constraint whose value and limit are known."""
         return self._violations(result, self.latency(result))
 
     def feasible(self, result: TrialResult) -> bool | None:
@@ -163,7 +163,9 @@ class Pricing:
             costs = baseline
         elif figure is not None:
             baseline = replace(baseline, latency_ms=figure.baseline_ms)
-        return violations(self.constraints, costs, baseline)
+        figures = {c: result.figure(c.metric) for c in self.constraints if c.at_least}
+        wanting = {c.metric: c.violation(value, baseline) for c, value in figures.items() if value is not None}
+        return violations(self.constraints, costs, baseline) | wanting
 
 
 def _for_good(figure: LatencyFigure) -> bool:

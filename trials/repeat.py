@@ -21,7 +21,7 @@ class Repeat:
     architecture: Architecture
     seed: int
     epochs: int
-    accuracy: float | None = None
+    score: float | None = None
     loss: float | None = None
     correct: int | None = None
     images: int | None = None
@@ -30,11 +30,11 @@ class Repeat:
     environment: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("accuracy", "loss", "train_seconds"):
+        for name in ("score", "loss", "train_seconds"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"repeat of {self.architecture.key}: {name} is {value}; it must be finite")
-        if (self.accuracy is None or self.loss is None) != (self.error is not None):
+        if (self.score is None or self.loss is None) != (self.error is not None):
             raise ValueError(f"repeat of {self.architecture.key}: it has either scores or an error")
 
     @property
@@ -46,6 +46,6 @@ class Repeat:
     def of(cls, result: TrialResult, epochs: int) -> Repeat:
         """An ended trial (complete or failed) as a repeat."""
         return cls(
-            result.architecture, result.seed, epochs, result.accuracy, result.loss, result.correct, result.images,
+            result.architecture, result.seed, epochs, result.score, result.loss, result.correct, result.images,
             result.train_seconds, result.error, result.environment,
         )  # fmt: skip

@@ -55,6 +55,13 @@ from trials.trial import (
 SCHEMA_VERSION = 1
 
 _metadata = MetaData()
+
+
+def _score_column() -> Column[Any]:
+    """Named when classifying was the only task."""
+    return Column("accuracy", Float, key="score")
+
+
 _meta = Table("meta", _metadata, Column("key", String, primary_key=True), Column("value", JSON, nullable=False))
 _sessions = Table(
     "sessions",
@@ -77,7 +84,7 @@ _trials = Table(
     Column("seed", Integer, nullable=False),
     Column("macs", Integer, nullable=False),
     Column("params", Integer, nullable=False),
-    Column("accuracy", Float),
+    _score_column(),
     Column("loss", Float),
     Column("correct", Integer),
     Column("images", Integer),
@@ -95,10 +102,11 @@ _trials = Table(
     Column("timing", JSON(none_as_null=True)),
     Column("failure", String),
     Column("attempts", Integer),
+    Column("figures", JSON(none_as_null=True)),
 )
-_COLUMNS = [column.name for column in _trials.columns]
+_COLUMNS = [column.key for column in _trials.columns]
 #: Columns that records of the same schema version may lack, being made before these were.
-_ADDED = ("workload", "timing", "failure", "attempts")
+_ADDED = ("workload", "timing", "failure", "attempts", "figures")
 #: Latencies that were measured when a search was over, and trainings beside its trials. Apart: older records of the
 #: same version do not have them.
 _later = MetaData()
@@ -121,7 +129,7 @@ _repeats = Table(
     Column("choices", JSON, nullable=False),
     Column("seed", Integer, nullable=False),
     Column("epochs", Integer, nullable=False),
-    Column("accuracy", Float),
+    _score_column(),
     Column("loss", Float),
     Column("correct", Integer),
     Column("images", Integer),
@@ -131,7 +139,7 @@ _repeats = Table(
     Column("finished_at", Float, nullable=False),
     UniqueConstraint("key", "seed", "epochs"),
 )
-_REPEATED = ("seed", "epochs", "accuracy", "loss", "correct", "images", "train_seconds", "error")
+_REPEATED = ("seed", "epochs", "score", "loss", "correct", "images", "train_seconds", "error")
 # The promise that nothing is trained twice, held by the database itself.
 Index("trained_once", _trials.c.key, unique=True, sqlite_where=text("state = 'complete'"))
 
@@ -250,7 +258,7 @@ class Store:
         """Every recorded trial, by number."""
         with self._connect() as connection:
             there = _columns(connection)
-            known = [column if column.name in there else null().label(column.name) for column in _trials.columns]
+            known = [column if column.name in there else null().label(column.key) for column in _trials.columns]
             rows = connection.execute(select(*known).select_from(_trials).order_by(_trials.c.number)).all()
         return tuple(_from_row(row) for row in rows)
 
@@ -370,7 +378,7 @@ def _to_row(result: TrialResult) -> dict[str, Any]:
         "seed": result.seed,
         "macs": result.macs,
         "params": result.params,
-        "accuracy": result.accuracy,
+        "score": result.score,
         "loss": result.loss,
         "correct": result.correct,
         "images": result.images,
@@ -388,6 +396,7 @@ def _to_row(result: TrialResult) -> dict[str, Any]:
         "timing": None if result.timing is None else result.timing.to_json(),
         "failure": None if result.failure is None else str(result.failure),
         "attempts": result.attempts,
+        "figures": dict(result.figures) or None,
     }
 
 
@@ -400,7 +409,7 @@ def _from_row(row: Row[Any]) -> TrialResult:
         seed=row.seed,
         macs=row.macs,
         params=row.params,
-        accuracy=row.accuracy,
+        score=row.score,
         loss=row.loss,
         correct=row.correct,
         images=row.images,
@@ -415,4 +424,5 @@ def _from_row(row: Row[Any]) -> TrialResult:
         timing=None if row.timing is None else Timing(**row.timing),
         failure=None if row.failure is None else Failure(row.failure),
         attempts=row.attempts or 1,
+        figures=row.figures or {},
     )

@@ -198,9 +198,11 @@ class TrialJob:
 class TrialResult:
     """One ended trial, as recorded. What was not reached, or not recorded yet by its version, is None.
 
-    `accuracy` (0..1) and `loss` are those of the validation split, `correct` of `images`; `seconds` is
-    the whole trial's in its worker, `train_seconds` the training loop's alone, `timing` tells them apart. `error` says
-    in words why it failed or was stopped, `failure` which kind of failure it is; `attempts` is how often it was begun.
+    `score` (0..1) is the leading figure of the task on the validation split, see `trials.metrics`, and `figures` are
+    all of it, by their names, for a task that has several; `loss` is that of the same split, `correct` of `images`;
+    `seconds` is the whole trial's in its worker, `train_seconds` the training loop's alone, `timing` tells them apart.
+    `error` says in words why it failed or was stopped, `failure` of which kind that is; `attempts` is how often
+    it was begun.
     """
 
     number: int
@@ -210,7 +212,7 @@ class TrialResult:
     seed: int
     macs: int
     params: int
-    accuracy: float | None = None
+    score: float | None = None
     loss: float | None = None
     correct: int | None = None
     images: int | None = None
@@ -225,18 +227,28 @@ class TrialResult:
     timing: Timing | None = None
     failure: Failure | None = None
     attempts: int = 1
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("accuracy", "loss", "seconds", "train_seconds", "images_per_second"):
+        for name in ("score", "loss", "seconds", "train_seconds", "images_per_second"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"trial {self.number}: {name} is {value}; a metric must be finite to be recorded")
+        for name, value in self.figures.items():
+            parts = value.values() if isinstance(value, Mapping) else (value,)
+            if not all(part is None or math.isfinite(part) for part in parts):
+                raise ValueError(f"trial {self.number}: {name} is {value}; a metric must be finite to be recorded")
         if self.latency is not None and not all(math.isfinite(value) for value in asdict(self.latency).values()):
             raise ValueError(f"trial {self.number}: latency is {self.latency}; a metric must be finite to be recorded")
-        if self.state is TrialState.COMPLETE and self.accuracy is None:
-            raise ValueError(f"trial {self.number} is complete without an accuracy")
+        if self.state is TrialState.COMPLETE and self.score is None:
+            raise ValueError(f"trial {self.number} is complete without a score")
         if self.failure is not None and self.state is not TrialState.FAILED:
             raise ValueError(f"trial {self.number} is {self.state} with a failure, {self.failure}")
+
+    def figure(self, name: str) -> float | None:
+        """One of the task's figures; its leading one, which classifiers record alone, is the score."""
+        value: float | None = self.figures.get(name) if self.figures else self.score
+        return value
 
     @classmethod
     def of(cls, job: TrialJob, state: TrialState, **outcome: Any) -> TrialResult:

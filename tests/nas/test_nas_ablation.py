@@ -17,10 +17,10 @@ import nas
 from nas.ablation import AblationWish, ablate, asked_for, fusions_of, halves, singles, with_add
 from nas.attention import collect_attention
 from nas.cli import commands
-from nas.config import ConfigError
 from nas.driver import weights_path
 from nas.interruption import Interrupted, Interruption
 from nas.repeat_records import RunRecord
+from nas.sections import ConfigError
 from reports import RunView, SelectionError
 from reports.ablation import ablations_of
 from search_spaces import InputSpec, SearchSpace
@@ -128,9 +128,9 @@ def test_an_ablation_goes_on_where_it_stopped(tiny: dict[str, Any]) -> None:
     networks = {v.architecture.key for v in found.plan.variants}
     assert len(view.repeats) == 2 * len(networks)
     assert found.plan.latency.figures.keys() == networks
-    assert all(c.accuracy is not None and c.latency_ms is not None for c in found.contributions)
+    assert all(c.score is not None and c.latency_ms is not None for c in found.contributions)
     whole = found.of_role("whole")[0]
-    scores = {(r.architecture.key, r.seed): r.accuracy for r in view.repeats}
+    scores = {(r.architecture.key, r.seed): r.score for r in view.repeats}
     chosen = run.select(mixture).result.architecture
     base = found.plan.variants[1].architecture
     assert whole.by_seed == pytest.approx([scores[chosen.key, s] - scores[base.key, s] for s in (1, 2)])

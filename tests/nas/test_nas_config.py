@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.config import ConfigError, SearchConfig, differences, load_config
+from nas.config import SearchConfig, differences, load_config
+from nas.sections import ConfigError
 
 
 def write(folder: Path, text: str) -> Path:
@@ -28,7 +29,7 @@ def test_examples_are_valid() -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("trails = 3", ["search.toml: trails", "given 3", "did you mean 'trials'", "known keys are space"]),
+        ("trails = 3", ["search.toml: trails", "given 3", "did you mean 'trials'", "known keys are task, space"]),
         ("[training]\nepoch = 3", ["search.toml: training.epoch", "did you mean 'epochs'"]),
         ('trials = "many"', ["search.toml: trials", "given 'many'", "integer"]),
         ("trials = 0", ["search.toml: trials", "given 0", "greater than or equal to 1"]),

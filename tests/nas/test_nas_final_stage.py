@@ -15,12 +15,13 @@ import nas
 from nas import repricing
 from nas.check import check
 from nas.cli import commands
-from nas.config import ConfigError, SearchConfig
+from nas.config import SearchConfig
 from nas.engines import LocalEngine
 from nas.feasibility import in_short
 from nas.interruption import Interrupted, Interruption
 from nas.prepared import prepare
 from nas.progress import Silence
+from nas.sections import ConfigError
 from nas.session import run_search
 from nas.show import print_check
 from reports import NothingFeasible, RunView

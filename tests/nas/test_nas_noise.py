@@ -19,13 +19,14 @@ from rich.console import Console
 import nas
 from nas.check import recorded_noise
 from nas.cli import commands
-from nas.config import ConfigError, load_config
+from nas.config import load_config
 from nas.interruption import Interrupted, Interruption
 from nas.noise import NoisePlan, configuration, measure_noise
 from nas.options import seconds as parse_seconds
 from nas.prepared import prepare
 from nas.repeat_records import NoiseFile
 from nas.repeating import Training, missing
+from nas.sections import ConfigError
 from nas.show import print_status
 from nas.show_trust import print_noise, print_trust
 from nas.trust import TrustPlan, measure_trust
@@ -84,7 +85,7 @@ def test_noise_goes_to_a_file_and_goes_on_where_it_stopped(
     assert content["advice"]["seeds"] == found.advice.seeds
     assert (found.floors[0].seeds, found.floors[0].architectures) == (2, 2)
     print_noise(console, found.floors, found.to_json()["advice"])
-    assert "accuracy (points)" in console.export_text()
+    assert "score (points)" in console.export_text()
     again = measure_noise(config, plan, out, console, Interruption())
     assert again.floors == found.floors
 
@@ -107,11 +108,11 @@ def _with_repeat(**changes: Any) -> Callable[[dict[str, Any]], str]:
 SPOILT: dict[Callable[[dict[str, Any]], str], str] = {
     lambda content: json.dumps(content)[:-9]: "Expecting|delimiter|Unterminated",
     lambda content: json.dumps({**content, "format": "another"}): "format",
-    _with_repeat(accuracy=1.5): "accuracy",
+    _with_repeat(score=1.5): "score",
     _with_repeat(loss=float("inf")): "loss",
     _with_repeat(choices={"layer1.0": "nothing"}): "no choice|nothing|not on offer",
     _with_repeat(seed=-1): "seed",
-    _with_repeat(accuracy=None): "either scores or an error",
+    _with_repeat(score=None): "either scores or an error",
 }
 
 
@@ -198,7 +199,7 @@ def test_noise_and_trust_of_a_run(tiny: dict[str, Any], tmp_path: Path, console:
     with Store.create(tmp_path / FILE_NAME, {key: _meta(folder, key) for key in ("config", "description")}):
         pass
     alone = measure_noise(config, NoisePlan(3, (1, 2), 1, None), tmp_path, console, Interruption())
-    assert [(f.accuracy, f.loss) for f in alone.floors] == [(f.accuracy, f.loss) for f in found.floors]
+    assert [(f.score, f.loss) for f in alone.floors] == [(f.score, f.loss) for f in found.floors]
     repeats = {r.identity: r for r in RunView.load(tmp_path).repeats}
     baseline = run.view.baseline_trial.result
     assert repeats[baseline.architecture.key, 0, 1].loss == baseline.loss

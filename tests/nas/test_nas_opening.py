@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 import nas
-from nas.config import ConfigError, SearchConfig
+from nas.config import SearchConfig
+from nas.sections import ConfigError
 from nas.show import print_status
 from reports import RunView
 from reports.noise import noise_floors
@@ -38,8 +39,8 @@ def test_the_first_two_are_repeated_and_the_search_is_the_same_without(finished:
     assert (floor.seeds, floor.architectures) == (2, 2)
     plain = nas.search(**SETTINGS | {"trials": 4, "out": str(tmp_path / "run"), "noise_seeds": 1}).view
     assert plain.repeats == ()
-    found = [(r.architecture.key, r.accuracy) for r in finished.results]
-    assert found == [(r.architecture.key, r.accuracy) for r in plain.results]
+    found = [(r.architecture.key, r.score) for r in finished.results]
+    assert found == [(r.architecture.key, r.score) for r in plain.results]
     # Going on, a search repeats nothing again, and asks for what is missing.
     nas.search(extend=True, **SETTINGS | {"trials": 5, "out": str(tmp_path / "run"), "noise_seeds": 2})
     more = nas.search(extend=True, **SETTINGS | {"trials": 6, "out": str(tmp_path / "run"), "noise_seeds": 3}).view

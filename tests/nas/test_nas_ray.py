@@ -64,7 +64,7 @@ def test_ray_and_the_local_engine_find_the_same(tmp_path: Path) -> None:
 
     def controls(view: RunView) -> dict[str, tuple[float | None, float | None]]:
         judged = (r for r in view.complete if r.result.origin in ("baseline", "uniform"))
-        return {t.result.architecture.key: (t.result.accuracy, t.result.loss) for t in judged}
+        return {t.result.architecture.key: (t.result.score, t.result.loss) for t in judged}
 
     assert controls(ray) == controls(local.view)
     assert len(controls(ray)) >= 3
@@ -228,7 +228,7 @@ def test_from_search_to_deployed_model_and_report_in_a_browser(tmp_path: Path) -
     session = onnxruntime.InferenceSession(tmp_path / "run" / "exported" / "model.onnx")
     logits = np.concatenate([session.run(None, {"images": part.numpy()})[0] for part in inputs.split(256)])
     assert int((logits.argmax(1) == data.val.labels.numpy()).sum()) == best.correct
-    assert best.accuracy > 0.3  # ten classes, 2,000 images, two epochs
+    assert best.score > 0.3  # ten classes, 2,000 images, two epochs
     alone = subprocess.run(
         [sys.executable, "-I", tmp_path / "run" / "exported" / "model.py"], capture_output=True, text=True, check=True
     )

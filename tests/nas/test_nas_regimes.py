@@ -17,12 +17,13 @@ from safetensors.torch import load_file, save_file
 
 import nas
 from nas.cli import commands
-from nas.config import ConfigError, load_config
+from nas.config import load_config
 from nas.interruption import Interrupted, Interruption
 from nas.noise import NoisePlan, measure_noise
 from nas.parent import ParentError
 from nas.progress import Silence
 from nas.repricing import reprice, write
+from nas.sections import ConfigError
 from nas.session import run_search
 from nas.trust import TrustPlan, measure_trust
 from reports import RunView
@@ -68,7 +69,7 @@ def flat(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def scores(view: RunView) -> list[tuple[Any, ...]]:
-    return [(r.number, r.architecture, r.accuracy, r.loss) for r in view.results]
+    return [(r.number, r.architecture, r.score, r.loss) for r in view.results]
 
 
 def parent_weights(folder: Path | str) -> dict[str, torch.Tensor]:

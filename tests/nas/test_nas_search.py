@@ -17,7 +17,7 @@ import torch
 from programs import nas_program, start_nas, wait_for
 
 import nas
-from nas.config import ConfigError
+from nas.sections import ConfigError
 from reports import NothingFeasible, RunView, SelectionError
 from trials.data import DataError
 from trials.errors import DeviceError, StoreDamaged, StoreError
@@ -28,7 +28,7 @@ from trials.trial import TrialState
 def outcome(run: nas.run.Run) -> list[tuple[Any, ...]]:
     """What must not depend on time: everything but latencies and seconds."""
     return [
-        (r.number, r.state, r.origin, r.architecture, r.accuracy, r.loss, r.correct, r.macs, r.params)
+        (r.number, r.state, r.origin, r.architecture, r.score, r.loss, r.correct, r.macs, r.params)
         for r in run.view.results
     ]
 
@@ -68,7 +68,7 @@ def test_what_is_over_budget_is_recorded_and_never_trained(finished: Path) -> No
     limit = 1.05 * run.view.baseline.macs
     gated = [t for t in run.trials if t.result.state is TrialState.GATED]
     assert gated
-    assert all(t.result.macs > limit and t.result.accuracy is None and not t.result.curve for t in gated)
+    assert all(t.result.macs > limit and t.result.score is None and not t.result.curve for t in gated)
     assert run.view.count(TrialState.COMPLETE) == 6
     assert all(t.result.macs <= limit and t.feasible for t in run.view.complete)
 
@@ -113,7 +113,7 @@ def test_show_json_has_the_documented_shape(finished: Path) -> None:
 def test_selections(finished: Path) -> None:
     run = nas.open_run(finished)
     complete = run.view.feasible
-    assert run.select("best").result.accuracy == max(t.result.accuracy for t in complete)
+    assert run.select("best").result.score == max(t.result.score for t in complete)
     assert run.select("cheapest").result.macs == min(t.result.macs for t in complete)
     fastest = run.select("fastest").objective("latency_ms")
     assert fastest == min(t.objective("latency_ms") or float("inf") for t in complete)
@@ -448,7 +448,7 @@ def test_names_with_brackets_are_shown_as_they_are(
         last = store.results()[-1]
         failed = dataclasses.replace(
             last, number=last.number + 1, state=TrialState.FAILED, error="[enforce fail at alloc.cpp:117] [/x]",
-            accuracy=None, latency=None,
+            score=None, latency=None,
         )  # fmt: skip
         store.append(failed)
     monkeypatch.setenv("COLUMNS", "200")
@@ -478,7 +478,7 @@ def test_a_failed_worker_counts_and_a_stopped_one_is_run_again(finished: Path, t
     with Store.open_for_writing(folder / "study.db") as store:
         last = store.results()[-1]
         free = dataclasses.replace(
-            last, number=last.number + 1, state=TrialState.STOPPED, accuracy=None, loss=None, latency=None,
+            last, number=last.number + 1, state=TrialState.STOPPED, score=None, loss=None, latency=None,
             architecture=_unseen(store),
         )  # fmt: skip
         store.append(free)

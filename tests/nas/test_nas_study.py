@@ -31,7 +31,7 @@ def ended(number: int, proposal: Proposal, state: TrialState = TrialState.COMPLE
     labels = list(proposal.architecture.labels().values())
     accuracy = 0.5 + 0.1 * sum(label.startswith("cbam") for label in labels) + 0.01 * len(set(labels))
     costs = COSTS(proposal.architecture)
-    outcome = {"accuracy": accuracy, "loss": 1 - accuracy} if state is TrialState.COMPLETE else {}
+    outcome = {"score": accuracy, "loss": 1 - accuracy} if state is TrialState.COMPLETE else {}
     return TrialResult(number, state, "sampler", proposal.architecture, 0, costs.macs, costs.params, **outcome)
 
 
@@ -69,7 +69,7 @@ def test_the_sampler_learns_what_is_good_and_what_is_over_budget() -> None:
     results = search(120)
     feasible = [result.state is TrialState.COMPLETE for result in results]
     assert sum(feasible[60:]) / 60 > 0.9 > sum(feasible[:20]) / 20
-    best = max(result.accuracy or 0 for result in results)
+    best = max(result.score or 0 for result in results)
     assert best >= 0.8  # three times cbam, or two and two others: found among 840
 
 

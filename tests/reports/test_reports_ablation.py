@@ -61,18 +61,18 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 def test_each_fusion_is_worth_what_was_planted(whole: RunView) -> None:
     (found,) = ablations_of(whole)
     by_point = {c.name: c for c in found.of_role("without")}
-    assert [c.accuracy.mean for c in by_point.values()] == pytest.approx([0.01, 0.0, 0.02])
+    assert [c.score.mean for c in by_point.values()] == pytest.approx([0.01, 0.0, 0.02])
     assert [c.verdict for c in by_point.values()] == ["better", "not distinguishable", "better"]
     residuals = np.array(RESIDUALS) - np.mean(RESIDUALS, axis=0)
     half = t_quantile(0.975, 12) * (2 * float((residuals**2).sum()) / 12 / 3) ** 0.5
-    assert by_point["layer2.0"].accuracy.high == pytest.approx(half)
+    assert by_point["layer2.0"].score.high == pytest.approx(half)
     assert by_point["layer3.0"].by_seed == pytest.approx(
         [0.02 + a - b for a, b in zip(RESIDUALS[0], RESIDUALS[4], strict=True)]
     )
     assert by_point["layer3.0"].macs == 20_000
     (early,), (late,), (against,) = (found.of_role(r) for r in ("early", "late", "early against late"))
-    assert (early.accuracy.mean, late.accuracy.mean) == pytest.approx((0.01, 0.02))
-    assert against.accuracy.mean == pytest.approx(-0.01)
+    assert (early.score.mean, late.score.mean) == pytest.approx((0.01, 0.02))
+    assert against.score.mean == pytest.approx(-0.01)
     assert against.verdict == "worse"
     (single,) = found.of_role("single")
     assert single.verdict == "not distinguishable"

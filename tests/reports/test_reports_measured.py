@@ -15,10 +15,10 @@ from trials.trial import FinalMeasurement, Latency
 
 LIMIT = ({"metric": "latency_ms", "bound": 1.5, "relative": True},)
 TRIALS = [
-    result(0, ("add",) * 3, origin="baseline", accuracy=0.80, macs=100),
-    result(1, ("se",) * 3, accuracy=0.90, macs=120),
-    result(2, ("aff",) * 3, accuracy=0.88, macs=130),
-    result(3, ("cbam",) * 3, accuracy=0.85, macs=110),
+    result(0, ("add",) * 3, origin="baseline", score=0.80, macs=100),
+    result(1, ("se",) * 3, score=0.90, macs=120),
+    result(2, ("aff",) * 3, score=0.88, macs=130),
+    result(3, ("cbam",) * 3, score=0.85, macs=110),
 ]
 
 

@@ -133,8 +133,8 @@ def test_every_trial_and_every_front_member_has_its_row(run: RunView, parsed: Pa
 
 
 def test_the_baseline_ends_the_front_when_it_is_not_on_it(make_run: MakeRun) -> None:
-    better = result(1, ["se"] * 3, accuracy=0.9, macs=9_000_000)
-    trials = [result(0, ["add"] * 3, origin="baseline", accuracy=0.5), better]
+    better = result(1, ["se"] * 3, score=0.9, macs=9_000_000)
+    trials = [result(0, ["add"] * 3, origin="baseline", score=0.5), better]
     rows = [i for i in read(make_run(trials)).identified() if i.startswith("front-")]
     assert rows == ["front-1", "front-0"]
 

@@ -12,7 +12,7 @@ from trials.trial import TrialState
 
 
 def test_a_gain_within_seed_noise_is_called_so(make_run: MakeRun) -> None:
-    trials = [result(0, ["add"] * 3, origin="baseline", accuracy=0.9), result(1, ["se"] * 3, accuracy=0.9042)]
+    trials = [result(0, ["add"] * 3, origin="baseline", score=0.9), result(1, ["se"] * 3, score=0.9042)]
     verdict = summary.verdict(make_run(trials))
     assert "0.42 points above the all-add baseline (90.00%)" in verdict.headline
     assert "within seed noise" in verdict.caveat
@@ -21,21 +21,23 @@ def test_a_gain_within_seed_noise_is_called_so(make_run: MakeRun) -> None:
 
 
 def test_a_larger_gain_is_still_that_of_one_seed(make_run: MakeRun) -> None:
-    trials = [result(0, ["add"] * 3, origin="baseline", accuracy=0.9), result(1, ["se"] * 3, accuracy=0.92)]
+    trials = [result(0, ["add"] * 3, origin="baseline", score=0.9), result(1, ["se"] * 3, score=0.92)]
     verdict = summary.verdict(make_run(trials))
     assert "2.00 points above" in verdict.headline
     assert "of a single seed" in verdict.caveat
 
 
 def test_the_ratios_are_to_the_baseline(make_run: MakeRun) -> None:
-    better = result(1, ["se"] * 3, accuracy=0.92, macs=10_815_000)
-    trials = [result(0, ["add"] * 3, origin="baseline", accuracy=0.9), better]
+    better = result(1, ["se"] * 3, score=0.92, macs=10_815_000)
+    trials = [result(0, ["add"] * 3, origin="baseline", score=0.9), better]
     assert "at 1.03× its FLOPs and 1." in summary.verdict(make_run(trials)).headline
 
 
 def test_a_baseline_that_nothing_beats_is_named_the_best(make_run: MakeRun) -> None:
-    trials = [result(0, ["add"] * 3, origin="baseline", accuracy=0.95), result(1, ["se"] * 3, accuracy=0.92)]
-    assert summary.verdict(make_run(trials)).headline.startswith("No architecture within the budgets was more accurate")
+    trials = [result(0, ["add"] * 3, origin="baseline", score=0.95), result(1, ["se"] * 3, score=0.92)]
+    assert summary.verdict(make_run(trials)).headline.startswith(
+        "No architecture within the budgets had a higher accuracy"
+    )
 
 
 def test_nothing_feasible_names_the_nearest(make_run: MakeRun) -> None:
@@ -57,7 +59,7 @@ def test_without_a_baseline_no_gain_is_stated(make_run: MakeRun) -> None:
 
 
 def test_the_hypervolume_is_a_share_of_the_box(make_run: MakeRun) -> None:
-    trials = [result(0, ["add"] * 3, origin="baseline", accuracy=0.8, macs=10_000_000)]
+    trials = [result(0, ["add"] * 3, origin="baseline", score=0.8, macs=10_000_000)]
     volume, box = summary.front_volume(make_run(trials, [{"metric": "macs", "bound": 2e7, "relative": False}]))
     assert volume == pytest.approx(0.8 * 0.5)
     assert box == "accuracy 0, FLOPs 20.0M"

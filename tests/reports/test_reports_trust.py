@@ -29,7 +29,7 @@ NETS = [architecture(ops) for ops in [(op,) * 3 for op in OPERATORS] + [("se", "
 #: Planted accuracies, one for each network.
 TRUE = [0.80, 0.81, 0.802, 0.83, 0.822, 0.815, 0.806, 0.827]
 TRIALS = [
-    result(i, [c.op for c in net.choices.values()], accuracy=true, loss=2 - true,
+    result(i, [c.op for c in net.choices.values()], score=true, loss=2 - true,
            origin="baseline" if i == 0 else "sampler")
     for i, (net, true) in enumerate(zip(NETS, TRUE, strict=True))
 ]  # fmt: skip
@@ -79,10 +79,10 @@ def test_the_noise_of_a_run_is_of_its_trials_and_its_repeats(searched: RunView) 
     one, three = noise_floors(view)
     assert (one.epochs, three.epochs) == (1, SHORT)
     assert (three.seeds, three.architectures) == (5, 3)
-    assert three.accuracy.raw_sd > 0.01 > 10 * three.accuracy.paired_sd
-    assert three.accuracy.paired_sd == pytest.approx(0.0005 * 2**0.5, rel=0.5)
-    assert three.loss.paired_sd == pytest.approx(three.accuracy.paired_sd)
-    assert three.accuracy.spread_sd == pytest.approx(0.0053, rel=0.1)
+    assert three.score.raw_sd > 0.01 > 10 * three.score.paired_sd
+    assert three.score.paired_sd == pytest.approx(0.0005 * 2**0.5, rel=0.5)
+    assert three.loss.paired_sd == pytest.approx(three.score.paired_sd)
+    assert three.score.spread_sd == pytest.approx(0.0053, rel=0.1)
 
 
 def test_an_architecture_that_lacks_a_seed_of_the_baseline_does_not_count() -> None:
@@ -91,8 +91,8 @@ def test_an_architecture_that_lacks_a_seed_of_the_baseline_does_not_count() -> N
     (floor,) = floors_of([*without, repeat(NETS[4], 0, 7, 0.5)], NETS[0])
     assert (floor.seeds, floor.architectures) == (5, 2)
     assert floors_of([r for r in repeats if r.architecture != NETS[0]], NETS[0]) == ()
-    (coarse,) = floors_of([dataclasses.replace(r, images=10) for r in repeats], NETS[0])
-    assert coarse.accuracy.raw_sd == pytest.approx(0.1 / 12**0.5)
+    (coarse,) = floors_of([dataclasses.replace(r, correct=5, images=10) for r in repeats], NETS[0])
+    assert coarse.score.raw_sd == pytest.approx(0.1 / 12**0.5)
 
 
 def test_what_noise_cannot_tell_apart_is_said(searched: RunView) -> None:
@@ -142,7 +142,7 @@ def test_the_agreement_is_that_of_the_ranks(searched: RunView) -> None:
     trust = trust_of(view)
     assert (trust.architectures, trust.missing, trust.pairs) == (8, 0, 28)
     assert trust.distinguishable_pairs == 28
-    by_accuracy = next(a for a in trust.agreements if a.ranked_by == a.held_against == "accuracy" and not a.ceiling)
+    by_accuracy = next(a for a in trust.agreements if a.ranked_by == a.held_against == "score" and not a.ceiling)
     assert by_accuracy.kendall.value == pytest.approx(26 / 28)
     assert by_accuracy.kendall.low < 26 / 28 <= by_accuracy.kendall.high
     assert by_accuracy.recall.value == 1.0
@@ -168,7 +168,7 @@ def test_the_report_shows_it_and_lets_nothing_through(make_run: MakeRun, tmp_pat
     advice = Advice(7200.0, 20, 2, SHORT, 2, 3600.0, 0.004, True).to_json()
     view = with_repeats(view, [*planted_noise(), *long_ones(list(range(8)))], trust=plan([1, 2]), noise_advice=advice)
     page = render(view)
-    for text in ("baseline SD", "3 × 5", "Short trainings beside long ones", "accuracy at 12", "2 seeds a candidate"):
+    for text in ("baseline SD", "3 × 5", "Short trainings beside long ones", "score at 12", "2 seeds a candidate"):
         assert text in page, text
     assert "<b>run</b>" not in page
 

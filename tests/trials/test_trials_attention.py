@@ -11,9 +11,11 @@ from torch import nn
 
 from search_spaces import InputSpec, SearchSpace
 from search_spaces.space import fusion_modules
-from trials.attention import attention_of, evenly_spaced
+from trials.attention import attention_of
 from trials.data import ImageData, Split
 from trials.histograms import BINS, WeightHistogram
+from trials.trainer import ImageTrainer, evenly_spaced
+from trials.trial import Recipe
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +40,7 @@ def looked_at(
     torch.manual_seed(0)
     network = space.build(architecture)
     prepare(fusion_modules(network))
-    found = attention_of(3, network, architecture, given or data())
+    found = attention_of(3, network, architecture, ImageTrainer(given or data(), Recipe()))
     hooked = [module for module in network.modules() if module._forward_hooks]
     assert not hooked, "what was watched is left as it was"
     return found.histograms
@@ -112,9 +114,8 @@ def test_it_is_the_same_each_time_and_of_evenly_spaced_images(monkeypatch: pytes
     (parted,) = looked_at("aff/4", "add", "add", prepare=shake)
     assert parted.counts == first[0].counts
     assert (parted.mean, parted.std) == pytest.approx((first[0].mean, first[0].std))
-    split = Split(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10))
-    assert evenly_spaced(split, 4).labels.tolist() == [0, 2, 5, 7]
-    assert evenly_spaced(split, 10) is split
+    assert evenly_spaced(10, 4).tolist() == [0, 2, 5, 7]
+    assert evenly_spaced(10, 10).tolist() == list(range(10))
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:

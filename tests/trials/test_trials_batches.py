@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from trials.batches import Batch, Batches
 from trials.data import DataConfig, ImageData, augment, load_data, normalise
 from trials.device import has_bf16
-from trials.judge import resident
 from trials.quiet import occupied
 from trials.seeds import generator
+from trials.trainer import resident
 from trials.training import make_optimiser, train
 from trials.trial import Recipe
 

@@ -21,7 +21,6 @@ from trials.data import DataConfig
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.quiet import occupied, quiet
 from trials.store import Store
-from trials.training import evaluate
 from trials.trial import EpochPoint, Failure, LatencyProtocol, Recipe, TrialJob, TrialState
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
@@ -61,9 +60,9 @@ def test_a_complete_trial(bench: Bench, tmp_path: Path) -> None:
     result = outcome.result
     assert result.state is TrialState.COMPLETE
     assert [point.epoch for point in points] == [1, 2]
-    assert result.images == len(bench.data.val) == 500
+    assert result.images == bench.trainer.validation_images == 500
     assert result.correct is not None
-    assert result.accuracy == result.correct / result.images
+    assert result.score == result.correct / result.images
     assert result.loss is not None
     assert result.loss > 0
     assert result.latency is not None
@@ -79,7 +78,7 @@ def test_a_complete_trial(bench: Bench, tmp_path: Path) -> None:
     network = SPACE.build(architecture).to(memory_format=torch.channels_last)
     network.load_state_dict(weights, strict=True)
     with occupied() as machine:
-        again = evaluate(network, bench.data.val, bench.data, machine)
+        again = bench.trainer.evaluate(network, machine)
     assert (again.correct, again.loss) == (result.correct, result.loss)
 
     with Store.create(tmp_path / "study.db", {}) as store:
@@ -106,7 +105,7 @@ def test_measuring_a_latency_changes_nothing_that_is_trained(bench: Bench) -> No
     _, repeated = judged(unmeasured, job(SPACE.uniform("cbam"), number=9))
     assert repeated.result.latency is None
     assert screened.weights == repeated.weights
-    assert (screened.result.accuracy, screened.result.loss) == (repeated.result.accuracy, repeated.result.loss)
+    assert (screened.result.score, screened.result.loss) == (repeated.result.score, repeated.result.loss)
 
 
 def test_candidates_of_a_seed_start_alike(bench: Bench) -> None:
@@ -133,7 +132,7 @@ def test_what_diverges_has_failed(bench: Bench) -> None:
     assert outcome.result.error is not None
     assert outcome.result.error.startswith("NonFiniteLoss: training loss is ")
     assert outcome.result.failure is Failure.DIVERGED
-    assert outcome.result.accuracy is None
+    assert outcome.result.score is None
     assert outcome.result.latency is not None
 
 
@@ -151,7 +150,7 @@ def test_what_is_too_slow_is_never_trained(bench: Bench) -> None:
     assert outcome.result.state is TrialState.GATED
     assert outcome.result.latency is not None
     assert outcome.result.latency.p50_ms > 1e-6
-    assert (outcome.result.accuracy, outcome.result.train_seconds) == (None, 0.0)
+    assert (outcome.result.score, outcome.result.train_seconds) == (None, 0.0)
 
 
 def test_the_baseline_and_what_was_measured_in_a_noise_are_not_gated(bench: Bench) -> None:

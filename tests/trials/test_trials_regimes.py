@@ -15,13 +15,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from search_spaces import Architecture, InputSpec, SearchSpace
 from search_spaces.space import fusion_modules
 from search_spaces.supernet import build_supernet, choose_path
-from trials.data import DataConfig, Split, normalise
+from trials.data import DataConfig, normalise
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.quiet import occupied
-from trials.regimes.recalibration import recalibrate
 from trials.regimes.starts import FromParent, FromScratch, FromSupernet, Start, WholeSupernet, start_from
 from trials.seeds import generator
-from trials.training import evaluate, make_optimiser
+from trials.training import make_optimiser
 from trials.trial import LatencyProtocol, Recipe, TrialJob, TrialState
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10), ["add", "concat", "se", "cbam", "aff", "iaff"], [4])
@@ -39,6 +38,7 @@ def outcome(bench: Bench, start: Start, architecture: Architecture, seed: int = 
     """A trial from `start`; what starts from trained weights is tuned gently."""
     gentle = PLAN.recipe if isinstance(start, FromScratch | WholeSupernet) else replace(PLAN.recipe, peak_lr=0.02)
     bench.plan = replace(PLAN, start=start, recipe=gentle)
+    bench.trainer = replace(bench.trainer, recipe=gentle)
     *_, last = bench.judge(TrialJob(0, "sampler", architecture, seed, 1, 1))
     assert isinstance(last, TrialOutcome)
     assert last.result.state is TrialState.COMPLETE, last.result.error
@@ -72,7 +72,7 @@ def test_before_its_first_step_a_candidate_is_as_good_as_the_parent(bench: Bench
     for op in SPACE.operators:
         network = bench.build(SPACE.uniform(op), seed=3)
         with occupied() as machine:
-            found = evaluate(network, bench.data.val, bench.data, machine)
+            found = bench.trainer.evaluate(network, machine)
         assert found.loss == pytest.approx(parent.result.loss, rel=1e-5)
         assert abs(found.correct - (parent.result.correct or 0)) <= 1  # rounding may move an image that is undecided
 
@@ -134,12 +134,13 @@ def test_a_trial_of_a_supernet_is_its_path_trained_on(bench: Bench, supernet: Tr
 
 
 def test_recalibration_is_torchs_where_there_is_nothing_else_to_keep(bench: Bench) -> None:
-    data = bench.data
+    trainer = bench.trainer
+    data = trainer.data
     torch.manual_seed(0)
     ours = SPACE.build(SPACE.uniform("aff"))
     theirs = copy.deepcopy(ours)
     with occupied() as machine:
-        recalibrate(ours, data, 64, 0, machine)
+        trainer.recalibrate(ours, 0, machine)
     mean, std = (torch.tensor(values) for values in (data.mean, data.std))
     order = torch.randperm(256, generator=generator(0, "recalibration"))
     batches = normalise(data.train.images[order], mean, std).contiguous(memory_format=torch.channels_last).split(64)
@@ -153,12 +154,11 @@ def test_recalibration_is_torchs_where_there_is_nothing_else_to_keep(bench: Benc
 
 
 def test_recalibration_leaves_other_paths_alone_and_drops_nothing(bench: Bench) -> None:
-    data = bench.data
     supernet = build_supernet(SPACE)
     choose_path(supernet, SPACE.uniform("aff"))
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     with occupied() as machine:
-        recalibrate(supernet, data, 64, 0, machine)
+        bench.trainer.recalibrate(supernet, 0, machine)
     changed = {n for n, t in supernet.state_dict().items() if not torch.equal(t, before[n])}
     assert any(".choices.aff/4." in name for name in changed)
     assert {name.split(".choices.")[1].split(".")[0] for name in changed if ".choices." in name} == {"aff/4"}
@@ -166,7 +166,7 @@ def test_recalibration_leaves_other_paths_alone_and_drops_nothing(bench: Bench) 
 
     network = nn.Sequential(nn.Dropout(0.9), nn.BatchNorm2d(1))
     with occupied() as machine:
-        recalibrate(network, replace(data, train=Split(data.train.images[:64], data.train.labels[:64])), 64, 0, machine)
+        bench.trainer.briefly(64).recalibrate(network, 0, machine)
     assert float(network[1].running_var) == pytest.approx(1.0, abs=0.3)  # dropout would make it about ten
 
 

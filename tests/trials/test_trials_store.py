@@ -66,10 +66,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     "recorded",
     [
         result(0),
-        result(1, seed=2**62, accuracy=0.1 + 0.2, loss=1e-300, macs=2**53 + 1),
+        result(1, seed=2**62, score=0.1 + 0.2, loss=1e-300, macs=2**53 + 1),
         result(2, TrialState.FAILED, error="ValueError: 'Größe' \"quoted\" </script> \x1b[0m 日本"),
         result(6, TrialState.FAILED, failure=Failure.OUT_OF_MEMORY, attempts=2),
-        result(3, TrialState.GATED, accuracy=None),
+        result(3, TrialState.GATED, score=None),
         result(4, TrialState.STOPPED, latency=None, curve=(EpochPoint(1, math.inf, 5.0),)),
         result(5, environment={"device": "x", "nested": {"list": [1, 2.5, None, "ü"]}}, error=None),
     ],
@@ -132,7 +132,7 @@ def test_a_number_is_recorded_once(store: Store) -> None:
 
 @pytest.mark.parametrize("final", [TrialState.COMPLETE, TrialState.FAILED, TrialState.GATED])
 def test_only_what_was_stopped_is_recorded_anew(store: Store, final: TrialState) -> None:
-    store.append(result(0, TrialState.STOPPED, accuracy=None))
+    store.append(result(0, TrialState.STOPPED, score=None))
     store.append(result(0, TrialState.STOPPED, seconds=9.0))
     store.append(result(0, final))
     assert store.results() == (result(0, final),)
@@ -340,15 +340,15 @@ def test_a_healthy_record_is_opened_without_a_trace(path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("metric", ["accuracy", "loss", "seconds", "train_seconds", "images_per_second"])
+@pytest.mark.parametrize("metric", ["score", "loss", "seconds", "train_seconds", "images_per_second"])
 def test_a_metric_is_finite(metric: str, bad: float) -> None:
     with pytest.raises(ValueError, match=f"trial 7: {metric} is {bad}"):
         result(7, **{metric: bad})
 
 
-def test_a_complete_trial_has_an_accuracy() -> None:
-    with pytest.raises(ValueError, match="trial 7 is complete without an accuracy"):
-        result(7, accuracy=None)
+def test_a_complete_trial_has_a_score() -> None:
+    with pytest.raises(ValueError, match="trial 7 is complete without a score"):
+        result(7, score=None)
 
 
 def test_the_result_of_a_job_is_about_the_job() -> None:
@@ -386,7 +386,7 @@ def test_a_record_from_before_the_workload_is_read_and_gone_on_with(tmp_path: Pa
 
 
 def repeated(seed: int = 1, **changes: Any) -> Repeat:
-    return Repeat(architecture(0), seed, 3, **({"accuracy": 0.5, "loss": 1.25, "train_seconds": 2.5} | changes))
+    return Repeat(architecture(0), seed, 3, **({"score": 0.5, "loss": 1.25, "train_seconds": 2.5} | changes))
 
 
 def test_repeats_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_repeats_are_read_as_they_were_written(tmp_path: Path) -> None:
         for repeat in (repeated(), repeated(seed=2, correct=5, images=10), failed):
             store.append_repeat(repeat)
         with pytest.raises(StoreError, match="was not recorded"):
-            store.append_repeat(repeated(accuracy=0.6))
+            store.append_repeat(repeated(score=0.6))
     with Store.open(tmp_path / "study.db") as store:
         assert store.repeats() == (repeated(), repeated(seed=2, correct=5, images=10), failed)
 

@@ -23,7 +23,7 @@ def result(number: int, state: TrialState = TrialState.COMPLETE, **changes: Any)
     fields: dict[str, Any] = {"origin": "sampler", "architecture": architecture(number), "seed": 0}
     fields |= {"macs": 9_559_168, "params": 77_754, "latency": LATENCY, "seconds": 3.25}
     if state is TrialState.COMPLETE:
-        fields |= {"accuracy": 0.875, "loss": 0.4321, "correct": 1750, "images": 2000, "train_seconds": 2.5}
+        fields |= {"score": 0.875, "loss": 0.4321, "correct": 1750, "images": 2000, "train_seconds": 2.5}
         fields |= {"images_per_second": 812.5, "curve": (EpochPoint(1, 1.9, 800.0), EpochPoint(2, 1.2, 825.0))}
         fields |= {"environment": {"device": "a CPU", "threads": 1}}
     if state is TrialState.FAILED:

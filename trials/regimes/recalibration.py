@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trials.data import ImageData, normalise
 from trials.quiet import Occupancy
 from trials.seeds import generator
 
@@ -17,15 +17,22 @@ IMAGES = 2000
 
 
 @torch.no_grad()
-def recalibrate(network: nn.Module, data: ImageData, batch_size: int, seed: int, machine: Occupancy) -> None:
+def recalibrate(
+    network: nn.Module,
+    images: Tensor,
+    inputs: Callable[[Tensor], Tensor],
+    batch_size: int,
+    seed: int,
+    machine: Occupancy,
+) -> None:
     """Replace the running statistics of every batch norm that a forward meets by their mean over whole batches of
     training images, drawn by `seed`.
+
+    images: uint8 [N, C, H, W], on any device; `inputs` makes of a batch of them what the network takes.
 
     `torch.optim.swa_utils.update_bn` but for the rest of the network, which stays in evaluation: nothing is dropped,
     a supernet stays on its path, and the norms beside that path keep what they have.
     """
-    device, images = next(network.parameters()).device, data.train.images  # which may be too many for the device
-    mean, std = (torch.tensor(values, device=device) for values in (data.mean, data.std))
     momenta: dict[_BatchNorm, float | None] = {}
 
     def begin_anew(norm: _BatchNorm, inputs: Any) -> None:
@@ -43,7 +50,7 @@ def recalibrate(network: nn.Module, data: ImageData, batch_size: int, seed: int,
     batches = max(1, min(IMAGES, len(images)) // batch_size)
     for batch in order[: batches * batch_size].to(images.device).chunk(batches):
         machine.give_way()
-        network(normalise(images[batch].to(device), mean, std).contiguous(memory_format=torch.channels_last))
+        network(inputs(images[batch]))
     for hook in hooks:
         hook.remove()
     for norm, momentum in momenta.items():

@@ -85,8 +85,8 @@ def apply_policies(config: SceneConfig, checked: CheckedFolder) -> tuple[dict[st
     """
     tables = dict(checked.splits)
     emptied = without_objects(config, tables) if config.empty_images != "keep" else ()
-    if checked.problems and config.bad_entries == "refuse":
-        raise ScenesRefused(config.name, checked.problems, "Mend them, or leave them out with bad_entries 'drop'")
+    if checked.problems and config.data_errors == "refuse":
+        raise ScenesRefused(config.name, checked.problems, "Mend them, or leave them out with data_errors 'drop'")
     if emptied and config.empty_images == "refuse":
         raise ScenesRefused(config.name, emptied, "Leave them out with empty_images 'drop', or use them with 'keep'")
     if emptied:

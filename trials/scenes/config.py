@@ -31,7 +31,7 @@ class SceneConfig:
         VOC folders have boxes only, `masks:FOLDER` is semantic only.
     image_size: side of the square images, in pixels, a multiple of 32; the longer side is fitted to it and the rest
         is padded. None means 128 for scenes-mini and 256 for folders.
-    bad_entries: "refuse" answers bad images and annotations with an error that lists them; "drop" leaves them out
+    data_errors: "refuse" answers bad images and annotations with an error that lists them; "drop" leaves them out
         and counts them.
     empty_images: images without any object are kept by default: a detector must learn to find nothing.
     train_images: size of a subset of the training split; a smaller one lies within a larger one of the same seed.
@@ -44,7 +44,7 @@ class SceneConfig:
     name: str = MINI
     targets: Targets = "boxes"
     image_size: int | None = None
-    bad_entries: Policy = "refuse"
+    data_errors: Policy = "refuse"
     empty_images: EmptyPolicy = "keep"
     train_images: int | None = None
     val_fraction: float = 0.2
@@ -53,7 +53,7 @@ class SceneConfig:
     def __post_init__(self) -> None:
         validate_scenes_name(self.name)
         _one_of("targets", self.targets, _TARGETS_OF[self.form], f" for {self.name}")
-        _one_of("bad_entries", self.bad_entries, get_args(Policy))
+        _one_of("data_errors", self.data_errors, get_args(Policy))
         _one_of("empty_images", self.empty_images, get_args(EmptyPolicy))
         if self.image_size is not None and (self.image_size < LARGEST_STRIDE or self.image_size % LARGEST_STRIDE):
             raise DataError(

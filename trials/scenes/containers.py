@@ -81,6 +81,27 @@ class SceneSplit:
             target["masks"] = tv_tensors.Mask(_decoded(self.counts[start:end], side).to(device))
         return target
 
+    def take(self, positions: Tensor) -> SceneSplit:
+        """The images at `positions`, int64 [K], with their objects, in that order."""
+        places = positions.tolist()
+        spans = [torch.arange(int(self.first[place]), int(self.first[place + 1])) for place in places]
+        objects = torch.cat([torch.empty(0, dtype=torch.int64), *spans])
+        there = objects.to(self.boxes.device)
+        ends = torch.tensor([len(span) for span in spans], dtype=self.first.dtype).cumsum(0)
+        return SceneSplit(
+            images=self.images[positions.to(self.images.device)],
+            files=tuple(self.files[place] for place in places),
+            sizes=self.sizes[positions],
+            scales=self.scales[positions],
+            first=torch.cat([self.first[:1] * 0, ends]),
+            boxes=self.boxes[there],
+            labels=self.labels[there],
+            areas=self.areas[there],
+            crowd=self.crowd[there],
+            counts=None if self.counts is None else tuple(self.counts[place] for place in objects.tolist()),
+            maps=None if self.maps is None else self.maps[positions.to(self.maps.device)],
+        )
+
     def to(self, device: torch.device | str) -> SceneSplit:
         """The same split with images and targets on `device` (shared, not copied, where they already are there).
 
@@ -125,6 +146,11 @@ class SceneData:
     def image_size(self) -> int:
         """Side of the square images, in pixels."""
         return int(self.train.images.shape[-1])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What a network tells apart, by another name."""
+        return self.categories
 
     @property
     def title(self) -> str:

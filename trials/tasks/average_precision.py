@@ -17,6 +17,8 @@ from torch import Tensor
 
 from trials.scenes.containers import SceneSplit
 
+#: Areas in pixels from which on an object is of medium size, and large.
+_MEDIUM, _LARGE = 32**2, 96**2
 #: The order of COCOeval's own summary.
 _SUMMARY = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
             "ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large")  # fmt: skip
@@ -75,6 +77,15 @@ def average_precision(
         **{name: _figure(value) for name, value in zip(_SUMMARY, evaluation.stats, strict=True)},
         ap_by_category={name: _figure(by_category[:, :, k].mean()) for k, name in enumerate(categories)},
     )
+
+
+def sizes_of(split: SceneSplit) -> dict[str, int]:
+    """How many objects of each size COCO's figures tell apart there are to find."""
+    owners = np.repeat(np.arange(len(split)), np.diff(split.first.cpu().numpy()))
+    areas = split.areas.cpu().numpy() / split.scales.numpy().astype(np.float64)[owners].prod(axis=1)
+    areas = areas[~split.crowd.cpu().numpy()]
+    small, large = int((areas < _MEDIUM).sum()), int((areas >= _LARGE).sum())
+    return {"small": small, "medium": len(areas) - small - large, "large": large}
 
 
 def _figure(value: float) -> float | None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from trials.quiet import Occupancy
 from trials.scenes import SceneData, SceneSplit
-from trials.tasks.inputs import network_inputs
+from trials.tasks.inputs import moved, network_inputs
 from trials.tasks.task import Task
 from trials.training import NonFiniteLoss, exact_float32
 
@@ -28,12 +28,13 @@ def evaluate_scenes(
         NonFiniteLoss: the loss over the split is not finite.
     """
     network.eval()
+    device = next(network.parameters()).device
     readings = []
-    loss = torch.zeros((), dtype=torch.float64, device=split.images.device)
+    loss = torch.zeros((), dtype=torch.float64, device=device)
     with exact_float32():
         for batch in torch.split(torch.arange(len(split)), EVAL_BATCH):
             machine.give_way()
-            images, targets = split.batch(batch)
+            images, targets = moved(*split.batch(batch), device)
             outputs = network(network_inputs(images, data))
             loss += task.loss(outputs, targets).double() * len(batch)
             readings.append(task.read(outputs, targets))

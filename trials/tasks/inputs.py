@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from trials.data import normalise
 from trials.scenes import SceneData
+from trials.scenes.containers import Target
+
+
+def moved(images: Tensor, targets: Sequence[Target], device: torch.device) -> tuple[Tensor, list[Target]]:
+    """A batch on the device of a network; as it is, not copied, where it is there already."""
+    if images.device == device:
+        return images, list(targets)
+    there = [
+        {name: value.to(device) if isinstance(value, Tensor) else value for name, value in target.items()}
+        for target in targets
+    ]
+    return images.to(device), there
 
 
 def network_inputs(images: Tensor, data: SceneData) -> Tensor:

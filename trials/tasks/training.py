@@ -21,7 +21,7 @@ from trials.device import has_bf16
 from trials.quiet import Occupancy
 from trials.scenes import SceneData, augment_scenes
 from trials.seeds import generator
-from trials.tasks.inputs import network_inputs
+from trials.tasks.inputs import moved, network_inputs
 from trials.tasks.recipe import SceneRecipe
 from trials.tasks.task import Task
 from trials.training import NonFiniteLoss
@@ -51,12 +51,12 @@ def make_optimiser(network: nn.Module, recipe: SceneRecipe) -> torch.optim.Optim
 def train_scenes(
     network: PyramidTrunk, task: Task, data: SceneData, recipe: SceneRecipe, seed: int, machine: Occupancy
 ) -> Iterator[EpochPoint]:
-    """Train `network` (on the device of `data`, changed in place) and yield a point after every epoch.
+    """Train `network` (on its device, changed in place) and yield a point after every epoch.
 
     Raises:
         NonFiniteLoss: the mean loss of an epoch is not finite.
     """
-    device = data.train.images.device
+    device = next(network.parameters()).device
     steps = max(1, len(data.train) // recipe.batch_size)
     taken = min(steps * recipe.batch_size, len(data.train))
     total_steps = recipe.epochs * steps
@@ -79,7 +79,7 @@ def train_scenes(
         total = torch.zeros((), device=device)
         for batch in order[:taken].chunk(steps):
             machine.give_way()
-            images, targets = data.train.batch(batch)
+            images, targets = moved(*data.train.batch(batch), device)
             if recipe.augment:
                 images, targets = augment_scenes(images, targets, randomness)
             with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):

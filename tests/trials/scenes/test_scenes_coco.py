@@ -131,7 +131,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, text: str, said: str) -> None:
 )
 def test_bad_categories_are_never_dropped(tmp_path: Path, categories: list[Any], said: str) -> None:
     document = {**coco_document(1), "categories": categories}
-    assert said in refused(f"coco:{write_coco(tmp_path, document)}", bad_entries="drop")
+    assert said in refused(f"coco:{write_coco(tmp_path, document)}", data_errors="drop")
 
 
 def test_splits_must_share_their_categories(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_bad_annotation_is_refused_by_name_or_dropped(tmp_path: Path, changed:
     assert said in message
     assert "annotations/train.json: annotation" in message
     assert "1 bad entry" in message
-    data = load(name, targets="instances", bad_entries="drop")
+    data = load(name, targets="instances", data_errors="drop")
     assert sum(data.dropped.values()) == 1
     # An image whose only object is bad is left out; one that never had any stays.
     images = data.description()["images"]
@@ -229,7 +229,7 @@ def test_a_bad_image_entry_is_refused_by_name_or_dropped(tmp_path: Path, changed
     message = refused(name)
     assert said in message
     assert "annotations/train.json: image" in message
-    data = load(name, bad_entries="drop")
+    data = load(name, data_errors="drop")
     assert sum(data.description()["images"].values()) == 2
 
 
@@ -250,7 +250,7 @@ def test_missing_unreadable_small_and_linked_images_are_named(tmp_path: Path) ->
     message = refused(f"coco:{root}")
     assert "4 bad entries" in message
     assert "and 1 more" in message
-    data = load(f"coco:{root}", bad_entries="drop")
+    data = load(f"coco:{root}", data_errors="drop")
     assert data.description()["dropped"] == {
         "missing file": 2, "unreadable image": 1, "wrong image size": 1,
     }  # fmt: skip

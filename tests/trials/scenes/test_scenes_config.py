@@ -23,7 +23,7 @@ from trials.scenes import SceneConfig
         ({"val_fraction": float("nan")}, "val_fraction is nan"),
         ({"train_images": 0}, "train_images is 0"),
         ({"split_seed": -1}, "split_seed is -1"),
-        ({"bad_entries": "ignore"}, "bad_entries is 'ignore': it must be 'refuse' or 'drop'"),
+        ({"data_errors": "ignore"}, "data_errors is 'ignore': it must be 'refuse' or 'drop'"),
         ({"empty_images": "no"}, "empty_images is 'no': it must be 'keep' or 'refuse' or 'drop'"),
         ({"name": "masks:/data"}, "targets is 'boxes': it must be 'semantic' for masks:/data"),
     ],

@@ -65,7 +65,7 @@ def test_an_image_in_two_splits_is_refused_or_dropped_from_the_earlier(tmp_path:
     assert "images/train3.png: train has the same image as test (images/test1.png)" in message
     assert "1 bad entry (overlap of splits 1)" in message
     said: list[str] = []
-    data = load(f"coco:{tmp_path}", said, bad_entries="drop")
+    data = load(f"coco:{tmp_path}", said, data_errors="drop")
     assert [len(split) for split in data.splits.values()] == [3, 2, 2]
     assert data.description()["dropped"] == {"overlap of splits": 1}
     assert any("left out 1 bad entry (overlap of splits 1)" in line for line in said)
@@ -95,7 +95,7 @@ def test_a_refusal_has_all_problems_and_its_message_a_few(tmp_path: Path) -> Non
     assert refusal.value.exit_code == 2
     assert "8 bad entries (box without area 8)" in str(refusal.value)
     assert "and 5 more" in str(refusal.value)
-    assert "train has no image left" in refused(f"coco:{tmp_path}", bad_entries="drop")
+    assert "train has no image left" in refused(f"coco:{tmp_path}", data_errors="drop")
 
 
 def test_a_folder_is_decoded_once_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

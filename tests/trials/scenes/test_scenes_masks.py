@@ -58,7 +58,7 @@ def test_official_splits_are_kept_and_must_share_their_classes(tmp_path: Path) -
     write_pairs(tmp_path, count=1, value=5, prefix="test", seed=90)
     [problem] = check_scenes(SceneConfig(f"masks:{tmp_path}", targets="semantic"))
     assert str(problem).startswith("test/masks/0.png: the map holds value 5: there are 3 classes, 0 to 2")
-    assert "Without them test has no image left" in refused(f"masks:{tmp_path}", targets="semantic", bad_entries="drop")
+    assert "Without them test has no image left" in refused(f"masks:{tmp_path}", targets="semantic", data_errors="drop")
     write_pairs(tmp_path, count=1, value=1, prefix="test", seed=90)
     assert {name: len(split) for name, split in load_maps(tmp_path).splits.items()} == {"train": 4, "val": 2, "test": 1}
 

@@ -59,7 +59,7 @@ def test_a_hostile_file_is_refused_by_name_or_dropped(tmp_path: Path, text: str 
     message = refused(f"voc:{root}")
     assert said in message
     assert "e.xml" in message or "JPEGImages/e." in message
-    data = load(f"voc:{root}", bad_entries="drop")
+    data = load(f"voc:{root}", data_errors="drop")
     assert sum(data.description()["images"].values()) == 4
     assert sum(data.dropped.values()) == 1
 
@@ -79,7 +79,7 @@ def test_a_hostile_file_is_refused_by_name_or_dropped(tmp_path: Path, text: str 
 def test_a_bad_object_is_refused_by_name_or_dropped(tmp_path: Path, bad: str, said: str) -> None:
     root = write_voc(tmp_path, {"a": voc_object() + bad, "b": voc_object()})
     assert said in refused(f"voc:{root}")
-    data = load(f"voc:{root}", bad_entries="drop")
+    data = load(f"voc:{root}", data_errors="drop")
     assert data.description()["objects"] == {"train": 1, "val": 1}
 
 

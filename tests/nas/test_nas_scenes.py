@@ -1,0 +1,246 @@
+"""Searches of detectors and segmenters, from configuration to report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from programs import nas_program
+from scenes_folder import cells
+
+import nas
+from nas.cli import commands
+from nas.config import SceneSearchConfig, SearchConfig, differences, load_config, read_config
+from nas.progress import Silence
+from nas.repricing import reprice
+from nas.scene_pictures import look_at_scenes
+from nas.sections import ConfigError
+from nas.session import run_search
+from reports import RunView
+from reports.noise import noise_floors
+from reports.regime import regime_story
+from reports.scores import category_table, figure_table
+from reports.trust import trust_story
+from trials.metrics import FIGURES
+from trials.scenes import ScenesRefused
+from trials.store import Store
+from trials.trial import TrialState
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Two trials of two epochs of few small images, in this process."""
+    folder = cells(tmp_path_factory.mktemp("cells") / "data")
+    return {
+        "data": f"coco:{folder}", "image_size": 64, "trials": 2, "engine": "local", "operators": ["add", "se"],
+        "reductions": [4], "export": "none", "training.epochs": 2, "training.batch_size": 8, "latency.screen": False,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> RunView:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FUSION_NAS_LOCKS", str(tmp_path_factory.mktemp("locks")))
+        out = tmp_path_factory.mktemp("runs") / "cells"
+        config = load_config(None, settings | {"out": str(out), "objectives": ["ap", "ap_small", "macs"]})
+        return run_search(config, Silence()).view
+
+
+@pytest.mark.parametrize(
+    ("given", "task", "space", "objectives"),
+    [
+        ({"data": "scenes-mini"}, "detection", "resnet8-fpn-fcos", ["ap", "macs"]),
+        ({"data": "coco:x", "space": "resnet8-pan"}, "detection", "resnet8-pan-fcos", ["ap", "macs"]),
+        ({"space": "resnet8-fpn-retinanet"}, "detection", "resnet8-fpn-retinanet", ["ap", "macs"]),
+        ({"data": "masks:x"}, "segmentation", "resnet8-fpn-semantic", ["miou", "macs"]),
+        ({"task": "segmentation", "space": "resnet8-fpn"}, "segmentation", "resnet8-fpn-semantic", ["miou", "macs"]),
+        ({"space": "resnet8-fpn"}, "classification", "resnet8-fpn", ["accuracy", "macs"]),
+    ],
+)
+def test_the_task_follows_from_space_or_data(given: dict, task: str, space: str, objectives: list[str]) -> None:
+    config = load_config(None, given)
+    assert (config.task, config.space, config.objectives) == (task, space, objectives)
+    assert isinstance(config, SceneSearchConfig) is (task != "classification")
+    assert read_config(config.to_json()) == config
+    assert differences(config.to_json(), config.to_json()) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ({"task": "detect"}, ["task", "'classification', 'detection' or 'segmentation'", "did you mean 'detection'"]),
+        ({"task": "detection", "space": "resnet8-fpn-semantic"}, ["resnet8-fpn-semantic is for segmentation"]),
+        ({"task": "detection", "data": "cifar10"}, ["unknown data 'cifar10'", "scenes-mini"]),
+        ({"data": "scenes-mini", "objectives": ["ap", "miou"]}, ["'miou' is none of ap, ap50"]),
+        ({"data": "scenes-mini", "objectives": ["ap_smal", "ap"]}, ["did you mean 'ap_small'"]),
+        ({"data": "scenes-mini", "objectives": ["ap_small"]}, ["must hold 'ap'"]),
+        ({"data": "scenes-mini", "minimum": {"accuracy": 0.5}}, ["minimum", "'accuracy' is none of ap"]),
+        ({"data": "scenes-mini", "minimum": {"ap": 1.5}}, ["minimum.ap", "less than or equal to 1"]),
+        ({"data": "scenes-mini", "training.crop_padding": 4}, ["crop-padding: unknown key", "ema_decay"]),
+        ({"data": "scenes-mini", "training.frozen_trunk": True}, ["frozen_trunk", "inherit"]),
+        ({"minimum": {"ap": 0.5}}, ["'ap' is none of accuracy"]),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(given: dict[str, Any], parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, given)
+    assert "\n" not in str(caught.value)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_minimum_options_are_read() -> None:
+    def parsed(*options: str) -> SearchConfig:
+        from nas.options import configuration
+
+        return configuration(None, {"data": "scenes-mini", "min": ",".join(options)})
+
+    assert parsed("ap=0.2", "ap_small=0.1").minimum == {"ap": 0.2, "ap_small": 0.1}
+    with pytest.raises(ConfigError, match="--min: given 'ap'"):
+        parsed("ap")
+
+
+def test_a_search_of_detectors_records_every_figure(found: RunView, settings: dict[str, Any]) -> None:
+    assert found.task == "detection"
+    assert found.objectives == ("ap", "ap_small", "macs")
+    assert [r.state for r in found.results] == [TrialState.COMPLETE] * 2
+    for result in found.results:
+        assert set(FIGURES["detection"]) < set(result.figures)
+        assert result.score == result.figures["ap"] == result.figure("ap")
+        assert set(result.figures["ap_by_category"]) == {"square", "disc"}
+        assert result.figures["ap_large"] is None
+        assert result.correct is None
+        assert result.images == 8
+    assert found.to_json()["trials"][0]["ap"] == found.results[0].score
+    assert found.description["data"]["objects_by_size"]["small"] > 0
+    with Store.open(found.path / "study.db") as store:
+        assert store.results() == found.results
+
+
+def test_a_search_of_detectors_is_repeated_to_the_bit(
+    found: RunView, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUSION_NAS_LOCKS", str(tmp_path))
+    config = load_config(None, settings | {"out": str(tmp_path / "again"), "trials": 1})
+    again = run_search(config, Silence()).view
+    first = found.results[0]
+    assert (again.results[0].figures, again.results[0].loss) == (first.figures, first.loss)
+
+
+def test_a_minimum_decides_what_is_feasible(found: RunView) -> None:
+    small = [r.figures["ap_small"] for r in found.results]
+    between = 0.5 * sum(small) if small[0] != small[1] else small[0] * 1.5 + 0.01
+    view = reprice(found.path, {"minimum": {"ap_small": min(1.0, between)}}).view
+    assert [t.feasible for t in view.trials] == [value >= between for value in small]
+    assert view.budget_text() == f"ap_small >= {min(1.0, between):g}"
+
+
+def test_the_report_shows_figures_by_size_and_category(found: RunView, tmp_path: Path) -> None:
+    table, categories = figure_table(found), category_table(found)
+    assert table is not None
+    assert categories is not None
+    assert table.columns[:4] == ("AP", "AP50", "AP75", "AP small")
+    assert "AP large" not in table.columns
+    assert table.heads[0] == "0 (all-add)"
+    assert categories.heads == ("square", "disc")
+    assert all(not cell.gain for cell in table.lines[0])
+    page = nas.open_run(found.path).report(tmp_path / "report.html").read_text()
+    for text in ("Figures of the front", "AP small", "validation AP (%)", "disc", "objects (small: under 32"):
+        assert text in page
+    shown = CliRunner().invoke(commands, ["show", str(found.path), "--trial", "1"])
+    assert shown.exit_code == 0, shown.output
+
+
+def test_what_the_best_sees_is_drawn_and_its_decoding_timed_once(found: RunView, tmp_path: Path) -> None:
+    heard: list[str] = []
+    look_at_scenes(found.path, heard.append)
+    best = found.front[0].result.number
+    assert heard[-1] == f"looking at what trial {best} sees"
+    view = RunView.load(found.path)
+    assert view.seen is not None
+    assert view.seen["decoding"]["p50_ms"] > 0
+    assert len(view.seen["files"]) == 4
+    with Image.open(found.path / "scenes.png") as picture:
+        assert picture.width > 4 * 384
+    page = nas.open_run(found.path).report(tmp_path / "report.html").read_text()
+    assert '<img class="scenes" src="data:image/png;base64,' in page
+    assert "Decoding and non-maximum suppression are not in a detector" in page
+    again = len(heard)
+    look_at_scenes(found.path, heard.append)
+    assert len(heard) == again
+
+
+def test_objects_that_are_not_there_cannot_be_an_objective(settings: dict[str, Any], tmp_path: Path) -> None:
+    config = load_config(None, settings | {"out": str(tmp_path / "run"), "objectives": ["ap", "ap_large"]})
+    with pytest.raises(ConfigError, match=r"ap_large is of large objects, and the validation images of .* show none"):
+        run_search(config, Silence())
+    assert not (tmp_path / "run").exists()
+
+
+def test_check_lists_every_bad_annotation(settings: dict[str, Any], tmp_path: Path) -> None:
+    folder = cells(tmp_path / "bad", 8)
+    path = folder / "annotations" / "train.json"
+    document = json.loads(path.read_text())
+    document["annotations"][0]["bbox"] = [60, 60, 30, 30]
+    document["annotations"][1]["category_id"] = 9
+    path.write_text(json.dumps(document))
+    options = ["--data", f"coco:{folder}", "--image-size", "64", "--batch-size", "4", "--epochs", "2"]
+    refused = CliRunner().invoke(commands, ["check", *options, "--out", str(tmp_path / "run")])
+    assert isinstance(refused.exception, ScenesRefused)
+    assert refused.output.count("data: annotations/train.json: annotation") == 2
+    assert "2 bad entries" in str(refused.exception)
+    assert "data_errors 'drop'" in str(refused.exception)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "figure"), [("detection", "ap"), ("segmentation", "miou")])
+def test_scenes_are_searched_through_ray(task: str, figure: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = nas_program(
+        "search", "--space", "resnet8-fpn", "--data", "scenes-mini", "--task", task, "--train-images", "64",
+        "--epochs", "1", "--trials", "2", "--workers", "2", "--operators", "add,aff", "--export", "none",
+        "--out", str(out), "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    view = RunView.load(out)
+    assert len(view.complete) == 2
+    assert view.metric == figure
+    assert all(0 <= t.result.score <= 1 for t in view.complete)
+    assert (out / "report.html").is_file()
+    assert "scenes-mini (derived)" in (out / "report.html").read_text()
+    assert replace(view, attention={}).attention != view.attention, "the attention weights of aff were looked at"
+
+
+@pytest.mark.slow
+def test_detectors_go_on_from_a_trained_one_with_noise(settings: dict[str, Any], tmp_path: Path) -> None:
+    more = {"training.regime": "inherit", "training.parent_epochs": 3, "noise_seeds": 2}
+    view = run_search(load_config(None, settings | more | {"out": str(tmp_path / "run")}), Silence()).view
+    assert view.parent is not None
+    assert view.parent["metric"] == "ap"
+    assert " AP on 8 validation images" in regime_story(view)[0]
+    (floor,) = noise_floors(view)
+    assert floor.seeds == 2
+    assert floor.score.raw_sd is not None
+    assert "the AP of all-add has a standard deviation of" in " ".join(trust_story(view))
+
+
+@pytest.mark.slow
+def test_segmenters_share_a_supernet(tmp_path: Path) -> None:
+    config = load_config(
+        None,
+        {
+            "task": "segmentation", "train_images": 32, "image_size": 64, "trials": 2, "engine": "local",
+            "operators": ["add", "se"], "export": "none", "training.epochs": 1, "training.regime": "supernet",
+            "training.parent_epochs": 1, "latency.screen": False, "out": str(tmp_path / "run"),
+        },
+    )  # fmt: skip
+    view = run_search(config, Silence()).view
+    assert [r.state for r in view.results] == [TrialState.COMPLETE] * 2
+    assert view.parent is not None
+    assert view.parent["metric"] == "miou"
+    assert all(0 < r.score < 1 and r.figures["pixel_accuracy"] > 0 for r in view.results)
