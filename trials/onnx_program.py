@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 OPSET = 20
 
 
-def onnx_program(network: nn.Module, image: torch.Tensor, outputs: Sequence[str] | None = None) -> onnx.ModelProto:
+def onnx_program(network: nn.Module, image: torch.Tensor, outputs: Sequence[str] = ("logits",)) -> onnx.ModelProto:
     """The network in eval mode with a free batch size, weights inside: `images` [N, C, H, W] -> what it returns.
 
-    `image` [1, C, H, W] gives size and dtype; `outputs` names each tensor returned, or torch does. Raises whatever
-    torch's exporter meets.
+    `image` [1, C, H, W] gives size and dtype; `outputs` names the tensors returned in order, torch those beyond. Raises
+    whatever torch's exporter meets.
     """
     example = image.new_zeros(2, *image.shape[1:])  # a batch of 1 would be taken for a constant
     with _silence():

@@ -51,23 +51,6 @@ def test_onnx_runtime_runs_what_torch_exports() -> None:
     assert min(large() for _ in range(5)) > 3 * min(small() for _ in range(5))
 
 
-@pytest.mark.slow
-def test_onnx_runtime_computes_every_output() -> None:
-    """It leaves out the work of what nobody asks for, such as a detector's box regression beside its classes."""
-
-    class Two(nn.Module):
-        def __init__(self, second: nn.Module) -> None:
-            super().__init__()
-            self.second = second
-
-        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return x.mean(dim=(2, 3)), self.second(x)
-
-    images, target = torch.randn(1, 3, 128, 128), Target(runtime="onnxruntime")
-    light, heavy = (prepare(Two(part), images, target) for part in (nn.ReLU(), nn.Conv2d(3, 64, 7)))
-    assert min(heavy() for _ in range(5)) > 3 * min(light() for _ in range(5))
-
-
 def test_bf16_computes_in_bf16() -> None:
     seen: list[torch.dtype] = []
     network = SPACE.build(SPACE.uniform("aff"))
