@@ -99,9 +99,9 @@ def _summarise(run: Run, console: Console) -> None:
     for selector in ("best", "knee", "fastest", "cheapest"):
         trial = view.select(selector)
         lines.append(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}")
+    small = "differences below about 0.7 points" if view.task == "classification" else "small differences"
     lines += trust_story(view) or [
-        f"{view.score_label} is of one seed on the validation split: differences below about 0.7 points may be noise; "
-        "nas noise measures that"
+        f"{view.score_label} is of one seed on the validation split: {small} may be noise; nas noise measures that"
     ]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 

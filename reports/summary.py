@@ -166,11 +166,11 @@ def _cost_ratios(trial: TrialView, view: RunView) -> str:
 
 
 def _caveat(view: RunView, gain: float | None) -> str:
-    text = _measured_caveat(view) or _assumed_caveat(gain)
+    text = _measured_caveat(view) or (_assumed_caveat(gain) if view.task == "classification" else _UNKNOWN_NOISE)
     n = len(view.complete)
     if gain is not None and n > 1:
         text += f" The best of {n} trials also tends to look better than it is."
-    images = next((t.result.images for t in view.complete if t.result.images), None)
+    images = next((t.result.images for t in view.complete if t.result.correct is not None), None)
     if images:
         text += f" One of the {images:,} validation images is {100 / images:.2g} points."
     return text
@@ -192,6 +192,11 @@ def _measured_caveat(view: RunView) -> str | None:
     if comparison.distinguishable:
         return f"{text}; the best is distinguishable from the baseline."
     return f"{text}: no significant difference to the baseline was seen."
+
+
+_UNKNOWN_NOISE = (
+    "Each architecture was trained once, and what seeds alone would change was not measured: nas noise does that."
+)
 
 
 def _assumed_caveat(gain: float | None) -> str:
