@@ -342,6 +342,7 @@ def test_without_locks_the_last_writer_yields(
     pixels = RANDOM.integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
 
     def chunks_after_another(notes: cache.Notes) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+        (cache_folder / "key").mkdir()
         cache._write(cache_folder / "key", lambda notes: iter([pixels]))
         yield pixels
 

@@ -96,7 +96,7 @@ def decode_files(
     Raises UnreadableImages without; with `drop`, only where none can be read.
     """
     key, size_bytes = _survey(root, names, form)
-    threads = _threads() if size_bytes >= _WORTH_THREADS_BYTES * len(names) else 1
+    threads = thread_count() if size_bytes >= _WORTH_THREADS_BYTES * len(names) else 1
     paths = [root / name for name in names]
     kept = cached(key, lambda notes: _decoded_chunks(paths, form, drop, threads, notes, announce))
     unreadable = tuple(Unreadable(*one) for one in kept.notes["unreadable"])
@@ -160,7 +160,7 @@ def _in_order(
         yield pending.popleft().result()
 
 
-def _threads() -> int:
+def thread_count() -> int:
     if hasattr(os, "sched_getaffinity"):  # the cores this process may use, not all there are
         return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
     return min(os.cpu_count() or 1, _MOST_THREADS)

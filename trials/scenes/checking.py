@@ -14,9 +14,9 @@ import numpy as np
 
 from trials.data.config import DataError
 from trials.data.folder import SPLITS
+from trials.data.keeping import kept
 from trials.scenes.coco import read_coco
 from trials.scenes.config import SceneConfig
-from trials.scenes.keeping import kept
 from trials.scenes.masks import read_masks
 from trials.scenes.problems import EMPTY, OVERLAP, Problem, ProblemList, ScenesRefused
 from trials.scenes.table import AnnotatedImage, Reading, SceneTable, tabulate

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from trials.data.config import DataError
-from trials.data.decoding import _threads as thread_count
+from trials.data.decoding import thread_count
+from trials.data.keeping import kept
 from trials.scenes.config import Targets
-from trials.scenes.keeping import kept
 from trials.scenes.masks import IGNORED, load_map
 from trials.scenes.prepared import Part, Pixels, Prepared, read_prepared, write_prepared
 from trials.scenes.rle import Mask, decode, encode

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from trials.data.arrays import FASHION_CLASSES
 from trials.data.config import DataConfig
+from trials.data.keeping import kept
 from trials.data.loading import load_data
 from trials.scenes.backgrounds import paint_background
 from trials.scenes.config import Targets
-from trials.scenes.keeping import kept
 from trials.scenes.prepared import Part, Pixels, Prepared, read_prepared, write_prepared
 from trials.scenes.rle import encode
 from trials.scenes.sprites import Sprites, cut_out, render

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from trials.data.decoding import _threads as thread_count
+from trials.data.decoding import thread_count
 from trials.scenes.config import LARGEST_STRIDE
 from trials.scenes.entries import contained
 from trials.scenes.problems import SIZE, UNREADABLE, BadEntry
