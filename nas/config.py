@@ -174,6 +174,8 @@ class SceneSearchConfig(SearchConfig):
             return given
         space, objectives = given.get("space", "resnet8-fpn"), given.get("objectives", [leading(task), "macs"])
         if isinstance(space, str):
+            if ":" in space:
+                raise ConfigError(f"space {space}: {task} takes a named pyramid, such as resnet8-fpn, see nas spaces")
             head = space.rpartition("-")[2]
             if _TASK_OF.get(head, task) != task:
                 raise ConfigError(f"space {space} is for {_TASK_OF[head]}, but the task is {task}: give another head")

@@ -48,6 +48,7 @@ def wait_until_gone(seconds: float) -> None:
         time.sleep(0.5)
 
 
+@pytest.mark.slow
 def test_ray_and_the_local_engine_find_the_same(tmp_path: Path) -> None:
     """One path: both engines judge by the same function, so the controls come out to the last bit."""
     done = nas_program(*arguments(tmp_path / "ray", trials=4))

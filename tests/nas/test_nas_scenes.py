@@ -75,6 +75,7 @@ def test_the_task_follows_from_space_or_data(given: dict, task: str, space: str,
     [
         ({"task": "detect"}, ["task", "'classification', 'detection' or 'segmentation'", "did you mean 'detection'"]),
         ({"task": "detection", "space": "resnet8-fpn-semantic"}, ["resnet8-fpn-semantic is for segmentation"]),
+        ({"task": "detection", "space": "torchvision:resnet18"}, ["detection takes a named pyramid", "resnet8-fpn"]),
         ({"task": "detection", "data": "cifar10"}, ["unknown data 'cifar10'", "scenes-mini"]),
         ({"data": "scenes-mini", "objectives": ["ap", "miou"]}, ["'miou' is none of ap, ap50"]),
         ({"data": "scenes-mini", "objectives": ["ap_smal", "ap"]}, ["did you mean 'ap_small'"]),
