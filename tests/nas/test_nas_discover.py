@@ -93,6 +93,7 @@ def test_a_torchvision_network() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_survey(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     done = nas_program("discover", "--survey")

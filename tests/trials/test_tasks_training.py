@@ -141,6 +141,7 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_small_detector_finds_garments_within_minutes() -> None:
     """scenes-mini: AP50 of about .30 after 4 epochs, a minute of one core; .01 before."""
