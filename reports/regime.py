@@ -20,7 +20,8 @@ def regime_story(view: RunView) -> list[str]:
     what = facts["source"] or ("a trained all-add network" if inherits else "its path through a trained supernet")
     epochs = trial_epochs(view)
     tuned = f"was fine-tuned for {counted(epochs, 'epoch')}" if epochs else "was fine-tuned"
-    norms = "" if inherits else ", its batch norms recalibrated before evaluation"
+    recalibrated = not inherits or view.config["training"].get("recalibrate")
+    norms = ", its batch norms recalibrated before evaluation" if recalibrated else ""
     story = [f"Every trial started from {what} ({parent_text(facts)}) and {tuned}{norms}."]
     if facts["unpreserved"]:
         names = ", ".join(facts["unpreserved"])
