@@ -178,7 +178,7 @@ def test_a_users_own_checkpoint_is_the_parent(small: dict[str, Any], tmp_path: P
     heard = Heard()
     run_search(load_config(None, flat(settings)), heard)
     assert not heard.training
-    assert any("mine.safetensors" in line and "of 500 validation images right" in line for line in heard.lines)
+    assert any("mine.safetensors" in line and "accuracy on 500 validation images" in line for line in heard.lines)
     assert all(torch.equal(tensor, mine[name]) for name, tensor in parent_weights(tmp_path / "run").items())
     assert "mine.safetensors" in regime_story(RunView.load(tmp_path / "run"))[0]
 
