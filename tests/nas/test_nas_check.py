@@ -91,7 +91,7 @@ def test_a_preview_measures_each_network_once_and_does_not_wait_for_slow_steps(
     monkeypatch.setattr(
         dry_run,
         "_speed",
-        lambda bench, a, recipe, steps: batches.append(recipe.batch_size) or speed(bench, a, recipe, steps),
+        lambda bench, a, batch_size, steps: batches.append(batch_size) or speed(bench, a, batch_size, steps),
     )
     monkeypatch.setattr(dry_run, "_SPEED_SECONDS", 1e-3)
     found = dry_run.check(SearchConfig(**tiny | {"latency": {"passes": 30, "warmup": 1, "max_spread": 1e-9}}))

@@ -39,6 +39,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {
         "data": f"coco:{folder}", "image_size": 64, "trials": 2, "engine": "local", "operators": ["add", "se"],
         "reductions": [4], "export": "none", "training.epochs": 2, "training.batch_size": 8, "latency.screen": False,
+        "latency.passes": 30, "latency.warmup": 3, "latency.attempts": 1,
     }  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def test_the_report_shows_figures_by_size_and_category(found: RunView, tmp_path:
     page = nas.open_run(found.path).report(tmp_path / "report.html").read_text()
     for text in ("Figures of the front", "AP small", "validation AP (%)", "disc", "objects (small: under 32"):
         assert text in page
-    shown = CliRunner().invoke(commands, ["show", str(found.path), "--trial", "1"])
+    shown = CliRunner().invoke(commands, ["show", str(found.path), "1"])
     assert shown.exit_code == 0, shown.output
 
 

@@ -178,7 +178,7 @@ def test_it_learns(data: ImageData, machine: Occupancy) -> None:
     assert points[1].train_loss < points[0].train_loss < 2.4
     assert all(isinstance(point, EpochPoint) and point.images_per_second > 0 for point in points)
     judged = evaluate(network, data.val.first(500), data, machine)
-    assert judged.score > 0.4
+    assert judged.accuracy > 0.4
     assert judged.loss < 2.0
 
 
@@ -224,7 +224,7 @@ def test_an_evaluation_counts_every_image(data: ImageData, machine: Occupancy) -
         logits = network.eval()(normalise(split.images, torch.tensor(data.mean), torch.tensor(data.std)))
     assert judged.images == EVAL_BATCH + 37
     assert judged.correct == int((logits.argmax(dim=1) == split.labels).sum())
-    assert judged.score == judged.correct / judged.images
+    assert judged.accuracy == judged.correct / judged.images
     assert judged.loss == pytest.approx(float(F.cross_entropy(logits, split.labels)), rel=1e-5)
 
 
