@@ -187,7 +187,10 @@ def test_what_does_not_fit_the_input_is_refused(change, message):
 @pytest.mark.parametrize(
     ("name", "choices"),
     [
-        ("resnet18", {"layer1.0": "iaff/4", "layer2.1": "cbam/8", "layer3.0": "concat", "layer4.1": "se/16"}),
+        pytest.param(
+            *("resnet18", {"layer1.0": "iaff/4", "layer2.1": "cbam/8", "layer3.0": "concat", "layer4.1": "se/16"}),
+            marks=pytest.mark.long,
+        ),
         ("resnet50", {"layer1.2": "aff/16", "layer2.0": "cbam/4", "layer3.3": "concat", "layer4.0": "se/8"}),
     ],
 )

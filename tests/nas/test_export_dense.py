@@ -312,10 +312,15 @@ def test_data_of_another_kind_is_refused(detector: Exported, tmp_path: Path) -> 
     [
         ("resnet8-fpn-fcos", {"fpn.p3": "iaff/4", "fpn.p2": "aff/4", "layer1.0": "cbam/4"}, 1),
         ("resnet8-pan-retinanet", {"fpn.p3": "cbam/4", "pan.n3": "aff/4", "pan.n4": "iaff/4"}, 4),
-        ("resnet8-fpn-semantic", {"fpn.p3": "aff/4", "fpn.p2": "cbam/4", "layer2.0": "se/4"}, 1),
-        ("resnet20-bifpn-semantic", {"top_down.p3": "iaff/4", "bottom_up.n3": "concat", "bottom_up.n4": "cbam/4"}, 1),
-        ("resnet18-fpn-retinanet", {"fpn.p4": "iaff/16", "fpn.p3": "cbam/16", "layer4.1": "aff/16"}, 2),
-        ("resnet18-bifpn-fcos", {"top_down.p4": "aff/16", "bottom_up.n5": "iaff/16"}, 2),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in (
+                ("resnet8-fpn-semantic", {"fpn.p3": "aff/4", "fpn.p2": "cbam/4", "layer2.0": "se/4"}, 1),
+                ("resnet20-bifpn-semantic", {"top_down.p3": "iaff/4", "bottom_up.n3": "concat"}, 1),
+                ("resnet18-fpn-retinanet", {"fpn.p4": "iaff/16", "fpn.p3": "cbam/16", "layer4.1": "aff/16"}, 2),
+                ("resnet18-bifpn-fcos", {"top_down.p4": "aff/16", "bottom_up.n5": "iaff/16"}, 2),
+            )
+        ),
     ],
 )
 def test_dense_networks_of_every_kind(name: str, ops: dict[str, str], epochs: int, tmp_path: Path) -> None:

@@ -142,13 +142,19 @@ def test_what_cannot_be_made_anew_is_named(net, name, message):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:convnext_tiny", "torchvision:googlenet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torchvision:resnet18",
+        *(pytest.param(f"torchvision:{name}", marks=pytest.mark.long) for name in ("convnext_tiny", "googlenet")),
+    ],
+)
 def test_every_artefact_of_torchvision_networks(name, tmp_path):
     assert export_network(trained_network(name, InputSpec(3, 64, 4), {}), tmp_path / "out")["passed"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize("engine", [pytest.param("local", marks=pytest.mark.long), "ray"])
 def test_a_search_over_a_users_network_to_its_export(net, tmp_path, engine):
     Path(net).write_text(NET.replace("nn.Conv2d(3,", "nn.Conv2d(1,").replace('if x.sum() > float("-inf") else x', ""))
     small = ("--train-images", 512, "--epochs", 1, "--trials", 2, "--engine", engine, "--reductions", 4)

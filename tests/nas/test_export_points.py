@@ -83,7 +83,14 @@ def test_a_source_with_points_of_three_maps():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["googlenet", "inception-cifar", "resnet20-fpn", "resnet20-pan", "resnet20-bifpn", "resnet18-fpn"]
+    "name",
+    [
+        *("inception-cifar", "resnet20-bifpn"),
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("googlenet", "resnet20-fpn", "resnet20-pan", "resnet18-fpn")
+        ),
+    ],
 )
 def test_every_artefact_at_an_odd_size(name, tmp_path):
     trained = trained_network(name, SMALL, choices_of(name))

@@ -51,7 +51,8 @@ def test_the_survey_of_eleven() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SURVEYED]
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=[pytest.mark.slow, pytest.mark.long]) for name in SURVEYED],
 )
 def test_another_architecture_starts_as_the_original_and_trains(name: str) -> None:
     torch.manual_seed(0)
