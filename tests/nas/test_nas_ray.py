@@ -94,7 +94,9 @@ def test_killed_with_everything_it_goes_on_and_nothing_is_lost_or_trained_twice(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
+)
 def test_interrupted_it_stops_cleanly_and_leaves_no_process(tmp_path: Path, number: int, code: int) -> None:
     program = start_nas(*arguments(tmp_path / "run", trials=6, images=4000))
     wait_for(program, tmp_path / "run", complete=1)

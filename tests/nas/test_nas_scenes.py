@@ -200,13 +200,15 @@ def test_check_lists_every_bad_annotation(settings: dict[str, Any], tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "figure"), [("detection", "ap"), ("segmentation", "miou")])
+@pytest.mark.parametrize(
+    ("task", "figure"), [("detection", "ap"), pytest.param("segmentation", "miou", marks=pytest.mark.long)]
+)
 def test_scenes_are_searched_through_ray(task: str, figure: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     done = nas_program(
         "search", "--space", "resnet8-fpn", "--data", "scenes-mini", "--task", task, "--train-images", "64",
-        "--epochs", "1", "--trials", "2", "--workers", "2", "--operators", "add,aff", "--export", "none",
-        "--out", str(out), "--json",
+        "--image-size", "64", "--epochs", "1", "--trials", "2", "--workers", "2", "--operators", "add,aff",
+        "--export", "none", "--out", str(out), "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     view = RunView.load(out)

@@ -321,7 +321,8 @@ def test_changed_data_are_noticed(tmp_path: Path, tiny: dict[str, Any], monkeypa
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=[pytest.mark.slow, pytest.mark.long])],
 )
 def test_an_interrupted_search_says_how_to_go_on_and_does(
     tiny: dict[str, Any], tmp_path: Path, number: signal.Signals, code: int
