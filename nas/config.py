@@ -188,6 +188,13 @@ class SceneSearchConfig(SearchConfig):
         validate_scenes_name(name)
         return name
 
+    @field_validator("data_dir")
+    @classmethod
+    def _no_published_data(cls, folder: str | None) -> str | None:
+        if folder is not None:
+            raise ValueError("it is where published sets of images are; scenes are named with their folder")
+        return folder
+
     def data_config(self) -> SceneConfig:
         return SceneConfig(
             self.data, "boxes" if self.task == "detection" else "semantic", self.image_size, self.data_errors,

@@ -72,7 +72,7 @@ class DriverSearcher(Searcher):
     """Lets Ray Tune ask our driver, or another source of jobs, for trials, and tells it how they ended."""
 
     def __init__(self, driver: JobSource, timeout_seconds: float | None) -> None:
-        super().__init__(metric="accuracy", mode="max")
+        super().__init__(metric="score", mode="max")
         self._driver = driver
         self._timeout_seconds = timeout_seconds
         self._numbers: dict[str, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -85,8 +86,9 @@ class TrainingSection(Section):
         """Of the parent or supernet; None where none is trained."""
         return None if self.parent_epochs is None else self._recipe(self.parent_epochs, self.peak_lr)
 
+    @abstractmethod
     def _recipe(self, epochs: int, peak_lr: float) -> Recipe | SceneRecipe:
-        raise NotImplementedError
+        """With these in place of its own."""
 
     @property
     def _tuning_lr(self) -> float:
@@ -133,6 +135,8 @@ class SceneTraining(TrainingSection):
     def _trunk_is_trained(self) -> SceneTraining:
         if self.frozen_trunk and self.regime != "inherit":
             raise ConfigError("frozen_trunk is for a trunk that was trained before: give regime inherit")
+        if self.frozen_trunk and self.recalibrate:
+            raise ConfigError("recalibrate takes the statistics of a frozen_trunk anew: drop one of them")
         return self
 
     def parent_recipe(self) -> SceneRecipe | None:

@@ -77,8 +77,8 @@ def decoding_text(view: RunView) -> str | None:
     mark = "" if timed["stable"] else "~"
     return (
         f"Decoding and non-maximum suppression are not in a detector's latency: of an image they took "
-        f"{mark}{format_ms(timed['p50_ms'])} (p50) after trial {view.seen['trial'] if view.seen else ''}, run eagerly, "
-        "where this run's searcher is."
+        f"{mark}{format_ms(timed['p50_ms'])} (p50) behind trial {view.seen['trial'] if view.seen else ''}, on the "
+        "machine that the search was started on."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +84,12 @@ def test_the_task_follows_from_space_or_data(given: dict, task: str, space: str,
         ({"data": "scenes-mini", "minimum": {"ap": 1.5}}, ["minimum.ap", "less than or equal to 1"]),
         ({"data": "scenes-mini", "training.crop_padding": 4}, ["crop-padding: unknown key", "ema_decay"]),
         ({"data": "scenes-mini", "training.frozen_trunk": True}, ["frozen_trunk", "inherit"]),
+        (
+            {"data": "scenes-mini", "training.regime": "inherit", "training.frozen_trunk": True}
+            | {"training.recalibrate": True},
+            ["recalibrate takes the statistics of a frozen_trunk anew"],
+        ),
+        ({"data": "coco:x", "data_dir": "y"}, ["data-dir: given 'y'", "named with their folder"]),
         ({"minimum": {"ap": 0.5}}, ["'ap' is none of accuracy"]),
     ],
 )
@@ -217,7 +222,7 @@ def test_scenes_are_searched_through_ray(task: str, figure: str, tmp_path: Path)
     assert all(0 <= t.result.score <= 1 for t in view.complete)
     assert (out / "report.html").is_file()
     assert "scenes-mini (derived)" in (out / "report.html").read_text()
-    assert replace(view, attention={}).attention != view.attention, "the attention weights of aff were looked at"
+    assert view.attention.keys() == {trial.result.number for trial in view.front}
 
 
 @pytest.mark.slow
