@@ -343,7 +343,8 @@ def test_training_is_as_in_the_original(block: type[Block]) -> None:
     assert largest_difference(model, network, IMAGES, training=True) == 0
     assert largest_difference(model, network, IMAGES) == 0
     network.train()
-    assert not torch.equal(network(IMAGES), network(IMAGES))
+    # each draw drops something else: five equal ones would need the same coins for every image five times
+    assert any(not torch.equal(network(IMAGES), network(IMAGES)) for _ in range(5))
     network.eval()
     assert torch.equal(network(IMAGES), network(IMAGES))
 
