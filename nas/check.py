@@ -12,6 +12,7 @@ from typing import Any
 from nas.config import SearchConfig
 from nas.feasibility import Share
 from nas.parent import check_parent
+from nas.precision import in_precision
 from nas.prepared import Prepared, describe_counting, describe_data, prepare
 from nas.repeat_records import unlike
 from reports.noise import advice_text, noise_floors, noise_story
@@ -22,6 +23,7 @@ from search_spaces.space import SearchSpace
 from trials.constraints import Constraint, Costs
 from trials.errors import StoreError
 from trials.judge import Bench
+from trials.precision import choose_precision
 from trials.profile import DeviceProfile
 from trials.quiet import occupied
 from trials.scenes import SceneConfig, check_scenes
@@ -52,6 +54,11 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     plan = prepared.plan()
     preview = replace(plan.protocol, attempts=1, warmup=min(plan.protocol.warmup, _WARMUP))
     bench = Bench(replace(plan, protocol=preview))
+    precision = None
+    if plan.recipe.precision == "auto":
+        announce("training a few steps in float32 and in bfloat16")
+        precision = choose_precision(bench).to_json()
+        bench = Bench(in_precision(bench.plan, precision))
     extremes = {
         "baseline": space.baseline,
         "cheapest": prepared.costs.cheapest(),
@@ -93,6 +100,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "latency_of": None if profile is None else profile.describe()["device"],
         "binding": binding(config.constraints(), feasible.alone(), baseline, costs, predicted),
         "costs": costs,
+        "precision": precision,
         "images_per_second": speeds,
         "trials": config.trials,
         "workers": workers,

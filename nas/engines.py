@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from nas.config import SearchConfig
 from nas.interruption import Interruption
@@ -13,6 +13,8 @@ from search_spaces.space import SearchSpace
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.latency import LatencyBench, Measurement, Target
 from trials.trial import EpochPoint, Failure, Latency, LatencyProtocol, TrialJob, TrialResult
+
+Answer = TypeVar("Answer")
 
 
 class DeviceBench(Protocol):
@@ -45,8 +47,8 @@ class Engine(Protocol):
     def workers(self) -> int:
         """How many trials run side by side."""
 
-    def calibrate(self, plan: TrialPlan) -> Latency:
-        """The latency of the all-add baseline on the device that trials run on."""
+    def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
+        """What a worker's bench answers on the device that trials run on, while none does."""
 
     def run(self, plan: TrialPlan, source: JobSource) -> None:
         """Ask `source` for jobs and record their results until it is finished."""
@@ -63,9 +65,8 @@ class Engine(Protocol):
         """Let go of workers, also after an interruption."""
 
 
-def calibrate(plan: TrialPlan) -> Latency:
+def calibrate(bench: Bench) -> Latency:
     """Measure the baseline against itself: its p50 is the nominal figure of the run."""
-    bench = Bench(plan)
     return bench.latency(bench.reference)
 
 
@@ -74,8 +75,8 @@ class LocalEngine:
 
     workers = 1
 
-    def calibrate(self, plan: TrialPlan) -> Latency:
-        return calibrate(plan)
+    def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
+        return question(Bench(plan))
 
     def run(self, plan: TrialPlan, source: JobSource) -> None:
         bench = Bench(plan)

@@ -69,6 +69,7 @@ _SETTINGS: list[Setting] = [
     ("--parent", str, "FILE", "Under inherit: your own weights of the network, .safetensors or .pt."),
     ("--parent-epochs", int, "E", "Epochs of the parent or supernet.  [default: 4 times a trial's]"),
     ("--batch-size", int, "B", "Images a training step.  [default: 128; scenes 16]"),
+    ("--precision", str, "NAME", "Train in float32, in bfloat16, or in what is faster there (auto).  [default: auto]"),
     ("--trial-timeout", str, "TIME", "End a trial that takes longer, as failed: 90s, 10min, 2h.  [default: never]"),
     ("--max-flops", str, "BUDGET", "Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline."),
     ("--max-params", str, "BUDGET", "Parameters: 0.5M, or 1.1x."),
@@ -92,7 +93,8 @@ def search_options(command: Command) -> Command:
 
 
 _SECTIONS = {"min": "minimum", "address": "ray.address", "gpus_per_trial": "ray.gpus_per_trial"} | {
-    name: f"training.{name}" for name in ("epochs", "regime", "parent", "parent_epochs", "batch_size", "trial_timeout")
+    name: f"training.{name}"
+    for name in ("epochs", "regime", "parent", "parent_epochs", "batch_size", "precision", "trial_timeout")
 }
 
 

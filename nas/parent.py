@@ -24,6 +24,7 @@ from reports.regime import parent_text
 from search_spaces.errors import UserError
 from search_spaces.inheritance import unpreserved
 from trials import device as devices
+from trials.judge import TrialPlan
 from trials.metrics import leading
 from trials.quiet import occupied
 from trials.regimes.checkpoint import read_checkpoint
@@ -32,6 +33,8 @@ from trials.seeds import derive
 from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
 
 _METADATA = "fusion-nas"
+#: Keys of a recipe.
+_OF_THE_DEVICE = ("precision", "cuda_graph")
 #: Lines of progress that the training of a parent is told in, or about so many.
 _LINES = 10
 #: Validation images that a given parent is judged on, by the driver: enough to see that its images were prepared alike.
@@ -90,9 +93,15 @@ def check_parent(prepared: Prepared, path: Path | None = None) -> None:
 
 
 def provide_parent(
-    prepared: Prepared, path: Path, recorded: Mapping[str, Any] | None, engine: Engine, say: Callable[[str], None]
+    prepared: Prepared,
+    plan: TrialPlan,
+    path: Path,
+    recorded: Mapping[str, Any] | None,
+    engine: Engine,
+    say: Callable[[str], None],
 ) -> Parent | None:
-    """What trials start from, kept at `path`: found, or trained by a worker of `engine`; None under `scratch`.
+    """What the trials of `plan` start from, kept at `path`: found, or trained by a worker of `engine`; None under
+    `scratch`.
 
     `recorded` are the facts of the parent that recorded trials started from, None before there is one.
 
@@ -108,7 +117,7 @@ def provide_parent(
     if kept is None and path.exists():
         say(f"{path} is damaged or of other settings: it is made anew")
     parent = _given(prepared, training.parent, kept) if training.parent is not None else kept
-    parent = parent or _trained(prepared, engine, say)
+    parent = parent or _trained(prepared, plan, engine, say)
     if recorded is not None and recorded.get("digest") != parent.facts.digest:
         raise ConfigError(
             f"{path}: trials have started from other weights than {parent.facts.source or 'what training anew gives'}: "
@@ -132,10 +141,12 @@ def _given(prepared: Prepared, source: str, kept: Parent | None) -> Parent:
 def _identity(prepared: Prepared) -> str:
     """16 hex digits over all that the weights follow from, but for the device and the versions."""
     config, recipe = prepared.config, prepared.config.training.parent_recipe()
+    # These follow from the device, and what a run has recorded of it holds for all of its trainings.
+    settings = None if recipe is None else {k: v for k, v in asdict(recipe).items() if k not in _OF_THE_DEVICE}
     parts = {
         "regime": config.training.regime,
         "parent": config.training.parent,
-        "recipe": None if recipe is None else asdict(recipe),
+        "recipe": settings,
         "seed": config.seed,
         "space": prepared.space.fingerprint,
         "data": prepared.data.fingerprint,
@@ -183,7 +194,7 @@ def _judged(prepared: Prepared, source: str, weights: bytes) -> Parent:
     return Parent(facts, weights)
 
 
-def _trained(prepared: Prepared, engine: Engine, say: Callable[[str], None]) -> Parent:
+def _trained(prepared: Prepared, plan: TrialPlan, engine: Engine, say: Callable[[str], None]) -> Parent:
     """Trained from scratch as a trial of all-add is, or as the supernet."""
     config, space, recipe = prepared.config, prepared.space, prepared.config.training.parent_recipe()
     assert recipe is not None  # a parent that is given is found, or is an error
@@ -194,8 +205,8 @@ def _trained(prepared: Prepared, engine: Engine, say: Callable[[str], None]) -> 
     job = TrialJob(0, "parent", space.baseline, derive(config.seed, "parent"), costs.macs, costs.params)
     source = _ParentSource(job, recipe.epochs, say)
     start = WholeSupernet() if whole else FromScratch()
-    plan = prepared.plan().lasting(recipe.epochs)
-    engine.run(replace(plan, recipe=recipe, screening=False, start=start), source)
+    recipe = replace(recipe, precision=plan.recipe.precision)
+    engine.run(replace(plan.lasting(recipe.epochs), recipe=recipe, screening=False, start=start), source)
     result, weights = source.result, source.weights
     if result is None or result.state is not TrialState.COMPLETE or weights is None:
         reason = "its weights were lost with the worker" if result is None or result.error is None else result.error

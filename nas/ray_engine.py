@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from nas.engines import DeviceBench, JobSource, calibrate
+from nas.engines import Answer, DeviceBench, JobSource
 from nas.interruption import Interruption
 from nas.lost_workers import kernel_kills, why_lost
 from nas.sections import ConfigError
@@ -40,7 +40,7 @@ from search_spaces.space import SearchSpace
 from trials.errors import LatencyError
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.latency import LatencyBench, Measurement, Target
-from trials.trial import EpochPoint, Failure, Latency, LatencyProtocol, TrialJob
+from trials.trial import EpochPoint, Failure, LatencyProtocol, TrialJob
 
 #: One intra-op thread a worker; OpenMP threads that spin on a shared machine slow every trial down.
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -184,14 +184,14 @@ class RayEngine:
         slots = [int(total.get(name.upper(), 0) / need) for name, need in self._resources.items() if need > 0]
         return min(slots)
 
-    def calibrate(self, plan: TrialPlan) -> Latency:
-        task = ray.remote(num_cpus=self._resources["cpu"], num_gpus=self._resources["gpu"])(calibrate)
+    def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
+        task: Any = ray.remote(num_cpus=self._resources["cpu"], num_gpus=self._resources["gpu"])(_answer)
         with self._interruption.shielded():
-            pending = task.remote(plan)
+            pending = task.remote(question, plan)
             while not ray.wait([pending], timeout=0.2)[0]:
                 self._interruption.check()
-            measured: Latency = ray.get(pending)
-        return measured
+            answer: Answer = ray.get(pending)
+        return answer
 
     def run(self, plan: TrialPlan, source: JobSource) -> None:
         searcher = DriverSearcher(source, plan.timeout_seconds)
@@ -250,6 +250,10 @@ class RemoteBench:
             except ray.exceptions.ActorDiedError as error:
                 reason = str(error).strip().splitlines()[-1]
                 raise LatencyError(f"the worker that measures died: {reason[:200]}") from None
+
+
+def _answer(question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
+    return question(Bench(plan))
 
 
 def _fetch(weights: ray.ObjectRef[bytes] | None) -> bytes | None:

@@ -47,6 +47,11 @@ class RunRecord:
         """The facts of what the run's trials started from, None where each started from new weights."""
         return self.view.parent
 
+    @property
+    def precision(self) -> Mapping[str, Any] | None:
+        """The choice of what trials train in, None where none was made."""
+        return self.view.precision
+
     def known(self) -> tuple[Repeat, ...]:
         """What need not be trained: the run's trials, the repeats, and what failed."""
         view = self.view
@@ -93,6 +98,11 @@ class _RepeatPart(_Part):
     error: str | None
 
 
+class _PrecisionPart(_Part):
+    precision: Literal["float32", "bfloat16"]
+    images_per_second: dict[Literal["float32", "bfloat16"], Annotated[float, Field(gt=0)]]
+
+
 class _Content(_Part):
     """`noise` and `advice` are for readers: they are computed anew from the repeats."""
 
@@ -104,6 +114,7 @@ class _Content(_Part):
     noise: list[Any]
     advice: dict[str, Any] | None
     parent: dict[str, Any] | None = None
+    precision: _PrecisionPart | None = None
 
 
 class NoiseFile:
@@ -114,7 +125,7 @@ class NoiseFile:
         self._path = path
         self._prepared = prepared
         self._advice: Mapping[str, Any] | None = None
-        self._repeats, self._parent = _read(path, prepared) if path.exists() else ([], None)
+        self._repeats, self._parent, self._precision = _read(path, prepared) if path.exists() else ([], None, None)
 
     @property
     def parent_path(self) -> Path:
@@ -124,6 +135,10 @@ class NoiseFile:
     def parent(self) -> Mapping[str, Any] | None:
         return self._parent
 
+    @property
+    def precision(self) -> Mapping[str, Any] | None:
+        return self._precision
+
     def known(self) -> tuple[Repeat, ...]:
         return tuple(self._repeats)
 
@@ -132,9 +147,10 @@ class NoiseFile:
         self._write()
 
     def put(self, values: Mapping[str, Any]) -> None:
-        """Keep the advice and the parent's facts among `values`."""
+        """Keep the advice, the parent's facts and the choice of precision among `values`."""
         self._advice = values.get("noise_advice", self._advice)
         self._parent = values.get("parent", self._parent)
+        self._precision = values.get("precision", self._precision)
         self._write()
 
     def check(self, prepared: Prepared) -> None:
@@ -151,6 +167,7 @@ class NoiseFile:
             "noise": [floor.to_json() for floor in floors_of(self._repeats, space.baseline)],
             "advice": None if self._advice is None else dict(self._advice),
             "parent": None if self._parent is None else dict(self._parent),
+            "precision": None if self._precision is None else dict(self._precision),
         }
         unfinished = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
         try:
@@ -183,7 +200,7 @@ def unlike(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, t
     }
 
 
-def _read(path: Path, prepared: Prepared) -> tuple[list[Repeat], Mapping[str, Any] | None]:
+def _read(path: Path, prepared: Prepared) -> tuple[list[Repeat], Mapping[str, Any] | None, Mapping[str, Any] | None]:
     mend = "give another --out, or remove the file"
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -195,7 +212,8 @@ def _read(path: Path, prepared: Prepared) -> tuple[list[Repeat], Mapping[str, An
         if content.space_fingerprint != prepared.space.fingerprint:
             changed.append("the space")
         if not changed:
-            return [_from_part(part, prepared) for part in content.repeats], content.parent
+            repeats = [_from_part(part, prepared) for part in content.repeats]
+            return repeats, content.parent, None if content.precision is None else content.precision.model_dump()
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))

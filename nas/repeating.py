@@ -20,6 +20,7 @@ from nas.engines import make_engine
 from nas.feasibility import in_short
 from nas.interruption import Interruption
 from nas.parent import check_parent, provide_parent
+from nas.precision import in_precision, provide_precision
 from nas.prepared import Prepared
 from nas.sections import ConfigError
 from reports.formatting import format_duration, format_percent
@@ -53,13 +54,17 @@ class Repeats(Protocol):
 class RepeatRecord(Repeats, Protocol):
     """Where repeats are kept, each as soon as it is trained: a run's `Store`, or a file.
 
-    Beside it, at `parent_path`, is what they start from, and `parent` holds its facts, None before it is made.
+    Beside it, at `parent_path`, is what they start from, and `parent` holds its facts, None before it is made;
+    `precision` is the choice of it, None before, or without, one.
     """
 
     @property
     def parent_path(self) -> Path: ...
     @property
     def parent(self) -> Mapping[str, Any] | None: ...
+    @property
+    def precision(self) -> Mapping[str, Any] | None: ...
+    def known(self) -> tuple[Repeat, ...]: ...
     def put(self, values: Mapping[str, Any]) -> None: ...
 
 
@@ -144,7 +149,11 @@ def train_missing(
     engine = make_engine(prepared.config, interruption)
     try:
         say = partial(stderr.print, soft_wrap=True, markup=False)
-        parent = provide_parent(prepared, record.parent_path, record.parent, engine, say)
+        precision = provide_precision(plan, record.precision, bool(record.known()), engine, say)
+        if precision is not None:
+            record.put({"precision": precision})
+            plan = in_precision(plan, precision)
+        parent = provide_parent(prepared, plan, record.parent_path, record.parent, engine, say)
         if parent is not None:
             record.put({"parent": parent.facts.model_dump()})
             plan = replace(plan, start=parent.start)

@@ -198,6 +198,7 @@ def _identity(repriced: Repriced, config: SearchConfig) -> dict[str, Any]:
         "latency_profile": None if view.profile is None else view.profile.to_json(),
         "final_stage": {"measured": len(view.measured), "ended_at": time.time()} if done else None,
         "latency_target": repriced.target,
+        "precision": view.precision,
     }
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from nas.durations import parse_seconds
 from search_spaces.errors import UserError
 from trials.tasks.recipe import SceneRecipe
-from trials.trial import LatencyProtocol, Recipe
+from trials.trial import LatencyProtocol, Precision, Recipe
 
 
 class ConfigError(UserError, ValueError):
@@ -40,6 +40,7 @@ class TrainingSection(Section):
     momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     fusion_lr_scale: Annotated[float, Field(gt=0)] = 1.0
+    precision: Precision = "auto"
     trial_timeout: str | None = None
     regime: Literal["scratch", "inherit", "supernet"] = "scratch"
     parent: str | None = None
@@ -111,6 +112,7 @@ class ImageTraining(TrainingSection):
     colour: Annotated[float, Field(ge=0, le=1)] = 0.0
     mixup: Annotated[float, Field(ge=0)] = 0.0
     recalibrate: bool = True
+    cuda_graph: bool = False
 
     def _recipe(self, epochs: int, peak_lr: float) -> Recipe:
         return Recipe(**self.model_dump(exclude=_NO_RECIPE) | {"epochs": epochs, "peak_lr": peak_lr})

@@ -11,12 +11,13 @@ from typing import Any
 
 from nas.config import EXTENSIBLE, SearchConfig, differences
 from nas.driver import Driver
-from nas.engines import Engine, make_engine
+from nas.engines import Engine, calibrate, make_engine
 from nas.feasibility import in_short
 from nas.final_stage import FinalPlan, measure_front
 from nas.interruption import Interrupted, Interruption
 from nas.opening import with_noise
 from nas.parent import check_parent, provide_parent
+from nas.precision import in_precision, provide_precision
 from nas.prepared import Prepared, describe, describe_data, prepare
 from nas.progress import Progress
 from nas.run import Run
@@ -116,7 +117,7 @@ def _search(
         baseline = replace(prepared.baseline, latency_ms=profile.baseline_ms)
     elif recorded is None or recorded.baseline is None or recorded.profile is not None:
         progress.say("measuring the latency of the all-add baseline")
-        baseline = replace(prepared.baseline, latency_ms=engine.calibrate(plan).p50_ms)
+        baseline = replace(prepared.baseline, latency_ms=engine.ask(calibrate, plan).p50_ms)
     else:
         baseline = recorded.baseline
     constraints = config.constraints()
@@ -130,6 +131,10 @@ def _search(
         session = store.begin_session(_circumstances(config, engine))
         outcome = "failed"
         view = RunView.of(folder, store)
+        precision = provide_precision(plan, view.precision, bool(view.results or view.repeats), engine, progress.say)
+        if precision is not None:
+            store.put({"precision": precision})
+            plan = in_precision(plan, precision)
         study = Study(
             prepared.space, prepared.feasibility, view.pricing, tuple(config.objectives), config.sampler, config.seed
         )
@@ -139,7 +144,7 @@ def _search(
                 progress, interruption,
             )  # fmt: skip
             try:
-                parent = provide_parent(prepared, folder / PARENT_NAME, view.parent, engine, progress.say)
+                parent = provide_parent(prepared, plan, folder / PARENT_NAME, view.parent, engine, progress.say)
                 if parent is not None:
                     store.put({"parent": parent.facts.model_dump()})
                     plan = replace(plan, start=parent.start)

@@ -24,6 +24,7 @@ from reports.formatting import (
 )
 from reports.latency import interval_text, latency_label, latency_note, latency_story
 from reports.noise import advice_text, noise_floors
+from reports.precision import precision_story, precision_text
 from reports.regime import regime_story
 from reports.scores import figures_text
 from reports.summary import fixed_seconds
@@ -68,7 +69,7 @@ def print_run(console: Console, view: RunView) -> None:
     console.print(f"\nbudgets: {view.budget_text()}; objectives: {', '.join(view.objectives)}")
     if any(t.latency is not None and not t.latency.stable for t in view.trials):
         console.print("~ a latency that was measured on a machine that was not quiet")
-    for sentence in (*regime_story(view), *(latency_story(view) if view.complete else ())):
+    for sentence in (*regime_story(view), *precision_story(view), *(latency_story(view) if view.complete else ())):
         console.print(sentence, highlight=False, markup=False)
     for selector in ("best", "knee", "fastest", "cheapest"):
         try:
@@ -209,7 +210,7 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
     fixed = fixed_seconds(view)
     if fixed is not None:
         console.print(f"a trial costs {fixed:.3f} s (median) beside measuring, training and evaluating", soft_wrap=True)
-    for sentence in (*regime_story(view), *trust_story(view)):
+    for sentence in (*regime_story(view), *precision_story(view), *trust_story(view)):
         console.print(sentence, soft_wrap=True, markup=False)
     if view.advice is not None:
         console.print(advice_text(view.advice), soft_wrap=True)
@@ -261,6 +262,8 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
         f"{shared if found['estimated_shared_seconds'] else ''}",
         highlight=False,
     )
+    if found["precision"] is not None:
+        console.print(f"trials train in {precision_text(found['precision'])}", highlight=False)
     if found["noise"] is not None:
         console.print(f"noise, as measured in {found['noise']['run']}:", markup=False, highlight=False)
         for sentence in found["noise"]["story"]:

@@ -19,6 +19,7 @@ from reports import ablation, attention, figures, formatting, noise, scores, sum
 from reports.ablation_figure import contributions
 from reports.drawing import Palette, network, shape_text
 from reports.latency import latency_story
+from reports.precision import precision_story
 from reports.regime import regime_story
 from reports.view import RunView
 
@@ -100,7 +101,7 @@ def render(view: RunView) -> str:
         "advice": None if view.advice is None else noise.advice_text(view.advice),
         "agreements": [] if trusted is None else trust.agreement_rows(trusted),
         "agreement_text": (trust.AGREEMENT_COLUMNS, trust.AGREEMENT_LEGEND),
-        "regime_story": regime_story(view),
+        "training_story": [*regime_story(view), *precision_story(view)],
         "trust_story": trust.trust_story(view),
         "ablations": [
             (found, figure, ablation.ablation_rows(found), ablation.ablation_story(found))

@@ -100,7 +100,8 @@ class RunView:
     `nas noise`, `nas trust` and `nas ablate`, `trust_plan` and `advice` what the first two were asked and recommended,
     `ablations` what the third was asked, by trial; `attention` the histograms of attention weights, by trial; `seen`
     what was drawn and timed of the best detector or segmenter; `parent`
-    the facts of the weights that every trial started from, None where each started from new ones.
+    the facts of the weights that every trial started from, None where each started from new ones; `precision` the
+    choice of what they are trained in and the speeds it was made by, None where none was made.
     """
 
     path: Path
@@ -118,6 +119,7 @@ class RunView:
     trust_plan: Mapping[str, Any] | None = None
     advice: Mapping[str, Any] | None = None
     parent: Mapping[str, Any] | None = None
+    precision: Mapping[str, Any] | None = None
     ablations: Mapping[str, Any] = field(default_factory=dict)
     attention: Mapping[int, TrialAttention] = field(default_factory=dict)
     seen: Mapping[str, Any] | None = None
@@ -153,6 +155,7 @@ class RunView:
             trust_plan=store.get("trust"),
             advice=store.get("noise_advice"),
             parent=store.get("parent"),
+            precision=store.get("precision"),
             ablations=store.get("ablations") or {},
             attention=_attention(store.get("attention") or {}, path),
             seen=store.get("seen"),
@@ -335,6 +338,7 @@ class RunView:
                 "failures": self.failures,
                 "front": [t.result.number for t in self.front],
                 "parent": None if self.parent is None else dict(self.parent),
+                "precision": None if self.precision is None else dict(self.precision),
             },
             "trials": [t.to_json() | {self.metric: t.result.score} for t in self.trials],
         }

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from trials.errors import DeviceError
+from trials.trial import Precision
 
 
 def resolve(name: str) -> torch.device:
@@ -37,6 +38,11 @@ def has_bf16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
+
+
+def in_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Whether a training in this precision multiplies in bfloat16 there."""
+    return precision == "bfloat16" or (precision == "auto" and has_bf16(device))
 
 
 def on_device(network: nn.Module, device: torch.device) -> nn.Module:
@@ -76,6 +82,5 @@ def environment(device: torch.device) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_format": "channels_last",
-        "training_precision": "bfloat16 autocast" if has_bf16(device) else "float32",
         "latency_precision": "float32",
     }

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -109,6 +110,15 @@ class Bench:
             for _ in few.train(self.build(self.plan.space.baseline, seed=0), 0, machine):
                 pass
 
+    def environment(self, curve: Sequence[EpochPoint] = ()) -> dict[str, Any]:
+        """Where and how a trial of this curve was trained, for the record."""
+        in_bfloat16 = devices.in_bfloat16(self.plan.recipe.precision, self.device)
+        found = devices.environment(self.device)
+        found["training_precision"] = "bfloat16 autocast" if in_bfloat16 else "float32"
+        if curve and curve[0].cuda_graph is not None:
+            found["cuda_graph"] = curve[0].cuda_graph
+        return found
+
     def latency(self, network: nn.Module) -> Latency:
         """Measured beside the reference, on a machine kept quiet meanwhile."""
         return measure_latency(network, self.reference, self.example, self.plan.protocol, self.plan.nominal_latency_ms)
@@ -123,7 +133,7 @@ class Bench:
         def result(state: TrialState, **outcome: object) -> TrialResult:
             return TrialResult.of(
                 job, state, latency=latency, curve=tuple(curve), seconds=laps.total(), timing=laps.timing(),
-                environment=devices.environment(self.device), **outcome,
+                environment=self.environment(curve), **outcome,
             )  # fmt: skip
 
         try:

@@ -8,58 +8,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
-from search_spaces.space import fusion_modules
-from trials.batches import Batches
+from trials.batches import Batches, Draws
+from trials.cuda_graph import CaptureFailed, replayed
 from trials.data import ImageData, Split, normalise
-from trials.device import has_bf16
 from trials.quiet import Occupancy
+from trials.step import TrainingStep, make_optimiser
 from trials.trial import EpochPoint, Failure, Recipe
 
 EVAL_BATCH = 256
-#: Norm of all gradients together, of a mean cross-entropy. Ours stay below 100; no step of this size helps a network.
-MAX_GRADIENT_NORM = 1e5
 
 
 class NonFiniteLoss(ArithmeticError):
     """Training diverged: the loss is NaN or infinite."""
 
     failure = Failure.DIVERGED
-
-
-class ExplodingGradients(ArithmeticError):
-    """A step's loss was finite, and its gradients were not, or were above `MAX_GRADIENT_NORM`."""
-
-    failure = Failure.EXPLODING_GRADIENTS
-
-
-class GradientWatch:
-    """The largest gradient norm of an epoch's steps, kept on the device: reading it there would wait every step.
-
-    Gradients are only looked at, never clipped.
-    """
-
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
-        self._parameters = [p for p in network.parameters() if p.requires_grad]
-        self._largest = torch.zeros((), device=device)
-
-    def look(self, loss: Tensor) -> None:
-        """Take in the gradients of this loss; those of a loss that is not finite say nothing more than it does."""
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
-        torch.maximum(self._largest, norm.where(loss.isfinite(), 0.0), out=self._largest)  # a NaN stays
-
-    def check(self, where: str) -> None:
-        """Raises ExplodingGradients, naming `where`."""
-        largest = float(self._largest)
-        if not largest <= MAX_GRADIENT_NORM:  # NaN too
-            raise ExplodingGradients(f"gradient norm is {largest:.3g} {where}; at most {MAX_GRADIENT_NORM:g} is usual")
 
 
 @dataclass(frozen=True)
@@ -73,30 +43,6 @@ class Evaluation:
     @property
     def accuracy(self) -> float:
         return self.correct / self.images
-
-
-def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """SGD with Nesterov momentum; no weight decay on norms and biases, whose zero is not a rest state.
-
-    The fusions' own parameters learn at `fusion_lr_scale` times the rate of the trunk.
-    """
-    fusions = {id(p) for fusion in fusion_modules(network).values() for p in fusion.parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in network.parameters():
-        groups.setdefault((parameter.ndim > 1, id(parameter) in fusions), []).append(parameter)
-    settings = [
-        {
-            "params": parameters,
-            "weight_decay": recipe.weight_decay if decays else 0.0,
-            "lr": recipe.peak_lr * (recipe.fusion_lr_scale if in_fusion else 1.0),
-        }
-        for (decays, in_fusion), parameters in groups.items()
-    ]
-    optimiser = torch.optim.SGD(settings, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=True, fused=True)
-    for parameter in network.parameters():
-        # A supernet's parameters get their first gradients at different steps; a fused step takes all buffers or none.
-        optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimiser
 
 
 def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machine: Occupancy) -> Iterator[EpochPoint]:
@@ -113,30 +59,31 @@ def train(network: nn.Module, data: ImageData, recipe: Recipe, seed: int, machin
     # A warm-up of one step or less is none; of exactly one, torch divides by its length, zero.
     warmup = recipe.warmup_fraction if recipe.warmup_fraction * total_steps > 1 else 0.0
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [group["lr"] for group in optimiser.param_groups], total_steps=total_steps, pct_start=warmup,
+        optimiser, [float(group["lr"]) for group in optimiser.param_groups], total_steps=total_steps, pct_start=warmup,
         cycle_momentum=False,
     )  # fmt: skip
     network.train()
-    watch = GradientWatch(network, device)
+    step = TrainingStep(network, optimiser, batches, recipe)
+    take: Callable[[Draws], None] = step
+    graph = None
+    if recipe.cuda_graph:
+        try:
+            take, graph = replayed(step, batches, seed, total_steps), "replayed"
+        except CaptureFailed as error:
+            graph = f"none: {error}"
     for epoch in range(recipe.epochs):
         began = time.perf_counter()
-        total = torch.zeros((), device=device)
-        for batch in batches.epoch(seed, epoch):
+        step.total.zero_()
+        for draws in batches.draw(seed, epoch):
             machine.give_way()
-            with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):
-                logits = network(batch.inputs)
-            loss = batch.loss(logits.float(), recipe.label_smoothing)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            watch.look(loss.detach())
-            optimiser.step()
+            take(draws)
             schedule.step()
-            total += loss.detach()
-        mean_loss = float(total) / batches.steps
-        watch.check(f"in epoch {epoch + 1} of {recipe.epochs}")
+        mean_loss = float(step.total) / batches.steps
+        step.watch.check(f"in epoch {epoch + 1} of {recipe.epochs}")
         if not math.isfinite(mean_loss):
             raise NonFiniteLoss(f"training loss is {mean_loss} in epoch {epoch + 1} of {recipe.epochs}")
-        yield EpochPoint(epoch + 1, mean_loss, batches.images / (time.perf_counter() - began))
+        speed = batches.images / (time.perf_counter() - began)
+        yield EpochPoint(epoch + 1, mean_loss, speed, graph if epoch == 0 else None)
 
 
 @contextmanager

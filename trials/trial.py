@@ -6,9 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from search_spaces.architecture import Architecture
+
+#: What a training multiplies in: float32, or bfloat16 (its weights stay float32); `auto` is bfloat16 where the device
+#: does that in hardware, until the two are measured.
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class TrialState(StrEnum):
@@ -37,7 +41,8 @@ class Recipe:
 
     `cutout` is the side of a square in pixels, `colour` how far brightness, contrast and saturation are varied
     (0 to 1), `mixup` the parameter of its Beta distribution; each is off at 0. With `recalibrate` the statistics of
-    batch norms are taken anew before evaluation: after few steps their running means lag behind the weights.
+    batch norms are taken anew before evaluation: after few steps their running means lag behind the weights. With
+    `cuda_graph` the step is captured on a GPU, see `trials.cuda_graph`; where that fails it is not.
     """
 
     epochs: int = 3
@@ -54,6 +59,8 @@ class Recipe:
     colour: float = 0.0
     mixup: float = 0.0
     recalibrate: bool = True
+    precision: Precision = "auto"
+    cuda_graph: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,11 +132,15 @@ class FinalMeasurement:
 
 @dataclass(frozen=True)
 class EpochPoint:
-    """One epoch of a trial's curve: mean training loss and training throughput."""
+    """One epoch of a trial's curve: mean training loss and training throughput.
+
+    `cuda_graph` of the first epoch: "replayed", or "none" with the reason; None where none was asked for.
+    """
 
     epoch: int
     train_loss: float
     images_per_second: float
+    cuda_graph: str | None = None
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Heard(Silence):
 @pytest.fixture
 def small(tiny: dict[str, Any]) -> dict[str, Any]:
     """Two trials after a parent of two epochs."""
-    training = {"epochs": 1, "batch_size": 64, "regime": "inherit", "parent_epochs": 2}
+    training = {"epochs": 1, "batch_size": 64, "regime": "inherit", "parent_epochs": 2, "precision": "float32"}
     return tiny | {"train_images": 128, "trials": 2, "training": training}
 
 

@@ -14,8 +14,9 @@ from trials.data import DataConfig, ImageData, augment, load_data, normalise
 from trials.device import has_bf16
 from trials.quiet import occupied
 from trials.seeds import generator
+from trials.step import make_optimiser
 from trials.trainer import resident
-from trials.training import make_optimiser, train
+from trials.training import train
 from trials.trial import Recipe
 
 CPU = torch.device("cpu")
@@ -28,7 +29,8 @@ def data() -> ImageData:
 
 
 def batches(data: ImageData, recipe: Recipe, seed: int = 3, epoch: int = 1) -> list[Batch]:
-    return list(Batches(data, recipe, CPU).epoch(seed, epoch))
+    made = Batches(data, recipe, CPU)
+    return [made.make(draws) for draws in made.draw(seed, epoch)]
 
 
 def test_by_default_training_is_what_it_was_to_the_bit(data: ImageData) -> None:
@@ -50,7 +52,8 @@ def test_by_default_training_is_what_it_was_to_the_bit(data: ImageData) -> None:
         randomness = generator(5, "augmentation", epoch)
         total = torch.zeros(())
         for places in order[:96].chunk(3):
-            images = augment(data.train.images[places], randomness, RECIPE.crop_padding, RECIPE.flip)
+            shifts = torch.rand((3, len(places)), generator=randomness)
+            images = augment(data.train.images[places], shifts, RECIPE.crop_padding, RECIPE.flip)
             inputs = normalise(images, mean, std).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16(CPU)):
                 logits = reference(inputs)
@@ -76,6 +79,15 @@ def test_the_same_seed_and_epoch_give_the_same_batches(data: ImageData) -> None:
     assert [len(batch.labels) for batch in first] == [32, 32, 32]
 
 
+def test_what_is_drawn_does_not_depend_on_how_much_it_is_used(data: ImageData) -> None:
+    """Candidates stay in step whatever the padding."""
+    for recipe in (RECIPE, replace(RECIPE, crop_padding=0), replace(RECIPE, flip=False, crop_padding=1)):
+        draws = [draws.shifts for draws in Batches(data, recipe, CPU).draw(3, 1)]
+        expected = torch.rand((3, 32), generator=generator(3, "augmentation", 1))
+        assert draws[0] is not None
+        assert torch.equal(draws[0], expected)
+
+
 def test_one_augmentation_more_leaves_the_others_as_they_are(data: ImageData) -> None:
     plain = batches(data, RECIPE)
     cut = batches(data, replace(RECIPE, cutout=8))
@@ -95,6 +107,7 @@ def test_mixed_images_are_judged_by_both_labels(data: ImageData) -> None:
     logits = torch.randn(32, 10, generator=torch.Generator().manual_seed(0))
     for one, batch in zip(plain, mixed, strict=True):
         assert batch.others is not None
+        assert batch.share is not None
         assert 0 < batch.share < 1
         losses = [F.cross_entropy(logits, labels, label_smoothing=0.1) for labels in (batch.labels, batch.others)]
         expected = batch.share * losses[0] + (1 - batch.share) * losses[1]
@@ -112,5 +125,10 @@ def test_images_stay_where_they_are_when_they_are_too_many_for_the_device(data: 
     assert resident(data, away, total).train.images.device == away
     assert resident(data, away, total).val.labels.device == away
     assert resident(data, away, total - 1) is data
-    (first, *_) = Batches(data, replace(RECIPE, crop_padding=0, flip=False), away).epoch(0, 0)
+    made = Batches(data, replace(RECIPE, crop_padding=0, flip=False), away)
+    assert not made.resident
+    assert Batches(data, RECIPE, CPU).resident
+    (draws, *_) = made.draw(0, 0)
+    assert [len(tensor) for tensor in draws.tensors()] == [32]  # nothing is drawn that nobody asks for
+    first = made.make(draws)
     assert first.inputs.device == first.labels.device == away

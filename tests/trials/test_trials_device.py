@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from trials.device import environment, has_bf16, on_device, resolve, settle
+from trials.device import environment, has_bf16, in_bfloat16, on_device, resolve, settle
 from trials.errors import DeviceError
 
 
@@ -49,5 +49,10 @@ def test_the_environment_is_recorded() -> None:
     assert recorded["device"]
     assert torch.__version__ in recorded["runtime"]
     assert recorded["threads"] == torch.get_num_threads()
-    expected = "bfloat16 autocast" if has_bf16(torch.device("cpu")) else "float32"
-    assert recorded["training_precision"] == expected
+
+
+def test_a_precision_that_is_given_is_taken_whatever_the_hardware_does() -> None:
+    cpu = torch.device("cpu")
+    assert in_bfloat16("bfloat16", cpu)
+    assert not in_bfloat16("float32", cpu)
+    assert in_bfloat16("auto", cpu) == has_bf16(cpu)

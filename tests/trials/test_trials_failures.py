@@ -16,7 +16,8 @@ import torch
 
 from trials.failures import TimeLimit, TrialTimedOut, failure_of, says_out_of_memory
 from trials.quiet import occupied, quiet
-from trials.training import ExplodingGradients, NonFiniteLoss
+from trials.step import ExplodingGradients
+from trials.training import NonFiniteLoss
 from trials.trial import Failure
 
 

@@ -20,7 +20,7 @@ from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.quiet import occupied
 from trials.regimes.starts import FromParent, FromScratch, FromSupernet, Start, WholeSupernet, start_from
 from trials.seeds import generator
-from trials.training import make_optimiser
+from trials.step import make_optimiser
 from trials.trial import LatencyProtocol, Recipe, TrialJob, TrialState
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10), ["add", "concat", "se", "cbam", "aff", "iaff"], [4])

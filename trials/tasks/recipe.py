@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from trials.trial import Precision
+
 
 @dataclass(frozen=True)
 class SceneRecipe:
@@ -39,3 +41,4 @@ class SceneRecipe:
     ema_decay: float | None = None
     frozen_trunk: bool = False
     recalibrate: bool = False
+    precision: Precision = "auto"
