@@ -12,7 +12,6 @@ from typing import Any
 from nas.config import SearchConfig
 from nas.feasibility import Share
 from nas.parent import check_parent
-from nas.precision import in_precision
 from nas.prepared import Prepared, describe_counting, describe_data, prepare
 from nas.repeat_records import unlike
 from reports.noise import advice_text, noise_floors, noise_story
@@ -58,7 +57,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     if plan.recipe.precision == "auto":
         announce("training a few steps in float32 and in bfloat16")
         precision = choose_precision(bench).to_json()
-        bench = Bench(in_precision(bench.plan, precision))
+        bench.trainer = bench.trainer.briefly(len(prepared.data.train), precision=precision["precision"])
     extremes = {
         "baseline": space.baseline,
         "cheapest": prepared.costs.cheapest(),

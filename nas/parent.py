@@ -30,7 +30,7 @@ from trials.quiet import occupied
 from trials.regimes.checkpoint import read_checkpoint
 from trials.regimes.starts import FromParent, FromScratch, Start, WholeSupernet, start_from
 from trials.seeds import derive
-from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
+from trials.trial import EpochPoint, Failure, Recipe, TrialJob, TrialResult, TrialState
 
 _METADATA = "fusion-nas"
 #: Keys of a recipe.
@@ -206,6 +206,8 @@ def _trained(prepared: Prepared, plan: TrialPlan, engine: Engine, say: Callable[
     source = _ParentSource(job, recipe.epochs, say)
     start = WholeSupernet() if whole else FromScratch()
     recipe = replace(recipe, precision=plan.recipe.precision)
+    if whole and isinstance(recipe, Recipe):
+        recipe = replace(recipe, cuda_graph=False)  # it would hold the one path that it was captured on
     engine.run(replace(plan.lasting(recipe.epochs), recipe=recipe, screening=False, start=start), source)
     result, weights = source.result, source.weights
     if result is None or result.state is not TrialState.COMPLETE or weights is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from nas.engines import Engine
 from reports.precision import precision_text
+from trials.errors import PrecisionError, WorkerLost
 from trials.judge import TrialPlan
 from trials.precision import choose_precision
 
@@ -16,13 +17,18 @@ def provide_precision(
     plan: TrialPlan, recorded: Mapping[str, Any] | None, begun: bool, engine: Engine, say: Callable[[str], None]
 ) -> Mapping[str, Any] | None:
     """The choice for the trials of `plan`, as `trials.precision.PrecisionChoice` in JSON; None where there is none to
-    make: the configuration has made it, or trials were trained before (`begun`) without one.
+    make: the configuration has made it, trials were trained before (`begun`) without one, or both fail in training,
+    which the first trial will record.
     """
     if plan.recipe.precision != "auto" or (recorded is None and begun):
         return None
     if recorded is not None:
         return recorded
-    choice = engine.ask(choose_precision, plan).to_json()
+    try:
+        choice = engine.ask(choose_precision, plan).to_json()
+    except (PrecisionError, WorkerLost) as error:
+        say(f"bfloat16 and float32 could not be compared: {error}")
+        return None
     say(f"trials train in {precision_text(choice)}")
     return choice
 

@@ -37,7 +37,7 @@ from nas.sections import ConfigError
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
-from trials.errors import LatencyError
+from trials.errors import LatencyError, WorkerLost
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.latency import LatencyBench, Measurement, Target
 from trials.trial import EpochPoint, Failure, LatencyProtocol, TrialJob
@@ -185,12 +185,19 @@ class RayEngine:
         return min(slots)
 
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
-        task: Any = ray.remote(num_cpus=self._resources["cpu"], num_gpus=self._resources["gpu"])(_answer)
+        cpus, gpus = self._resources["cpu"], self._resources["gpu"]
+        task: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_answer)
         with self._interruption.shielded():
             pending = task.remote(question, plan)
             while not ray.wait([pending], timeout=0.2)[0]:
                 self._interruption.check()
-            answer: Answer = ray.get(pending)
+            try:
+                answer: Answer = ray.get(pending)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause if isinstance(error.cause, UserError) else error from None
+            except ray.exceptions.RayError as error:
+                reason = " ".join(str(error).split())
+                raise WorkerLost(f"the worker that measured died: {reason[:200]}") from None
         return answer
 
     def run(self, plan: TrialPlan, source: JobSource) -> None:
@@ -253,7 +260,7 @@ class RemoteBench:
 
 
 def _answer(question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
-    return question(Bench(plan))
+    return question(Bench(plan, expendable=True))
 
 
 def _fetch(weights: ray.ObjectRef[bytes] | None) -> bytes | None:

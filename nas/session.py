@@ -131,10 +131,6 @@ def _search(
         session = store.begin_session(_circumstances(config, engine))
         outcome = "failed"
         view = RunView.of(folder, store)
-        precision = provide_precision(plan, view.precision, bool(view.results or view.repeats), engine, progress.say)
-        if precision is not None:
-            store.put({"precision": precision})
-            plan = in_precision(plan, precision)
         study = Study(
             prepared.space, prepared.feasibility, view.pricing, tuple(config.objectives), config.sampler, config.seed
         )
@@ -144,6 +140,11 @@ def _search(
                 progress, interruption,
             )  # fmt: skip
             try:
+                begun = bool(view.results or view.repeats)
+                precision = provide_precision(plan, view.precision, begun, engine, progress.say)
+                if precision is not None:
+                    store.put({"precision": precision})
+                    plan = in_precision(plan, precision)
                 parent = provide_parent(prepared, plan, folder / PARENT_NAME, view.parent, engine, progress.say)
                 if parent is not None:
                     store.put({"parent": parent.facts.model_dump()})

@@ -13,6 +13,8 @@ def precision_text(choice: Mapping[str, Any]) -> str:
     speeds, precision = choice["images_per_second"], str(choice["precision"])
     if not speeds:
         return precision
+    if "bfloat16" not in speeds:
+        return "float32: bfloat16 cannot be trained in here"
     ratio = speeds["bfloat16"] / speeds["float32"]
     if precision == "bfloat16":
         return f"bfloat16, {ratio:.2f} times as fast here as float32"

@@ -1,6 +1,8 @@
 """A training step captured once and replayed: on a GPU a small network's step is bound by launching its kernels.
 
-What is captured is trusted only after its first step has come out as the same step without it.
+What is captured is trusted only after its first step has come out as the same step without it. A graph does what was
+done on the device when it was captured: a network whose Python code does another thing at each step (a supernet that
+takes a path, depth that is drawn on the CPU) is not for one.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from trials.batches import Batches, Draws
 from trials.step import TrainingStep
@@ -72,8 +75,9 @@ class ReplayedStep:
             found = outcome(self._replay)
         except Exception as error:  # whatever a network's own code does that a graph cannot hold
             restore()
-            text = " ".join(str(error).split())
-            raise CaptureFailed(f"{type(error).__name__}: {text[:200]}") from None
+            first = _first(error)
+            text = " ".join(str(first).split())
+            raise CaptureFailed(f"{type(first).__name__}: {text[:200]}") from None
         for parts in zip(before, expected, found, strict=True):
             if not (share := _deviation(*parts)) <= _TOLERANCE:
                 raise CaptureFailed(f"a replayed step ended {share:.2g} of its length away from one without a graph")
@@ -88,6 +92,8 @@ def replayed(step: TrainingStep, batches: Batches, seed: int, steps: int) -> Rep
     """`step`, for a training of so many, from a CUDA graph. Raises CaptureFailed, with the reason there is none."""
     if step.device.type != "cuda":
         raise CaptureFailed("there is no CUDA device")
+    if torch.__version__ < TorchVersion("2.15"):  # what failed in a capture leaves its memory pool open there
+        raise CaptureFailed(f"torch is {torch.__version__}, and 2.15 is the first that can go on after one that fails")
     if not batches.resident:
         raise CaptureFailed("its images do not lie on the GPU")
     if steps < LEAST_STEPS:
@@ -117,9 +123,18 @@ def _beside(device: torch.device) -> Iterator[None]:
         return
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        yield
-    torch.cuda.current_stream(device).wait_stream(stream)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        torch.cuda.current_stream(device).wait_stream(stream)
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong first: the end of a capture that failed fails too."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _copies(groups: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:

@@ -31,6 +31,16 @@ class CheckpointError(UserError, ValueError):
     """Weights that cannot be what the trials of a run start from: the message names the file and what is wrong."""
 
 
+class PrecisionError(UserError, RuntimeError):
+    """The precisions that a run may train in could not be compared: the message says why."""
+
+
+class WorkerLost(UserError, RuntimeError):
+    """The worker that was to answer something died."""
+
+    exit_code = 1
+
+
 class TaskError(UserError, ValueError):
     """A network and data that do not belong together: the message says what would."""
 

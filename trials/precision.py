@@ -12,8 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import torch
+
 from search_spaces.architecture import Architecture
-from trials.device import has_bf16
+from trials import device as devices
+from trials.errors import PrecisionError
+from trials.failures import TimeLimit
 from trials.judge import Bench
 from trials.quiet import occupied
 from trials.seeds import derive
@@ -29,17 +33,11 @@ _SECONDS = 3.0
 
 @dataclass(frozen=True)
 class PrecisionChoice:
-    """The precision of all trials of a run; `images_per_second` of training in each, over the measured networks, none
-    where nothing was measured."""
+    """The precision of all trials of a run, and the `images_per_second` of training over the measured networks in each
+    that could be trained in; none where nothing was measured."""
 
     precision: Measured
     images_per_second: Mapping[str, float]
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times as fast as float32 bfloat16 was; None where nothing was measured."""
-        speeds = self.images_per_second
-        return speeds["bfloat16"] / speeds["float32"] if speeds else None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -47,33 +45,52 @@ class PrecisionChoice:
 
 def choose_precision(bench: Bench) -> PrecisionChoice:
     """Time real training steps of all-add and of a mixture of operators in both, in turn; a device that has no bfloat16
-    in hardware trains in float32 without."""
-    if not has_bf16(bench.device):
+    in hardware trains in float32 without.
+
+    Raises:
+        PrecisionError: training fails in float32 too, or takes longer than a trial may.
+    """
+    if not devices.has_bf16(bench.device):
         return PrecisionChoice("float32", {})
+    gpus = [bench.device] if bench.device.type == "cuda" else []
+    # Dropout draws from torch's own numbers: of the trials after this, these must not depend on how often it was timed.
+    with torch.random.fork_rng(gpus):
+        measured = _measure(bench)
+    if "bfloat16" not in measured:
+        return PrecisionChoice("float32", measured)
+    worth_it = measured["bfloat16"] >= WORTH_IT * measured["float32"]
+    return PrecisionChoice("bfloat16" if worth_it else "float32", measured)
+
+
+def _measure(bench: Bench) -> dict[str, float]:
+    """Images a second over both networks in each precision; without bfloat16 where that cannot be trained in."""
     space = bench.plan.space
     networks = (space.baseline, space.sample(random.Random(derive(0, "precision"))))
-    seconds = {"float32": 0.0, "bfloat16": 0.0}
-    timed = 0  # epochs in each precision, whose seconds an image are added up
+    limit = TimeLimit(bench.plan.timeout_seconds, bench.expendable)
+    # Of each network's epochs the fastest: others on the machine can only slow one down.
+    fastest: dict[str, dict[Architecture, float]] = {"float32": {}, "bfloat16": {}}
     began = time.perf_counter()
-    try:
-        for _ in range(_ROUNDS):
-            if timed and time.perf_counter() - began > _SECONDS:
-                break
-            for architecture in networks:
-                for precision in seconds:
-                    seconds[precision] += 1 / _speed(bench, architecture, precision)
-                timed += 1
-    except Exception:  # what fails here (out of memory, say) fails in the first trial too, where it is recorded
-        return PrecisionChoice("bfloat16", {})
-    speeds = {precision: timed / taken for precision, taken in seconds.items()}
-    worth_it = speeds["bfloat16"] >= WORTH_IT * speeds["float32"]
-    return PrecisionChoice("bfloat16" if worth_it else "float32", speeds)
+    for _ in range(_ROUNDS):
+        for precision in list(fastest):
+            for network in networks:
+                try:
+                    speed = _speed(bench, network, precision, limit)
+                except Exception as error:  # a candidate's own code may raise anything
+                    if precision == "float32" or isinstance(error, TimeoutError):
+                        text = " ".join(str(error).split())[:200]
+                        raise PrecisionError(f"{type(error).__name__}: {text}") from None
+                    del fastest["bfloat16"]
+                    break
+                fastest[precision][network] = max(speed, fastest[precision].get(network, 0.0))
+        if time.perf_counter() - began > _SECONDS:
+            break
+    return {name: len(speeds) / sum(1 / speed for speed in speeds.values()) for name, speeds in fastest.items()}
 
 
-def _speed(bench: Bench, architecture: Architecture, precision: str) -> float:
+def _speed(bench: Bench, architecture: Architecture, precision: str, limit: TimeLimit) -> float:
     """Images a second of the second of two short epochs; the first warms up."""
     batch_size = bench.plan.recipe.batch_size
     # Speed does not depend on the learning rate; a schedule this short might diverge at the configured one.
     trainer = bench.trainer.briefly(_STEPS * batch_size, epochs=2, peak_lr=1e-3, precision=precision)
-    with occupied() as machine:
+    with occupied(devices.settle(bench.device), limit.check) as machine, limit.watching():
         return list(trainer.train(bench.build(architecture, seed=0), 0, machine))[-1].images_per_second

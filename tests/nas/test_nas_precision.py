@@ -18,7 +18,8 @@ from nas.run import Run
 from nas.sections import ConfigError
 from nas.session import run_search
 from reports import RunView
-from trials import precision
+from reports.view import NothingFeasible
+from trials import precision, trainer
 from trials.record_file import FILE_NAME
 from trials.store import Store
 
@@ -42,15 +43,15 @@ def small(tiny: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def float32_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here, as on some device: bfloat16 is in hardware, and not worth it."""
-    monkeypatch.setattr(precision, "has_bf16", lambda device: True)
+    monkeypatch.setattr(precision.devices, "has_bf16", lambda device: True)
     monkeypatch.setattr(precision, "WORTH_IT", 1e9)
     monkeypatch.setattr(precision, "_ROUNDS", 1)
 
 
-def searched(settings: dict[str, Any], extend: bool = False) -> tuple[RunView, list[str]]:
+def searched(settings: dict[str, Any], extend: bool = False, heard: Heard | None = None) -> tuple[RunView, list[str]]:
     flat = {key: value for key, value in settings.items() if not isinstance(value, dict)}
     flat |= {f"{s}.{k}": v for s, inner in settings.items() if isinstance(inner, dict) for k, v in inner.items()}
-    heard = Heard()
+    heard = heard or Heard()
     return run_search(load_config(None, flat), heard, extend=extend).view, heard.lines
 
 
@@ -91,6 +92,22 @@ def test_what_is_given_is_not_measured(small: dict[str, Any], monkeypatch: pytes
         assert not any("trials train in" in line for line in said)
     with pytest.raises(ConfigError, match="given 'float16'; it should be 'auto', 'float32' or 'bfloat16'"):
         searched(small | {"training": small["training"] | {"precision": "float16"}})
+
+
+@pytest.mark.usefixtures("float32_is_faster")
+def test_where_training_fails_the_first_trial_says_so(small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: Any) -> Any:
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(trainer, "train", broken)
+    heard = Heard()
+    with pytest.raises(NothingFeasible):
+        searched(small | {"trials": 1}, heard=heard)
+    assert "bfloat16 and float32 could not be compared: RuntimeError: no such kernel" in heard.lines
+    view = RunView.load(Path(small["out"]))
+    assert view.precision is None
+    assert [result.error for result in view.results] == ["RuntimeError: no such kernel"]
+    assert view.sessions[-1].outcome == "complete"
 
 
 @pytest.mark.usefixtures("float32_is_faster")

@@ -9,14 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from programs import nas_program, start_nas, wait_for
 
 import nas
+from nas.interruption import Interruption
 from reports import RunView
-from trials.trial import Failure, TrialState
+from search_spaces.networks import InputSpec
+from search_spaces.space import SearchSpace
+from trials.data import DataConfig
+from trials.errors import DeviceError, WorkerLost
+from trials.judge import TrialPlan
+from trials.trial import Failure, LatencyProtocol, Recipe, TrialState
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -58,9 +65,10 @@ def test_ray_and_the_local_engine_find_the_same(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert "4/4 trained" in done.stderr
     ray = RunView.load(tmp_path / "ray")
+    assert ray.precision is not None  # a worker has measured, or found nothing to measure
     local = nas.search(
         space="resnet8", train_images=1000, trials=4, max_flops="1.05x", max_latency="6x", engine="local",
-        training={"epochs": 1}, export="none", out=str(tmp_path / "local"),
+        training={"epochs": 1, "precision": ray.precision["precision"]}, export="none", out=str(tmp_path / "local"),
     )  # fmt: skip
 
     def controls(view: RunView) -> dict[str, tuple[float | None, float | None]]:
@@ -165,6 +173,27 @@ class Deaf(Sum):
         while True:
             time.sleep(1)
 """
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_while_it_is_asked_is_said() -> None:
+    from ray import cloudpickle
+
+    from nas.ray_engine import RayEngine
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # or a worker would look for this file
+    space = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
+    data = DataConfig(train_images=128, val_fraction=0.05)
+    plan = TrialPlan(space, data, Recipe(), LatencyProtocol(), "cpu", screening=False)
+    engine = RayEngine(Interruption(), 1, None, 1.0, None, "cpu")
+    try:
+        with pytest.raises(WorkerLost, match="the worker that measured died: "):
+            engine.ask(lambda bench: os._exit(1), plan)
+        with pytest.raises(DeviceError, match="cuda:99"):
+            engine.ask(lambda bench: bench.validation_images, replace(plan, device="cuda:99"))
+        assert engine.ask(lambda bench: bench.trainer.validation_images, plan) == 500
+    finally:
+        engine.close()
 
 
 @pytest.mark.slow

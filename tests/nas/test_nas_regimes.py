@@ -29,7 +29,10 @@ from nas.trust import TrustPlan, measure_trust
 from reports import RunView
 from reports.regime import regime_story
 from search_spaces import InputSpec, SearchSpace
+from search_spaces.supernet import SinglePath
+from trials.cuda_graph import CaptureFailed
 from trials.errors import CheckpointError
+from trials.step import TrainingStep
 from trials.store import Store
 from trials.trial import TrialJob
 
@@ -107,6 +110,22 @@ def test_an_interrupted_search_goes_on_from_the_same_weights(
     shown = CliRunner().invoke(commands, ["show", str(run.path)]).output
     assert sentence.split(" (")[0] in shown
     assert json.loads(CliRunner().invoke(commands, ["show", str(run.path), "--json"]).output)["run"]["parent"] == facts
+
+
+def test_a_supernet_is_never_captured(small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph would hold the one path that it was captured on, and nobody would see it."""
+    asked = []
+
+    def record(step: TrainingStep, *given: Any) -> None:
+        asked.append(any(isinstance(module, SinglePath) for module in step.network.modules()))
+        raise CaptureFailed("not here")
+
+    monkeypatch.setattr("trials.training.replayed", record)
+    training = small["training"] | {"regime": "supernet", "parent_epochs": 1, "cuda_graph": True}
+    run = nas.search(**small | {"trials": 1, "training": training, "operators": ["add", "se"]})
+    assert run.view.results[0].environment["cuda_graph"] == "none: not here"
+    assert asked
+    assert not any(asked)
 
 
 @pytest.mark.slow
