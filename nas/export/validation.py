@@ -20,9 +20,8 @@ from trials.data import ImageData
 from trials.scenes import SceneData, SceneSplit
 from trials.tasks import Task, task_for
 from trials.tasks.evaluation import EVAL_BATCH
+from trials.training import EVAL_BATCH as CLASSIFIED_BATCH
 
-#: As trials on classes are evaluated.
-CLASSIFIED_BATCH = 256
 #: How far a figure of the split, 0..1, may be from the recorded one: rounding decides which of two scores that are
 #: nearly equal comes first, or whether one is just above a threshold. In five networks and splits of 16 to 60 images,
 #: all outputs moved at random by up to 1e-5 of their largest value, no AP or mIoU moved by more than 3e-5.
