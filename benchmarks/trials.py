@@ -62,7 +62,7 @@ def compare(name: str, images: int, epochs: int, rounds: int, trials: int, scree
             job = folder / "job.json"
             settings = {
                 "space": SPACE, "train_images": images, "trials": trials, "seed": seed, "workers": WORKERS,
-                "export": "none", "noise_seeds": 1, "training": {"epochs": epochs},
+                "export": "none", "noise_seeds": 1, "training": {"epochs": epochs, "regime": "scratch"},
             }  # fmt: skip
             job.write_text(json.dumps(settings))
             for kind, screen in screening.items():

@@ -65,7 +65,12 @@ _SETTINGS: list[Setting] = [
     ("--empty-images", str, "HOW", "keep, refuse or drop scenes without an object.  [default: keep]"),
     ("--trials", int, "N", "Train N architectures.  [default: 20]"),
     ("--epochs", int, "E", "Epochs a trial, a complete schedule.  [default: 3; scenes 4]"),
-    ("--regime", str, "NAME", "scratch, inherit or supernet: what every trial starts from.  [default: scratch]"),
+    (
+        "--regime",
+        str,
+        "NAME",
+        "What trials start from: scratch, inherit, supernet.  [default: inherit; scenes scratch]",
+    ),
     ("--parent", str, "FILE", "Under inherit: your own weights of the network, .safetensors or .pt."),
     ("--parent-epochs", int, "E", "Epochs of the parent or supernet.  [default: 4 times a trial's]"),
     ("--batch-size", int, "B", "Images a training step.  [default: 128; scenes 16]"),

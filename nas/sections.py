@@ -58,7 +58,9 @@ class TrainingSection(Section):
     @classmethod
     def _settle_parent_epochs(cls, given: Any) -> Any:
         """The default depends on `epochs`, which `nas noise` and `nas trust` change: a run keeps what it began with."""
-        if not isinstance(given, dict) or given.get("regime") not in SHARED or given.get("parent") is not None:
+        if not isinstance(given, dict) or given.get("parent") is not None:
+            return given
+        if given.get("regime", cls.model_fields["regime"].default) not in SHARED:
             return given
         epochs = given.get("epochs", cls.model_fields["epochs"].default)
         settled = _PARENT_EPOCHS * epochs if isinstance(epochs, int) else None
@@ -102,8 +104,13 @@ class TrainingSection(Section):
 
 
 class ImageTraining(TrainingSection):
-    """[training] of classifiers."""
+    """[training] of classifiers.
 
+    Their regime: on CIFAR-10 short trials from scratch ranked 24 architectures as full trainings do with a Kendall τ of
+    0.10, inherited ones with 0.51; on the embedded images the intervals of 16 overlap (benchmarks/results).
+    """
+
+    regime: Literal["scratch", "inherit", "supernet"] = "inherit"
     batch_size: Annotated[int, Field(ge=8)] = 128
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     crop_padding: Annotated[int, Field(ge=0)] = 4

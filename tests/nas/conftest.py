@@ -25,6 +25,6 @@ def tiny(tmp_path: Path) -> dict[str, Any]:
         "engine": "local",
         "export": "none",
         "out": str(tmp_path / "run"),
-        "training": {"epochs": 1, "batch_size": 64, "precision": "float32"},
+        "training": {"epochs": 1, "batch_size": 64, "precision": "float32", "regime": "scratch"},
         "latency": {"passes": 30, "warmup": 3, "attempts": 1},
     }

@@ -157,7 +157,8 @@ def test_every_artefact_of_torchvision_networks(name, tmp_path):
 @pytest.mark.parametrize("engine", [pytest.param("local", marks=pytest.mark.long), "ray"])
 def test_a_search_over_a_users_network_to_its_export(net, tmp_path, engine):
     Path(net).write_text(NET.replace("nn.Conv2d(3,", "nn.Conv2d(1,").replace('if x.sum() > float("-inf") else x', ""))
-    small = ("--train-images", 512, "--epochs", 1, "--trials", 2, "--engine", engine, "--reductions", 4)
+    small = ("--train-images", 512, "--epochs", 1, "--parent-epochs", 1, "--trials", 2, "--reductions", 4)
+    small += ("--engine", engine)
     done = nas_program("search", "--space", "net.py:Net", *small, "--out", "run", "--export", "best", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "exported" / "model.onnx").is_file()

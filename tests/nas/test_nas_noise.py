@@ -240,8 +240,8 @@ def _meta(folder: Path, key: str) -> Any:
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "noise.json"
-    small = ["--train-images", 512, "--epochs", 1, "--batch-size", 64, "--engine", "local", "--seeds", 40]
-    program = start_nas("noise", *small, "--fidelities", 1, "--out", out)
+    small = ["--train-images", 512, "--epochs", 1, "--batch-size", 64, "--engine", "local", "--regime", "scratch"]
+    program = start_nas("noise", *small, "--seeds", 40, "--fidelities", 1, "--out", out)
     assert program.stderr is not None
     while not program.stderr.readline().lstrip().startswith("2 of 120"):
         assert program.poll() is None

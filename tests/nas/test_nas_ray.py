@@ -32,6 +32,7 @@ def arguments(folder: Path, trials: int = 5, images: int = 1000, epochs: int = 1
     return [
         "search", "--space", "resnet8", "--train-images", images, "--epochs", epochs, "--trials", trials,
         "--max-flops", "1.05x", "--max-latency", "6x", "--workers", 2, "--out", folder, "--export", "best",
+        "--regime", "scratch",
     ]  # fmt: skip
 
 
@@ -68,7 +69,8 @@ def test_ray_and_the_local_engine_find_the_same(tmp_path: Path) -> None:
     assert ray.precision is not None  # a worker has measured, or found nothing to measure
     local = nas.search(
         space="resnet8", train_images=1000, trials=4, max_flops="1.05x", max_latency="6x", engine="local",
-        training={"epochs": 1, "precision": ray.precision["precision"]}, export="none", out=str(tmp_path / "local"),
+        training={"epochs": 1, "precision": ray.precision["precision"], "regime": "scratch"}, export="none",
+        out=str(tmp_path / "local"),
     )  # fmt: skip
 
     def controls(view: RunView) -> dict[str, tuple[float | None, float | None]]:
@@ -201,7 +203,7 @@ def test_trials_that_hang_are_ended_and_the_search_goes_on(tmp_path: Path) -> No
     (tmp_path / "hanging.py").write_text(HANGING)
     (tmp_path / "small.toml").write_text(
         'operators = ["add", "se", "loops", "deaf"]\ntrials = 4\nworkers = 2\ntrain_images = 128\nval_fraction = 0.02\n'
-        'export = "none"\n[training]\nepochs = 1\nbatch_size = 64\ntrial_timeout = "15s"\n'
+        'export = "none"\n[training]\nepochs = 1\nbatch_size = 64\ntrial_timeout = "15s"\nregime = "scratch"\n'
         "[latency]\npasses = 30\nwarmup = 1\nattempts = 1\n"
     )
     done = nas_program(
@@ -220,7 +222,8 @@ def test_trials_that_hang_are_ended_and_the_search_goes_on(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_diverging_trials_fail_in_their_workers_and_the_search_ends(tmp_path: Path) -> None:
     config = tmp_path / "bad.toml"
-    config.write_text("train_images = 256\ntrials = 2\nworkers = 2\n[training]\nepochs = 1\npeak_lr = 1e12\n")
+    training = '[training]\nepochs = 1\npeak_lr = 1e12\nregime = "scratch"\n'
+    config.write_text(f"train_images = 256\ntrials = 2\nworkers = 2\n{training}")
     done = nas_program("search", config, "--out", tmp_path / "run")
     assert done.returncode == 3
     assert "no trial" in done.stderr

@@ -164,7 +164,7 @@ def test_a_lost_or_damaged_parent_is_made_anew_and_another_is_refused(small: dic
 def test_a_regime_belongs_to_its_run(small: dict[str, Any]) -> None:
     nas.search(**small | {"trials": 1})
     for training in (
-        {"epochs": 1, "batch_size": 64},
+        small["training"] | {"regime": "scratch", "parent_epochs": None},
         small["training"] | {"regime": "supernet"},
         small["training"] | {"parent_epochs": 3},
     ):
@@ -262,9 +262,12 @@ def test_a_repriced_run_takes_its_parent_along(small: dict[str, Any], tmp_path: 
     ("settings", "message"),
     [
         ({"training.regime": "inherrit"}, "--regime: .*did you mean 'inherit'"),
-        ({"training.parent": "a.pt"}, "parent is 'a.pt', but under regime scratch .*give regime inherit"),
-        ({"training.parent_epochs": 3}, "parent_epochs is 3, but under regime scratch"),
-        ({"training.fine_tune_lr": 0.1}, "fine_tune_lr is 0.1, but under regime scratch"),
+        (
+            {"training.regime": "scratch", "training.parent": "a.pt"},
+            "parent is 'a.pt', but under regime scratch .*give regime inherit",
+        ),
+        ({"training.regime": "scratch", "training.parent_epochs": 3}, "parent_epochs is 3, but under regime scratch"),
+        ({"training.regime": "scratch", "training.fine_tune_lr": 0.1}, "fine_tune_lr is 0.1, but under regime scratch"),
         ({"training.regime": "supernet", "training.parent": "a.pt"}, "regime supernet trains its own"),
         (
             {"training.regime": "inherit", "training.parent": "a.pt", "training.parent_epochs": 3},

@@ -40,7 +40,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "run"
     run = nas.search(
         space="resnet8", train_images=512, val_fraction=0.05, trials=6, engine="local", max_flops="1.05x",
-        training={"epochs": 1, "batch_size": 64}, latency={"passes": 30, "attempts": 1}, export="none", out=str(folder),
+        training={"epochs": 1, "batch_size": 64, "regime": "scratch"}, latency={"passes": 30, "attempts": 1},
+        export="none", out=str(folder),
     )  # fmt: skip
     run.report()
     run.export("best")
@@ -227,7 +228,7 @@ def test_fresh_puts_the_earlier_run_aside_and_only_when_the_new_one_can_start(ti
 
 def test_diverging_trials_are_recorded_as_failed_and_the_search_goes_on(tiny: dict[str, Any]) -> None:
     with pytest.raises(NothingFeasible, match=r"no trial of .* was completed"):
-        nas.search(**tiny | {"trials": 2, "training": {"epochs": 1, "batch_size": 64, "peak_lr": 1e12}})
+        nas.search(**tiny | {"trials": 2, "training": tiny["training"] | {"peak_lr": 1e12}})
     view = RunView.load(tiny["out"])
     assert [r.state for r in view.results] == [TrialState.FAILED] * 2
     assert all("loss is nan" in (r.error or "") for r in view.results)
@@ -310,7 +311,7 @@ def test_changed_data_are_noticed(tmp_path: Path, tiny: dict[str, Any], monkeypa
             pixels = torch.randint(0, 256, (16, 16, 3), generator=generator, dtype=torch.uint8).numpy()
             Image.fromarray(pixels).save(tmp_path / "images" / label / f"{index}.png")
     settings = tiny | {"data": f"folder:{tmp_path / 'images'}", "train_images": None, "trials": 1}
-    settings["training"] = {"epochs": 1, "batch_size": 32}
+    settings["training"] = {"epochs": 1, "batch_size": 32, "regime": "scratch"}
     run = nas.search(**settings)
     assert run.view.description["data"]["classes"] == ["cat", "dog"]
     next((tmp_path / "images" / "cat").iterdir()).unlink()
@@ -329,7 +330,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(
 ) -> None:
     arguments = [
         "search", "--space", "resnet8", "--train-images", "1500", "--trials", "3", "--epochs", "2", "--engine", "local",
-        "--export", "none", "--out", tmp_path / "run",
+        "--regime", "scratch", "--export", "none", "--out", tmp_path / "run",
     ]  # fmt: skip
     program = start_nas(*arguments)
     wait_for(program, tmp_path / "run", complete=1)
