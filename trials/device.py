@@ -45,6 +45,11 @@ def in_bfloat16(precision: Precision, device: torch.device) -> bool:
     return precision == "bfloat16" or (precision == "auto" and has_bf16(device))
 
 
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """What a network of float32 weights computes in under a training's precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16(precision, device))
+
+
 def on_device(network: nn.Module, device: torch.device) -> nn.Module:
     """The network moved to the device, its weights in the channels-last memory format."""
     return network.to(device).to(memory_format=torch.channels_last)

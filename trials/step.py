@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from search_spaces.space import fusion_modules
 from trials.batches import Batches, Draws
-from trials.device import in_bfloat16
+from trials.device import autocast
 from trials.trial import Failure, Recipe
 
 #: Norm of all gradients together, of a mean cross-entropy. Ours stay below 100; no step of this size helps a network.
@@ -53,11 +53,11 @@ class TrainingStep:
         self.total = torch.zeros((), device=self.device)
         self._batches = batches
         self._label_smoothing = recipe.label_smoothing
-        self._bfloat16 = in_bfloat16(recipe.precision, self.device)
+        self._precision = recipe.precision
 
     def __call__(self, draws: Draws) -> None:
         batch = self._batches.make(draws)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+        with autocast(self._precision, self.device):
             logits = self.network(batch.inputs)
         loss = batch.loss(logits.float(), self._label_smoothing)
         self.optimiser.zero_grad(set_to_none=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from search_spaces.networks.pyramid import PyramidTrunk
 from trials.data import DataConfig, ImageData, Split, load_data, normalise
+from trials.device import autocast
 from trials.metrics import Task, leading
 from trials.quiet import Occupancy
 from trials.regimes.recalibration import recalibrate
@@ -48,7 +49,10 @@ class Trainer(Protocol):
         """Judge it on the validation split, in float32."""
 
     def recalibrate(self, network: nn.Module, seed: int, machine: Occupancy) -> None:
-        """Make its batch norms' statistics those of training images, see `trials.regimes.recalibration`."""
+        """Make its batch norms' statistics those of training images, in the training's precision.
+
+        See `trials.regimes.recalibration`.
+        """
 
     def briefly(self, images: int, **recipe: Any) -> Self:
         """The same on the first training images alone, with these settings of the recipe changed."""
@@ -85,7 +89,8 @@ class ImageTrainer:
         def inputs(images: Tensor) -> Tensor:
             return normalise(images.to(device), mean, std).contiguous(memory_format=torch.channels_last)
 
-        recalibrate(network, self.data.train.images, inputs, self.recipe.batch_size, seed, machine)
+        with autocast(self.recipe.precision, device):
+            recalibrate(network, self.data.train.images, inputs, self.recipe.batch_size, seed, machine)
 
     def briefly(self, images: int, **recipe: Any) -> ImageTrainer:
         few = replace(self.data, train=self.data.train.first(images))
@@ -126,7 +131,8 @@ class SceneTrainer:
         def inputs(images: Tensor) -> Tensor:
             return network_inputs(images.to(device), self.data)
 
-        recalibrate(network, self.data.train.images, inputs, self.recipe.batch_size, seed, machine)
+        with autocast(self.recipe.precision, device):
+            recalibrate(network, self.data.train.images, inputs, self.recipe.batch_size, seed, machine)
 
     def briefly(self, images: int, **recipe: Any) -> SceneTrainer:
         few = replace(self.data, train=self.data.train.take(torch.arange(min(images, len(self.data.train)))))

@@ -23,8 +23,8 @@ from trials.quiet import Occupancy
 from trials.step import TrainingStep, make_optimiser
 from trials.trial import EpochPoint, Failure, Recipe
 
-#: Larger ones leave a CPU's cache: 256 took a quarter longer.
-EVAL_BATCH = 128
+#: Larger ones leave a CPU's cache: 128 and 256 took longer by up to half.
+EVAL_BATCH = 64
 
 
 class NonFiniteLoss(ArithmeticError):

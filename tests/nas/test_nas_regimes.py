@@ -290,7 +290,7 @@ def test_the_parents_epochs_are_settled_once() -> None:
     assert parent is not None
     assert (recipe.epochs, parent.epochs) == (5, 20)
     assert recipe.peak_lr == parent.peak_lr / 4
-    assert load_config(None, {"training.epochs": 5}).training.parent_recipe() is None
+    assert load_config(None, {"training.regime": "scratch"}).training.parent_recipe() is None
 
 
 @pytest.mark.slow

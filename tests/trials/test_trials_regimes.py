@@ -16,6 +16,7 @@ from search_spaces import Architecture, InputSpec, SearchSpace
 from search_spaces.space import fusion_modules
 from search_spaces.supernet import build_supernet, choose_path
 from trials.data import DataConfig, normalise
+from trials.device import autocast
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.quiet import occupied
 from trials.regimes.starts import FromParent, FromScratch, FromSupernet, Start, WholeSupernet, start_from
@@ -144,7 +145,8 @@ def test_recalibration_is_torchs_where_there_is_nothing_else_to_keep(bench: Benc
     mean, std = (torch.tensor(values) for values in (data.mean, data.std))
     order = torch.randperm(256, generator=generator(0, "recalibration"))
     batches = normalise(data.train.images[order], mean, std).contiguous(memory_format=torch.channels_last).split(64)
-    torch.optim.swa_utils.update_bn(iter(batches), theirs)
+    with autocast(trainer.recipe.precision, torch.device("cpu")):
+        torch.optim.swa_utils.update_bn(iter(batches), theirs)
     norms = [(a, b) for a, b in zip(ours.modules(), theirs.modules(), strict=True) if isinstance(a, _BatchNorm)]
     assert norms
     for a, b in norms:

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from search_spaces.networks.pyramid import PyramidTrunk
 from search_spaces.space import fusion_modules
-from trials.device import in_bfloat16
+from trials.device import autocast
 from trials.quiet import Occupancy
 from trials.scenes import SceneData, augment_scenes
 from trials.seeds import generator
@@ -82,7 +82,7 @@ def train_scenes(
             images, targets = moved(*data.train.batch(batch), device)
             if recipe.augment:
                 images, targets = augment_scenes(images, targets, randomness)
-            with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16(recipe.precision, device)):
+            with autocast(recipe.precision, device):
                 outputs = network(network_inputs(images, data))
             loss = task.loss(outputs, targets)
             optimiser.zero_grad(set_to_none=True)
