@@ -70,7 +70,7 @@ def _device() -> str:
     from trials.device import environment, has_bf16, resolve
 
     device = resolve("auto")
-    bf16 = "trains in bfloat16" if has_bf16(device) else "trains in float32 (no bfloat16 in hardware)"
+    bf16 = "bfloat16 in hardware" if has_bf16(device) else "no bfloat16 in hardware: trains in float32"
     return f"{device.type}: {environment(device)['device']}, {bf16}"
 
 
