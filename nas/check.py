@@ -54,8 +54,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     preview = replace(plan.protocol, attempts=1, warmup=min(plan.protocol.warmup, _WARMUP))
     bench = Bench(replace(plan, protocol=preview))
     precision = None
-    if plan.recipe.precision == "auto":
-        announce("training a few steps in float32 and in bfloat16")
+    if plan.recipe.precision in ("auto", "fastest"):
         precision = choose_precision(bench).to_json()
         bench.trainer = bench.trainer.briefly(len(prepared.data.train), precision=precision["precision"])
     extremes = {

@@ -74,7 +74,7 @@ _SETTINGS: list[Setting] = [
     ("--parent", str, "FILE", "Under inherit: your own weights of the network, .safetensors or .pt."),
     ("--parent-epochs", int, "E", "Epochs of the parent or supernet.  [default: 4 times a trial's]"),
     ("--batch-size", int, "B", "Images a training step.  [default: 128; scenes 16]"),
-    ("--precision", str, "NAME", "Train in float32, in bfloat16, or in what is faster there (auto).  [default: auto]"),
+    ("--precision", str, "NAME", "Train in float32, bfloat16 or the fastest, which is measured.  [default: auto]"),
     ("--trial-timeout", str, "TIME", "End a trial that takes longer, as failed: 90s, 10min, 2h.  [default: never]"),
     ("--max-flops", str, "BUDGET", "Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline."),
     ("--max-params", str, "BUDGET", "Parameters: 0.5M, or 1.1x."),

@@ -20,7 +20,7 @@ def provide_precision(
     make: the configuration has made it, trials were trained before (`begun`) without one, or both fail in training,
     which the first trial will record.
     """
-    if plan.recipe.precision != "auto" or (recorded is None and begun):
+    if plan.recipe.precision not in ("auto", "fastest") or (recorded is None and begun):
         return None
     if recorded is not None:
         return recorded
@@ -29,7 +29,8 @@ def provide_precision(
     except (PrecisionError, WorkerLost) as error:
         say(f"bfloat16 and float32 could not be compared: {error}")
         return None
-    say(f"trials train in {precision_text(choice)}")
+    if choice["images_per_second"]:
+        say(f"trials train in {precision_text(choice)}")
     return choice
 
 

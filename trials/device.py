@@ -42,7 +42,7 @@ def has_bf16(device: torch.device) -> bool:
 
 def in_bfloat16(precision: Precision, device: torch.device) -> bool:
     """Whether a training in this precision multiplies in bfloat16 there."""
-    return precision == "bfloat16" or (precision == "auto" and has_bf16(device))
+    return precision == "bfloat16" or (precision != "float32" and has_bf16(device))
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:

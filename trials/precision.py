@@ -1,7 +1,8 @@
-"""Whether the trials of a run train in bfloat16: it pays in convolutions and not in every gate, so it is measured.
+"""Whether the trials of a run train in bfloat16: it pays in convolutions and not in every gate, so it can be measured.
 
 All trials of a run train in the same precision: an architecture that got more of it than another would be judged by
-that too. Each choice is a measurement, so it is recorded, and a run that goes on keeps it.
+that too. A run that goes on keeps its choice. On a CPU the same seed gives the same result to the bit, which a choice
+between two that are equally fast would end: there it is measured on request only.
 """
 
 from __future__ import annotations
@@ -44,14 +45,18 @@ class PrecisionChoice:
 
 
 def choose_precision(bench: Bench) -> PrecisionChoice:
-    """Time real training steps of all-add and of a mixture of operators in both, in turn; a device that has no bfloat16
-    in hardware trains in float32 without.
+    """Time real training steps of all-add and of a mixture of operators in both, in turn.
+
+    A device without bfloat16 in hardware trains in float32, untimed; a CPU that has it in bfloat16, unless the plan
+    asks for the fastest.
 
     Raises:
         PrecisionError: training fails in float32 too, or takes longer than a trial may.
     """
     if not devices.has_bf16(bench.device):
         return PrecisionChoice("float32", {})
+    if bench.device.type == "cpu" and bench.plan.recipe.precision == "auto":
+        return PrecisionChoice("bfloat16", {})
     gpus = [bench.device] if bench.device.type == "cuda" else []
     # Dropout draws from torch's own numbers: of the trials after this, these must not depend on how often it was timed.
     with torch.random.fork_rng(gpus):

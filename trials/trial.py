@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from search_spaces.architecture import Architecture
 
-#: What a training multiplies in: float32, or bfloat16 (its weights stay float32); `auto` is bfloat16 where the device
-#: does that in hardware, until the two are measured.
-Precision = Literal["auto", "float32", "bfloat16"]
+#: What a training multiplies in: float32, or bfloat16 (its weights stay float32). `fastest` is measured, see
+#: `trials.precision`; so is `auto` on a GPU, where no two runs are the same to the bit anyway. Unless that was done,
+#: both are bfloat16 where the device has it in hardware.
+Precision = Literal["auto", "fastest", "float32", "bfloat16"]
 
 
 class TrialState(StrEnum):

@@ -36,8 +36,7 @@ class Heard(Silence):
 @pytest.fixture
 def small(tiny: dict[str, Any]) -> dict[str, Any]:
     """Two trials, in a precision that is yet to be chosen."""
-    training = {key: value for key, value in tiny["training"].items() if key != "precision"}
-    return tiny | {"train_images": 128, "trials": 2, "training": training}
+    return tiny | {"train_images": 128, "trials": 2, "training": tiny["training"] | {"precision": "fastest"}}
 
 
 @pytest.fixture
@@ -90,7 +89,7 @@ def test_what_is_given_is_not_measured(small: dict[str, Any], monkeypatch: pytes
         assert view.precision is None
         assert precisions(view) == [shown]
         assert not any("trials train in" in line for line in said)
-    with pytest.raises(ConfigError, match="given 'float16'; it should be 'auto', 'float32' or 'bfloat16'"):
+    with pytest.raises(ConfigError, match="given 'float16'; it should be 'auto', 'fastest', 'float32' or 'bfloat16'"):
         searched(small | {"training": small["training"] | {"precision": "float16"}})
 
 
@@ -118,7 +117,7 @@ def test_a_run_of_an_older_version_goes_on_as_it_began(small: dict[str, Any]) ->
         config = store.get("config")
         del config["training"]["precision"], config["training"]["cuda_graph"]
         store.put({"precision": None, "config": config})
-    view, said = searched(small, extend=True)
+    view, said = searched(small | {"training": small["training"] | {"precision": "auto"}}, extend=True)
     assert not any("trials train in" in line for line in said)
     assert view.precision is None
     from trials.device import has_bf16, resolve
@@ -131,7 +130,9 @@ def test_a_run_of_an_older_version_goes_on_as_it_began(small: dict[str, Any]) ->
 def test_noise_before_a_search_keeps_its_choice_in_its_file(small: dict[str, Any], tmp_path: Path) -> None:
     config = tmp_path / "search.toml"
     lines = ['space = "resnet8"', "train_images = 128", "val_fraction = 0.05", 'engine = "local"', "[training]"]
-    config.write_text("\n".join([*lines, "epochs = 1", "batch_size = 64"]))
+    config.write_text(
+        "\n".join([*lines, "epochs = 1", "batch_size = 64", 'precision = "fastest"', 'regime = "scratch"'])
+    )
     file = tmp_path / "noise.json"
     command = ["noise", str(config), "--seeds", "2", "--out", str(file)]
     done = CliRunner().invoke(commands, command)
@@ -149,7 +150,18 @@ def test_noise_before_a_search_keeps_its_choice_in_its_file(small: dict[str, Any
 
 @pytest.mark.usefixtures("float32_is_faster")
 def test_a_dry_run_tells_the_precision(small: dict[str, Any]) -> None:
-    settings = ["--space", "resnet8", "--train-images", "256", "--engine", "local", "--epochs", "1"]
+    settings = [
+        "--space",
+        "resnet8",
+        "--train-images",
+        "256",
+        "--engine",
+        "local",
+        "--epochs",
+        "1",
+        "--precision",
+        "fastest",
+    ]
     done = CliRunner().invoke(commands, ["check", *settings])
     assert done.exit_code == 0, done.output
     assert "trials train in float32: bfloat16 was " in done.output

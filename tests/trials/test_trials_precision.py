@@ -19,10 +19,9 @@ from trials.precision import PrecisionChoice, choose_precision
 from trials.trial import LatencyProtocol, Recipe, TrialJob
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10), operators=["add", "se"], reductions=[4])
-PLAN = TrialPlan(
-    SPACE, DataConfig(train_images=128, val_fraction=0.05), Recipe(epochs=1, batch_size=32), LatencyProtocol(), "cpu",
-    screening=False,
-)  # fmt: skip
+RECIPE = Recipe(epochs=1, batch_size=32, precision="fastest")
+DATA = DataConfig(train_images=128, val_fraction=0.05)
+PLAN = TrialPlan(SPACE, DATA, RECIPE, LatencyProtocol(), "cpu", screening=False)
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +53,14 @@ def test_the_faster_one_is_chosen_where_that_is_worth_it(
     assert choice.precision == chosen
     assert set(choice.images_per_second) == {"float32", "bfloat16"}
     assert all(1 < speed < 1e6 for speed in choice.images_per_second.values())
+
+
+@pytest.mark.usefixtures("bfloat16_in_hardware")
+def test_on_a_cpu_nothing_is_measured_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same seed gives the same result there, whatever the speeds of the day."""
+    bench = Bench(replace(PLAN, recipe=replace(PLAN.recipe, precision="auto")))
+    monkeypatch.setattr(bench, "build", lambda *given, **more: pytest.fail("measured"))
+    assert choose_precision(bench) == PrecisionChoice("bfloat16", {})
 
 
 class Rounding(nn.Module):
