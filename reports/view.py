@@ -349,7 +349,8 @@ def recorded_config(store: Store) -> Any:
     config = store.get("config")
     if not isinstance(config, dict) or not isinstance(config.get("training"), dict):
         return config
-    return {**config, "training": {"regime": "scratch", "recalibrate": False, **config["training"]}}
+    before = {"regime": "scratch", "parent_epochs": None, "recalibrate": False}
+    return {**config, "training": {**before, **config["training"]}}
 
 
 def _profile(data: Mapping[str, Any], path: Path) -> DeviceProfile:

@@ -36,24 +36,41 @@ def arguments(folder: Path, trials: int = 5, images: int = 1000, epochs: int = 1
     ]  # fmt: skip
 
 
-def ray_processes(kinds: str = "") -> list[int]:
-    """The numbers of ray's processes of a kind: `ResourceTrainable|TrialActor` are the trial actors."""
-    listed = subprocess.run(["ps", "-ww", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
-    found = [line.split(maxsplit=2) for line in listed.splitlines()[1:]]
-    return [
-        int(pid) for pid, state, command in found if re.match(rf"ray::({kinds})", command) and not state.startswith("Z")
-    ]
+def ray_processes(program: subprocess.Popen[str], kinds: str = "") -> set[int]:
+    """The numbers of a search's ray processes of a kind: `ResourceTrainable|TrialActor` are the trial actors.
+
+    Those that it started, and that these started: other tests may run ray beside this one.
+    """
+    columns = ["ps", "-ww", "-eo", "pid,ppid,args"]
+    listed = subprocess.run(columns, capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()[1:]]
+    parents = {int(pid): int(parent) for pid, parent, _ in rows}
+
+    def descends(pid: int) -> bool:
+        while pid in parents and pid != program.pid:
+            pid = parents[pid]
+        return pid == program.pid
+
+    return {int(pid) for pid, _, command in rows if re.match(rf"ray::({kinds})", command) and descends(int(pid))}
 
 
 TRIALS = "ResourceTrainable|TrialActor"
 
 
-def wait_until_gone(seconds: float) -> None:
+def wait_until_gone(processes: set[int], seconds: float) -> None:
     """Ray's processes end with the search that started them."""
     deadline = time.monotonic() + seconds
-    while ray_processes():
-        assert time.monotonic() < deadline, ray_processes()
+    while left := {pid for pid in processes if is_alive(pid)}:
+        assert time.monotonic() < deadline, left
         time.sleep(0.5)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it runs, and nobody's but ray's: what has ended may wait for a parent that does not ask."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::")
+    except OSError:
+        return False
 
 
 @pytest.mark.slow
@@ -87,9 +104,11 @@ def test_ray_and_the_local_engine_find_the_same(tmp_path: Path) -> None:
 def test_killed_with_everything_it_goes_on_and_nothing_is_lost_or_trained_twice(tmp_path: Path) -> None:
     program = start_nas(*arguments(tmp_path / "run", trials=6, images=2000))
     wait_for(program, tmp_path / "run", complete=2)
+    ours = ray_processes(program)
+    assert ours
     os.killpg(program.pid, signal.SIGKILL)
     program.wait(timeout=30)
-    wait_until_gone(60)
+    wait_until_gone(ours, 60)
     before = RunView.load(tmp_path / "run")
     assert before.sessions[-1].outcome is None
     done = nas_program(*arguments(tmp_path / "run", trials=6, images=2000))
@@ -110,6 +129,8 @@ def test_killed_with_everything_it_goes_on_and_nothing_is_lost_or_trained_twice(
 def test_interrupted_it_stops_cleanly_and_leaves_no_process(tmp_path: Path, number: int, code: int) -> None:
     program = start_nas(*arguments(tmp_path / "run", trials=6, images=4000))
     wait_for(program, tmp_path / "run", complete=1)
+    ours = ray_processes(program)
+    assert ours
     started = time.monotonic()
     program.send_signal(number)
     _, narration = program.communicate(timeout=60)
@@ -120,16 +141,16 @@ def test_interrupted_it_stops_cleanly_and_leaves_no_process(tmp_path: Path, numb
     view = RunView.load(tmp_path / "run")
     assert 1 <= view.count(TrialState.STOPPED) <= 2
     assert view.sessions[-1].outcome == "interrupted"
-    wait_until_gone(20)
+    wait_until_gone(ours, 20)
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_costs_its_trial_only(tmp_path: Path) -> None:
     program = start_nas(*arguments(tmp_path / "run", trials=5, images=4000))
     wait_for(program, tmp_path / "run", complete=1)
-    victims = ray_processes(TRIALS)
+    victims = ray_processes(program, TRIALS)
     assert len(victims) == 2
-    os.kill(victims[0], signal.SIGKILL)
+    os.kill(victims.pop(), signal.SIGKILL)
     program.communicate(timeout=240)
     assert program.returncode == 0
     view = RunView.load(tmp_path / "run")
