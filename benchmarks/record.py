@@ -9,9 +9,9 @@ from pathlib import Path
 import optuna
 
 from benchmarks.timing import in_turn, show
-from nas.config import SearchConfig
+from nas.settings.search import SearchConfig
 from search_spaces import InputSpec, SearchSpace
-from trials.store import Store
+from trials.record.store import Store
 from trials.trial import EpochPoint, Latency, TrialResult, TrialState
 
 SPACE = SearchSpace.named("resnet20", InputSpec(3, 32, 10))
@@ -75,4 +75,4 @@ def main() -> None:
                     trial.suggest_categorical(point, offered)
                 study.tell(trial, [result.score or 0.0, result.macs])
 
-    show(in_turn({"trials.store": ours, "optuna RDBStorage (random proposals)": optunas}, rounds=3), each=100)
+    show(in_turn({"trials.record.store": ours, "optuna RDBStorage (random proposals)": optunas}, rounds=3), each=100)

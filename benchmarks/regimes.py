@@ -14,17 +14,17 @@ from statistics import fmean
 
 from rich.console import Console
 
-from nas.config import SearchConfig, load_config
-from nas.interruption import Interrupted, Interruption
-from nas.prepared import prepare, versions
-from nas.repeat_records import NoiseFile
-from nas.repeating import Training, missing, train_missing
+from nas.engines.interruption import Interrupted, Interruption
+from nas.settings.prepared import prepare, versions
+from nas.settings.search import SearchConfig, load_config
+from nas.trainings.noise_file import NoiseFile
+from nas.trainings.trainings import Training, missing, train_missing
 from reports.formatting import format_duration, format_percent
 from reports.significance import estimate
 from reports.trust import Agreement, LongTable, agreements_of, estimate_text, long_table, scores_of
 from search_spaces import Architecture, SearchSpace
 from trials.ranks import kendall_tau
-from trials.repeat import Repeat
+from trials.record.repeat import Repeat
 from trials.seeds import derive
 
 REGIMES = ("scratch", "inherit", "supernet")

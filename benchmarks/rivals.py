@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 from search_spaces import Architecture, InputSpec, SearchSpace
-from trials.device import has_bf16
+from trials.machine.device import has_bf16
 
 #: The tuned set-up writes no logs and no state of the experiment.
 TUNED_ENVIRONMENT = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_GLOBAL_CHECKPOINT_S": "3600"}

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import nas
-from nas.config import SearchConfig
+from nas.settings.search import SearchConfig
 from reports import RunView
 from trials.data import DataConfig, load_data
 from trials.seeds import derive

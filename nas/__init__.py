@@ -46,9 +46,9 @@ def search(config: str | Path | None = None, *, extend: bool = False, fresh: boo
     """
     from pathlib import Path
 
-    from nas.config import load_config
-    from nas.progress import Silence
-    from nas.session import run_search
+    from nas.session.session import run_search
+    from nas.settings.search import load_config
+    from nas.telling import Silence
 
     flat: dict[str, Any] = {}
     for key, value in settings.items():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.config import SearchConfig, read_config
+from nas.settings.search import SearchConfig, read_config
 from reports import RunView, SelectionError, TrialView, write_report
 from trials.trial import TrialState
 
@@ -66,10 +66,10 @@ class Run:
         """
         from safetensors.torch import load_file
 
-        from nas.driver import weights_path
         from nas.export import TrainedNetwork, export_network, validation_of
         from search_spaces import SearchSpace
-        from trials.trainer import make_trainer
+        from trials.record.file import weights_path
+        from trials.training.trainer import make_trainer
 
         trial = self.select(selector)
         weights = weights_path(self.path, trial.result.number)

@@ -15,7 +15,7 @@ from reports.significance import Difference, paired_differences
 from reports.view import RunView
 from search_spaces.architecture import Architecture
 from trials.errors import StoreDamaged
-from trials.repeat import Repeat
+from trials.record.repeat import Repeat
 
 #: What a variant of an architecture is. `without` is it with `add` at one point (or at points tied to each other),
 #: `early` and `late` have its choices in one half of the network alone, `single` one of its operators everywhere.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reports.formatting import format_percent
 from reports.view import RunView
-from trials.histograms import TrialAttention, WeightHistogram
+from trials.attention.histograms import TrialAttention, WeightHistogram
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 #: Of a picture in the report, in its own units; bins are drawn as one outline.

@@ -35,6 +35,11 @@ def format_count(value: float | None) -> str:
     return f"{_three_digits(scaled)}{_PREFIXES[step]}"
 
 
+def format_bytes(count: int | None) -> str:
+    """A number of bytes in three digits: `12.3MB`."""
+    return f"{format_count(count)}B" if count is not None else MISSING
+
+
 def capital(text: str) -> str:
     """With its first letter large, names such as mIoU left alone."""
     return text[:1].upper() + text[1:] if text.islower() else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reports.formatting import format_ms
 from reports.view import RunView, TrialView
-from trials.pricing import LatencyFigure, Source
+from trials.budgets.pricing import LatencyFigure, Source
 
 
 def latency_label(figure: LatencyFigure | None) -> str:

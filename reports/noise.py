@@ -15,7 +15,7 @@ from reports.formatting import format_duration
 from reports.significance import CONFIDENCE, POWER, Noise, noise_of
 from reports.view import RunView
 from search_spaces.architecture import Architecture, FusionChoice
-from trials.repeat import Repeat
+from trials.record.repeat import Repeat
 
 #: Seed counts that tables show, and the most that is recommended.
 SHOWN_SEEDS = (1, 2, 4)

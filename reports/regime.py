@@ -8,7 +8,7 @@ from typing import Any
 from reports.formatting import format_duration, format_percent
 from reports.noise import counted, trial_epochs
 from reports.view import RunView
-from trials.metrics import label
+from trials.tasks.metrics import label
 
 
 def regime_story(view: RunView) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from reports.formatting import format_ms, format_percent, format_points
 from reports.view import RunView, TrialView
-from trials.metrics import FIGURES, label
+from trials.tasks.metrics import FIGURES, label
 
 #: In a run's folder: validation images, as they are and as its best network sees them.
 PICTURE_NAME = "scenes.png"

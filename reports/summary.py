@@ -21,10 +21,10 @@ from reports.front import hypervolume
 from reports.noise import noise_floors
 from reports.trust import Comparisons
 from reports.view import OBJECTIVES, NothingFeasible, RunView, TrialView
-from trials.constraints import Constraint, Costs
+from trials.budgets.constraints import Constraint, Costs
 from trials.data.findings import sentences
 from trials.errors import BudgetError
-from trials.metrics import ALL_FIGURES, label
+from trials.tasks.metrics import ALL_FIGURES, label
 from trials.trial import TrialState
 
 #: Two seeds of one network differ by about this much, where `nas noise` has not measured it: a smaller gain of one seed

@@ -21,7 +21,7 @@ from reports.significance import (
 )
 from reports.view import RunView, TrialView
 from trials.ranks import Scores, kendall_tau, spearman
-from trials.repeat import Repeat
+from trials.record.repeat import Repeat
 
 #: Below this many architectures a rank correlation says nothing.
 FEWEST = 5

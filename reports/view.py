@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from reports.front import knee, non_dominated
 from search_spaces.errors import UserError
-from trials.constraints import Constraint, Costs
+from trials.attention.histograms import TrialAttention
+from trials.budgets.constraints import Constraint, Costs
+from trials.budgets.pricing import LatencyFigure, Pricing, Source
 from trials.errors import StoreDamaged
-from trials.histograms import TrialAttention
-from trials.metrics import ALL_FIGURES, Task, label, leading
-from trials.pricing import LatencyFigure, Pricing, Source
-from trials.record_file import FILE_NAME
-from trials.repeat import Repeat
-from trials.store import Session, Store
+from trials.record.file import FILE_NAME
+from trials.record.repeat import Repeat
+from trials.record.store import Session, Store
+from trials.tasks.metrics import ALL_FIGURES, Task, label, leading
 from trials.trial import Failure, FinalMeasurement, Latency, TrialResult, TrialState
 
 if TYPE_CHECKING:

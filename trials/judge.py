@@ -18,16 +18,16 @@ from torch import nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
-from trials import device as devices
 from trials.data import DataConfig
-from trials.failures import TimeLimit, failure_of
 from trials.latency import measure_latency
-from trials.quiet import occupied
-from trials.regimes.starts import FromScratch, Start
+from trials.machine import device as devices
+from trials.machine.failures import TimeLimit, failure_of
+from trials.machine.quiet import occupied
 from trials.scenes import SceneConfig
 from trials.seeds import derive
 from trials.tasks import SceneRecipe
-from trials.trainer import make_trainer
+from trials.training.starts import FromScratch, Start
+from trials.training.trainer import make_trainer
 from trials.trial import EpochPoint, Latency, LatencyProtocol, Recipe, Timing, TrialJob, TrialResult, TrialState
 
 #: The origin of a job that trains what a search knows already: its costs were measured before.

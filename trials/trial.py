@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from search_spaces.architecture import Architecture
 
-#: What a training multiplies in: float32, or bfloat16 (its weights stay float32). `fastest` is measured, see
-#: `trials.precision`; so is `auto` on a GPU, where no two runs are the same to the bit anyway. Unless that was done,
+#: What a training multiplies in: float32, or bfloat16 (its weights stay float32). `fastest` is measured before a
+#: run's first trial; so is `auto` on a GPU, where no two runs are the same to the bit anyway. Unless that was done,
 #: both are bfloat16 where the device has it in hardware.
 Precision = Literal["auto", "fastest", "float32", "bfloat16"]
 
@@ -43,7 +43,7 @@ class Recipe:
     `cutout` is the side of a square in pixels, `colour` how far brightness, contrast and saturation are varied
     (0 to 1), `mixup` the parameter of its Beta distribution; each is off at 0. With `recalibrate` the statistics of
     batch norms are taken anew before evaluation: after few steps their running means lag behind the weights. With
-    `cuda_graph` the step is captured on a GPU, see `trials.cuda_graph`; where that fails it is not.
+    `cuda_graph` the step is captured on a GPU, see `trials.training.cuda_graph`; where that fails it is not.
     """
 
     epochs: int = 3
@@ -212,8 +212,8 @@ class TrialJob:
 class TrialResult:
     """One ended trial, as recorded. What was not reached, or not recorded yet by its version, is None.
 
-    `score` (0..1) is the leading figure of the task on the validation split, see `trials.metrics`, and `figures` are
-    all of it, by their names, for a task that has several; `loss` is that of the same split, `correct` of `images`;
+    `score` (0..1) is the leading figure of the task on the validation split, see `trials.tasks.metrics`, and `figures`
+    are all of it, by their names, for a task that has several; `loss` is that of the same split, `correct` of `images`;
     `seconds` is the whole trial's in its worker, `train_seconds` the training loop's alone, `timing` tells them apart.
     `error` says in words why it failed or was stopped, `failure` of which kind that is; `attempts` is how often
     it was begun.

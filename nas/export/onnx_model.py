@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nas.export.errors import ExportError
 from nas.export.kinds import Outputs
 from nas.export.trained import LAYOUT, TrainedNetwork
-from trials.onnx_program import onnx_program
+from trials.latency.onnx_program import onnx_program
 
 
 def write_onnx(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:

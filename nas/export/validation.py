@@ -20,7 +20,7 @@ from trials.data import ImageData
 from trials.scenes import SceneData, SceneSplit
 from trials.tasks import Task, task_for
 from trials.tasks.evaluation import EVAL_BATCH
-from trials.training import EVAL_BATCH as CLASSIFIED_BATCH
+from trials.training.loop import EVAL_BATCH as CLASSIFIED_BATCH
 
 #: How far a figure of the split, 0..1, may be from the recorded one: rounding decides which of two scores that are
 #: nearly equal comes first, or whether one is just above a threshold. In five networks and splits of 16 to 60 images,

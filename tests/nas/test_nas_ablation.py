@@ -14,17 +14,17 @@ from programs import nas_program
 from rich.console import Console
 
 import nas
-from nas.ablation import AblationWish, ablate, asked_for, fusions_of, halves, singles, with_add
-from nas.attention import collect_attention
-from nas.cli import commands
-from nas.driver import weights_path
-from nas.interruption import Interrupted, Interruption
-from nas.repeat_records import RunRecord
-from nas.sections import ConfigError
+from nas.cli.main import commands
+from nas.engines.interruption import Interrupted, Interruption
+from nas.settings.sections import ConfigError
+from nas.stages.attention import collect_attention
+from nas.studies.ablation import AblationWish, ablate, asked_for, fusions_of, halves, singles, with_add
+from nas.trainings.noise_file import RunRecord
 from reports import RunView, SelectionError
 from reports.ablation import ablations_of
 from search_spaces import InputSpec, SearchSpace
 from search_spaces.errors import UserError
+from trials.record.file import weights_path
 
 SPACE = SearchSpace.named("resnet14", InputSpec(1, 28, 10))
 POINTS = [point.name for point in SPACE.points]

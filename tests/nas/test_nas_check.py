@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-import nas.check as dry_run
-from nas.config import SearchConfig
-from nas.points import choices_on_offer, notes, places_text, points_table
-from nas.show import print_check
+import nas.tools.check as dry_run
+from nas.settings.search import SearchConfig
+from nas.terminal.networks import choices_on_offer, notes, places_text, points_table
+from nas.terminal.runs import print_check
 from search_spaces import InputSpec, SearchSpace, names
 from trials.data import DataError
 from trials.judge import Bench

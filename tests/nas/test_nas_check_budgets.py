@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from nas.check import binding
-from nas.config import SearchConfig
-from nas.feasibility import Share
-from nas.prepared import prepare
-from nas.show import print_check
+from nas.settings.prepared import prepare
+from nas.settings.search import SearchConfig
+from nas.terminal.runs import print_check
+from nas.tools.check import binding
 from search_spaces.errors import SpaceError
-from trials.constraints import Constraint, Costs
+from trials.budgets.constraints import Constraint, Costs
+from trials.budgets.feasibility import Share
 
 BASELINE = Costs(macs=100, params=100, latency_ms=2.0)
 SIZE = 14_000_000_000

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from programs import nas_program
 
-from nas.cli import commands
+from nas.cli.main import commands
 
 COMMANDS = sorted(commands.commands)
 
@@ -28,7 +28,7 @@ def test_every_command_has_help_and_stands_in_the_readme() -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     program = (
-        "import sys\nfrom nas.cli import main\n"
+        "import sys\nfrom nas.cli.main import main\n"
         f"sys.argv = ['nas', *{arguments!r}]\n"
         "try: main()\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'ray', 'optuna', 'sqlalchemy', 'pydantic', 'numpy', 'plotly', 'rich'} & set(sys.modules)\n"
@@ -41,7 +41,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def test_reading_a_run_imports_no_torch(tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom nas.cli import main\n"
+        "import sys\nfrom nas.cli.main import main\n"
         f"sys.argv = ['nas', 'status', {str(tmp_path)!r}]\n"
         "try: main()\nexcept SystemExit: pass\n"
         "assert not {'torch', 'ray', 'optuna', 'plotly'} & set(sys.modules)"

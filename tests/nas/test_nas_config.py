@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.config import SearchConfig, differences, load_config
-from nas.sections import ConfigError
+from nas.settings.search import SearchConfig, differences, load_config
+from nas.settings.sections import ConfigError
 
 
 def write(folder: Path, text: str) -> Path:

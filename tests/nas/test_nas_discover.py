@@ -12,7 +12,7 @@ from programs import nas_program
 from torch import nn
 
 import nas
-from nas.cli import commands
+from nas.cli.main import commands
 from search_spaces import SpaceError
 from search_spaces.discovery.loading import load_model
 

@@ -12,22 +12,22 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import nas
-from nas import repricing
-from nas.check import check
-from nas.cli import commands
-from nas.config import SearchConfig
-from nas.engines import LocalEngine
-from nas.feasibility import in_short
-from nas.interruption import Interrupted, Interruption
-from nas.prepared import prepare
-from nas.progress import Silence
-from nas.sections import ConfigError
-from nas.session import run_search
-from nas.show import print_check
+from nas.cli.main import commands
+from nas.engines.engine import LocalEngine
+from nas.engines.interruption import Interrupted, Interruption
+from nas.session.session import run_search
+from nas.settings.prepared import prepare
+from nas.settings.search import SearchConfig
+from nas.settings.sections import ConfigError
+from nas.telling import Silence
+from nas.terminal.runs import print_check
+from nas.tools import reprice as repricing
+from nas.tools.check import check
 from reports import NothingFeasible, RunView
+from trials.budgets.feasibility import in_short
+from trials.budgets.pricing import Source
 from trials.errors import ProfileDamaged, ProfileError
 from trials.latency import LatencyBench, Target
-from trials.pricing import Source
 from trials.profile import DeviceProfile, make_profile
 from trials.profile.fastest import fastest_predicted
 from trials.trial import LatencyProtocol, TrialState

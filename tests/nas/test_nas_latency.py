@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import nas
-from nas.cli import main
-from nas.latency.selecting import SpaceOptions, make_space, select, square_size
+from nas.cli.main import main
+from nas.tools.latency.selecting import SpaceOptions, make_space, select, square_size
 from search_spaces.errors import UserError
 
 SMALL = ["--space", "resnet8", "--size", "16", "--device", "cpu", "--passes", "30", "--attempts", "1"]
@@ -196,7 +196,7 @@ def test_sizes() -> None:
 def test_a_profile_is_shown_without_torch(tmp_path: Path) -> None:
     """The commands start in a blink, also the group that measures."""
     program = (
-        "import sys\nsys.modules['torch'] = None\nfrom nas.cli import main\n"
+        "import sys\nsys.modules['torch'] = None\nfrom nas.cli.main import main\n"
         f"sys.argv = ['nas', 'latency', 'show', {str(tmp_path / 'none.json')!r}]\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

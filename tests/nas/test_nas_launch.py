@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.launch import _begun_since, resume_command
-from trials.store import Store
+from nas.session.delivering import _begun_since, resume_command
+from trials.record.store import Store
 
 
 @pytest.mark.parametrize(

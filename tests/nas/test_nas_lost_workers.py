@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import nas
-from nas import session
-from nas.engines import JobSource, LocalEngine
-from nas.lost_workers import kernel_kills, why_lost
+from nas.engines.engine import JobSource, LocalEngine
+from nas.engines.lost_workers import kernel_kills, why_lost
+from nas.session import session
 from reports import RunView
 from search_spaces import register
 from search_spaces.fusions import unregister

@@ -17,25 +17,25 @@ from programs import nas_program, start_nas
 from rich.console import Console
 
 import nas
-from nas.check import recorded_noise
-from nas.cli import commands
-from nas.config import load_config
-from nas.interruption import Interrupted, Interruption
-from nas.noise import NoisePlan, configuration, measure_noise
-from nas.options import seconds as parse_seconds
-from nas.prepared import prepare
-from nas.repeat_records import NoiseFile
-from nas.repeating import Training, missing
-from nas.sections import ConfigError
-from nas.show import print_status
-from nas.show_trust import print_noise, print_trust
-from nas.trust import TrustPlan, measure_trust
+from nas.cli.main import commands
+from nas.cli.options import seconds as parse_seconds
+from nas.engines.interruption import Interrupted, Interruption
+from nas.settings.prepared import prepare
+from nas.settings.search import load_config
+from nas.settings.sections import ConfigError
+from nas.studies.noise import NoisePlan, configuration, measure_noise
+from nas.studies.trust import TrustPlan, measure_trust
+from nas.terminal.runs import print_status
+from nas.terminal.studies import print_noise, print_trust
+from nas.tools.check import recorded_noise
+from nas.trainings.noise_file import NoiseFile
+from nas.trainings.trainings import Training, missing
 from reports import RunView
 from search_spaces import Architecture, FusionChoice
 from search_spaces.errors import UserError
-from trials.record_file import FILE_NAME
-from trials.repeat import Repeat
-from trials.store import Store
+from trials.record.file import FILE_NAME
+from trials.record.repeat import Repeat
+from trials.record.store import Store
 from trials.trial import TrialState
 
 

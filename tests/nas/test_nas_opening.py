@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 import nas
-from nas.config import SearchConfig
-from nas.sections import ConfigError
-from nas.show import print_status
+from nas.settings.search import SearchConfig
+from nas.settings.sections import ConfigError
+from nas.terminal.runs import print_status
 from reports import RunView
 from reports.noise import noise_floors
 

@@ -9,19 +9,20 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from nas.cli import commands
-from nas.config import load_config
-from nas.prepared import prepare
-from nas.progress import Silence
-from nas.repeat_records import NoiseFile
+from nas.cli.main import commands
 from nas.run import Run
-from nas.sections import ConfigError
-from nas.session import run_search
+from nas.session.session import run_search
+from nas.settings.prepared import prepare
+from nas.settings.search import load_config
+from nas.settings.sections import ConfigError
+from nas.telling import Silence
+from nas.trainings import precision
+from nas.trainings.noise_file import NoiseFile
 from reports import RunView
 from reports.view import NothingFeasible
-from trials import precision, trainer
-from trials.record_file import FILE_NAME
-from trials.store import Store
+from trials.record.file import FILE_NAME
+from trials.record.store import Store
+from trials.training import trainer
 
 
 class Heard(Silence):
@@ -82,7 +83,7 @@ def test_every_trial_of_a_run_trains_in_what_was_measured_once(
 
 
 def test_what_is_given_is_not_measured(small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.precision.choose_precision", lambda bench: pytest.fail("measured"))
+    monkeypatch.setattr("nas.trainings.precision.choose_precision", lambda bench: pytest.fail("measured"))
     for name, shown in (("float32", "float32"), ("bfloat16", "bfloat16 autocast")):
         training = small["training"] | {"precision": name}
         view, said = searched(small | {"trials": 1, "training": training, "out": f"{small['out']}-{name}"})
@@ -120,7 +121,7 @@ def test_a_run_of_an_older_version_goes_on_as_it_began(small: dict[str, Any]) ->
     view, said = searched(small | {"training": small["training"] | {"precision": "auto"}}, extend=True)
     assert not any("trials train in" in line for line in said)
     assert view.precision is None
-    from trials.device import has_bf16, resolve
+    from trials.machine.device import has_bf16, resolve
 
     hardware = "bfloat16 autocast" if has_bf16(resolve("cpu")) else "float32"
     assert precisions(view) == ["float32", hardware]

@@ -16,7 +16,7 @@ import pytest
 from programs import nas_program, start_nas, wait_for
 
 import nas
-from nas.interruption import Interruption
+from nas.engines.interruption import Interruption
 from reports import RunView
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
@@ -202,7 +202,7 @@ class Deaf(Sum):
 def test_a_worker_that_dies_while_it_is_asked_is_said() -> None:
     from ray import cloudpickle
 
-    from nas.ray_engine import RayEngine
+    from nas.engines.ray_tune import RayEngine
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # or a worker would look for this file
     space = SearchSpace.named("resnet8", InputSpec(1, 28, 10))

@@ -16,24 +16,24 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 import nas
-from nas.cli import commands
-from nas.config import load_config
-from nas.interruption import Interrupted, Interruption
-from nas.noise import NoisePlan, measure_noise
-from nas.parent import ParentError
-from nas.progress import Silence
-from nas.repricing import reprice, write
-from nas.sections import ConfigError
-from nas.session import run_search
-from nas.trust import TrustPlan, measure_trust
+from nas.cli.main import commands
+from nas.engines.interruption import Interrupted, Interruption
+from nas.session.session import run_search
+from nas.settings.search import load_config
+from nas.settings.sections import ConfigError
+from nas.studies.noise import NoisePlan, measure_noise
+from nas.studies.trust import TrustPlan, measure_trust
+from nas.telling import Silence
+from nas.tools.reprice import reprice, write
+from nas.trainings.parent import ParentError
 from reports import RunView
 from reports.regime import regime_story
 from search_spaces import InputSpec, SearchSpace
 from search_spaces.supernet import SinglePath
-from trials.cuda_graph import CaptureFailed
 from trials.errors import CheckpointError
-from trials.step import TrainingStep
-from trials.store import Store
+from trials.record.store import Store
+from trials.training.cuda_graph import CaptureFailed
+from trials.training.step import TrainingStep
 from trials.trial import TrialJob
 
 
@@ -120,7 +120,7 @@ def test_a_supernet_is_never_captured(small: dict[str, Any], monkeypatch: pytest
         asked.append(any(isinstance(module, SinglePath) for module in step.network.modules()))
         raise CaptureFailed("not here")
 
-    monkeypatch.setattr("trials.training.replayed", record)
+    monkeypatch.setattr("trials.training.loop.replayed", record)
     training = small["training"] | {"regime": "supernet", "parent_epochs": 1, "cuda_graph": True}
     run = nas.search(**small | {"trials": 1, "training": training, "operators": ["add", "se"]})
     assert run.view.results[0].environment["cuda_graph"] == "none: not here"

@@ -13,21 +13,21 @@ from programs import nas_program
 from scenes_folder import cells
 
 import nas
-from nas.cli import commands
-from nas.config import SceneSearchConfig, SearchConfig, differences, load_config, read_config
-from nas.progress import Silence
-from nas.repricing import reprice
-from nas.scene_pictures import look_at_scenes
-from nas.sections import ConfigError
-from nas.session import run_search
+from nas.cli.main import commands
+from nas.session.session import run_search
+from nas.settings.search import SceneSearchConfig, SearchConfig, differences, load_config, read_config
+from nas.settings.sections import ConfigError
+from nas.stages.pictures import look_at_scenes
+from nas.telling import Silence
+from nas.tools.reprice import reprice
 from reports import RunView
 from reports.noise import noise_floors
 from reports.regime import regime_story
 from reports.scores import category_table, figure_table
 from reports.trust import trust_story
-from trials.metrics import FIGURES
+from trials.record.store import Store
 from trials.scenes import ScenesRefused
-from trials.store import Store
+from trials.tasks.metrics import FIGURES
 from trials.trial import TrialState
 
 
@@ -103,7 +103,7 @@ def test_what_does_not_go_together_is_one_line(given: dict[str, Any], parts: lis
 
 def test_minimum_options_are_read() -> None:
     def parsed(*options: str) -> SearchConfig:
-        from nas.options import configuration
+        from nas.cli.options import configuration
 
         return configuration(None, {"data": "scenes-mini", "min": ",".join(options)})
 

@@ -17,11 +17,11 @@ import torch
 from programs import nas_program, start_nas, wait_for
 
 import nas
-from nas.sections import ConfigError
+from nas.settings.sections import ConfigError
 from reports import NothingFeasible, RunView, SelectionError
 from trials.data import DataError
 from trials.errors import DeviceError, StoreDamaged, StoreError
-from trials.store import Store
+from trials.record.store import Store
 from trials.trial import Failure, TrialState
 
 
@@ -157,7 +157,7 @@ def test_weights_are_kept_while_they_fit_and_then_those_worth_exporting(
         return {int(path.stem.split("-")[1]) for path in (folder / "weights").iterdir()}
 
     assert kept(finished) == {t.result.number for t in nas.open_run(finished).view.complete}
-    monkeypatch.setattr("nas.driver.MAX_WEIGHT_BYTES", 0)
+    monkeypatch.setattr("nas.session.driver.MAX_WEIGHT_BYTES", 0)
     run = nas.search(**tiny | {"trials": 9})
     # By the latencies of the trials: the last stage measures the front anew when all is trained.
     as_trained = dataclasses.replace(run.view, measured={})

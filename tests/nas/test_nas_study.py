@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from nas.feasibility import Feasibility, Share
-from nas.study import Proposal, Study
+from nas.proposing.study import Proposal, Study
 from search_spaces import InputSpec, SearchSpace
-from trials.constraints import Constraint, Costs
+from trials.budgets.constraints import Constraint, Costs
+from trials.budgets.feasibility import Feasibility, Share
+from trials.budgets.pricing import Pricing
 from trials.costs import CostTable
-from trials.pricing import Pricing
 from trials.trial import Latency, TrialResult, TrialState
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))

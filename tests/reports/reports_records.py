@@ -11,10 +11,10 @@ from typing import Any
 from reports import RunView
 from reports.ablation import AblationPlan, LatencyPrices, Variant
 from search_spaces import Architecture, FusionChoice
-from trials.histograms import BINS, TrialAttention, WeightHistogram
-from trials.record_file import FILE_NAME
-from trials.repeat import Repeat
-from trials.store import Store
+from trials.attention.histograms import BINS, TrialAttention, WeightHistogram
+from trials.record.file import FILE_NAME
+from trials.record.repeat import Repeat
+from trials.record.store import Store
 from trials.trial import EpochPoint, Latency, TrialResult, TrialState
 
 HOSTILE = "</script><script>alert(1)</script>"

@@ -24,10 +24,10 @@ from reports.ablation_figure import contributions
 from reports.attention import attention_rows, pictures_of
 from reports.page import render
 from reports.significance import paired_differences, t_quantile
+from trials.attention.histograms import BINS, TrialAttention, WeightHistogram
 from trials.errors import StoreDamaged
-from trials.histograms import BINS, TrialAttention, WeightHistogram
-from trials.record_file import FILE_NAME
-from trials.store import Store
+from trials.record.file import FILE_NAME
+from trials.record.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from reports_records import MakeRun, record, result
 
 from reports import RunView, write_report
 from reports.latency import latency_label, latency_note, latency_story
-from trials.record_file import FILE_NAME
-from trials.store import Store
+from trials.record.file import FILE_NAME
+from trials.record.store import Store
 from trials.trial import FinalMeasurement, Latency
 
 LIMIT = ({"metric": "latency_ms", "bound": 1.5, "relative": True},)

@@ -17,9 +17,9 @@ from reports.page import render
 from reports.summary import verdict
 from reports.trust import Comparisons, estimate_text, trust_json, trust_of, trust_story
 from search_spaces import Architecture
-from trials.record_file import FILE_NAME
-from trials.repeat import Repeat
-from trials.store import Store
+from trials.record.file import FILE_NAME
+from trials.record.repeat import Repeat
+from trials.record.store import Store
 from trials.trial import TrialState
 
 #: Epochs of the run's trials, and a configuration that says so.

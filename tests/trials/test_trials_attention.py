@@ -11,10 +11,10 @@ from torch import nn
 
 from search_spaces import InputSpec, SearchSpace
 from search_spaces.space import fusion_modules
-from trials.attention import attention_of
+from trials.attention.histograms import BINS, WeightHistogram
+from trials.attention.measuring import attention_of
 from trials.data import ImageData, Split
-from trials.histograms import BINS, WeightHistogram
-from trials.trainer import ImageTrainer, evenly_spaced
+from trials.training.trainer import ImageTrainer, evenly_spaced
 from trials.trial import Recipe
 
 
@@ -110,7 +110,7 @@ def test_it_is_the_same_each_time_and_of_evenly_spaced_images(monkeypatch: pytes
     first, second = (looked_at("aff/4", "add", "add", prepare=shake) for _ in range(2))
     assert first == second
     assert first[0].std > 0.01
-    monkeypatch.setattr("trials.attention._CHUNK", 1000)
+    monkeypatch.setattr("trials.attention.measuring._CHUNK", 1000)
     (parted,) = looked_at("aff/4", "add", "add", prepare=shake)
     assert parted.counts == first[0].counts
     assert (parted.mean, parted.std) == pytest.approx((first[0].mean, first[0].std))

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trials.batches import Batch, Batches
 from trials.data import DataConfig, ImageData, augment, load_data, normalise
-from trials.device import has_bf16
-from trials.quiet import occupied
+from trials.machine.device import has_bf16
+from trials.machine.quiet import occupied
 from trials.seeds import generator
-from trials.step import make_optimiser
-from trials.trainer import resident
-from trials.training import train
+from trials.training.batches import Batch, Batches
+from trials.training.loop import train
+from trials.training.step import make_optimiser
+from trials.training.trainer import resident
 from trials.trial import Recipe
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from search_spaces import InputSpec, SearchSpace
 from trials.errors import CheckpointError
-from trials.regimes.checkpoint import read_checkpoint
+from trials.training.checkpoint import read_checkpoint
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
 

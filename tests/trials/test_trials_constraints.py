@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trials.constraints import Constraint, Costs, violations
+from trials.budgets.constraints import Constraint, Costs, violations
 from trials.errors import BudgetError
 
 BASELINE = Costs(macs=40_000_000, params=100_000, latency_ms=2.0)

@@ -14,14 +14,14 @@ from torch import nn
 
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
-from trials import cuda_graph
-from trials.batches import Batches
-from trials.cuda_graph import CaptureFailed, ReplayedStep, Work, replayed
 from trials.data import DataConfig, ImageData, load_data
-from trials.device import on_device
-from trials.quiet import occupied
-from trials.step import TrainingStep, make_optimiser
-from trials.training import train
+from trials.machine.device import on_device
+from trials.machine.quiet import occupied
+from trials.training import cuda_graph
+from trials.training.batches import Batches
+from trials.training.cuda_graph import CaptureFailed, ReplayedStep, Work, replayed
+from trials.training.loop import train
+from trials.training.step import TrainingStep, make_optimiser
 from trials.trial import EpochPoint, Recipe
 
 CPU = torch.device("cpu")

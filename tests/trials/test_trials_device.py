@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from trials.device import environment, has_bf16, in_bfloat16, on_device, resolve, settle
 from trials.errors import DeviceError
+from trials.machine.device import environment, has_bf16, in_bfloat16, on_device, resolve, settle
 
 
 def test_auto_is_the_best_there_is() -> None:

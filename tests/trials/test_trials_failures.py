@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from trials.failures import TimeLimit, TrialTimedOut, failure_of, says_out_of_memory
-from trials.quiet import occupied, quiet
-from trials.step import ExplodingGradients
-from trials.training import NonFiniteLoss
+from trials.machine.failures import TimeLimit, TrialTimedOut, failure_of, says_out_of_memory
+from trials.machine.quiet import occupied, quiet
+from trials.training.loop import NonFiniteLoss
+from trials.training.step import ExplodingGradients
 from trials.trial import Failure
 
 
@@ -88,7 +88,7 @@ def test_what_hangs_in_python_is_interrupted(hang: Callable[[], None]) -> None:
 
 
 def test_what_swallows_the_interruption_is_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trials.failures._AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr("trials.machine.failures._AGAIN_SECONDS", 0.1)
     with pytest.raises(TrialTimedOut), TimeLimit(0.1).watching():
         swallow()
 
@@ -137,7 +137,7 @@ def test_no_limit_and_no_main_thread_are_left_alone() -> None:
 def test_waiting_for_others_is_not_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or one trial that hangs would take along those that wait for a quiet machine."""
     monkeypatch.setenv("FUSION_NAS_LOCKS", str(tmp_path))
-    monkeypatch.setattr("trials.failures._AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("trials.machine.failures._AGAIN_SECONDS", 0.05)
     entered = threading.Event()
 
     def measure() -> None:
@@ -160,7 +160,7 @@ def test_waiting_for_others_is_not_its_own_time(tmp_path: Path, monkeypatch: pyt
 
 DEAF = """
 import faulthandler, signal, sys, time
-from trials import failures
+from trials.machine import failures
 failures.GRACE_SECONDS = 0.3
 with failures.TimeLimit(0.2, expendable=True).watching():
     signal.signal(signal.SIGALRM, signal.SIG_IGN)

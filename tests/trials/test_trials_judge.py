@@ -19,8 +19,8 @@ from search_spaces.fusions import unregister
 from trials.costs import CostTable
 from trials.data import DataConfig
 from trials.judge import Bench, TrialOutcome, TrialPlan
-from trials.quiet import occupied, quiet
-from trials.store import Store
+from trials.machine.quiet import occupied, quiet
+from trials.record.store import Store
 from trials.trial import EpochPoint, Failure, LatencyProtocol, Recipe, TrialJob, TrialState
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))

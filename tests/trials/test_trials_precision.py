@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from nas.trainings import precision
+from nas.trainings.precision import PrecisionChoice, choose_precision
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
-from trials import precision
 from trials.data import DataConfig
 from trials.errors import PrecisionError
 from trials.judge import Bench, TrialOutcome, TrialPlan
-from trials.precision import PrecisionChoice, choose_precision
 from trials.trial import LatencyProtocol, Recipe, TrialJob
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10), operators=["add", "se"], reductions=[4])

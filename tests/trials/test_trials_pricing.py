@@ -8,8 +8,8 @@ import pytest
 from trials_results import LATENCY, result
 
 from search_spaces import Architecture
-from trials.constraints import Constraint, Costs
-from trials.pricing import Pricing, Source, half_width
+from trials.budgets.constraints import Constraint, Costs
+from trials.budgets.pricing import Pricing, Source, half_width
 from trials.trial import Latency
 
 BASELINE = Costs(9_559_168, 77_754, 1.0)

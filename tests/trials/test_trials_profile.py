@@ -229,7 +229,7 @@ def test_a_device_needs_torch_only(tmp_path: Path) -> None:
 import sys
 for name in ("ray", "optuna", "fvcore", "sqlalchemy", "torchvision", "moocore", "plotly", "onnx", "onnxruntime"):
     sys.modules[name] = None
-from nas.cli import main
+from nas.cli.main import main
 sys.argv = ["nas", "latency", "profile", "--space", "resnet8", "--size", "16", "--passes", "30", "--attempts", "1",
             "--device", "cpu", "--sample", "10", "--out", {str(tmp_path / "p.json")!r}]
 main()

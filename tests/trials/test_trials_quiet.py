@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from trials_results import end, line, process
 
-from trials.quiet import occupied, quiet
+from trials.machine.quiet import occupied, quiet
 
 # Monotonic time is the same in every process of a machine.
 TRAIN = """
 import time
-from trials.quiet import occupied
+from trials.machine.quiet import occupied
 with occupied() as machine:
     print("in", flush=True)
     while True:
@@ -27,7 +27,7 @@ with occupied() as machine:
 """
 MEASURE = """
 import time
-from trials.quiet import quiet
+from trials.machine.quiet import quiet
 for _ in range(5):
     with quiet():
         began = time.monotonic()
@@ -36,7 +36,7 @@ for _ in range(5):
     time.sleep(0.1)
 """
 HOLD = """
-from trials.quiet import occupied, quiet
+from trials.machine.quiet import occupied, quiet
 with {hold}():
     print("in", flush=True)
     sys.stdin.read()

@@ -16,12 +16,12 @@ from search_spaces import Architecture, InputSpec, SearchSpace
 from search_spaces.space import fusion_modules
 from search_spaces.supernet import build_supernet, choose_path
 from trials.data import DataConfig, normalise
-from trials.device import autocast
 from trials.judge import Bench, TrialOutcome, TrialPlan
-from trials.quiet import occupied
-from trials.regimes.starts import FromParent, FromScratch, FromSupernet, Start, WholeSupernet, start_from
+from trials.machine.device import autocast
+from trials.machine.quiet import occupied
 from trials.seeds import generator
-from trials.step import make_optimiser
+from trials.training.starts import FromParent, FromScratch, FromSupernet, Start, WholeSupernet, start_from
+from trials.training.step import make_optimiser
 from trials.trial import LatencyProtocol, Recipe, TrialJob, TrialState
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10), ["add", "concat", "se", "cbam", "aff", "iaff"], [4])

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from trials_results import LATENCY, architecture, end, line, process, result
 
-from trials import record_file
 from trials.errors import RunInUse, StoreDamaged, StoreError
-from trials.record_file import FILE_NAME, is_active, journal_mode
-from trials.repeat import Repeat
-from trials.store import SCHEMA_VERSION, Store
+from trials.record import file as record_file
+from trials.record.file import FILE_NAME, is_active, journal_mode
+from trials.record.repeat import Repeat
+from trials.record.store import SCHEMA_VERSION, Store
 from trials.trial import EpochPoint, Failure, Timing, TrialJob, TrialResult, TrialState, Workload
 
 APPEND_FOR_EVER = """
 from pathlib import Path
-from trials.store import Store
+from trials.record.store import Store
 from trials_results import result
 with Store.open_for_writing(Path(sys.argv[1])) as store:
     number = len(store.results())
@@ -34,7 +34,7 @@ with Store.open_for_writing(Path(sys.argv[1])) as store:
 """
 HOLD = """
 from pathlib import Path
-from trials.store import Store
+from trials.record.store import Store
 with Store.open_for_writing(Path(sys.argv[1])):
     print("open", flush=True)
     sys.stdin.read()

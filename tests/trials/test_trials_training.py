@@ -16,9 +16,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from search_spaces import InputSpec, SearchSpace
 from trials.data import DataConfig, ImageData, Split, load_data, normalise
-from trials.quiet import Occupancy, occupied
-from trials.step import ExplodingGradients, make_optimiser
-from trials.training import EVAL_BATCH, NonFiniteLoss, evaluate, train
+from trials.machine.quiet import Occupancy, occupied
+from trials.training.loop import EVAL_BATCH, NonFiniteLoss, evaluate, train
+from trials.training.step import ExplodingGradients, make_optimiser
 from trials.trial import EpochPoint, Recipe
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))

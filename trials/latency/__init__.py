@@ -9,6 +9,6 @@
 from trials.latency.bench import LatencyBench, Measurement
 from trials.latency.runtimes import prepare
 from trials.latency.timing import measure, measure_latency
-from trials.target import Target
+from trials.machine.target import Target
 
 __all__ = ["LatencyBench", "Measurement", "Target", "measure", "measure_latency", "prepare"]

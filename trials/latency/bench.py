@@ -13,11 +13,11 @@ import torch
 from search_spaces.architecture import Architecture
 from search_spaces.errors import SpaceError
 from search_spaces.space import SearchSpace
-from trials import device as devices
 from trials.latency.conditions import Conditions, describe_device, observe
 from trials.latency.runtimes import Pass, intra_op_threads, prepare
 from trials.latency.timing import measure
-from trials.target import Target
+from trials.machine import device as devices
+from trials.machine.target import Target
 from trials.trial import Latency, LatencyProtocol
 
 

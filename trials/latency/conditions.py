@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from trials.device import environment
-from trials.target import Target
+from trials.machine.device import environment
+from trials.machine.target import Target
 
 #: Others' work below this share of the device is the operating system's own.
 BUSY_SHARE = 0.1

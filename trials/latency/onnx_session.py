@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from trials.errors import LatencyError
+from trials.latency.onnx_program import onnx_program
 from trials.latency.runtimes import Pass, wall_clock
-from trials.onnx_program import onnx_program
-from trials.target import Target
+from trials.machine.target import Target
 
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 

@@ -10,9 +10,9 @@ from types import FunctionType
 import torch
 from torch import nn
 
-from trials.device import on_device
 from trials.errors import LatencyError
-from trials.target import Target
+from trials.machine.device import on_device
+from trials.machine.target import Target
 
 #: Makes one forward pass and returns what it took, in milliseconds.
 Pass = Callable[[], float]

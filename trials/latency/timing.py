@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trials.latency.runtimes import eager
-from trials.quiet import quiet
+from trials.machine.quiet import quiet
 from trials.trial import Latency, LatencyProtocol
 
 #: A slow network is measured for this long, when that comes before the protocol's passes.

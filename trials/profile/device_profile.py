@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from search_spaces.architecture import Architecture
 from trials.errors import ProfileDamaged, ProfileError
-from trials.target import Target
+from trials.machine.target import Target
 from trials.trial import LatencyProtocol
 
 FORMAT: Literal["fusion-nas device profile 1"] = "fusion-nas device profile 1"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trials.device import settle
 from trials.latency.runtimes import eager, wall_clock
 from trials.latency.timing import measure
+from trials.machine.device import settle
 from trials.tasks.detection import DetectionTask
 from trials.trial import Latency, LatencyProtocol
 

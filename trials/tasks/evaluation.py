@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from trials.quiet import Occupancy
+from trials.machine.quiet import Occupancy
 from trials.scenes import SceneData, SceneSplit
 from trials.tasks.inputs import moved, network_inputs
 from trials.tasks.task import Task
-from trials.training import NonFiniteLoss, exact_float32
+from trials.training.loop import NonFiniteLoss, exact_float32
 
 #: A loss that is a mean over the objects of a batch depends on what is in the batch: always the same.
 EVAL_BATCH = 16

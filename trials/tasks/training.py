@@ -1,6 +1,6 @@
 """The training loop of detectors and segmenters: a complete one-cycle schedule over scenes that live on the device.
 
-As for classifiers (`trials.training`), every candidate of a run is trained under the same seed, data order,
+As for classifiers (`trials.training.loop`), every candidate of a run is trained under the same seed, data order,
 augmentation and optimiser steps.
 """
 
@@ -17,14 +17,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from search_spaces.networks.pyramid import PyramidTrunk
 from search_spaces.space import fusion_modules
-from trials.device import autocast
-from trials.quiet import Occupancy
+from trials.machine.device import autocast
+from trials.machine.quiet import Occupancy
 from trials.scenes import SceneData, augment_scenes
 from trials.seeds import generator
 from trials.tasks.inputs import moved, network_inputs
 from trials.tasks.recipe import SceneRecipe
 from trials.tasks.task import Task
-from trials.training import NonFiniteLoss
+from trials.training.loop import NonFiniteLoss
 from trials.trial import EpochPoint
 
 

@@ -1,0 +1,1 @@
+"""What runs trials: one interface, in this process or by Ray Tune."""

@@ -1,0 +1,206 @@
+"""The search itself, whatever runs its trials: hands out jobs, prices and records results."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from nas.engines.interruption import Interruption
+from nas.proposing.controls import controls
+from nas.proposing.study import Study
+from nas.telling import Observer
+from reports.view import RunView
+from search_spaces.architecture import Architecture
+from search_spaces.space import SearchSpace
+from trials.budgets.feasibility import Feasibility
+from trials.costs import CostTable
+from trials.record.file import weights_path
+from trials.record.store import Store
+from trials.trial import EpochPoint, Failure, Timing, TrialJob, TrialResult, TrialState
+
+#: Candidates in a row that were gated before training, after which the budgets rule nearly everything out.
+MAX_GATED_IN_A_ROW = 50
+#: Of these, how many may come from the sampler before one is drawn from within the budgets instead.
+MAX_GATED_PROPOSALS = 10
+#: How much the trained weights of one run may take on disk before those that nobody would export go.
+MAX_WEIGHT_BYTES = 2 * 1024**3
+
+
+class Driver:
+    """Hands out jobs until `wanted` trials were trained, and records every result, one transaction each.
+
+    Not thread-safe: an engine calls it from one thread.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        space: SearchSpace,
+        costs: CostTable,
+        feasibility: Feasibility,
+        study: Study,
+        wanted: int,
+        seed: int,
+        observer: Observer,
+        interruption: Interruption,
+    ) -> None:
+        self._folder = folder
+        self._store = store
+        self._space = space
+        self._costs = costs
+        self._feasibility = feasibility
+        self._study = study
+        self._wanted = wanted
+        self._seed = seed
+        self._observer = observer
+        self._interruption = interruption
+        self._view = RunView.of(folder, store)
+        recorded = self._view.results
+        self._stopped = [r for r in recorded if r.state is TrialState.STOPPED]
+        self._numbers = {r.number for r in recorded}
+        self._trained = sum(r.state in (TrialState.COMPLETE, TrialState.FAILED) for r in recorded)
+        self._gated_in_a_row = 0
+        self.exhausted = False
+        self.running: dict[int, TrialJob] = {}
+        self._proposed: dict[int, tuple[float, float]] = {}
+        #: Trials that ran beside others; of these, those out of memory that wait to be run alone, and those that were.
+        self._beside: set[int] = set()
+        self._alone: list[TrialJob] = []
+        self._retried: set[int] = set()
+        study.replay(recorded)
+        for result in self._stopped:
+            study.reserve(result.architecture)
+        self._controls = controls(space, feasibility)
+
+    def next_job(self) -> TrialJob | None:
+        """The next trial to run; None when enough were given out or none is left to try, or one is to run alone."""
+        with self._interruption.shielded():
+            began = time.perf_counter()
+            job = self._next_job()
+            if job is not None:
+                self._proposed[job.number] = began, time.perf_counter()
+            return job
+
+    def _next_job(self) -> TrialJob | None:
+        if self._alone or not self._retried.isdisjoint(self.running):
+            return None if self.running else self._start(self._alone.pop(0))
+        while not self.exhausted and self._trained + len(self.running) < self._wanted:
+            job = self._propose()
+            if job is None or self._gated_in_a_row >= MAX_GATED_IN_A_ROW:
+                self.exhausted = True
+                return None
+            if (
+                self._feasibility(job.architecture) and self._study.fast_enough(job.architecture)
+            ) or job.origin == "baseline":
+                return self._start(job)
+            self._gated_in_a_row += 1
+            self._record(TrialResult.of(job, TrialState.GATED))
+        return None
+
+    def _start(self, job: TrialJob) -> TrialJob:
+        if self.running:
+            self._beside |= {job.number, *self.running}
+        self.running[job.number] = job
+        self._observer.started(job)
+        return job
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing more to hand out or to wait for."""
+        return not self.running and not self._alone and (self.exhausted or self._trained >= self._wanted)
+
+    def advance(self, number: int, point: EpochPoint) -> None:
+        """A running trial has ended an epoch."""
+        self._observer.advanced(number, point)
+
+    def record(self, result: TrialResult, weights: bytes | None) -> None:
+        """A running trial has ended. Weights are kept for the baseline and for what is on a front.
+
+        One that had too little memory beside others is not recorded yet: it is run once more, alone.
+        """
+        with self._interruption.shielded():
+            returned = time.perf_counter()
+            job = self.running.pop(result.number)
+            asked, proposed = self._proposed.pop(job.number)
+            shared = job.number in self._beside and job.number not in self._retried
+            if result.failure is Failure.OUT_OF_MEMORY and shared:
+                self._retried.add(job.number)
+                self._alone.append(job)
+                return
+            if result.state is TrialState.GATED:
+                self._gated_in_a_row += 1
+            else:
+                self._gated_in_a_row = 0
+                self._trained += 1
+            if weights is not None:
+                _write(weights_path(self._folder, result.number), weights)
+            timing = result.timing or Timing()
+            transit_s = returned - proposed - timing.worker_s
+            timing = replace(timing, proposal_s=proposed - asked, transit_s=max(0.0, transit_s))
+            attempts = 2 if job.number in self._retried else 1
+            self._record(replace(result, timing=timing, attempts=attempts))
+            # In a transaction of its own, which is not counted: a result cannot tell what recording it took.
+            self._store.put_timing(result.number, replace(timing, record_s=time.perf_counter() - returned))
+
+    def fail(self, number: int, failure: Failure, error: str) -> None:
+        """A running trial's worker is gone."""
+        self.record(TrialResult.of(self.running[number], TrialState.FAILED, failure=failure, error=error), None)
+
+    def stop(self) -> None:
+        """The search is interrupted: what runs is recorded as stopped, to be run again on resumption."""
+        for job in (*self.running.values(), *self._alone):
+            self._store.append(TrialResult.of(job, TrialState.STOPPED, error="interrupted with the search"))
+        self.running.clear()
+        self._alone.clear()
+
+    def _record(self, result: TrialResult) -> None:
+        self._store.append(result)
+        self._study.tell(result)
+        self._view = self._view.with_result(result)
+        _keep_weights(self._folder, self._view)
+        self._observer.ended(result, self._view)
+
+    def _propose(self) -> TrialJob | None:
+        if self._stopped:
+            old = self._stopped.pop(0)
+            return self._job(old.number, old.origin, old.architecture)
+        number = next(n for n in range(len(self._numbers) + 1) if n not in self._numbers)
+        for origin, architecture in self._controls:
+            if self._study.reserve(architecture):
+                return self._job(number, origin, architecture)
+        propose = self._study.propose
+        if self._gated_in_a_row >= MAX_GATED_PROPOSALS:
+            propose = self._study.propose_within_budget
+        proposal = propose(number)
+        return None if proposal is None else self._job(number, proposal.origin, proposal.architecture)
+
+    def _job(self, number: int, origin: str, architecture: Architecture) -> TrialJob:
+        self._numbers.add(number)
+        costs = self._costs(architecture)
+        # One training seed for all: common random numbers make candidates comparable.
+        workload = self._costs.workload(architecture)
+        return TrialJob(number, origin, architecture, self._seed, costs.macs, costs.params, workload)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_suffix(".new")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)
+
+
+def _keep_weights(folder: Path, view: RunView) -> None:
+    """Keep the weights of all trials while they fit, else of those worth exporting: the baseline and the fronts.
+
+    Budgets and objectives may change later, and with them who is on a front.
+    """
+    kept = {weights_path(folder, trial.result.number) for trial in view.exportable}
+    paths = sorted((folder / "weights").glob("trial-*.safetensors"))
+    excess = sum(path.stat().st_size for path in paths) - MAX_WEIGHT_BYTES
+    for path in paths:
+        if excess > 0 and path not in kept:
+            excess -= path.stat().st_size
+            path.unlink(missing_ok=True)

@@ -1,0 +1,81 @@
+"""The opening of a search: within its first trials, how much its scores depend on the seed.
+
+The baseline and the first control that is within the budgets are trained under further seeds, between the trials, by
+the same workers. What a search proposes does not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nas.engines.engine import JobSource
+from nas.engines.interruption import Interruption
+from nas.proposing.controls import controls
+from nas.settings.prepared import Prepared
+from nas.trainings.trainings import RepeatSource, Training, missing
+from reports.formatting import format_percent
+from reports.lines import choices_text
+from reports.view import RunView
+from trials.record.repeat import Repeat
+from trials.record.store import Store
+from trials.trial import EpochPoint, Failure, TrialJob, TrialResult
+
+#: Trials that are handed out before the repeats: the two that are repeated.
+_FIRST = 2
+
+
+def with_noise(
+    search: JobSource,
+    prepared: Prepared,
+    store: Store,
+    view: RunView,
+    say: Callable[[str], None],
+    interruption: Interruption,
+) -> JobSource:
+    """The search, with the trainings between its jobs that its noise is known from; it alone where none is wanted."""
+    config = prepared.config
+    feasible = [a for _, a in controls(prepared.space, prepared.feasibility) if prepared.feasibility(a)]
+    pair = list(dict.fromkeys([prepared.space.baseline, *feasible]))[:_FIRST]
+    seeds = [(config.seed + k) % 2**63 for k in range(1, config.seeds_for_noise)]
+    wanted = [Training(architecture, seed, config.training.epochs) for seed in seeds for architecture in pair]
+    todo = missing(wanted, view.repeats)
+    if not todo:
+        return search
+
+    def ended(repeat: Repeat) -> None:
+        found = repeat.error or f"{format_percent(repeat.score)}"
+        say(f"noise, seed {repeat.seed}: {found}  [{choices_text(repeat)}]")
+
+    return Opening(search, RepeatSource(todo, prepared, store, ended, interruption))
+
+
+class Opening:
+    """Hands out two trials of the search, then the repeats, then the rest of the search."""
+
+    def __init__(self, search: JobSource, repeats: JobSource) -> None:
+        self._search, self._repeats = search, repeats
+        self._handed_out = 0
+
+    def next_job(self) -> TrialJob | None:
+        """The next trial or repeat; None when there is none, for now or for good."""
+        job = self._repeats.next_job() if self._handed_out >= _FIRST else None
+        if job is None:
+            job = self._search.next_job()
+            self._handed_out += 1
+        return job or self._repeats.next_job()  # a search that ends at once is repeated all the same
+
+    @property
+    def finished(self) -> bool:
+        return self._search.finished and self._repeats.finished
+
+    def advance(self, number: int, point: EpochPoint) -> None:
+        self._of(number).advance(number, point)
+
+    def record(self, result: TrialResult, weights: bytes | None) -> None:
+        self._of(result.number).record(result, weights)
+
+    def fail(self, number: int, failure: Failure, error: str) -> None:
+        self._of(number).fail(number, failure, error)
+
+    def _of(self, number: int) -> JobSource:
+        return self._repeats if number < 0 else self._search

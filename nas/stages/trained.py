@@ -1,0 +1,46 @@
+"""The trained networks of a run, with its data, on its device: for whatever looks at them when a search is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import nn
+
+from nas.settings.search import read_config
+from reports.view import RunView, SelectionError, TrialView
+from search_spaces.space import SearchSpace
+from trials.machine.device import memory_bytes, on_device, resolve
+from trials.record.file import weights_path
+from trials.training.trainer import make_trainer
+
+
+class TrainedNetworks:
+    """Networks of the trials whose weights were kept, and the data that they are judged by."""
+
+    def __init__(self, view: RunView, say: Callable[[str], None]) -> None:
+        """Raises SelectionError when the data are not those of the search any more."""
+        config = read_config(view.config)
+        self.view = view
+        self.device = resolve(config.device)
+        self.protocol = config.latency.protocol()
+        trainer = make_trainer(config.data_config(), config.training.recipe(), say)
+        if trainer.data.fingerprint != view.description["data"]["fingerprint"]:
+            raise SelectionError(
+                f"the data of {config.data} have changed since the search: put back those that {view.path} was made "
+                "with"
+            )
+        self.trainer = trainer.on(self.device, config.data_memory * memory_bytes(self.device))
+        self._space = SearchSpace.from_json(view.description["space"])
+
+    def network(self, trial: TrialView) -> nn.Module:
+        """On the device of the data, in evaluation."""
+        network = self._space.build(trial.result.architecture)
+        network.load_state_dict(load_file(weights_path(self.view.path, trial.result.number)))
+        return on_device(network, self.device).eval()
+
+
+def kept_numbers(view: RunView, folder: Path) -> set[int]:
+    """The complete trials whose weights are there."""
+    return {t.result.number for t in view.complete if weights_path(folder, t.result.number).is_file()}

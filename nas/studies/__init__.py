@@ -1,0 +1,1 @@
+"""What is asked of a finished run: noise, trust, ablation."""

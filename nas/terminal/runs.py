@@ -1,0 +1,171 @@
+"""Runs, trials and spaces as a person reads them in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from reports.formatting import (
+    format_bytes,
+    format_count,
+    format_duration,
+    format_ms,
+    format_percent,
+    format_points,
+    format_size,
+    format_time,
+)
+from reports.latency import interval_text, latency_label, latency_note, latency_story
+from reports.lines import choices_text, headline
+from reports.noise import advice_text, noise_floors
+from reports.precision import precision_story
+from reports.regime import regime_story
+from reports.scores import figures_text
+from reports.status import status_json
+from reports.summary import fixed_seconds
+from reports.trust import Comparisons, trust_story
+from reports.view import NothingFeasible, RunView, TrialView
+from trials.tasks.metrics import ALL_FIGURES
+from trials.trial import TrialState
+
+
+def trials_table(trials: tuple[TrialView, ...], score_label: str, width: int) -> Table:
+    """Every trial on a line, the front marked; a narrow terminal gets fewer columns, and always the choices."""
+    columns = [
+        ("trial", 0, lambda t: str(t.result.number)),
+        ("state", 0, lambda t: str(t.result.state)),
+        ("origin", 150, lambda t: t.result.origin),
+        (score_label, 0, lambda t: format_percent(t.result.score)),
+        ("loss", 150, lambda t: "n/a" if t.result.loss is None else f"{t.result.loss:.4f}"),
+        ("FLOPs", 0, lambda t: format_count(t.result.macs)),
+        ("params", 130, lambda t: format_count(t.result.params)),
+        ("p50", 70, lambda t: latency_label(t.latency)),
+        ("p95", 130, lambda t: format_ms(t.latency.p95_ms if t.latency else None)),
+        ("time", 110, lambda t: format_duration(t.result.seconds)),
+        ("", 90, lambda t: "front" if t.on_front else "over budget" if t.feasible is False else ""),
+    ]
+    shown: list[tuple[str, Callable[[TrialView], str]]] = []
+    shown += [(name, text) for name, least, text in columns if width >= least]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name, _ in shown:
+        table.add_column(name, justify="left" if name in ("state", "origin", "") else "right", no_wrap=True)
+    table.add_column("choices", overflow="fold", min_width=16)
+    for trial in trials:
+        style = "bold" if trial.on_front else "bright_black" if trial.result.state is not TrialState.COMPLETE else ""
+        note = trial.result.error or choices_text(trial.result)
+        table.add_row(*(text(trial) for _, text in shown), note, style=style)
+    return table
+
+
+def print_run(console: Console, view: RunView) -> None:
+    """The trials of a run and its selections."""
+    console.print(trials_table(view.trials, view.score_label, console.width))
+    console.print(f"\nbudgets: {view.budget_text()}; objectives: {', '.join(view.objectives)}")
+    if any(t.latency is not None and not t.latency.stable for t in view.trials):
+        console.print("~ a latency that was measured on a machine that was not quiet")
+    for sentence in (*regime_story(view), *precision_story(view), *(latency_story(view) if view.complete else ())):
+        console.print(sentence, highlight=False, markup=False)
+    for selector in ("best", "knee", "fastest", "cheapest"):
+        try:
+            trial = view.select(selector)
+        except NothingFeasible as error:
+            console.print(str(error), markup=False)
+            return
+        console.print(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}", highlight=False)
+    for sentence in trust_story(view):
+        console.print(sentence, highlight=False, markup=False)
+
+
+def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
+    """One trial in full."""
+    r = trial.result
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    rows: list[tuple[str, str]] = [
+        ("trial", f"{r.number} ({r.state}, {r.origin}), architecture {r.architecture.key}"),
+        ("result", headline(view, trial)),
+        ("feasible", {True: "yes", False: "no", None: "not known"}[trial.feasible]),
+        ("on front", "yes" if trial.on_front else "no"),
+        ("parameters", f"{r.params:,}"),
+        ("FLOPs", f"{r.macs:,} multiply-adds"),
+        ("time", f"{format_duration(r.seconds)}, {format_duration(r.train_seconds)} of it training"),
+        ("seed", str(r.seed)),
+    ]
+    if r.workload is not None:
+        w = r.workload
+        rows.insert(6, ("of these", f"{w.elementwise_ops:,} pooling, norms and elementwise"))
+        rows.insert(7, ("moved", f"{format_bytes(w.bytes_moved)}, nothing fused"))
+        memory = f"{format_bytes(w.inference_bytes)} at the peak of inference"
+        rows.insert(8, ("activations", f"{memory}, {format_bytes(w.training_bytes)} saved in training, an image"))
+    if r.correct is not None and r.images is not None:
+        rows.append(("validation", f"{r.correct:,} of {r.images:,} right, loss {r.loss:.4f}"))
+    if figures := figures_text(trial):
+        rows.append(("figures", figures))
+    if trial.latency is not None:
+        figure, note = trial.latency, f"; {latency_note(trial)}" if latency_note(trial) else ""
+        p50 = f"p50 {latency_label(figure)} (likely {interval_text(figure)})"
+        rows.append(("latency", f"{p50}, p95 {format_ms(figure.p95_ms)}; {figure.source}{note}"))
+    rows += [("beside", text) for text in _comparisons(view, trial)]
+    for metric, value in trial.violations.items():
+        asked = "asked" if metric in ALL_FIGURES else "budget"
+        rows.append((f"{asked} {metric}", f"{value:+.1%} of the limit"))
+    if r.failure is not None:
+        rows.append(("failure", str(r.failure)))
+    if r.attempts > 1:
+        rows.append(("attempts", f"{r.attempts}: out of memory beside other trials, then alone"))
+    if r.error:
+        rows.append(("error", r.error))
+    rows += [(point, label) for point, label in r.architecture.labels().items()]
+    for name, text in rows:
+        table.add_row(name, text)
+    console.print(table, markup=False, highlight=False)
+
+
+def _comparisons(view: RunView, trial: TrialView) -> list[str]:
+    """A trial beside the best and the baseline, as far as the noise of its seeds is known."""
+    compare, found = Comparisons(view, noise_floors(view)), []
+    for name, other in (("the best", next(iter(view.front), None)), ("all-add", view.baseline_trial)):
+        if other is None or other.result.number == trial.result.number:
+            continue
+        c = compare(trial, other)
+        if c is not None:
+            verdict = "distinguishable" if c.distinguishable else "not distinguishable"
+            found.append(
+                f"{name} (trial {other.result.number}): {verdict}, {format_points(c.gap)} points over {c.seeds} "
+                f"seed{'' if c.seeds == 1 else 's'}, up to {100 * c.limit:.2f} may be noise"
+            )
+    return found
+
+
+def print_status(console: Console, view: RunView, active: bool) -> None:
+    """`status_json` in a few lines."""
+    status = status_json(view, active)
+    counts = ", ".join(f"{number} {state}" for state, number in status["counts"].items())
+    state = "searching" if active else "complete" if status["complete"] else "stopped"
+    console.print(
+        f"{view.path}: {state}, {status['trained']} of {status['wanted']} trials trained ({counts})", soft_wrap=True
+    )
+    if status["failures"]:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in status["failures"].items())
+        console.print(f"failed: {kinds}; the reasons are in nas show {view.path}", soft_wrap=True, markup=False)
+    console.print(
+        f"space {view.description['space']['name']} ({format_size(view.description['size'])} architectures), "
+        f"data {view.description['data']['name']}, {view.budget_text()}",
+        soft_wrap=True,
+    )
+    if view.front:
+        console.print(f"best: trial {view.front[0].result.number}, {headline(view, view.front[0])}", soft_wrap=True)
+        console.print(f"front: {len(view.front)} trials", soft_wrap=True)
+    console.print(
+        f"started {format_time(status['started_at'])}, {status['sessions']} sessions, "
+        f"{format_duration(status['session_seconds'])} in ended ones",
+        soft_wrap=True,
+    )
+    fixed = fixed_seconds(view)
+    if fixed is not None:
+        console.print(f"a trial costs {fixed:.3f} s (median) beside measuring, training and evaluating", soft_wrap=True)
+    for sentence in (*regime_story(view), *precision_story(view), *trust_story(view)):
+        console.print(sentence, soft_wrap=True, markup=False)
+    if view.advice is not None:
+        console.print(advice_text(view.advice), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""What stands beside a search: check, doctor, reprice, discover, latency."""

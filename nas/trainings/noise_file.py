@@ -1,0 +1,229 @@
+"""Where repeats are kept: in the record of a run, or in a JSON file where there is no run yet."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nas.settings.prepared import Prepared
+from nas.settings.search import EXTENSIBLE, differences
+from nas.settings.sections import ConfigError
+from reports.noise import floors_of, known_repeats
+from reports.view import RunView
+from trials.record.file import FILE_NAME, PARENT_NAME
+from trials.record.repeat import Repeat
+from trials.record.store import Store
+
+#: Above what a thousand repeats of a deep network take; a larger file is none of ours.
+_MAX_BYTES = 32 * 1024**2
+FORMAT: Literal["fusion-nas noise 1"] = "fusion-nas noise 1"
+
+
+class RunRecord:
+    """The record of a run, open for writing. A context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises StoreError as `Store.open_for_writing` does."""
+        self._folder = folder
+        self._store = Store.open_for_writing(folder / FILE_NAME)
+
+    @property
+    def view(self) -> RunView:
+        """The run as it is now."""
+        return RunView.of(self._folder, self._store)
+
+    @property
+    def parent_path(self) -> Path:
+        return self._folder / PARENT_NAME
+
+    @property
+    def parent(self) -> Mapping[str, Any] | None:
+        """The facts of what the run's trials started from, None where each started from new weights."""
+        return self.view.parent
+
+    @property
+    def precision(self) -> Mapping[str, Any] | None:
+        """The choice of what trials train in, None where none was made."""
+        return self.view.precision
+
+    def known(self) -> tuple[Repeat, ...]:
+        """What need not be trained: the run's trials, the repeats, and what failed."""
+        view = self.view
+        return (*known_repeats(view), *(repeat for repeat in view.repeats if repeat.error is not None))
+
+    def append_repeat(self, repeat: Repeat) -> None:
+        self._store.append_repeat(repeat)
+
+    def put(self, values: Mapping[str, Any]) -> None:
+        """Change the run's description."""
+        self._store.put(values)
+
+    def check(self, prepared: Prepared) -> None:
+        """Raises ConfigError where the data or the space are not those of the run's trials any more."""
+        description = self.view.description
+        fingerprint = (description.get("space") or {}).get("fingerprint")
+        if description["data"]["fingerprint"] != prepared.data.fingerprint:
+            raise ConfigError(f"{self._folder}: the data of {prepared.config.data} have changed since its trials")
+        if fingerprint not in (None, prepared.space.fingerprint):
+            raise ConfigError(f"{self._folder}: the space {prepared.config.space} has changed since its trials")
+
+    def __enter__(self) -> RunRecord:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._store.close()
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class _RepeatPart(_Part):
+    choices: dict[str, str]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    epochs: Annotated[int, Field(ge=1)]
+    score: Annotated[float, Field(ge=0, le=1)] | None
+    loss: float | None
+    correct: Annotated[int, Field(ge=0)] | None
+    images: Annotated[int, Field(ge=1)] | None
+    train_seconds: Annotated[float, Field(ge=0)]
+    error: str | None
+
+
+class _PrecisionPart(_Part):
+    precision: Literal["float32", "bfloat16"]
+    images_per_second: dict[Literal["float32", "bfloat16"], Annotated[float, Field(gt=0)]]
+
+
+class _Content(_Part):
+    """`noise` and `advice` are for readers: they are computed anew from the repeats."""
+
+    format: Literal["fusion-nas noise 1"]
+    config: dict[str, Any]
+    data_fingerprint: str
+    space_fingerprint: str
+    repeats: list[_RepeatPart]
+    noise: list[Any]
+    advice: dict[str, Any] | None
+    parent: dict[str, Any] | None = None
+    precision: _PrecisionPart | None = None
+
+
+class NoiseFile:
+    """A JSON file of repeats of one configuration, written whole after each. A context manager."""
+
+    def __init__(self, path: Path, prepared: Prepared) -> None:
+        """Raises ConfigError where the file is none of ours, or of another configuration, data or space."""
+        self._path = path
+        self._prepared = prepared
+        self._advice: Mapping[str, Any] | None = None
+        self._repeats, self._parent, self._precision = _read(path, prepared) if path.exists() else ([], None, None)
+
+    @property
+    def parent_path(self) -> Path:
+        return self._path.with_suffix(f".{PARENT_NAME}")
+
+    @property
+    def parent(self) -> Mapping[str, Any] | None:
+        return self._parent
+
+    @property
+    def precision(self) -> Mapping[str, Any] | None:
+        return self._precision
+
+    def known(self) -> tuple[Repeat, ...]:
+        return tuple(self._repeats)
+
+    def append_repeat(self, repeat: Repeat) -> None:
+        self._repeats.append(repeat)
+        self._write()
+
+    def put(self, values: Mapping[str, Any]) -> None:
+        """Keep the advice, the parent's facts and the choice of precision among `values`."""
+        self._advice = values.get("noise_advice", self._advice)
+        self._parent = values.get("parent", self._parent)
+        self._precision = values.get("precision", self._precision)
+        self._write()
+
+    def check(self, prepared: Prepared) -> None:
+        """Nothing: it was checked when it was read."""
+
+    def _write(self) -> None:
+        space = self._prepared.space
+        content = {
+            "format": FORMAT,
+            "config": self._prepared.config.to_json(),
+            "data_fingerprint": self._prepared.data.fingerprint,
+            "space_fingerprint": space.fingerprint,
+            "repeats": [_to_json(repeat) for repeat in self._repeats],
+            "noise": [floor.to_json() for floor in floors_of(self._repeats, space.baseline)],
+            "advice": None if self._advice is None else dict(self._advice),
+            "parent": None if self._parent is None else dict(self._parent),
+            "precision": None if self._precision is None else dict(self._precision),
+        }
+        unfinished = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
+        try:
+            unfinished.write_text(json.dumps(content, indent=1, allow_nan=False))
+            unfinished.replace(self._path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def __enter__(self) -> NoiseFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is open."""
+
+
+def _to_json(repeat: Repeat) -> dict[str, Any]:
+    names = [name for name in _RepeatPart.model_fields if name != "choices"]
+    return {"choices": repeat.architecture.labels(), **{name: getattr(repeat, name) for name in names}}
+
+
+def unlike(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """`{key: (recorded, given)}` of the settings that decide what a repeat comes to, beside its seed and epochs."""
+    changed = differences(recorded, given)
+    return {
+        key: values
+        for key, values in changed.items()
+        if key.split(".")[0] not in (*EXTENSIBLE, "latency") and key not in (*EXTENSIBLE, "training.epochs")
+    }
+
+
+def _read(path: Path, prepared: Prepared) -> tuple[list[Repeat], Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    mend = "give another --out, or remove the file"
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError("it is too large")
+        content = _Content.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        changed = list(unlike(content.config, prepared.config.to_json()))
+        if content.data_fingerprint != prepared.data.fingerprint:
+            changed.append("the data")
+        if content.space_fingerprint != prepared.space.fingerprint:
+            changed.append("the space")
+        if not changed:
+            repeats = [_from_part(part, prepared) for part in content.repeats]
+            return repeats, content.parent, None if content.precision is None else content.precision.model_dump()
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise ConfigError(f"--out: {path} is no file of nas noise ({place}: {problem['msg']}); {mend}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        text = " ".join(str(error).split())[:120]
+        raise ConfigError(f"--out: {path} is no file of nas noise ({text}); {mend}") from None
+    raise ConfigError(f"--out: {path} is of another configuration ({', '.join(changed)}); {mend}")
+
+
+def _from_part(part: _RepeatPart, prepared: Prepared) -> Repeat:
+    values = {name: value for name, value in part.model_dump().items() if name != "choices"}
+    return Repeat(prepared.space.architecture(part.choices), **values)

@@ -1,0 +1,1 @@
+"""The record of a run: one SQLite file, its schema, its trainings."""

@@ -1,0 +1,1 @@
+"""One training: loop, step, batches, what it starts from."""
