@@ -20,7 +20,7 @@ from nas.settings.prepared import prepare
 from nas.settings.search import SearchConfig
 from nas.settings.sections import ConfigError
 from nas.telling import Silence
-from nas.terminal.runs import print_check
+from nas.terminal.check import print_check
 from nas.tools import reprice as repricing
 from nas.tools.check import check
 from reports import NothingFeasible, RunView

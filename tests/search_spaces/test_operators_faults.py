@@ -43,7 +43,7 @@ def test_1_iaff_keeps_y_whole() -> None:
 
     def y_coefficient(fuse: Fuse) -> float:
         x, y = maps()
-        return float((fuse(torch.zeros_like(x), y) / y).mean())
+        return float((fuse(torch.zeros_like(x), y) / y).mean().detach())
 
     first, second = (made("aff", scale=1.0).eval() for _ in range(2))
     assert y_coefficient(made("iaff", scale=1.0).eval()) == pytest.approx(0.5, abs=1e-6)
@@ -82,7 +82,7 @@ def test_2_the_global_branch_is_normalised() -> None:
         torch.manual_seed(0)
         attention = MultiScaleChannelAttention(16, 4, identity_init=False).train()
         pooled = 1000 * torch.randn(64, 16, 1, 1)
-        return float(last(attention, pooled).std())
+        return float(last(attention, pooled).std().detach())
 
     def faulty(attention: MultiScaleChannelAttention, u: Tensor) -> Tensor:
         return attention.global_context.expand(F.relu(attention.global_context.reduce(u)))
