@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +19,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA device, and there is none")
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the pages of one module, in which what one of them makes is there for the next."""
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "examples").symlink_to(Path("examples").resolve())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FUSION_NAS_LOCKS", str(folder))
+        patch.setenv("FUSION_NAS_CACHE", str(folder / "cache"))
+        yield folder
