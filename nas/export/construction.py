@@ -35,7 +35,8 @@ class FusionCall:
 
     @property
     def module(self) -> type[nn.Module]:
-        return operator(self.choice.op).module
+        found = operator(self.choice.op)
+        return found.cat if self.shape.merge == "cat" and found.cat is not None else found.module
 
 
 @dataclass(frozen=True)

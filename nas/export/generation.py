@@ -17,7 +17,6 @@ from nas.export.literals import literal
 from nas.export.modules import Import
 from nas.export.sources import Sources
 from nas.export.trained import TrainedNetwork
-from search_spaces.fusions.concatenation import Concatenation, EmbeddedFusion
 
 _WIDTH = 120
 #: What model.py itself calls something; a definition of the same name gets another.
@@ -169,24 +168,18 @@ def _plain(value: object) -> str:
 
 def _fusion(call: FusionCall, sources: Sources) -> str:
     """A line of `fusions`: what `fusion_at` builds for the point."""
-    shape = call.shape
-    if shape.merge == "sum":
-        built = _operator(call, sources)
-    elif call.choice.op == "add":
-        built = f"{sources.add(Concatenation)}()"
-    else:
-        built = f"{sources.add(EmbeddedFusion)}({_operator(call, sources)}, {literal(shape.inputs)})"
-    return f"        {literal(call.point)}: {built},"
+    return f"        {literal(call.point)}: {_operator(call, sources)},"
 
 
 def _operator(call: FusionCall, sources: Sources) -> str:
     name = sources.add(call.module)
-    arguments = [str(call.shape.channels)]
+    concatenates = call.shape.merge == "cat"
+    arguments = [literal(call.shape.inputs if concatenates else call.shape.channels)]
     if call.choice.reduction is not None:
         second = list(inspect.signature(call.module).parameters.values())[1]
         by_name = second.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         arguments.append(f"{second.name}={call.choice.reduction}" if by_name else str(call.choice.reduction))
-    if len(call.shape.inputs) != 2:
+    if len(call.shape.inputs) != 2 and not concatenates:
         arguments.append(f"inputs={len(call.shape.inputs)}")
     options = call.settings.options(call.module)
     arguments += [f"{key}={literal(value)}" for key, value in options.items() if key != "identity_init"]
