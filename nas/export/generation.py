@@ -108,7 +108,8 @@ def generate(trained: TrainedNetwork) -> GeneratedSource:
         network, arguments = CLASS_NAME, ["        fusions=fusions,"]
     else:
         traced, network = [], sources.add(built.network)
-        arguments = [f"        {name}={_argument(value, built, sources)}," for name, value in built.arguments.items()]
+        arguments = [f"        {name}={_argument(value, sources, 8)}," for name, value in built.arguments.items()]
+        arguments.append("        fuse=lambda name, channels: fusions[name],")
     functions = kind.functions(sources)
     blocks = [*sources.text(), *traced]
     spec = trained.space.input
@@ -186,12 +187,20 @@ def _operator(call: FusionCall, sources: Sources) -> str:
     return f"{name}({', '.join(arguments)})"
 
 
-def _argument(value: Any, built: Construction, sources: Sources) -> str:
-    if value is built.fuse:
-        return "lambda name, channels: fusions[name]"
+def _argument(value: Any, sources: Sources, indent: int) -> str:
+    """A value as source that starts on a line of that indent; plans that are too long for one line have several."""
     if inspect.isclass(value) or inspect.isfunction(value):
         return sources.add(value)
-    return literal(value)
+    if not hasattr(value, "_asdict"):
+        return literal(value)
+    named: dict[str, Any] = value._asdict()  # a plan, which is a NamedTuple
+    plan = sources.add(type(value))
+    inner = [f"{name}={_argument(part, sources, indent + 4)}" for name, part in named.items()]
+    line = f"{plan}({', '.join(inner)})"
+    if "\n" not in line and indent + len(line) <= _WIDTH - 16:  # the argument's own name stands before it
+        return line
+    margin = " " * (indent + 4)
+    return "\n".join([f"{plan}(", *(f"{margin}{part}," for part in inner), " " * indent + ")"])
 
 
 def _constant(name: str, values: tuple[Any, ...]) -> str:

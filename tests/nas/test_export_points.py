@@ -8,7 +8,7 @@ import pytest
 import torch
 from export_networks import expected_logits, random_images, scaled, trained_network
 
-from nas.export import export_network
+from nas.export import ExportError, export_network
 from nas.export.generation import generate
 from search_spaces import InputSpec, SearchSpace, register
 from search_spaces.fusions import unregister
@@ -108,3 +108,43 @@ def test_a_source_with_points_of_three_maps():
 def test_every_artefact_at_an_odd_size(name, tmp_path):
     trained = trained_network(name, SMALL, choices_of(name))
     assert export_network(trained, tmp_path / "out")["passed"]
+
+
+OWN_DESIGN = """
+from search_spaces.networks import cifar_resnet
+
+INNER = cifar_resnet(8)
+
+
+class Design:
+    title = summary = "ours"
+    default_input = INNER.default_input
+
+    def points(self, spec):
+        return INNER.points(spec)
+
+    def build(self, spec, fuse):
+        return INNER.build(spec, fuse)
+
+
+SPACE = Design()
+"""
+
+
+def test_a_design_that_does_not_say_how_it_builds_cannot_be_exported(tmp_path):
+    (tmp_path / "my_space.py").write_text(OWN_DESIGN)
+    with pytest.raises(ExportError) as error:
+        generate(trained_network(f"{tmp_path / 'my_space.py'}:SPACE", SMALL, {}))
+    assert "derive Design from search_spaces.networks.ConstructedDesign and give it construction(spec)" in str(
+        error.value
+    )
+    assert "\n" not in str(error.value)
+
+
+def test_a_plan_is_written_out_where_it_is_used():
+    text = generate(trained_network("resnet8-fpn-fcos", SMALL, {})).text
+    assert "class PyramidPlan(NamedTuple):" in text
+    assert (
+        '            trunk=TrunkPlan(block=BasicBlock, layers=(1, 1, 1), widths=(16, 32, 64), stem="imagenet"),' in text
+    )
+    assert '        head=DetectorPlan(kind="fcos", convolutions=2, extra_levels=False, anchor_scale=0.5),' in text
