@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from search_spaces.architecture import Architecture
-from search_spaces.fusions.concatenation import EmbeddedFusion
 from search_spaces.fusions.registry import AttentionWeights, FusionOperator, operator
 from search_spaces.space import fusion_modules
 
@@ -30,8 +29,7 @@ def watched(network: nn.Module, architecture: Architecture, see: Callable[[str],
     """
     with ExitStack() as stack:
         for point, fusion in fusion_modules(network).items():
-            inner = fusion.fuse if isinstance(fusion, EmbeddedFusion) else fusion
-            stack.enter_context(watched_operator(inner, operator(architecture.choices[point].op), see(point)))
+            stack.enter_context(watched_operator(fusion, operator(architecture.choices[point].op), see(point)))
         yield
 
 

@@ -67,15 +67,15 @@ def design(name: str) -> NetworkDesign:
 
 
 def _with_head(name: str, head: str) -> NetworkDesign:
-    from search_spaces.networks import detection, segmentation  # torchvision's detectors take a second to import
+    from search_spaces.networks import dense  # torchvision's detectors take a second to import
 
     pyramid = _DESIGNS.get(name)
     if not isinstance(pyramid, PyramidDesign):
         pyramids = [known for known, found in _DESIGNS.items() if isinstance(found, PyramidDesign)]
         raise unknown(f"pyramid for a head {head!r}", name, pyramids)
     if head == "semantic":
-        return segmentation.segmenter(pyramid)
-    return detection.detector(pyramid, "fcos" if head == "fcos" else "retinanet")
+        return dense.segmenter(pyramid)
+    return dense.detector(pyramid, "fcos" if head == "fcos" else "retinanet")
 
 
 def names() -> tuple[str, ...]:

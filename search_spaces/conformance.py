@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import io
 import logging
+import math
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from search_spaces.closed_forms import SUMS, ClosedForm, Dims
 from search_spaces.errors import UserError, unknown
 from search_spaces.fusions import layers
 from search_spaces.fusions.norms import NORMS
@@ -58,6 +60,7 @@ class _Subject:
     sizes: tuple[tuple[int, int], ...]
     reduction: int | None
     count_macs: MacCounter | None
+    form: ClosedForm
 
     def build(self, settings: FusionSettings = DEFAULT, inputs: int = 2, channels: int | None = None) -> nn.Module:
         options = settings.options(self.op.module)
@@ -70,6 +73,9 @@ class _Subject:
         """The default, and the other norms where the operator knows them."""
         norms = [replace(DEFAULT, norm=norm) for norm in NORMS]
         return [settings for settings in norms if settings == DEFAULT or settings.options(self.op.module)]
+
+    def dims(self, channels: int, inputs: int) -> Dims:
+        return Dims.of(self.op, channels, self.reduction, inputs=inputs)
 
     @property
     def arities(self) -> tuple[int, ...]:
@@ -96,6 +102,7 @@ def check_operator(
     reduction: int = 4,
     properties: Collection[str] | None = None,
     count_macs: MacCounter | None = None,
+    form: ClosedForm | None = None,
 ) -> list[Finding]:
     """Try an operator against every property of `PROPERTIES`, or those of them that are named.
 
@@ -104,13 +111,16 @@ def check_operator(
         sizes: heights and widths of the maps it is tried on.
         count_macs: counts a module's multiply-adds on given maps (`trials.costs.count_macs`); without it the
             closed form of the multiply-adds is not checked.
+        form: what it costs by its formula; without it that of `closed_forms`, which has ours.
 
     Raises:
         ConformanceError: a property does not hold; it names operator, property, what was expected and given.
         SpaceError: the operator or a property is not known.
     """
     op = operator(name_or_class) if isinstance(name_or_class, str) else _unregistered(name_or_class)
-    subject = _Subject(op, channels, tuple(sizes), reduction if op.takes_reduction else None, count_macs)
+    ratio = reduction if op.takes_reduction else None
+    form = SUMS.get(op.name, ClosedForm()) if form is None else form
+    subject = _Subject(op, channels, tuple(sizes), ratio, count_macs, form)
     for name in properties or ():
         if name not in PROPERTIES:
             raise unknown("property of fusion operators", name, PROPERTIES)
@@ -275,8 +285,9 @@ def _parameters(subject: _Subject) -> None:
     for inputs in subject.arities:
         for channels in (subject.channels, subject.channels + 3, 4 * subject.channels):
             counted = sum(parameter.numel() for parameter in subject.build(DEFAULT, inputs, channels).parameters())
-            stated = subject.op.closed_form_params(channels, subject.reduction, inputs=inputs)
-            if stated is not None and stated != counted:
+            params = subject.form.params
+            stated = counted if params is None else params(subject.dims(channels, inputs))
+            if stated != counted:
                 raise _Failed(f"{stated} parameters by the closed form at {channels} channels", f"{counted} counted")
 
 
@@ -288,10 +299,9 @@ def _multiply_adds(subject: _Subject) -> None:
             for size in subject.sizes:
                 module = subject.build(settings, inputs)
                 counted = subject.count_macs(module, *_maps(inputs, 1, subject.channels, size))
-                stated = subject.op.closed_form_macs(
-                    subject.channels, subject.reduction, *size, inputs=inputs, norm=settings.norm
-                )
-                if stated is not None and stated != counted:
+                dims = subject.dims(subject.channels, inputs).over(math.prod(size), settings.norm)
+                stated = counted if subject.form.macs is None else subject.form.macs(dims)
+                if stated != counted:
                     raise _Failed(f"{stated} multiply-adds by the closed form at {size}", f"{counted} counted")
 
 

@@ -17,8 +17,7 @@ from torch import nn
 from search_spaces import catalogue
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import SpaceError, unknown
-from search_spaces.fusions import build_fusion, operator
-from search_spaces.fusions.concatenation import Concatenation, EmbeddedFusion
+from search_spaces.fusions import build_concatenation, build_fusion, operator
 from search_spaces.fusions.settings import DEFAULT as DEFAULT_SETTINGS
 from search_spaces.fusions.settings import FusionSettings
 from search_spaces.networks import InputSpec, NetworkDesign, PointShape
@@ -181,7 +180,10 @@ class SearchSpace:
     @property
     def fingerprint(self) -> str:
         """16 hex digits over everything that makes the space what it is, its points and choices included."""
-        text = json.dumps([self.to_json(), [point.to_json() for point in self.points]], sort_keys=True)
+        whole: list[Any] = [self.to_json(), [point.to_json() for point in self.points]]
+        if any(point.shape.merge == "cat" for point in self.points):
+            whole.append("operators' own forms at concatenations")  # once these were embedded sums of the same names
+        text = json.dumps(whole, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def architecture(self, choices: Mapping[str, FusionChoice | str]) -> Architecture:
@@ -306,10 +308,9 @@ def fusion_modules(network: nn.Module) -> dict[str, nn.Module]:
 
 def fusion_at(shape: PointShape, choice: FusionChoice, settings: FusionSettings = DEFAULT_SETTINGS) -> nn.Module:
     """The module that merges the maps of a point by `choice`: called with as many maps as the point has inputs."""
-    if shape.merge == "cat" and choice.op == "add":
-        return Concatenation()
-    fuse = build_fusion(choice, shape.channels, settings, inputs=len(shape.inputs))
-    return fuse if shape.merge == "sum" else EmbeddedFusion(fuse, shape.inputs)
+    if shape.merge == "cat":
+        return build_concatenation(choice, shape.inputs, settings)
+    return build_fusion(choice, shape.channels, settings, inputs=len(shape.inputs))
 
 
 def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]) -> FusionPoint:
@@ -322,11 +323,12 @@ def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]
     left_out: dict[str, str] = {}
     for name in operators:
         op = operator(name)
-        reason = op.why_not(shape.height, shape.width, len(shape.inputs))
+        reason = op.why_not(shape.height, shape.width, len(shape.inputs), shape.merge)
         if reason is not None:
             left_out[name] = reason
             continue
-        if op.width is None:
+        width = op.width_of(shape.merge)
+        if width is None:
             choices.append(FusionChoice(name))
             continue
         by_width: dict[int, FusionChoice] = {}
@@ -335,7 +337,7 @@ def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]
             if ratio > shape.channels:
                 left_out[str(choice)] = f"a reduction ratio above its {shape.channels} channels"
                 continue
-            kept = by_width.setdefault(op.width(shape.channels, ratio), choice)
+            kept = by_width.setdefault(width(shape.channels, ratio), choice)
             if kept != choice:
                 merged[str(choice)] = str(kept)
         choices.extend(by_width.values())

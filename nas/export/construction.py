@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +12,8 @@ from nas.export.errors import ExportError
 from nas.export.graph import homes_of
 from search_spaces import Architecture, FusionChoice, PointShape, SearchSpace
 from search_spaces.fusions import FusionSettings, operator
+from search_spaces.networks import ConstructedDesign
 from search_spaces.space import fusion_at
-
-_recording = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -35,19 +30,19 @@ class FusionCall:
 
     @property
     def module(self) -> type[nn.Module]:
-        return operator(self.choice.op).module
+        found = operator(self.choice.op)
+        return found.cat if self.shape.merge == "cat" and found.cat is not None else found.module
 
 
 @dataclass(frozen=True)
 class Construction:
-    """A network's class, the arguments it is called with by name, and the fusions in the order they are made.
+    """A network's class, the arguments of its call beside `fuse`, and the fusions in the order they are made.
 
     A network that was traced has no class: it stands here itself.
     """
 
     network: type[nn.Module] | fx.GraphModule
     arguments: dict[str, Any]
-    fuse: Callable[[str, int], nn.Module]
     fusions: tuple[FusionCall, ...]
 
     @property
@@ -58,10 +53,10 @@ class Construction:
 
 
 def construction(space: SearchSpace, architecture: Architecture) -> Construction:
-    """Watch the space build an architecture.
+    """How the space builds an architecture: by its design's `construction`, or as a traced network.
 
     Raises:
-        ExportError: the network is not an instance of a class that the design calls itself.
+        ExportError: a design of the user's own that has no `construction`.
     """
     choices = space.architecture(architecture.choices).choices
     shapes = {point.name: point.shape for point in space.points}
@@ -71,41 +66,14 @@ def construction(space: SearchSpace, architecture: Architecture) -> Construction
         calls.append(FusionCall(shapes[name], choices[name], space.settings))
         return fusion_at(shapes[name], choices[name], space.settings)
 
-    with _recording, torch.random.fork_rng(devices=[]):
-        network = space.design.build(space.input, fuse)
-        if isinstance(network, fx.GraphModule):
-            return Construction(network, {}, fuse, tuple(calls))
-        network_class = type(network)
-        calls.clear()
-        with _constructor_calls(network_class) as recorded:
-            network = space.design.build(space.input, fuse)
-    for made, arguments in recorded:
-        if made is network:
-            return Construction(network_class, arguments, fuse, tuple(calls))
-    raise ExportError(f"{space.name} is not built by calling {network_class.__name__}: its design must do so to export")
-
-
-@contextmanager
-def _constructor_calls(cls: type[nn.Module]) -> Iterator[list[tuple[nn.Module, dict[str, Any]]]]:
-    """Record every object of a class that is made meanwhile, with the arguments of its call."""
-    original = cls.__init__
-    signature = inspect.signature(original)
-    own = "__init__" in vars(cls)
-    recorded: list[tuple[nn.Module, dict[str, Any]]] = []
-
-    def recording(self: nn.Module, *args: Any, **kwargs: Any) -> None:
-        bound = signature.bind(self, *args, **kwargs)
-        variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-        if any(signature.parameters[name].kind in variadic for name in bound.arguments):
-            raise ExportError(f"{cls.__name__} is called with *args or **kwargs: give its arguments names to export it")
-        recorded.append((self, dict(list(bound.arguments.items())[1:])))
-        original(self, *args, **kwargs)
-
-    cls.__init__ = recording  # type: ignore[method-assign]
-    try:
-        yield recorded
-    finally:
-        if own:
-            cls.__init__ = original  # type: ignore[method-assign]
-        else:
-            del cls.__init__
+    design = space.design
+    with torch.random.fork_rng(devices=[]):
+        network = design.build(space.input, fuse)
+    if isinstance(network, fx.GraphModule):
+        return Construction(network, {}, tuple(calls))
+    if not isinstance(design, ConstructedDesign):
+        raise ExportError(
+            f"{space.name} has a design that does not say how it builds its network: derive {type(design).__name__} "
+            "from search_spaces.networks.ConstructedDesign and give it construction(spec) in place of build"
+        )
+    return Construction(*design.construction(space.input), tuple(calls))

@@ -17,7 +17,6 @@ from nas.export.literals import literal
 from nas.export.modules import Import
 from nas.export.sources import Sources
 from nas.export.trained import TrainedNetwork
-from search_spaces.fusions.concatenation import Concatenation, EmbeddedFusion
 
 _WIDTH = 120
 #: What model.py itself calls something; a definition of the same name gets another.
@@ -109,7 +108,8 @@ def generate(trained: TrainedNetwork) -> GeneratedSource:
         network, arguments = CLASS_NAME, ["        fusions=fusions,"]
     else:
         traced, network = [], sources.add(built.network)
-        arguments = [f"        {name}={_argument(value, built, sources)}," for name, value in built.arguments.items()]
+        arguments = [f"        {name}={_argument(value, sources, 8)}," for name, value in built.arguments.items()]
+        arguments.append("        fuse=lambda name, channels: fusions[name],")
     functions = kind.functions(sources)
     blocks = [*sources.text(), *traced]
     spec = trained.space.input
@@ -169,36 +169,38 @@ def _plain(value: object) -> str:
 
 def _fusion(call: FusionCall, sources: Sources) -> str:
     """A line of `fusions`: what `fusion_at` builds for the point."""
-    shape = call.shape
-    if shape.merge == "sum":
-        built = _operator(call, sources)
-    elif call.choice.op == "add":
-        built = f"{sources.add(Concatenation)}()"
-    else:
-        built = f"{sources.add(EmbeddedFusion)}({_operator(call, sources)}, {literal(shape.inputs)})"
-    return f"        {literal(call.point)}: {built},"
+    return f"        {literal(call.point)}: {_operator(call, sources)},"
 
 
 def _operator(call: FusionCall, sources: Sources) -> str:
     name = sources.add(call.module)
-    arguments = [str(call.shape.channels)]
+    concatenates = call.shape.merge == "cat"
+    arguments = [literal(call.shape.inputs if concatenates else call.shape.channels)]
     if call.choice.reduction is not None:
         second = list(inspect.signature(call.module).parameters.values())[1]
         by_name = second.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         arguments.append(f"{second.name}={call.choice.reduction}" if by_name else str(call.choice.reduction))
-    if len(call.shape.inputs) != 2:
+    if len(call.shape.inputs) != 2 and not concatenates:
         arguments.append(f"inputs={len(call.shape.inputs)}")
     options = call.settings.options(call.module)
     arguments += [f"{key}={literal(value)}" for key, value in options.items() if key != "identity_init"]
     return f"{name}({', '.join(arguments)})"
 
 
-def _argument(value: Any, built: Construction, sources: Sources) -> str:
-    if value is built.fuse:
-        return "lambda name, channels: fusions[name]"
+def _argument(value: Any, sources: Sources, indent: int) -> str:
+    """A value as source that starts on a line of that indent; plans that are too long for one line have several."""
     if inspect.isclass(value) or inspect.isfunction(value):
         return sources.add(value)
-    return literal(value)
+    if not hasattr(value, "_asdict"):
+        return literal(value)
+    named: dict[str, Any] = value._asdict()  # a plan, which is a NamedTuple
+    plan = sources.add(type(value))
+    inner = [f"{name}={_argument(part, sources, indent + 4)}" for name, part in named.items()]
+    line = f"{plan}({', '.join(inner)})"
+    if "\n" not in line and indent + len(line) <= _WIDTH - 16:  # the argument's own name stands before it
+        return line
+    margin = " " * (indent + 4)
+    return "\n".join([f"{plan}(", *(f"{margin}{part}," for part in inner), " " * indent + ")"])
 
 
 def _constant(name: str, values: tuple[Any, ...]) -> str:

@@ -10,6 +10,7 @@ from torch import nn
 
 from nas.settings.search import read_config
 from reports.view import RunView, SelectionError, TrialView
+from search_spaces.loading import load_weights
 from search_spaces.space import SearchSpace
 from trials.machine.device import memory_bytes, on_device, resolve
 from trials.record.file import weights_path
@@ -37,7 +38,8 @@ class TrainedNetworks:
     def network(self, trial: TrialView) -> nn.Module:
         """On the device of the data, in evaluation."""
         network = self._space.build(trial.result.architecture)
-        network.load_state_dict(load_file(weights_path(self.view.path, trial.result.number)))
+        path = weights_path(self.view.path, trial.result.number)
+        load_weights(network, load_file(path), str(path))
         return on_device(network, self.device).eval()
 
 

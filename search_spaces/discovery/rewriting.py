@@ -76,7 +76,8 @@ def with_fusions(traced: Traced, merges: Iterable[Merge]) -> fx.GraphModule:
     for merge in merges:
         name, old = merge.shape.name, copied[merge.node]
         inputs = len(merge.maps)
-        fusions[name] = Add(merge.shape.channels, inputs=inputs) if merge.shape.merge == "sum" else Concatenation()
+        plain = merge.shape.merge == "sum"
+        fusions[name] = Add(merge.shape.channels, inputs=inputs) if plain else Concatenation(merge.shape.inputs)
         owner, _, leaf = name.rpartition(".")
         # A merge directly in a container's forward: the container becomes a plain module of the graph.
         root.get_submodule(owner).add_module(leaf, fusions[name])

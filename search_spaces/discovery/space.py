@@ -122,9 +122,11 @@ def examine(
         operator(op)
 
     def unvaried(shape: PointShape) -> str | None:
+        if len(offer(shape, operators, reductions).choices) > 1:
+            return None
         many = "two" if len(shape.inputs) == 2 else "more than two"
-        alone = len(offer(shape, operators, reductions).choices) == 1
-        return f"of the operators on offer only add merges {many} maps" if alone else None
+        does = f"merges {many} maps" if shape.merge == "sum" else "can stand at a concatenation"
+        return f"of the operators on offer only add {does}"
 
     design = find_design(model, example_input, name or type(model).__name__, unvaried)
     given = (tuple(operators), tuple(reductions), tuple(vary), tie, settings)

@@ -4,8 +4,8 @@ from search_spaces.fusions import aff, attention, cbam, dynamic, eca, gated, lin
 from search_spaces.fusions.layers import check_shapes
 from search_spaces.fusions.registry import (
     AttentionWeights,
-    Dims,
     FusionOperator,
+    build_concatenation,
     build_fusion,
     operator,
     operator_names,
@@ -16,11 +16,11 @@ from search_spaces.fusions.settings import FusionSettings
 
 __all__ = [
     "AttentionWeights",
-    "Dims",
     "FusionOperator",
     "FusionSettings",
     "aff",
     "attention",
+    "build_concatenation",
     "build_fusion",
     "cbam",
     "check_shapes",

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from search_spaces.fusions.concatenation import join
 from search_spaces.fusions.layers import (
     bottleneck_width,
     check_shapes,
@@ -16,7 +17,7 @@ from search_spaces.fusions.layers import (
     zero_last,
 )
 from search_spaces.fusions.norms import Norm, normalisation
-from search_spaces.fusions.registry import AttentionWeights, Dims, register
+from search_spaces.fusions.registry import AttentionWeights, register
 
 
 class PointwiseContext(nn.Module):
@@ -65,23 +66,80 @@ class MultiScaleChannelAttention(nn.Module):
         return torch.sigmoid(self.local_context(u) + self.global_context(global_average(u)))
 
 
-def _params(d: Dims) -> int:
-    return 4 * d.c * d.w + 4 * d.w + 4 * d.c
+class AttentionalConcatenation(nn.Module):
+    """s·M(u)·u, M = MSCAM, u = cat(x₁, …, xₙ).
+
+    Each channel is of one map, so that there is nothing to select it against: M and 1 − M at a sum become one weight
+    for each channel and position, made of all maps together.
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W], C = ΣCᵢ. Parameters: 4CC' + 4C' + 4C, C' = max(4, C // r).
+    Multiply-adds: `aff`'s at a sum of C channels less 4C·N. `scale` s is 2, so that the weights start as 1.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.scale = scale
+        width = bottleneck_width(sum(channels), reduction)
+        self.attention = MultiScaleChannelAttention(
+            sum(channels), width, norm=norm, dropout=dropout, identity_init=identity_init
+        )
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        u = join(maps, self.channels)
+        weighed: torch.Tensor = self.scale * self.attention(u) * u
+        return weighed
 
 
-def _macs(d: Dims) -> int:
-    local = 2 * d.c * d.w * d.n + (d.b + 1) * d.w * d.n + d.b * d.c * d.n
-    pooled = d.c * d.n + 2 * d.c * d.w + (d.b + 1) * d.w + d.b * d.c
-    return local + pooled + 2 * d.c * d.n
+class IterativeAttentionalConcatenation(nn.Module):
+    """s·M₂(v)·u, v = s·M₁(u)·u, u = cat(x₁, …, xₙ), M₁ and M₂ with separate weights.
+
+    As at a sum, what M₂ weighs are the maps themselves, and M₁ learns from the second step on.
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W], C = ΣCᵢ. Parameters and multiply-adds: twice those of `aff` there.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.scale = scale
+        total, width = sum(channels), bottleneck_width(sum(channels), reduction)
+        self.attention1 = MultiScaleChannelAttention(
+            total, width, norm=norm, dropout=dropout, identity_init=identity_init
+        )
+        self.attention2 = MultiScaleChannelAttention(
+            total, width, norm=norm, dropout=dropout, identity_init=identity_init
+        )
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        u = join(maps, self.channels)
+        first: torch.Tensor = self.scale * self.attention1(u) * u
+        second: torch.Tensor = self.scale * self.attention2(first) * u
+        return second
 
 
 @register(
     "aff",
     width=bottleneck_width,
-    params=_params,
-    macs=lambda d: _macs(d) + 5 * d.c * d.n,
     steps=1,
     attention=(AttentionWeights("attention"),),
+    cat=AttentionalConcatenation,
 )
 class AttentionalFeatureFusion(nn.Module):
     """s·(M·x + (1 − M)·y), M = MSCAM(x + y).
@@ -121,10 +179,9 @@ class AttentionalFeatureFusion(nn.Module):
 @register(
     "iaff",
     width=bottleneck_width,
-    params=lambda d: 2 * _params(d),
-    macs=lambda d: 2 * _macs(d) + 9 * d.c * d.n,
     steps=2,
     attention=(AttentionWeights("attention1"), AttentionWeights("attention2")),
+    cat=IterativeAttentionalConcatenation,
 )
 class IterativeAttentionalFeatureFusion(nn.Module):
     """s·(M₂(u)·x + (1 − M₂(u))·y), u = s·(M₁(x+y)·x + (1 − M₁(x+y))·y).
@@ -167,11 +224,10 @@ class IterativeAttentionalFeatureFusion(nn.Module):
 @register(
     "mscam",
     width=bottleneck_width,
-    params=_params,
-    macs=lambda d: _macs(d) + 3 * d.c * d.n,
     symmetric=True,
     steps=1,
     attention=(AttentionWeights("attention"),),
+    no_cat="on a concatenated map it is what 'aff' is there",
 )
 class MultiScaleRefinement(nn.Module):
     """s·M(x + y)·(x + y), M = MSCAM: the sum refined, with no say of x against y.

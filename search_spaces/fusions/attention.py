@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from search_spaces.fusions.concatenation import join
 from search_spaces.fusions.layers import (
     MAX_POSITIONS,
     bottleneck_width,
@@ -14,7 +15,7 @@ from search_spaces.fusions.layers import (
     pointwise,
     zero_last,
 )
-from search_spaces.fusions.registry import AttentionWeights, Dims, register
+from search_spaces.fusions.registry import AttentionWeights, register
 
 _WEIGHTS = (AttentionWeights("softmax", "positions"),)
 
@@ -35,18 +36,75 @@ def attend(
     return gathered.transpose(1, 2).reshape(-1, channels, height, width)
 
 
-def _attend_macs(d: Dims, values: int) -> int:
-    return d.n**2 * (d.w + 1 + values)
+class AttentionConcatenation(nn.Module):
+    """u + γ·softmax(QᵀK/√d)·V, queries, keys and values of every position of u = cat(x₁, …, xₙ).
+
+    Q, K: PW[C -> d], V: PW[C -> C], C = ΣCᵢ, without biases. d = C' = max(4, C // r).
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W]. Parameters: 2CC' + C² + 1.
+    Multiply-adds, N = H·W: (2CC' + C² + C' + 2C)·N + (C' + C + 1)·N². Refused above N = 1024. γ starts as 0.
+    """
+
+    def __init__(
+        self, channels: tuple[int, ...], reduction: int = 4, *, dropout: float = 0.0, identity_init: bool = True
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.dropout = dropout
+        total, width = sum(channels), bottleneck_width(sum(channels), reduction)
+        self.scale = width**-0.5
+        self.query = pointwise(total, width)
+        self.key = pointwise(total, width)
+        self.value = pointwise(total, total)
+        self.softmax = nn.Softmax(dim=2)
+        self.gamma = nn.Parameter(torch.zeros(()) if identity_init else torch.ones(()))
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        u = join(maps, self.channels)
+        check_positions("attention", u.shape[2] * u.shape[3])
+        dropout = self.dropout if self.training else 0.0
+        gathered = attend(self.query(u), self.key(u), self.value(u), self.softmax, dropout, self.scale)
+        return u + self.gamma * gathered
+
+
+class NonLocalConcatenation(nn.Module):
+    """u + W·softmax(θ(u)ᵀφ(u))·g(u), u = cat(x₁, …, xₙ).
+
+    θ, φ, g: PW[C -> C'], W: PW[C' -> C], C = ΣCᵢ, C' = max(4, C // r), without biases.
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W]. Parameters: 4CC'. Multiply-adds, N = H·W:
+    (4CC' + C)·N + (2C' + 1)·N². Refused above N = 1024. W starts as 0.
+    """
+
+    def __init__(
+        self, channels: tuple[int, ...], reduction: int = 4, *, dropout: float = 0.0, identity_init: bool = True
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.dropout = dropout
+        total, width = sum(channels), bottleneck_width(sum(channels), reduction)
+        self.theta = pointwise(total, width)
+        self.phi = pointwise(total, width)
+        self.g = pointwise(total, width)
+        self.softmax = nn.Softmax(dim=2)
+        self.out = pointwise(width, total)
+        if identity_init:
+            zero_last(self.out)
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        u = join(maps, self.channels)
+        check_positions("nonlocal", u.shape[2] * u.shape[3])
+        dropout = self.dropout if self.training else 0.0
+        gathered = attend(self.theta(u), self.phi(u), self.g(u), self.softmax, dropout, scale=1.0)
+        refined: torch.Tensor = u + self.out(gathered)
+        return refined
 
 
 @register(
     "attention",
     width=bottleneck_width,
     max_positions=MAX_POSITIONS,
-    params=lambda d: 4 * d.c * d.w + 2 * d.c**2 + 1,
-    macs=lambda d: (4 * d.c * d.w + 2 * d.c**2 + d.w) * d.n + _attend_macs(d, d.c) + 3 * d.c * d.n,
     steps=1,
     attention=_WEIGHTS,
+    cat=AttentionConcatenation,
 )
 class AttentionFusion(nn.Module):
     """(x + y) + γ·softmax(QᵀK/√d)·V, queries, keys and values of every position of [x, y].
@@ -83,11 +141,10 @@ class AttentionFusion(nn.Module):
     "nonlocal",
     width=bottleneck_width,
     max_positions=MAX_POSITIONS,
-    params=lambda d: 4 * d.c * d.w,
-    macs=lambda d: 4 * d.c * d.w * d.n + _attend_macs(d, d.w) + 2 * d.c * d.n,
     symmetric=True,
     steps=1,
     attention=_WEIGHTS,
+    cat=NonLocalConcatenation,
 )
 class NonLocalFusion(nn.Module):
     """u + W·softmax(θ(u)ᵀφ(u))·g(u), u = x + y: the embedded-Gaussian non-local block on the sum.
@@ -125,11 +182,10 @@ class NonLocalFusion(nn.Module):
     "cross_modal",
     width=bottleneck_width,
     max_positions=MAX_POSITIONS,
-    params=lambda d: 2 * d.c * d.w + d.c**2 + 1,
-    macs=lambda d: (2 * d.c * d.w + d.c**2 + d.w) * d.n + _attend_macs(d, d.c) + 3 * d.c * d.n,
     aligns=True,
     steps=1,
     attention=_WEIGHTS,
+    no_cat="it looks up one map in the other, and what it finds has no channels of its own there",
 )
 class CrossModalFusion(nn.Module):
     """(x + a(y)) + γ·softmax(QᵀK/√d)·V, queries of x, keys and values of y, which may have another shape.

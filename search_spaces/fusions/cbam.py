@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from search_spaces.fusions.concatenation import join
 from search_spaces.fusions.layers import (
     bottleneck_width,
     check_shapes,
@@ -85,22 +86,58 @@ class ConvolutionalBlockAttention(nn.Module):
 _GATES = (AttentionWeights("channel_gate"), AttentionWeights("spatial_gate"))
 
 
-def _params(c: int, w: int) -> int:
-    return 2 * c * w + 100
+class CBAMConcatenation(ConvolutionalBlockAttention):
+    """s·Ms(v)·v, v = s·Mc(u)·u, u = cat(x₁, …, xₙ).
+
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W], C = ΣCᵢ. Parameters: 2CC' + 100, C' = max(4, C // r).
+    Multiply-adds: `cbam`'s at a sum of C channels less the C·N of its sum.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        width = bottleneck_width(sum(channels), reduction)
+        super().__init__(sum(channels), width, scale=scale, norm=norm, dropout=dropout, identity_init=identity_init)
+        self.channels = channels
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        return self.refine(join(maps, self.channels))
 
 
-def _macs(c: int, w: int, n: int, b: int) -> int:
-    return (3 * c * n + 2 * (2 * c * w + w) + 3 * c) + (3 * c * n + (98 + b + 2) * n)
+class CBAMProjectedConcatenation(CBAMConcatenation):
+    """PW[C -> C](s·Ms(v)·v), v = s·Mc(u)·u, u = cat(x₁, …, xₙ): C² parameters and C²·N multiply-adds more.
+
+    The projection starts as I.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__(channels, reduction, scale=scale, norm=norm, dropout=dropout, identity_init=identity_init)
+        self.project = pointwise(sum(channels), sum(channels))
+        if identity_init:
+            project_sum(self.project, sum(channels))
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        projected: torch.Tensor = self.project(super().forward(*maps))
+        return projected
 
 
-@register(
-    "cbam",
-    width=bottleneck_width,
-    params=lambda d: _params(d.c, d.w),
-    macs=lambda d: _macs(d.c, d.w, d.n, d.b) + d.c * d.n,
-    steps=1,
-    attention=_GATES,
-)
+@register("cbam", width=bottleneck_width, steps=1, attention=_GATES, cat=CBAMConcatenation)
 class CBAMFusion(ConvolutionalBlockAttention):
     """x + s·Ms(v)·v, v = s·Mc(y)·y: channel gate Mc, then spatial gate Ms.
 
@@ -131,10 +168,10 @@ class CBAMFusion(ConvolutionalBlockAttention):
 @register(
     "cbam_concat",
     width=double_bottleneck_width,
-    params=lambda d: _params(2 * d.c, d.w) + 2 * d.c**2,
-    macs=lambda d: _macs(2 * d.c, d.w, d.n, d.b) + 2 * d.c**2 * d.n,
     steps=1,
     attention=_GATES,
+    cat=CBAMProjectedConcatenation,
+    cat_width=bottleneck_width,
 )
 class CBAMConcatFusion(ConvolutionalBlockAttention):
     """PW[2C -> C](s·Ms(v)·v), v = s·Mc(u)·u, u = [x, y].

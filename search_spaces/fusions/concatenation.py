@@ -1,36 +1,37 @@
-"""Fusion where a network concatenates: each map is embedded in its own channels, and then any operator applies.
+"""Where a network concatenates: the plain concatenation, and what the operators' forms for such places share.
 
-Concatenation is a sum: cat(x₁, …, xₙ) = Σ Eᵢxᵢ, where Eᵢ places map i at its offset among ΣCᵢ channels and zeros
-elsewhere. An operator that starts as the sum of its inputs therefore starts as the concatenation, and `add` at
-such a point *is* the concatenation.
+At a sum every map has C channels, and an operator may weigh one map against the other channel by channel. At a
+concatenation the maps have channels of their own that add up to C, and a channel is of one map only: there the
+operators act on the concatenated map (a gate, attention, a projection C -> C), or give each map a weight. All start
+as the plain concatenation, which is `add` there. Each operator's form stands beside its form for sums.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+
+
+def join(maps: tuple[torch.Tensor, ...], channels: tuple[int, ...]) -> torch.Tensor:
+    """cat(x₁, …, xₙ): maps [B, Cᵢ, H, W] -> [B, ΣCᵢ, H, W].
+
+    Raises:
+        ValueError: the maps do not have these channels, or differ in batch, height or width.
+    """
+    if torch._C._get_tracing_state() is None:  # under torch.jit.trace sizes are tensors
+        given = tuple(x.shape[1] for x in maps)
+        if given != channels or any(x.shape[2:] != maps[0].shape[2:] for x in maps[1:]):
+            shapes = ", ".join(str(list(x.shape)) for x in maps)
+            raise ValueError(f"maps of shapes {shapes} cannot be concatenated here: expected {channels} channels")
+    return torch.cat(maps, dim=1)
 
 
 class Concatenation(nn.Module):
     """cat(x₁, …, xₙ): maps [B, Cᵢ, H, W] -> [B, ΣCᵢ, H, W]. No parameters, no multiply-adds."""
 
-    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        return torch.cat(maps, dim=1)
-
-
-class EmbeddedFusion(nn.Module):
-    """fuse(E₁x₁, …, Eₙxₙ): maps [B, Cᵢ, H, W] -> [B, ΣCᵢ, H, W]; the embedding itself costs nothing."""
-
-    def __init__(self, fuse: nn.Module, channels: tuple[int, ...]) -> None:
+    def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.fuse = fuse
         self.channels = channels
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        total, offset, embedded = sum(self.channels), 0, []
-        for part, channels in zip(maps, self.channels, strict=True):
-            embedded.append(F.pad(part, (0, 0, 0, 0, offset, total - offset - channels)))
-            offset += channels
-        fused: torch.Tensor = self.fuse(*embedded)
-        return fused
+        return join(maps, self.channels)

@@ -6,12 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search_spaces.fusions.cbam import CBAMFusion
+from search_spaces.fusions.cbam import CBAMConcatenation, CBAMFusion
+from search_spaces.fusions.concatenation import Concatenation, join
 from search_spaces.fusions.layers import bottleneck_width, check_shapes, global_average
-from search_spaces.fusions.linear import Add, Concat
+from search_spaces.fusions.linear import Add, Concat, ProjectedConcatenation
 from search_spaces.fusions.norms import Norm
-from search_spaces.fusions.registry import AttentionWeights, Dims, operator, register
-from search_spaces.fusions.squeeze_excite import SqueezeExciteFusion
+from search_spaces.fusions.registry import AttentionWeights, register
+from search_spaces.fusions.squeeze_excite import SqueezeExciteConcatenation, SqueezeExciteFusion
 
 _EXPERTS = ("add", "se", "cbam", "concat")
 _ROUTING = (AttentionWeights("share", "shares", _EXPERTS),)
@@ -26,18 +27,63 @@ class TopOne(nn.Module):
         return F.one_hot(logits.argmax(dim=1), logits.shape[1]).to(logits.dtype)
 
 
-def _params(d: Dims) -> int:
-    experts = [operator(name).params for name in _EXPERTS]
-    return sum(cost(d) for cost in experts if cost) + 2 * d.c * 4 + 4
+class DynamicConcatenation(nn.Module):
+    """Σᵢ pᵢ·Eᵢ(x₁, …, xₙ), p = softmax(W·GAP(cat(x₁, …, xₙ)) + b), experts E: as `dynamic`'s, in their forms there.
+
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W], C = ΣCᵢ. Parameters: those of the four experts and 4C + 4 of the
+    router. Multiply-adds: those of the four experts, and 8C·N + 4C + 4, N = H·W.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.experts = nn.ModuleList(
+            [
+                Concatenation(channels),
+                SqueezeExciteConcatenation(
+                    channels, reduction, scale=scale, dropout=dropout, identity_init=identity_init
+                ),
+                CBAMConcatenation(
+                    channels, reduction, scale=scale, norm=norm, dropout=dropout, identity_init=identity_init
+                ),
+                ProjectedConcatenation(channels, identity_init=identity_init),
+            ]
+        )
+        self.router = nn.Linear(sum(channels), len(self.experts))
+        self.share = self.sharing()
+        if identity_init:
+            nn.init.zeros_(self.router.weight)
+            nn.init.zeros_(self.router.bias)
+
+    def sharing(self) -> nn.Module:
+        """What turns the router's logits [B, experts] into weights that sum to 1."""
+        return nn.Softmax(dim=1)
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        pooled = global_average(join(maps, self.channels)).flatten(1)
+        weights = self.share(self.router(pooled))[:, :, None, None, None]
+        fused = [weights[:, index] * expert(*maps) for index, expert in enumerate(self.experts)]
+        mixed: torch.Tensor = fused[0] + fused[1] + fused[2] + fused[3]
+        return mixed
 
 
-def _macs(d: Dims) -> int:
-    experts = [operator(name).macs for name in _EXPERTS]
-    router = 2 * d.c * d.n + 2 * d.c * 4 + 4
-    return sum(cost(d) for cost in experts if cost) + router + 7 * d.c * d.n
+class TopOneDynamicConcatenation(DynamicConcatenation):
+    """Eᵢ(x₁, …, xₙ), i = argmax(W·GAP(cat(x₁, …, xₙ)) + b), drawn in training as `dynamic_top1`'s."""
+
+    def sharing(self) -> nn.Module:
+        return TopOne()
 
 
-@register("dynamic", width=bottleneck_width, params=_params, macs=_macs, steps=2, attention=_ROUTING)
+@register("dynamic", width=bottleneck_width, steps=2, attention=_ROUTING, cat=DynamicConcatenation)
 class DynamicFusion(nn.Module):
     """Σᵢ pᵢ·Eᵢ(x, y), p = softmax(W·GAP([x, y]) + b), experts E: `add`, `se`, `cbam` and `concat`.
 
@@ -88,7 +134,7 @@ class DynamicFusion(nn.Module):
         return mixed
 
 
-@register("dynamic_top1", width=bottleneck_width, params=_params, macs=_macs, steps=8, attention=_ROUTING)
+@register("dynamic_top1", width=bottleneck_width, steps=8, attention=_ROUTING, cat=TopOneDynamicConcatenation)
 class TopOneDynamicFusion(DynamicFusion):
     """Eᵢ(x, y), i = argmax(W·GAP([x, y]) + b), experts E as in `dynamic`.
 

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from search_spaces.fusions.concatenation import join
 from search_spaces.fusions.layers import check_shapes, global_average, zero_last
 from search_spaces.fusions.registry import AttentionWeights, register
 
@@ -17,13 +18,31 @@ def eca_kernel(channels: int) -> int:
     return max(taps if taps % 2 else taps + 1, 3)
 
 
-@register(
-    "eca",
-    params=lambda d: eca_kernel(d.c),
-    macs=lambda d: 3 * d.c * d.n + (eca_kernel(d.c) + 2) * d.c,
-    steps=0,
-    attention=(AttentionWeights("gate"),),
-)
+class EfficientChannelConcatenation(nn.Module):
+    """s·gate(u)·u, u = cat(x₁, …, xₙ), gate(u) = σ(conv1d_k(GAP(u))) along the channels.
+
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W], C = ΣCᵢ. Parameters: k, of C channels.
+    Multiply-adds: 2C·N + (k + 2)·C, N = H·W. `scale` s is 2, so that the gate starts as 1.
+    """
+
+    def __init__(self, channels: tuple[int, ...], *, scale: float = 2.0, identity_init: bool = True) -> None:
+        super().__init__()
+        self.channels = channels
+        self.scale = scale
+        taps = eca_kernel(sum(channels))
+        self.conv = nn.Conv1d(1, 1, taps, padding=taps // 2, bias=False)
+        self.gate = nn.Sigmoid()
+        if identity_init:
+            zero_last(self.conv)
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        u = join(maps, self.channels)
+        pooled = global_average(u).flatten(2).transpose(1, 2)  # [B, 1, C]
+        gate: torch.Tensor = self.scale * self.gate(self.conv(pooled))
+        return gate.transpose(1, 2).unsqueeze(3) * u
+
+
+@register("eca", steps=0, attention=(AttentionWeights("gate"),), cat=EfficientChannelConcatenation)
 class EfficientChannelFusion(nn.Module):
     """x + s·gate(y)·y, gate(y) = σ(conv1d_k(GAP(y))) along the channels.
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from search_spaces.fusions.concatenation import join
 from search_spaces.fusions.layers import (
     bottleneck_width,
     check_shapes,
@@ -18,13 +19,64 @@ from search_spaces.fusions.layers import (
 from search_spaces.fusions.registry import AttentionWeights, register
 
 
-@register(
-    "gated",
-    params=lambda d: 2 * d.c**2 + d.c,
-    macs=lambda d: 2 * d.c**2 * d.n + 5 * d.c * d.n,
-    steps=0,
-    attention=(AttentionWeights("share"),),
-)
+class GatedConcatenation(nn.Module):
+    """s·σ(PW[C -> C](u) + b)·u, u = cat(x₁, …, xₙ): a gate for each position and channel, made of all maps.
+
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W], C = ΣCᵢ. Parameters: C² + C. Multiply-adds: C²·N + 3C·N, N = H·W.
+    `scale` s is 2, so that the gate starts as 1.
+    """
+
+    def __init__(self, channels: tuple[int, ...], *, scale: float = 2.0, identity_init: bool = True) -> None:
+        super().__init__()
+        self.channels = channels
+        self.scale = scale
+        self.gate = pointwise(sum(channels), sum(channels), bias=True)
+        self.share = nn.Sigmoid()
+        if identity_init:
+            zero_last(self.gate)
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        u = join(maps, self.channels)
+        gated: torch.Tensor = self.scale * self.share(self.gate(u)) * u
+        return gated
+
+
+class EfficientConcatenation(nn.Module):
+    """s·a·u, a = σ(W₂ δ(LN(W₁ GAP(u)))), u = cat(x₁, …, xₙ): a gate for each channel, made of all maps.
+
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W], C = ΣCᵢ, a [B, C, 1, 1]. Parameters: 2CC' + 2C' + C,
+    C' = max(4, C // r). Multiply-adds: 2C·N + 2CC' + 6C' + 2C, N = H·W. `scale` s is 2, so that a starts as 1.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.scale = scale
+        self.dropout = dropout
+        total, width = sum(channels), bottleneck_width(sum(channels), reduction)
+        self.fc1 = pointwise(total, width)
+        self.norm = nn.LayerNorm([width, 1, 1])
+        self.fc2 = pointwise(width, total, bias=True)
+        self.share = nn.Sigmoid()
+        if identity_init:
+            zero_last(self.fc2)
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        u = join(maps, self.channels)
+        hidden = F.relu(self.norm(self.fc1(global_average(u))))
+        gate: torch.Tensor = self.scale * self.share(self.fc2(drop(hidden, self.dropout, self.training)))
+        return gate * u
+
+
+@register("gated", steps=0, attention=(AttentionWeights("share"),), cat=GatedConcatenation)
 class GatedFusion(nn.Module):
     """s·(g·x + (1 − g)·y), g = σ(PW[2C -> C]([x, y]) + b).
 
@@ -49,10 +101,9 @@ class GatedFusion(nn.Module):
 @register(
     "efficient",
     width=bottleneck_width,
-    params=lambda d: 2 * d.c * d.w + 2 * d.w + d.c,
-    macs=lambda d: 6 * d.c * d.n + 2 * d.c * d.w + 6 * d.w + d.c,
     steps=1,
     attention=(AttentionWeights("share"),),
+    cat=EfficientConcatenation,
 )
 class EfficientFusion(nn.Module):
     """s·(a·x + (1 − a)·y), a = σ(W₂ δ(LN(W₁ GAP(x + y)))).

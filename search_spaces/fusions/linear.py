@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from search_spaces.fusions.concatenation import Concatenation, join
 from search_spaces.fusions.layers import check_shapes, pointwise, project_sum
 from search_spaces.fusions.registry import register
 
 
-@register("add", max_inputs=None, params=lambda d: 0, macs=lambda d: (d.k - 1) * d.c * d.n, symmetric=True, steps=0)
+@register("add", max_inputs=None, symmetric=True, steps=0, cat=Concatenation)
 class Add(nn.Module):
     """x + y, or the sum of n maps.
 
@@ -29,7 +30,25 @@ class Add(nn.Module):
         return fused
 
 
-@register("concat", max_inputs=None, params=lambda d: d.k * d.c**2, macs=lambda d: d.k * d.c**2 * d.n, steps=0)
+class ProjectedConcatenation(nn.Module):
+    """PW[C -> C](cat(x₁, …, xₙ)), C = ΣCᵢ.
+
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W]. Parameters: C². Multiply-adds: C²·N, N = H·W. Starts as W = I.
+    """
+
+    def __init__(self, channels: tuple[int, ...], *, identity_init: bool = True) -> None:
+        super().__init__()
+        self.channels = channels
+        self.project = pointwise(sum(channels), sum(channels))
+        if identity_init:
+            project_sum(self.project, sum(channels))
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        projected: torch.Tensor = self.project(join(maps, self.channels))
+        return projected
+
+
+@register("concat", max_inputs=None, steps=0, cat=ProjectedConcatenation)
 class Concat(nn.Module):
     """PW[2C -> C]([x, y]), or PW[nC -> C] of n maps.
 

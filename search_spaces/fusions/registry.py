@@ -10,29 +10,10 @@ from torch import nn
 
 from search_spaces.architecture import FusionChoice
 from search_spaces.errors import SpaceError, unknown
-from search_spaces.fusions.norms import Norm
 from search_spaces.fusions.settings import DEFAULT, FusionSettings
 
+Merge = Literal["sum", "cat"]
 ModuleClass = TypeVar("ModuleClass", bound=type[nn.Module])
-
-
-@dataclass(frozen=True)
-class Dims:
-    """What an operator's closed forms are written in: the sizes of one fusion of one image.
-
-    `b` is the multiply-adds of normalising one value: 2 by batch norm (its statistics are folded into a scale
-    and a shift), 5 by group or layer norm, as fvcore counts them.
-    """
-
-    c: int  #: channels C
-    n: int = 1  #: positions N = H·W
-    r: int = 1  #: reduction ratio
-    w: int = 0  #: bottleneck width C'
-    k: int = 2  #: maps fused
-    b: int = 2
-
-
-Cost = Callable[[Dims], int]
 
 
 @dataclass(frozen=True)
@@ -50,6 +31,10 @@ class AttentionWeights:
     labels: tuple[str, ...] = ()
 
 
+#: Why an operator is not offered where maps are concatenated, unless its registration says another reason.
+NO_CAT = "it has no form of its own for maps that are concatenated (give register one: cat=)"
+
+
 @dataclass(frozen=True)
 class FusionOperator:
     """A registered operator.
@@ -57,9 +42,11 @@ class FusionOperator:
     Attributes:
         width: `width(channels, reduction)` is the bottleneck width, by which the space knows that two ratios
             are the same choice; None for an operator that takes no reduction ratio.
-        max_inputs: how many maps it can fuse; None is any number, given as the keyword `inputs`.
+        cat: its form where a network concatenates, called `cat((C₁, …, Cₙ))` or `cat((C₁, …, Cₙ), reduction)`: any
+            number of maps [B, Cᵢ, H, W] -> [B, ΣCᵢ, H, W]. None: it is not offered there, `no_cat` says why.
+        cat_width: as `width`, of the form `cat` and of ΣCᵢ.
+        max_inputs: how many maps it can sum; None is any number, given as the keyword `inputs`.
         max_positions: the most positions H·W at which it is offered; None is any number.
-        params, macs: its cost in closed form; None where it was registered without.
         aligns: whether it brings a y of another height and width to those of x; others must refuse such maps.
         symmetric: whether `f(x, y)` is `f(y, x)`.
         steps: after how many steps of training every parameter has had a gradient, the first counted as 0.
@@ -72,50 +59,27 @@ class FusionOperator:
     width: Callable[[int, int], int] | None
     max_inputs: int | None = 2
     max_positions: int | None = None
-    params: Cost | None = None
-    macs: Cost | None = None
     aligns: bool = False
     symmetric: bool = False
     steps: int = 2
     attention: tuple[AttentionWeights, ...] = ()
+    cat: type[nn.Module] | None = None
+    cat_width: Callable[[int, int], int] | None = None
+    no_cat: str = NO_CAT
 
     @property
     def takes_reduction(self) -> bool:
         return self.width is not None
 
-    def dims(self, channels: int, reduction: int | None, positions: int = 1, inputs: int = 2) -> Dims:
-        """The sizes of which the closed forms are functions, with batch norm."""
-        if self.width is None or reduction is None:
-            return Dims(channels, positions, k=inputs)
-        return Dims(channels, positions, reduction, self.width(channels, reduction), inputs)
+    def width_of(self, merge: Merge) -> Callable[[int, int], int] | None:
+        """`width(channels, reduction)` of its form at such a merge; None where it takes no reduction ratio."""
+        return self.width if merge == "sum" else self.cat_width
 
-    def closed_form_params(self, channels: int, reduction: int | None = None, *, inputs: int = 2) -> int | None:
-        """Parameters by the documented formula, None where none was registered."""
-        return None if self.params is None else self.params(self.dims(channels, reduction, 1, inputs))
-
-    def closed_form_macs(
-        self,
-        channels: int,
-        reduction: int | None,
-        height: int,
-        width: int,
-        *,
-        inputs: int = 2,
-        norm: Norm = "batch",
-    ) -> int | None:
-        """Multiply-adds of fusing one image's maps by the documented formula, None where none was registered.
-
-        One for each multiply-add of a convolution or matrix product and for each element that elementwise work
-        writes or a reduction reads.
-        """
-        if self.macs is None:
-            return None
-        dims = self.dims(channels, reduction, height * width, inputs)
-        return self.macs(Dims(dims.c, dims.n, dims.r, dims.w, dims.k, 2 if norm == "batch" else 5))
-
-    def why_not(self, height: int, width: int, inputs: int = 2) -> str | None:
+    def why_not(self, height: int, width: int, inputs: int = 2, merge: Merge = "sum") -> str | None:
         """Why the operator cannot fuse so many maps of this size; None when it can."""
-        if self.max_inputs is not None and inputs > self.max_inputs:
+        if merge == "cat" and self.cat is None:
+            return f"{self.name!r} cannot stand at a concatenation: {self.no_cat}"
+        if merge == "sum" and self.max_inputs is not None and inputs > self.max_inputs:
             return f"{self.name!r} fuses {self.max_inputs} maps, not {inputs}"
         if self.max_positions is None or height * width <= self.max_positions:
             return None
@@ -134,18 +98,20 @@ def register(
     width: Callable[[int, int], int] | None = None,
     max_inputs: int | None = 2,
     max_positions: int | None = None,
-    params: Cost | None = None,
-    macs: Cost | None = None,
     aligns: bool = False,
     symmetric: bool = False,
     steps: int = 2,
     attention: tuple[AttentionWeights, ...] = (),
+    cat: type[nn.Module] | None = None,
+    cat_width: Callable[[int, int], int] | None = None,
+    no_cat: str = NO_CAT,
 ) -> Callable[[ModuleClass], ModuleClass]:
     """Class decorator: make an `nn.Module` known as the fusion operator `name`.
 
     The class is called as `Module(channels)` or, where `width` is given, `Module(channels, reduction)`,
     with those keywords of `FusionSettings` that it takes, and maps `x, y` of shape [B, C, H, W] to
-    [B, C, H, W]. Its docstring's first line is its summary. The other keywords are those of `FusionOperator`.
+    [B, C, H, W]. Its docstring's first line is its summary. The other keywords are those of `FusionOperator`;
+    `cat_width` is `width` unless given.
 
     Raises:
         SpaceError: the name is taken, or holds a character that a choice's text cannot.
@@ -158,8 +124,9 @@ def register(
             raise SpaceError(f"fusion operator name {name!r}: use letters, digits and underscores")
         summary = (module.__doc__ or "").strip().partition("\n")[0]
         _OPERATORS[name] = FusionOperator(
-            name, module, summary, width, max_inputs, max_positions, params, macs, aligns, symmetric, steps, attention
-        )
+            name, module, summary, width, max_inputs, max_positions, aligns, symmetric, steps, attention,
+            cat, width if cat_width is None else cat_width, no_cat,
+        )  # fmt: skip
         return module
 
     return add
@@ -197,12 +164,31 @@ def build_fusion(
         if inputs < 2 or op.max_inputs is not None:
             raise SpaceError(f"{choice.op!r} fuses {'two or more' if inputs < 2 else op.max_inputs} maps, not {inputs}")
         options["inputs"] = inputs
+    return op.module(channels, *_ratio(op, choice, channels), **options)
+
+
+def build_concatenation(
+    choice: FusionChoice, channels: tuple[int, ...], settings: FusionSettings = DEFAULT
+) -> nn.Module:
+    """The module that fuses maps of these channels by `choice` where a network concatenates them.
+
+    Raises:
+        SpaceError: unknown operator, one that has no such form, a missing or superfluous ratio, or one above ΣCᵢ.
+    """
+    op = operator(choice.op)
+    if op.cat is None:
+        raise SpaceError(f"{choice.op!r} cannot stand at a concatenation: {op.no_cat}")
+    return op.cat(channels, *_ratio(op, choice, sum(channels)), **settings.options(op.cat))
+
+
+def _ratio(op: FusionOperator, choice: FusionChoice, channels: int) -> tuple[int, ...]:
+    """What follows the channels in the call of an operator."""
     if not op.takes_reduction:
         if choice.reduction is not None:
             raise SpaceError(f"{choice.op!r} takes no reduction ratio, but {choice.reduction} was given")
-        return op.module(channels, **options)
+        return ()
     if choice.reduction is None:
         raise SpaceError(f"{choice.op!r} needs a reduction ratio, such as '{choice.op}/4'")
     if choice.reduction > channels:
         raise SpaceError(f"reduction ratio {choice.reduction} of {choice.op!r} is above its {channels} channels")
-    return op.module(channels, choice.reduction, **options)
+    return (choice.reduction,)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from search_spaces.fusions.concatenation import join
 from search_spaces.fusions.layers import bottleneck_width, check_shapes, drop, global_average, pointwise, zero_last
 from search_spaces.fusions.norms import Norm, normalisation
 from search_spaces.fusions.registry import AttentionWeights, register
@@ -19,14 +20,71 @@ def total(maps: tuple[torch.Tensor, ...] | list[torch.Tensor]) -> torch.Tensor:
     return summed
 
 
+class SelectiveConcatenation(nn.Module):
+    """cat(s·a₁·x₁, …, s·aₙ·xₙ), a = softmax over i of A·δ(B(W·GAP(cat(x₁, …, xₙ)))): each map one weight.
+
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W], C = ΣCᵢ, a [B, n, 1, 1]. With C' = max(4, C // r) and N = H·W,
+    parameters: CC' + 2C' + nC'; multiply-adds: 2C·N + CC' + (b + 1)·C' + nC' + 2n, b = 2 with batch norm, else 5.
+    With batch norm, training needs a batch of 2 or more. `dropout` acts on the hidden C' values.
+    `scale` s is n, so that even weights are the concatenation.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        reduction: int = 4,
+        *,
+        scale: float | None = None,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.scale = float(len(channels)) if scale is None else scale
+        self.dropout = dropout
+        width = bottleneck_width(sum(channels), reduction)
+        self.reduce = pointwise(sum(channels), width)
+        self.norm = normalisation(norm, width)
+        self.choose = pointwise(width, len(channels))
+        self.share = nn.Softmax(dim=1)
+        if identity_init:
+            zero_last(self.choose)
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        hidden = F.relu(self.norm(self.reduce(global_average(join(maps, self.channels)))))
+        weights = self.scale * self.share(self.choose(drop(hidden, self.dropout, self.training)))
+        return torch.cat([weights[:, index : index + 1] * chosen for index, chosen in enumerate(maps)], dim=1)
+
+
+class WeightedConcatenation(nn.Module):
+    """cat(s·w₁·x₁, …, s·wₙ·xₙ) / (ε + Σⱼ wⱼ), w = δ(v), ε = 10⁻⁴: one learnt weight a map.
+
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W], C = ΣCᵢ. Parameters: n. Multiply-adds: C·N + 4n + 1, N = H·W.
+    v starts as ones; `scale` s is n + ε, so that it starts as exactly the concatenation.
+    """
+
+    epsilon = 1e-4
+
+    def __init__(self, channels: tuple[int, ...], *, scale: float | None = None) -> None:
+        super().__init__()
+        self.channels = channels
+        self.scale = len(channels) + self.epsilon if scale is None else scale
+        self.weight = nn.Parameter(torch.ones(len(channels)))
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        positive = F.relu(self.weight)
+        weights = self.scale * (positive / (positive.sum() + self.epsilon))
+        return join(tuple(weights[index] * chosen for index, chosen in enumerate(maps)), self.channels)
+
+
 @register(
     "sk",
     width=bottleneck_width,
     max_inputs=None,
-    params=lambda d: d.c * d.w * (1 + d.k) + 2 * d.w,
-    macs=lambda d: (3 * d.k - 1) * d.c * d.n + d.c * d.w * (1 + d.k) + (d.b + 1) * d.w + 2 * d.k * d.c,
     steps=1,
     attention=(AttentionWeights("share", "shares"),),
+    cat=SelectiveConcatenation,
 )
 class SelectiveKernelFusion(nn.Module):
     """s·Σᵢ aᵢ·mapᵢ, a = softmax over i of Aᵢ·δ(B(W·GAP(Σ mapᵢ))): each channel chooses among the maps.
@@ -70,13 +128,7 @@ class SelectiveKernelFusion(nn.Module):
         return total([weights[:, index] * chosen for index, chosen in enumerate(maps)])
 
 
-@register(
-    "weighted",
-    max_inputs=None,
-    params=lambda d: d.k,
-    macs=lambda d: (2 * d.k - 1) * d.c * d.n + 4 * d.k + 1,
-    steps=0,
-)
+@register("weighted", max_inputs=None, steps=0, cat=WeightedConcatenation)
 class WeightedFusion(nn.Module):
     """s·Σᵢ wᵢ·mapᵢ / (ε + Σⱼ wⱼ), w = δ(v), ε = 10⁻⁴: one learnt weight a map.
 

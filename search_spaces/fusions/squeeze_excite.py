@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from search_spaces.fusions.concatenation import join
 from search_spaces.fusions.layers import (
     bottleneck_width,
     check_shapes,
@@ -16,7 +17,7 @@ from search_spaces.fusions.layers import (
     project_sum,
     zero_last,
 )
-from search_spaces.fusions.registry import AttentionWeights, Dims, register
+from search_spaces.fusions.registry import AttentionWeights, register
 
 
 class ChannelExcitation(nn.Module):
@@ -36,13 +37,69 @@ class ChannelExcitation(nn.Module):
         return torch.sigmoid(self.fc2(hidden))
 
 
+class SqueezeExciteConcatenation(nn.Module):
+    """s·gate(u)·u, u = cat(x₁, …, xₙ), gate(u) = σ(W₂ δ(W₁ GAP(u))), as SE-Inception has it.
+
+    Shapes: maps [B, Cᵢ, H, W] -> [B, C, H, W], C = ΣCᵢ. Parameters: 2CC' + C + C', C' = max(4, C // r).
+    Multiply-adds: 2C·N + 2CC' + 2C + C', N = H·W.
+    `scale` s is 2, so that the gate starts as 1; 1 is the published form.
+    Source: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018, fig. 2.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.scale = scale
+        total = sum(channels)
+        self.gate = ChannelExcitation(total, bottleneck_width(total, reduction), dropout)
+        if identity_init:
+            zero_last(self.gate.fc2)
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        u = join(maps, self.channels)
+        gate: torch.Tensor = self.scale * self.gate(u)
+        return gate * u
+
+
+class SqueezeExciteProjectedConcatenation(SqueezeExciteConcatenation):
+    """PW[C -> C](s·gate(u)·u), u = cat(x₁, …, xₙ): `se`'s form there, and C² parameters, C²·N multiply-adds more.
+
+    The projection starts as I.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        reduction: int = 4,
+        *,
+        scale: float = 2.0,
+        dropout: float = 0.0,
+        identity_init: bool = True,
+    ) -> None:
+        super().__init__(channels, reduction, scale=scale, dropout=dropout, identity_init=identity_init)
+        self.project = pointwise(sum(channels), sum(channels))
+        if identity_init:
+            project_sum(self.project, sum(channels))
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        projected: torch.Tensor = self.project(super().forward(*maps))
+        return projected
+
+
 @register(
     "se",
     width=bottleneck_width,
-    params=lambda d: 2 * d.c * d.w + d.c + d.w,
-    macs=lambda d: 3 * d.c * d.n + 2 * d.c * d.w + 2 * d.c + d.w,
     steps=1,
     attention=(AttentionWeights("gate"),),
+    cat=SqueezeExciteConcatenation,
 )
 class SqueezeExciteFusion(nn.Module):
     """x + s·gate(y)·y, gate(y) = σ(W₂ δ(W₁ GAP(y))).
@@ -74,24 +131,14 @@ class SqueezeExciteFusion(nn.Module):
         return x + gate * y
 
 
-def _se_concat_params(d: Dims) -> int:
-    joined, width = d.k * d.c, bottleneck_width(d.k * d.c, d.r)
-    return 2 * joined * width + joined + width + joined * d.c
-
-
-def _se_concat_macs(d: Dims) -> int:
-    joined, width = d.k * d.c, bottleneck_width(d.k * d.c, d.r)
-    return joined * d.c * d.n + 2 * joined * d.n + 2 * joined * width + 2 * joined + width
-
-
 @register(
     "se_concat",
     width=double_bottleneck_width,
     max_inputs=None,
-    params=_se_concat_params,
-    macs=_se_concat_macs,
     steps=1,
     attention=(AttentionWeights("gate"),),
+    cat=SqueezeExciteProjectedConcatenation,
+    cat_width=bottleneck_width,
 )
 class SqueezeExciteConcatFusion(nn.Module):
     """PW[2C -> C](s·gate(u)·u), u = [x, y] or n maps, gate(u) = σ(W₂ δ(W₁ GAP(u))).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
@@ -73,6 +74,19 @@ class NetworkDesign(Protocol):
 
         That order keeps the trunk's initial weights the same for every architecture under one seed.
         """
+
+
+class ConstructedDesign(ABC):
+    """A design whose networks are made by one call of a class, which an export can write down."""
+
+    @abstractmethod
+    def construction(self, spec: InputSpec) -> tuple[type[nn.Module], dict[str, Any]]:
+        """The network's class and the keyword arguments of its call; to these comes `fuse`, a `FusionFactory`."""
+
+    def build(self, spec: InputSpec, fuse: FusionFactory) -> nn.Module:
+        """See `NetworkDesign.build`."""
+        network, arguments = self.construction(spec)
+        return network(**arguments, fuse=fuse)
 
 
 def check_size(network: str, spec: InputSpec, smallest: int) -> None:

@@ -11,11 +11,12 @@ after the merge; no identity skip, so that the only merges are those within a la
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from search_spaces.networks.design import FusionFactory, InputSpec, PointShape, check_size
+from search_spaces.networks.design import ConstructedDesign, FusionFactory, InputSpec, PointShape, check_size
 from search_spaces.networks.googlenet import BasicConv2d
 
 SMALLEST = 8
@@ -71,7 +72,7 @@ class InceptionNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class InceptionDesign:
+class InceptionDesign(ConstructedDesign):
     """Modules per stage and channels per stage."""
 
     layers: tuple[int, ...] = (3, 3, 3)
@@ -97,5 +98,6 @@ class InceptionDesign:
                 channels = width
         return tuple(points)
 
-    def build(self, spec: InputSpec, fuse: FusionFactory) -> nn.Module:
-        return InceptionNet(self.layers, self.widths, spec.channels, spec.classes, fuse)
+    def construction(self, spec: InputSpec) -> tuple[type[nn.Module], dict[str, Any]]:
+        arguments = {"layers": self.layers, "widths": self.widths}
+        return InceptionNet, {**arguments, "in_channels": spec.channels, "classes": spec.classes}

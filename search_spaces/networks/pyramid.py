@@ -1,6 +1,8 @@
 """Feature pyramids over a ResNet trunk, with a neck of `necks` or `bifpn` and a fusion point at every merge.
 
-The trunk's parameter names are torchvision's, as in `resnet18`.
+A network over a pyramid is put together as torchvision's detectors are: `backbone.body` is the trunk, its parameters
+named as in `resnet18`, `backbone.fpn` the neck, and what reads the levels stands beside the backbone. The names of
+fusion points are not those of the modules that they stand in: `layer1.0`, `fpn.p4`, wherever trunk and neck are.
 """
 
 from __future__ import annotations
@@ -8,141 +10,95 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 
 from search_spaces.errors import SpaceError
 from search_spaces.networks.bifpn import BiFPNBottomUp, BiFPNTopDown
-from search_spaces.networks.design import FusionFactory, InputSpec, PointShape
+from search_spaces.networks.design import ConstructedDesign, FusionFactory, InputSpec, PointShape
 from search_spaces.networks.necks import FeaturePyramid, PathAggregation
-from search_spaces.networks.resnet import (
-    BasicBlock,
-    Bottleneck,
-    ResNetDesign,
-    ResNetTrunk,
-    cifar_resnet,
-    imagenet_resnet,
-)
+from search_spaces.networks.resnet import ResNetDesign, ResNetTrunk, TrunkPlan, cifar_resnet, imagenet_resnet
 
 Neck = Literal["fpn", "pan", "bifpn"]
-TrunkArguments = tuple[
-    type[BasicBlock] | type[Bottleneck], tuple[int, ...], tuple[int, ...], Literal["cifar", "imagenet"],
-    Neck, int, int, int,
-]  # fmt: skip
 
 
-class PyramidTrunk(ResNetTrunk):
-    """A ResNet trunk and a neck over its stages from `first_stage` (0 is all of them) on; `features` gives the levels.
+class PyramidPlan(NamedTuple):
+    """A pyramid of `channels` channels over the stages of a trunk from `first_stage` (0 is all of them) on.
 
-    A subclass adds its own layers, then calls `fuse_all`.
+    `finest_level` is l where the finest level has stride 2ˡ.
     """
 
-    def __init__(
-        self,
-        block: type[BasicBlock] | type[Bottleneck],
-        layers: tuple[int, ...],
-        widths: tuple[int, ...],
-        stem: Literal["cifar", "imagenet"],
-        neck: Neck,
-        neck_channels: int,
-        finest_level: int,
-        first_stage: int,
-        in_channels: int,
-    ) -> None:
-        super().__init__(block, layers, widths, stem, in_channels)
-        self.initialise()
-        self.first_stage, self.out_channels = first_stage, neck_channels
-        merged_channels = self.stage_channels[first_stage:]
-        numbers = range(finest_level, finest_level + len(merged_channels))
+    trunk: TrunkPlan
+    neck: Neck
+    channels: int
+    finest_level: int
+    first_stage: int
+
+
+class PyramidBackbone(nn.Module):
+    """[B, in_channels, size, size] -> the levels by name, [B, out_channels, Hᵢ, Wᵢ] each, the finest first.
+
+    `p3` (`n3` after a bottom-up path) has stride 2³. What torchvision's detectors take as their backbone. Whoever puts
+    it into a network calls `fuse_all` when all else is there.
+    """
+
+    def __init__(self, plan: PyramidPlan, in_channels: int) -> None:
+        super().__init__()
+        self.body = ResNetTrunk(plan.trunk, in_channels)
+        self.body.initialise()
+        self.first_stage, self.out_channels = plan.first_stage, plan.channels
+        merged_channels = self.body.stage_channels[plan.first_stage :]
+        numbers = range(plan.finest_level, plan.finest_level + len(merged_channels))
         top_down, bottom_up = [f"p{number}" for number in numbers], [f"n{number}" for number in numbers]
-        if neck == "bifpn":
-            self.top_down = BiFPNTopDown(merged_channels, neck_channels, top_down)
-            self.bottom_up = BiFPNBottomUp(neck_channels, bottom_up)
+        if plan.neck == "bifpn":
+            self.top_down = BiFPNTopDown(merged_channels, plan.channels, top_down)
+            self.bottom_up = BiFPNBottomUp(plan.channels, bottom_up)
             self.merged = {"top_down": self.top_down.merged, "bottom_up": self.bottom_up.merged}
         else:
-            self.fpn = FeaturePyramid(merged_channels, neck_channels, top_down)
+            self.fpn = FeaturePyramid(merged_channels, plan.channels, top_down)
             self.merged = {"fpn": self.fpn.merged}
-            if neck == "pan":
-                self.pan = PathAggregation(neck_channels, bottom_up)
+            if plan.neck == "pan":
+                self.pan = PathAggregation(plan.channels, bottom_up)
                 self.merged["pan"] = self.pan.merged
-        self.levels = top_down if neck == "fpn" else bottom_up
+        self.levels = top_down if plan.neck == "fpn" else bottom_up
 
     def fuse_all(self, fuse: FusionFactory) -> None:
         """Put the fusions into every block and every merge of the neck. Last of all, as `fuse_blocks`."""
-        self.fuse_blocks(fuse)
+        self.body.fuse_blocks(fuse)
         for path, levels in self.merged.items():
             for level in levels:
                 self.get_submodule(f"{path}.{level}").fuse = fuse(f"{path}.{level}", self.out_channels)
 
-    def features(self, x: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
-        """The pyramid by level, the finest first: `p3` (`n3` after a bottom-up path) has stride 2³."""
-        maps = self.stage_maps(x)[self.first_stage :]
+    def forward(self, x: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
+        maps = self.body.stage_maps(x)[self.first_stage :]
         for path in self.merged:
             maps = self.get_submodule(path)(maps)
         return OrderedDict(zip(self.levels, maps, strict=True))
 
 
-class PyramidBackbone(PyramidTrunk):
-    """[B, in_channels, size, size] -> the levels by name, [B, out_channels, Hᵢ, Wᵢ] each, the finest first.
-
-    What torchvision's detectors take as their backbone.
-    """
-
-    def __init__(
-        self,
-        block: type[BasicBlock] | type[Bottleneck],
-        layers: tuple[int, ...],
-        widths: tuple[int, ...],
-        stem: Literal["cifar", "imagenet"],
-        neck: Neck,
-        neck_channels: int,
-        finest_level: int,
-        first_stage: int,
-        in_channels: int,
-        fuse: FusionFactory,
-    ) -> None:
-        super().__init__(block, layers, widths, stem, neck, neck_channels, finest_level, first_stage, in_channels)
-        self.fuse_all(fuse)
-
-    def forward(self, x: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
-        return self.features(x)
-
-
-class PyramidNet(PyramidTrunk):
+class PyramidNet(nn.Module):
     """A pyramid over all stages of its trunk and a classifier: [B, in_channels, size, size] -> [B, classes].
 
     The classifier sees the global average of every level side by side: each level then has weights of its own, and
     none is drowned in a mean over levels.
     """
 
-    def __init__(
-        self,
-        block: type[BasicBlock] | type[Bottleneck],
-        layers: tuple[int, ...],
-        widths: tuple[int, ...],
-        stem: Literal["cifar", "imagenet"],
-        neck: Neck,
-        neck_channels: int,
-        finest_level: int,
-        first_stage: int,
-        in_channels: int,
-        classes: int,
-        fuse: FusionFactory,
-    ) -> None:
-        super().__init__(block, layers, widths, stem, neck, neck_channels, finest_level, first_stage, in_channels)
-        self.fc = nn.Linear(neck_channels * len(self.levels), classes)
-        self.fuse_all(fuse)
+    def __init__(self, plan: PyramidPlan, in_channels: int, classes: int, fuse: FusionFactory) -> None:
+        super().__init__()
+        self.backbone = PyramidBackbone(plan, in_channels)
+        self.head = nn.Linear(plan.channels * len(self.backbone.levels), classes)
+        self.backbone.fuse_all(fuse)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        pooled = [level.mean(dim=(2, 3)) for level in self.features(x).values()]
-        logits: torch.Tensor = self.fc(torch.cat(pooled, dim=1))
+        pooled = [level.mean(dim=(2, 3)) for level in self.backbone(x).values()]
+        logits: torch.Tensor = self.head(torch.cat(pooled, dim=1))
         return logits
 
 
 @dataclass(frozen=True)
-class PyramidDesign:
+class PyramidDesign(ConstructedDesign):
     """A pyramid of `channels` channels over a ResNet's stages: its blocks vary, and the merges of its neck.
 
     `first_stage` is the finest stage in the pyramid, 0 for all of them.
@@ -214,21 +170,18 @@ class PyramidDesign:
             name, "long skip", in_channels, self.channels, stage.height, stage.width, stride, inputs=inputs
         )
 
-    def build(self, spec: InputSpec, fuse: FusionFactory) -> nn.Module:
-        return PyramidNet(*self.arguments, spec.channels, spec.classes, fuse)
+    @property
+    def plan(self) -> PyramidPlan:
+        return PyramidPlan(self.trunk.plan, self.neck, self.channels, self.finest_level, self.first_stage)
+
+    def construction(self, spec: InputSpec) -> tuple[type[nn.Module], dict[str, Any]]:
+        return PyramidNet, {"plan": self.plan, "in_channels": spec.channels, "classes": spec.classes}
 
     def backbone(self, spec: InputSpec, fuse: FusionFactory) -> PyramidBackbone:
         """Trunk and neck alone."""
-        return PyramidBackbone(*self.arguments, spec.channels, fuse)
-
-    @property
-    def arguments(self) -> TrunkArguments:
-        """Those of a `PyramidTrunk` that come before the images' channels."""
-        trunk = self.trunk
-        return (
-            trunk.block_type, trunk.layers, trunk.widths, trunk.stem,
-            self.neck, self.channels, self.finest_level, self.first_stage,
-        )  # fmt: skip
+        backbone = PyramidBackbone(self.plan, spec.channels)
+        backbone.fuse_all(fuse)
+        return backbone
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

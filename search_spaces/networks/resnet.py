@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search_spaces.networks.design import FusionFactory, InputSpec, PointShape, check_size
+from search_spaces.networks.design import ConstructedDesign, FusionFactory, InputSpec, PointShape, check_size
 
 #: Below this, too little of an image is left to convolve; the last maps of an ImageNet network are then 1 × 1.
 SMALLEST = 8
@@ -78,38 +78,43 @@ def projection(in_channels: int, channels: int, stride: int) -> nn.Sequential | 
     return nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels))
 
 
+class TrunkPlan(NamedTuple):
+    """What a ResNet is made of: its block, blocks and channels of each stage, and how it begins.
+
+    A tuple with names: a dataclass in an exported source would need that source to be an imported module.
+    """
+
+    block: type[BasicBlock] | type[Bottleneck]
+    layers: tuple[int, ...]
+    widths: tuple[int, ...]
+    stem: Literal["cifar", "imagenet"]
+
+
 class ResNetTrunk(nn.Module):
     """[B, in_channels, size, size] -> the map that each stage ends with. Stages are `layer1`, `layer2`, … of blocks.
 
     A subclass adds its own layers, then calls `initialise` and, after everything else, `fuse_blocks`.
     """
 
-    def __init__(
-        self,
-        block: type[BasicBlock] | type[Bottleneck],
-        layers: tuple[int, ...],
-        widths: tuple[int, ...],
-        stem: Literal["cifar", "imagenet"],
-        in_channels: int,
-    ) -> None:
+    def __init__(self, plan: TrunkPlan, in_channels: int) -> None:
         super().__init__()
-        channels = widths[0]
-        if stem == "imagenet":
+        channels = plan.widths[0]
+        if plan.stem == "imagenet":
             self.conv1 = nn.Conv2d(in_channels, channels, 7, stride=2, padding=3, bias=False)
             self.maxpool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1)
         else:
             self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
             self.maxpool = nn.Identity()
         self.bn1 = nn.BatchNorm2d(channels)
-        self.stages = [f"layer{index + 1}" for index in range(len(layers))]
-        for index, (stage, depth, width) in enumerate(zip(self.stages, layers, widths, strict=True)):
+        self.stages = [f"layer{index + 1}" for index in range(len(plan.layers))]
+        for index, (stage, depth, width) in enumerate(zip(self.stages, plan.layers, plan.widths, strict=True)):
             blocks = []
             for position in range(depth):
                 stride = 2 if index > 0 and position == 0 else 1
-                blocks.append(block(channels, width, stride))
-                channels = width * block.expansion
+                blocks.append(plan.block(channels, width, stride))
+                channels = width * plan.block.expansion
             self.add_module(stage, nn.Sequential(*blocks))
-        self.stage_channels = [width * block.expansion for width in widths]
+        self.stage_channels = [width * plan.block.expansion for width in plan.widths]
 
     def initialise(self) -> None:
         """He et al. 2015 for the convolutions made so far, as torchvision has it."""
@@ -134,19 +139,11 @@ class ResNetTrunk(nn.Module):
 
 
 class ResNet(ResNetTrunk):
-    """[B, in_channels, size, size] -> logits [B, classes]."""
+    """[B, in_channels, size, size] -> logits [B, classes]. The trunk is not a part but the network itself, as
+    torchvision has it, so that parameters have its names."""
 
-    def __init__(
-        self,
-        block: type[BasicBlock] | type[Bottleneck],
-        layers: tuple[int, ...],
-        widths: tuple[int, ...],
-        stem: Literal["cifar", "imagenet"],
-        in_channels: int,
-        classes: int,
-        fuse: FusionFactory,
-    ) -> None:
-        super().__init__(block, layers, widths, stem, in_channels)
+    def __init__(self, plan: TrunkPlan, in_channels: int, classes: int, fuse: FusionFactory) -> None:
+        super().__init__(plan, in_channels)
         self.fc = nn.Linear(self.stage_channels[-1], classes)
         self.initialise()
         self.fuse_blocks(fuse)
@@ -164,7 +161,7 @@ _BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
 
 
 @dataclass(frozen=True)
-class ResNetDesign:
+class ResNetDesign(ConstructedDesign):
     """A member of the ResNet family: block, blocks per stage, channels per stage, stem."""
 
     title: str
@@ -185,6 +182,10 @@ class ResNetDesign:
     def block_type(self) -> type[BasicBlock] | type[Bottleneck]:
         return _BLOCKS[self.block]
 
+    @property
+    def plan(self) -> TrunkPlan:
+        return TrunkPlan(self.block_type, self.layers, self.widths, self.stem)
+
     def points(self, spec: InputSpec) -> tuple[PointShape, ...]:
         return tuple(self._points(spec))
 
@@ -201,8 +202,8 @@ class ResNetDesign:
                 yield PointShape(name, "short skip", channels, out_channels, size, size, stride)
                 channels = out_channels
 
-    def build(self, spec: InputSpec, fuse: FusionFactory) -> nn.Module:
-        return ResNet(self.block_type, self.layers, self.widths, self.stem, spec.channels, spec.classes, fuse)
+    def construction(self, spec: InputSpec) -> tuple[type[nn.Module], dict[str, Any]]:
+        return ResNet, {"plan": self.plan, "in_channels": spec.channels, "classes": spec.classes}
 
 
 def cifar_resnet(depth: int) -> ResNetDesign:

@@ -5,16 +5,14 @@ Source: Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019, section 3
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search_spaces.networks.design import FusionFactory, InputSpec, PointShape
-from search_spaces.networks.pyramid import Neck, PyramidDesign, PyramidTrunk, group_norm
-from search_spaces.networks.resnet import BasicBlock, Bottleneck
+from search_spaces.networks.design import FusionFactory
+from search_spaces.networks.pyramid import PyramidBackbone, PyramidPlan, group_norm
 
 
 class SemanticHead(nn.Module):
@@ -54,65 +52,24 @@ def _step(in_channels: int, channels: int) -> nn.Sequential:
     return nn.Sequential(convolution, group_norm(channels), nn.ReLU())
 
 
-class SegmentationNet(PyramidTrunk):
+class SemanticPlan(NamedTuple):
+    """A `SemanticHead` of so many channels."""
+
+    channels: int
+
+
+class SegmentationNet(nn.Module):
     """A pyramid and a `SemanticHead`: [B, in_channels, H, W] -> logits [B, classes, H, W], upsampled bilinearly."""
 
     def __init__(
-        self,
-        block: type[BasicBlock] | type[Bottleneck],
-        layers: tuple[int, ...],
-        widths: tuple[int, ...],
-        stem: Literal["cifar", "imagenet"],
-        neck: Neck,
-        neck_channels: int,
-        finest_level: int,
-        first_stage: int,
-        in_channels: int,
-        head_channels: int,
-        classes: int,
-        fuse: FusionFactory,
+        self, plan: PyramidPlan, head: SemanticPlan, in_channels: int, classes: int, fuse: FusionFactory
     ) -> None:
-        super().__init__(block, layers, widths, stem, neck, neck_channels, finest_level, first_stage, in_channels)
+        super().__init__()
         self.classes = classes
-        self.head = SemanticHead(neck_channels, head_channels, len(self.levels), classes)
-        self.fuse_all(fuse)
+        self.backbone = PyramidBackbone(plan, in_channels)
+        self.head = SemanticHead(plan.channels, head.channels, len(self.backbone.levels), classes)
+        self.backbone.fuse_all(fuse)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits = self.head(list(self.features(x).values()))
+        logits = self.head(list(self.backbone(x).values()))
         return F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)
-
-
-@dataclass(frozen=True)
-class SegmentationDesign:
-    """A semantic FPN over a pyramid: what varies is what varies in the pyramid."""
-
-    pyramid: PyramidDesign
-    head_channels: int
-
-    @property
-    def title(self) -> str:
-        return f"Semantic segmentation on {self.pyramid.title}"
-
-    @property
-    def summary(self) -> str:
-        return f"Semantic segmentation on {self.pyramid.summary}"
-
-    @property
-    def default_input(self) -> InputSpec:
-        """128 pixels and the 11 classes of scenes-mini on narrow pyramids, 512 pixels and VOC's 21 on wide ones."""
-        return InputSpec(3, 512, 21) if self.pyramid.channels >= 128 else InputSpec(3, 128, 11)
-
-    def points(self, spec: InputSpec) -> tuple[PointShape, ...]:
-        return self.pyramid.points(spec)
-
-    def build(self, spec: InputSpec, fuse: FusionFactory) -> nn.Module:
-        return SegmentationNet(*self.pyramid.arguments, spec.channels, self.head_channels, spec.classes, fuse)
-
-
-def segmenter(pyramid: PyramidDesign) -> SegmentationDesign:
-    """The segmenter over a pyramid of the catalogue: half of its channels in the head, 128 of 256 as the paper has it.
-
-    Trunks for small images get the stem of those for large ones, see `PyramidDesign.at_stride_4`.
-    """
-    wide = pyramid.channels // 2 if pyramid.trunk.stem == "imagenet" else pyramid.channels
-    return SegmentationDesign(pyramid.at_stride_4, wide)

@@ -14,8 +14,8 @@ from rich.console import Console
 
 import nas.tools.check as dry_run
 from nas.settings.search import SearchConfig
-from nas.terminal.networks import choices_on_offer, notes, places_text, points_table
 from nas.terminal.check import print_check
+from nas.terminal.networks import choices_on_offer, notes, places_text, points_table
 from search_spaces import InputSpec, SearchSpace, names
 from trials.data import DataError
 from trials.judge import Bench
@@ -46,7 +46,8 @@ def test_a_point_is_a_line_with_all_that_describes_it() -> None:
 
 def test_branches_are_shown_by_their_channels() -> None:
     (line,) = [line for line in table_of(points_of("googlenet")) if line[0] == "inception3a"]
-    assert line[1:] == ["same layer", "64 + 128 + 32 + 32", "256", "4x4", "1", "add concat"]
+    choices = "add concat se/4,8,16 cbam/4,8,16 aff/4,8,16"
+    assert line[1:] == ["same layer", "64 + 128 + 32 + 32", "256", "4x4", "1", choices]
 
 
 def test_tied_points_name_what_decides_them_and_fixed_ones_say_so() -> None:

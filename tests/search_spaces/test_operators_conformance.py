@@ -12,9 +12,11 @@ from search_spaces import (
     SpaceError,
     check_operator,
     check_shapes,
+    operator,
     operator_names,
     register,
 )
+from search_spaces.closed_forms import CONCATENATIONS, SUMS, ClosedForm
 from search_spaces.conformance import PROPERTIES
 from search_spaces.fusions import unregister
 from trials.costs import count_macs
@@ -188,12 +190,14 @@ def test_what_an_operator_lacks_is_named(module: type[nn.Module], lacks: str) ->
 
 @pytest.mark.parametrize(("form", "lacks"), [("params", "parameters"), ("macs", "multiply-adds")])
 def test_a_closed_form_that_does_not_hold(form: str, lacks: str) -> None:
-    register("broken", **{form: lambda d: d.c * d.n + 1})(Broken)  # type: ignore[arg-type]
-    try:
-        with pytest.raises(ConformanceError, match=f"broken: {lacks}: expected .* by the closed form .* counted"):
-            check_operator("broken", properties=FAST, count_macs=count_macs)
-    finally:
-        unregister("broken")
+    wrong = ClosedForm(**{form: lambda d: d.c * d.n + 1})  # type: ignore[arg-type]
+    with pytest.raises(ConformanceError, match=f"Broken: {lacks}: expected .* by the closed form .* counted"):
+        check_operator(Broken, properties=FAST, count_macs=count_macs, form=wrong)
+
+
+def test_every_operator_has_its_closed_forms() -> None:
+    assert set(SUMS) == set(operator_names())
+    assert set(CONCATENATIONS) == {name for name in operator_names() if operator(name).cat is not None}
 
 
 def test_unknown_operators_and_properties() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces import InputSpec, SearchSpace, operator_names
+from search_spaces.closed_forms import SUMS, Dims
 from search_spaces.conformance import perturbed
 from search_spaces.fusions import FusionSettings, operator
 from search_spaces.fusions.aff import MultiScaleChannelAttention
@@ -228,8 +229,9 @@ def test_10_zeroed_are_the_last_layers_and_no_others() -> None:
 
 def test_11_se_adds_two_and_a_half_million_to_resnet50() -> None:
     blocks = {256: 3, 512: 4, 1024: 6, 2048: 3}
-    se = operator("se")
-    added = sum(count * (se.closed_form_params(channels, 16) or 0) for channels, count in blocks.items())
+    params = SUMS["se"].params
+    assert params is not None
+    added = sum(count * params(Dims.of(operator("se"), channels, 16)) for channels, count in blocks.items())
     assert added == pytest.approx(2.53e6, rel=0.005)
     assert added != pytest.approx(0.03e6, rel=0.5)
 

@@ -154,11 +154,14 @@ def test_what_is_not_varied_is_named_with_its_reason(merge: Any, reason: str) ->
     assert reason in given
 
 
-def test_a_merge_of_many_maps_needs_an_operator_that_takes_them() -> None:
+def test_a_merge_needs_an_operator_that_can_stand_there() -> None:
     model = Net(lambda net, x, y: torch.cat([x, y, x], 1))
-    assert [str(choice) for choice in discover(model, IMAGES).points[0].choices] == ["add", "concat"]
-    (place,) = examine(model, IMAGES, operators=("add", "se", "aff")).not_varied
-    assert place.reason == "of the operators on offer only add merges more than two maps"
+    choices = discover(model, IMAGES, reductions=(4,)).points[0].choices
+    assert [str(choice) for choice in choices] == ["add", "concat", "se/4", "cbam/4", "aff/4", "iaff/4"]
+    (place,) = examine(model, IMAGES, operators=("add", "mscam", "cross_modal")).not_varied
+    assert place.reason == "of the operators on offer only add can stand at a concatenation"
+    (place,) = examine(Net(lambda net, x, y: x + y), IMAGES, operators=("add",)).not_varied
+    assert place.reason == "of the operators on offer only add merges two maps"
 
 
 def test_sizes_and_gates_are_no_merges() -> None:

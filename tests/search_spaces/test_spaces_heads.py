@@ -37,7 +37,7 @@ def test_an_all_add_fpn_is_torchvisions_to_the_bit(pyramid: PyramidDesign, width
     theirs.load_state_dict(ours.fpn.state_dict(), strict=True)
     images = torch.randn(2, 3, size, size)
     with torch.inference_mode():
-        expected = theirs(OrderedDict(zip(ours.levels, ours.stage_maps(images), strict=True)))
+        expected = theirs(OrderedDict(zip(ours.levels, ours.body.stage_maps(images), strict=True)))
         levels = ours(images)
     assert isinstance(levels, OrderedDict)
     assert list(levels) == list(expected) == ["p2", "p3", "p4", "p5"][: len(widths)]

@@ -11,6 +11,7 @@ from torch import nn
 
 from search_spaces import InputSpec, SearchSpace, register
 from search_spaces.fusions import unregister
+from search_spaces.fusions.linear import Add
 
 BRANCHES = {
     "inception3a": (64, 128, 32, 32),
@@ -21,19 +22,19 @@ BRANCHES = {
 
 @pytest.fixture
 def scaled() -> Iterator[str]:
-    """An operator of any number of inputs."""
+    """An operator with a form of its own for concatenations."""
 
-    @register("scaled_branches", max_inputs=None)
     class Scaled(nn.Module):
-        """Σ (1 + wᵢ)·xᵢ."""
+        """cat((1 + wᵢ)·xᵢ)."""
 
-        def __init__(self, channels: int, *, inputs: int = 2) -> None:
+        def __init__(self, channels: tuple[int, ...]) -> None:
             super().__init__()
-            self.weights = nn.Parameter(torch.rand(inputs))
+            self.weights = nn.Parameter(torch.rand(len(channels)))
 
         def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-            return sum(((1 + weight) * x for weight, x in zip(self.weights, maps, strict=True)), torch.zeros(()))
+            return torch.cat([(1 + weight) * x for weight, x in zip(self.weights, maps, strict=True)], dim=1)
 
+    register("scaled_branches", cat=Scaled)(Add)
     yield "scaled_branches"
     unregister("scaled_branches")
 
@@ -72,11 +73,13 @@ def test_googlenets_points_are_four_unequal_branches() -> None:
     assert sizes == [28, 14, 7]
 
 
-def test_only_operators_of_any_number_of_inputs_stand_in_googlenet(scaled: str) -> None:
-    space = SearchSpace.named("googlenet", InputSpec(3, 64, 4), ("add", "concat", "aff", scaled))
-    assert all([str(choice) for choice in point.choices] == ["add", "concat", scaled] for point in space.points)
-    assert all("aff" in point.left_out for point in space.points)
-    assert space.size == 3**9
+def test_operators_with_a_form_for_concatenations_stand_in_googlenet(scaled: str) -> None:
+    space = SearchSpace.named("googlenet", InputSpec(3, 64, 4), ("add", "concat", "aff", "mscam", scaled), (4,))
+    offered = ["add", "concat", "aff/4", scaled]
+    assert all([str(choice) for choice in point.choices] == offered for point in space.points)
+    reason = "'mscam' cannot stand at a concatenation: on a concatenated map it is what 'aff' is there"
+    assert all(point.left_out == {"mscam": reason} for point in space.points)
+    assert space.size == 4**9
 
 
 def test_an_operator_in_googlenet_weighs_the_branches_where_they_stand(scaled: str) -> None:
@@ -87,7 +90,7 @@ def test_an_operator_in_googlenet_weighs_the_branches_where_they_stand(scaled: s
     block.fuse.register_forward_hook(lambda _, maps, out: branches.extend(maps))
     with torch.inference_mode():
         out = block(torch.randn(2, 256, 5, 5))
-        weights = block.fuse.fuse.weights
+        weights = block.fuse.weights
         expected = torch.cat([(1 + weight) * branch for weight, branch in zip(weights, branches, strict=True)], dim=1)
     assert len(branches) == 4
     torch.testing.assert_close(out, expected)

@@ -7,6 +7,7 @@ import torch
 import torchvision
 
 from search_spaces import InputSpec, SearchSpace, SpaceError, design, names
+from search_spaces.inheritance import fusion_paths
 
 CIFAR = ("resnet8", "resnet14", "resnet20", "resnet32", "resnet56")
 IMAGENET = ("resnet18", "resnet34", "resnet50", "resnet101", "resnext50")
@@ -77,11 +78,13 @@ def test_points_have_the_shapes_that_are_fused(name: str, size: int) -> None:
     network = space.build(space.baseline).eval()
     seen: list[tuple[str, tuple[tuple[int, ...], ...], tuple[int, ...]]] = []
     blocks: dict[str, tuple[int, int]] = {}
+    paths = {name: path for path, name in fusion_paths(network).items()}
     for point in space.points:
-        network.get_submodule(point.name).register_forward_hook(
+        block, fusion = paths[point.name].removesuffix(".fuse"), paths[point.name]
+        network.get_submodule(block).register_forward_hook(
             lambda _, given, out, name=point.name: blocks.update({name: (given[0].shape[1], given[0].shape[2])})
         )
-        network.get_submodule(f"{point.name}.fuse").register_forward_hook(
+        network.get_submodule(fusion).register_forward_hook(
             lambda _, given, out, name=point.name: seen.append(
                 (name, tuple(tuple(map.shape) for map in given), tuple(out.shape))
             )

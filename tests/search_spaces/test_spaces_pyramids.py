@@ -50,12 +50,14 @@ def assert_close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
 def test_a_pyramid_is_torchvisions(name: str, widths: list[int], channels: int, size: int) -> None:
     network = all_add(name, size)
     theirs = lively(FeaturePyramidNetwork(widths, channels, norm_layer=nn.BatchNorm2d))
-    network.fpn.load_state_dict(theirs.state_dict(), strict=True)
+    network.backbone.fpn.load_state_dict(theirs.state_dict(), strict=True)
     images = torch.randn(2, 3, size, size)
     with torch.inference_mode():
-        maps = network.stage_maps(images)
-        expected = theirs(OrderedDict((level, stage) for level, stage in zip(network.levels, maps, strict=True)))
-        levels = network.features(images)
+        maps = network.backbone.body.stage_maps(images)
+        expected = theirs(
+            OrderedDict((level, stage) for level, stage in zip(network.backbone.levels, maps, strict=True))
+        )
+        levels = network.backbone(images)
     assert list(levels) == list(expected)
     for level, ours in levels.items():
         assert_close(ours, expected[level])
@@ -67,14 +69,14 @@ def test_trunk_and_pyramid_together_are_torchvisions_detection_backbone(name: st
     trunk = get_model(name.removesuffix("-fpn"), weights=None)
     stages = {f"layer{index + 1}": str(index) for index in range(4)}
     network = all_add(name, size)
-    theirs = lively(BackboneWithFPN(trunk, stages, network.stage_channels, 256, norm_layer=nn.BatchNorm2d))
-    state = {key.removeprefix("body."): value for key, value in theirs.state_dict().items()}
-    missing, superfluous = network.load_state_dict(state, strict=False)
-    assert (missing, superfluous) == (["fc.weight", "fc.bias"], [])
+    theirs = lively(
+        BackboneWithFPN(trunk, stages, network.backbone.body.stage_channels, 256, norm_layer=nn.BatchNorm2d)
+    )
+    network.backbone.load_state_dict(theirs.state_dict(), strict=True)
     images = torch.randn(1, 3, size, size)
     with torch.inference_mode():
         expected = list(theirs(images).values())[:-1]  # the last is pooled from p5
-        levels = network.features(images)
+        levels = network.backbone(images)
     assert list(levels) == ["p2", "p3", "p4", "p5"]
     for ours, level in zip(levels.values(), expected, strict=True):
         assert_close(ours, level)
@@ -84,16 +86,16 @@ def test_trunk_and_pyramid_together_are_torchvisions_detection_backbone(name: st
 def test_the_bottom_up_path_is_panets(name: str, size: int, finest: int) -> None:
     network = all_add(name, size)
     lively(network)
-    assert network.pan is not None
+    assert network.backbone.pan is not None
     images = torch.randn(1, 3, size, size)
     with torch.inference_mode():
-        levels = network.fpn(network.stage_maps(images))
+        levels = network.backbone.fpn(network.backbone.body.stage_maps(images))
         expected = [levels[0]]
-        for p, merge in zip(levels[1:], network.pan.children(), strict=True):
+        for p, merge in zip(levels[1:], network.backbone.pan.children(), strict=True):
             down = merge.down[1](F.conv2d(expected[-1], merge.down[0].weight, stride=2, padding=1)).clamp(min=0)
             out = merge.out[1](F.conv2d(p + down, merge.out[0].weight, padding=1))
             expected.append(out.clamp(min=0))
-        given = network.features(images)
+        given = network.backbone(images)
     assert list(given) == [f"n{finest + index}" for index in range(len(levels))]
     for ours, level in zip(given.values(), expected, strict=True):
         assert_close(ours, level)
@@ -144,10 +146,10 @@ def test_all_add_is_the_unweighted_bifpn(name: str, size: int) -> None:
     lively(network)
     images = torch.randn(2, 3, size, size)
     with torch.inference_mode():
-        maps = network.stage_maps(images)
-        channels = network.fc.in_features // len(maps)
-        expected = bifpn(maps, network.state_dict(), lambda name, *fused: sum(fused), channels)
-        levels = network.features(images)
+        maps = network.backbone.body.stage_maps(images)
+        channels = network.head.in_features // len(maps)
+        expected = bifpn(maps, network.backbone.state_dict(), lambda name, *fused: sum(fused), channels)
+        levels = network.backbone(images)
     assert list(levels) == [f"n{int(name == 'resnet18-bifpn') * 2 + i}" for i in range(len(maps))]
     for ours, level, stage in zip(levels.values(), expected, maps, strict=True):
         assert level.std() > 0.05
@@ -161,7 +163,7 @@ def test_weighted_everywhere_is_fast_normalised_fusion() -> None:
     settings = FusionSettings(scale=1)
     space = SearchSpace.named("resnet20-bifpn", InputSpec(3, 27, 5), ("add", "weighted"), settings=settings)
     network = lively(space.build(space.uniform("weighted")))
-    state = network.state_dict()
+    state = network.backbone.state_dict()
     necks = [point for point in space.points if point.shape.kind == "long skip"]
     for point in necks:
         state[f"{point.name}.fuse.weight"].copy_(torch.randn(len(point.shape.inputs)) + 0.5)
@@ -173,8 +175,8 @@ def test_weighted_everywhere_is_fast_normalised_fusion() -> None:
     assert any((state[f"{point.name}.fuse.weight"] < 0).any() for point in necks)
     images = torch.randn(2, 3, 27, 27)
     with torch.inference_mode():
-        expected = bifpn(network.stage_maps(images), state, fuse, 32)
-        for ours, level in zip(network.features(images).values(), expected, strict=True):
+        expected = bifpn(network.backbone.body.stage_maps(images), state, fuse, 32)
+        for ours, level in zip(network.backbone(images).values(), expected, strict=True):
             assert_close(ours, level)
 
 
@@ -201,8 +203,8 @@ def test_inner_levels_of_a_bifpn_merge_three_maps() -> None:
 def test_a_level_has_the_stride_of_its_number(name: str) -> None:
     network = all_add(name, 128)
     with torch.inference_mode():
-        sizes = {level: map.shape[-1] for level, map in network.features(torch.randn(1, 3, 128, 128)).items()}
-    assert sizes == {level: 128 // 2 ** int(level[1:]) for level in network.levels}
+        sizes = {level: map.shape[-1] for level, map in network.backbone(torch.randn(1, 3, 128, 128)).items()}
+    assert sizes == {level: 128 // 2 ** int(level[1:]) for level in network.backbone.levels}
 
 
 def test_points_of_the_neck_say_where_their_maps_come_from() -> None:
@@ -210,7 +212,7 @@ def test_points_of_the_neck_say_where_their_maps_come_from() -> None:
     network = all_add("resnet18-pan", 97)
     necks = [point.shape for point in space.points if point.shape.kind == "long skip"]
     assert [shape.name for shape in necks] == ["fpn.p4", "fpn.p3", "fpn.p2", "pan.n3", "pan.n4", "pan.n5"]
-    laterals = [block[0].in_channels for block in network.fpn.inner_blocks]
+    laterals = [block[0].in_channels for block in network.backbone.fpn.inner_blocks]
     assert [shape.in_channels for shape in necks] == [laterals[2], laterals[1], laterals[0], 256, 256, 256]
     assert [shape.stride for shape in necks] == [1, 1, 1, 2, 2, 2]
     assert [shape.height for shape in necks] == [7, 13, 25, 13, 7, 4]
@@ -220,19 +222,19 @@ def test_x_is_the_lateral_map_and_y_the_resized_one() -> None:
     network = all_add("resnet20-pan", 27)
     given: dict[str, tuple[torch.Tensor, ...]] = {}
     for name in ("fpn.p1", "pan.n1"):
-        network.get_submodule(f"{name}.fuse").register_forward_hook(
+        network.backbone.get_submodule(f"{name}.fuse").register_forward_hook(
             lambda _, maps, out, name=name: given.update({name: maps})
         )
     images = torch.randn(1, 3, 27, 27)
     with torch.inference_mode():
-        maps = network.stage_maps(images)
+        maps = network.backbone.body.stage_maps(images)
         network(images)
-        laterals = [block(stage) for block, stage in zip(network.fpn.inner_blocks, maps, strict=True)]
+        laterals = [block(stage) for block, stage in zip(network.backbone.fpn.inner_blocks, maps, strict=True)]
         assert torch.equal(given["fpn.p1"][0], laterals[1])
         # Nearest: output position i takes input position floor(i · 7/14).
         rows = torch.arange(14) * 7 // 14
         assert torch.equal(given["fpn.p1"][1], laterals[2][:, :, rows][:, :, :, rows])
-        levels = network.fpn(maps)
+        levels = network.backbone.fpn(maps)
         assert torch.equal(given["pan.n1"][0], levels[1])
 
 
@@ -240,9 +242,9 @@ def test_the_classifier_sees_every_level() -> None:
     network = all_add("resnet20-fpn", 16)
     images = torch.randn(2, 3, 16, 16)
     with torch.inference_mode():
-        averages = [level.mean(dim=(2, 3)) for level in network.features(images).values()]
-        torch.testing.assert_close(network(images), network.fc(torch.cat(averages, dim=1)))
-    assert network.fc.in_features == 3 * 32
+        averages = [level.mean(dim=(2, 3)) for level in network.backbone(images).values()]
+        torch.testing.assert_close(network(images), network.head(torch.cat(averages, dim=1)))
+    assert network.head.in_features == 3 * 32
 
 
 @pytest.mark.parametrize("name", ["resnet20-fpn", "resnet20-pan", "resnet20-bifpn"])

@@ -14,7 +14,7 @@ from torchvision.models.detection import FCOS, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from search_spaces import FusionChoice, InputSpec, SearchSpace
-from search_spaces.networks.detection import DetectionDesign, DetectionNet
+from search_spaces.networks.detection import DetectionNet, DetectorPlan, Head
 from search_spaces.networks.pyramid import cifar_pyramid
 from search_spaces.space import fusion_at
 from trials.errors import TaskError
@@ -26,7 +26,7 @@ from trials.trial import LatencyProtocol
 SPEC = InputSpec(3, 64, 3)
 
 
-def pair(head: str, anchors: AnchorGenerator, detector: Callable[..., nn.Module]) -> tuple[DetectionNet, Any]:
+def pair(head: Head, anchors: AnchorGenerator, detector: Callable[..., nn.Module]) -> tuple[DetectionNet, Any]:
     """Our dense network, and torchvision's whole detector over our backbone, with the same weights."""
     pyramid = cifar_pyramid(8, "pan").at_stride_4
     shapes = {point.name: point for point in pyramid.points(SPEC)}
@@ -35,17 +35,15 @@ def pair(head: str, anchors: AnchorGenerator, detector: Callable[..., nn.Module]
         return fusion_at(shapes[name], FusionChoice("aff", 4))
 
     torch.manual_seed(0)
-    network = DetectionDesign(pyramid, head, head_convolutions=1, extra_levels=False).build(SPEC, fuse)
-    assert isinstance(network, DetectionNet)
+    plan = DetectorPlan(head, convolutions=1, extra_levels=False)
+    network = DetectionNet(pyramid.plan, plan, SPEC.channels, SPEC.classes, fuse)
     for parameter in network.head.parameters():
         nn.init.normal_(parameter, std=0.1)  # scores on both sides of the threshold
     theirs = detector(
         pyramid.backbone(SPEC, fuse), 3, anchor_generator=anchors, head=network.head, min_size=64, max_size=64,
         image_mean=[0, 0, 0], image_std=[1, 1, 1], score_thresh=0.05,
     )  # fmt: skip
-    theirs.backbone.load_state_dict(
-        {key: value for key, value in network.state_dict().items() if not key.startswith("head.")}, strict=True
-    )
+    theirs.backbone.load_state_dict(network.backbone.state_dict(), strict=True)
     return network, theirs
 
 

@@ -69,10 +69,10 @@ def test_a_frozen_trunk_stays_and_its_fusions_learn() -> None:
     network, _ = trained("resnet8-fpn-fcos", data, replace(QUICK, frozen_trunk=True), op="aff")
     after = network.state_dict()
     moved = {key for key in after if not torch.equal(after[key], before[key])}
-    trunk = {key for key in after if key.startswith(("conv1", "bn1", "layer")) and ".fuse." not in key}
+    trunk = {key for key in after if key.startswith("backbone.body.") and ".fuse." not in key}
     assert not moved & trunk
     learnt = {name for name, _ in network.named_parameters()} - trunk
-    assert any(name.startswith("layer1.0.fuse.") for name in learnt)
+    assert any(name.startswith("backbone.body.layer1.0.fuse.") for name in learnt)
     # Biases in front of a norm have no gradient but rounding, and a gate's first step may leave a branch where it is.
     assert len(learnt & moved) > 0.8 * len(learnt)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -17,25 +17,6 @@ from search_spaces.fusions import unregister
 from trials.costs import CostTable, count_macs, count_params, count_work, counting
 from trials.costs.memory import SavedActivations, peak_bytes, saved_activations
 from trials.errors import UncountedError
-
-
-@pytest.fixture
-def mixed() -> Iterator[str]:
-    """An operator of any number of inputs, with parameters and multiply-adds of its own."""
-
-    @register("mixed", max_inputs=None)
-    class Mixed(nn.Module):
-        """PW(Σ xᵢ)."""
-
-        def __init__(self, channels: int, *, inputs: int = 2) -> None:
-            super().__init__()
-            self.project = nn.Conv2d(channels, channels, 1)
-
-        def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-            return self.project(sum(maps[1:], maps[0]))
-
-    yield "mixed"
-    unregister("mixed")
 
 
 def image(space: SearchSpace) -> torch.Tensor:
@@ -204,8 +185,8 @@ def test_trunk_and_choices_of_a_large_network_add_up(name: str) -> None:
     assert_counts_agree(SearchSpace.named(name, InputSpec(3, 33, 5), ("add", "se"), (16,)))
 
 
-def test_points_that_concatenate_add_up(mixed: str) -> None:
-    assert_counts_agree(SearchSpace.named("googlenet", InputSpec(3, 33, 5), ("add", mixed)))
+def test_points_that_concatenate_add_up() -> None:
+    assert_counts_agree(SearchSpace.named("googlenet", InputSpec(3, 33, 5), ("add", "concat", "aff", "sk")))
 
 
 @pytest.mark.parametrize(

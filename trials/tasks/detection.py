@@ -140,7 +140,7 @@ def _fcos(network: DetectionNet) -> FCOS:
     side = _FCOS_STRIDES * network.anchor_scale
     anchors = AnchorGenerator(tuple((side * stride,) for stride in network.strides), ((1.0,),) * len(network.strides))
     return FCOS(
-        _NoBackbone(network.out_channels), network.classes, anchor_generator=anchors, head=network.head,
+        _NoBackbone(network.backbone.out_channels), network.classes, anchor_generator=anchors, head=network.head,
         score_thresh=_LEAST_SCORE, center_sampling_radius=_CENTRE_STRIDES / side,
     )  # fmt: skip
 
@@ -149,7 +149,7 @@ def _retinanet(network: DetectionNet) -> RetinaNet:
     smallest = [_RETINANET_STRIDES * network.anchor_scale * stride for stride in network.strides]
     sizes = tuple(tuple(int(side * scale) for scale in RETINANET_SCALES) for side in smallest)
     return RetinaNet(
-        _NoBackbone(network.out_channels), network.classes, head=network.head, score_thresh=_LEAST_SCORE,
+        _NoBackbone(network.backbone.out_channels), network.classes, head=network.head, score_thresh=_LEAST_SCORE,
         anchor_generator=AnchorGenerator(sizes, (RETINANET_RATIOS,) * len(sizes)),
     )  # fmt: skip
 

@@ -15,6 +15,8 @@ from trials.scenes.containers import Target
 from trials.tasks.detection import DetectionTask
 from trials.tasks.segmentation import SegmentationTask
 
+DenseNetwork = DetectionNet | SegmentationNet
+
 
 class Task(Protocol):
     """Between a network's outputs for a batch and the targets of its images, as `SceneSplit.batch` gives them."""
@@ -31,7 +33,7 @@ class Task(Protocol):
 
 def task_for(network: nn.Module, data: SceneData) -> Task:
     """The task of a network on scenes. Raises TaskError where they do not belong together, and how they would."""
-    if not isinstance(network, DetectionNet | SegmentationNet):
+    if not isinstance(network, DenseNetwork):
         raise TaskError(
             f"{type(network).__name__} neither finds boxes nor maps pixels: give a space with a head, such as "
             "resnet8-fpn-fcos or resnet8-fpn-semantic"

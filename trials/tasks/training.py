@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel
 
-from search_spaces.networks.pyramid import PyramidTrunk
 from search_spaces.space import fusion_modules
 from trials.machine.device import autocast
 from trials.machine.quiet import Occupancy
@@ -23,7 +22,7 @@ from trials.scenes import SceneData, augment_scenes
 from trials.seeds import generator
 from trials.tasks.inputs import moved, network_inputs
 from trials.tasks.recipe import SceneRecipe
-from trials.tasks.task import Task
+from trials.tasks.task import DenseNetwork, Task
 from trials.training.loop import NonFiniteLoss
 from trials.trial import EpochPoint
 
@@ -49,7 +48,7 @@ def make_optimiser(network: nn.Module, recipe: SceneRecipe) -> torch.optim.Optim
 
 
 def train_scenes(
-    network: PyramidTrunk, task: Task, data: SceneData, recipe: SceneRecipe, seed: int, machine: Occupancy
+    network: DenseNetwork, task: Task, data: SceneData, recipe: SceneRecipe, seed: int, machine: Occupancy
 ) -> Iterator[EpochPoint]:
     """Train `network` (on its device, changed in place) and yield a point after every epoch.
 
@@ -101,15 +100,14 @@ def train_scenes(
         yield EpochPoint(epoch + 1, mean_loss, taken / (time.perf_counter() - began))
 
 
-def freeze_trunk(network: PyramidTrunk) -> None:
+def freeze_trunk(network: DenseNetwork) -> None:
     """The ResNet's weights and norms, but for those of its fusions, stay as they are from here on."""
     fusions = {id(part) for fusion in fusion_modules(network).values() for part in fusion.modules()}
-    for path in ("conv1", "bn1", *network.stages):
-        for module in network.get_submodule(path).modules():
-            if id(module) not in fusions:
-                module.training = False
-                for parameter in module.parameters(recurse=False):
-                    parameter.requires_grad_(False)
+    for module in network.backbone.body.modules():
+        if id(module) not in fusions:
+            module.training = False
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:

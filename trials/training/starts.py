@@ -14,6 +14,7 @@ from torch import nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.inheritance import inherit
+from search_spaces.loading import load_weights
 from search_spaces.space import SearchSpace
 from search_spaces.supernet import build_path, build_supernet, choose_path
 from trials.seeds import derive
@@ -54,7 +55,7 @@ class FromParent:
     def network(self, space: SearchSpace, architecture: Architecture, seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):  # new fusions have the weights that they have in a new network
             parent = space.build(space.baseline)
-        parent.load_state_dict(load(self.weights))
+        load_weights(parent, load(self.weights), "the parent")
         return inherit(parent, architecture, space)
 
 

@@ -9,7 +9,6 @@ from typing import Any, Protocol, Self, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from search_spaces.networks.pyramid import PyramidTrunk
 from trials.data import DataConfig, ImageData, Split, load_data, normalise
 from trials.machine.device import autocast
 from trials.machine.quiet import Occupancy
@@ -17,6 +16,7 @@ from trials.scenes import SceneConfig, SceneData, load_scenes
 from trials.tasks import SceneRecipe, evaluate_scenes, task_for, train_scenes
 from trials.tasks.inputs import network_inputs
 from trials.tasks.metrics import Task, leading
+from trials.tasks.task import DenseNetwork
 from trials.training.loop import evaluate, train
 from trials.training.recalibration import recalibrate
 from trials.trial import EpochPoint, Recipe
@@ -118,7 +118,7 @@ class SceneTrainer:
 
     def train(self, network: nn.Module, seed: int, machine: Occupancy) -> Iterator[EpochPoint]:
         task = task_for(network, self.data)
-        return train_scenes(cast("PyramidTrunk", network), task, self.data, self.recipe, seed, machine)
+        return train_scenes(cast(DenseNetwork, network), task, self.data, self.recipe, seed, machine)
 
     def evaluate(self, network: nn.Module, machine: Occupancy) -> Judgement:
         figures = evaluate_scenes(network, task_for(network, self.data), self.data.val, self.data, machine)
