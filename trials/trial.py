@@ -182,6 +182,18 @@ class Workload:
 
 
 @dataclass(frozen=True)
+class Costs:
+    """What a network costs: multiply-adds, parameters and p50 latency (None where not measured)."""
+
+    macs: int
+    params: int
+    latency_ms: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Timing:
     """Where the time of a trial went, in seconds.
 

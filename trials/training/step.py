@@ -46,7 +46,7 @@ class GradientWatch:
         """Raises ExplodingGradients, naming `where`."""
         largest = float(self.largest)
         if not largest <= self._most:  # NaN too
-            usual = f"; at most {MAX_GRADIENT_NORM:g} is usual"
+            usual = f"; at most {MAX_GRADIENT_NORM:g} is usual" if self._cut_to is None else ""
             raise ExplodingGradients(f"gradient norm is {largest:.3g} {where}{usual}")
 
 
