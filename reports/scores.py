@@ -10,6 +10,7 @@ from typing import Any
 from reports.formatting import format_ms, format_percent, format_points
 from reports.view import RunView, TrialView
 from trials.tasks.metrics import FIGURES, label
+from trials.tasks.registry import TASKS
 
 #: In a run's folder: validation images, as they are and as its best network sees them.
 PICTURE_NAME = "scenes.png"
@@ -46,7 +47,7 @@ def figure_table(view: RunView) -> FigureTable | None:
 
 def category_table(view: RunView) -> FigureTable | None:
     """A line for each category, a column for the baseline and the first of the front; None where none is recorded."""
-    key = {"detection": "ap_by_category", "segmentation": "iou_by_category"}.get(view.task)
+    key = TASKS[view.task].by_category
     shown = _shown(view)[:_TRIALS_BY_CATEGORY]
     categories = list(shown[0].result.figures.get(key, {})) if key is not None and shown else []
     if not categories:

@@ -24,7 +24,7 @@ from trials.machine import device as devices
 from trials.machine.failures import TimeLimit, failure_of
 from trials.machine.quiet import occupied
 from trials.scenes import SceneConfig
-from trials.seeds import derive
+from trials.seeds import drawing
 from trials.tasks import SceneRecipe
 from trials.training.starts import FromScratch, Start
 from trials.training.trainer import make_trainer
@@ -97,8 +97,7 @@ class Bench:
 
     def build(self, architecture: Architecture, seed: int) -> nn.Module:
         """The network on the device, as a trial starts; what is new in it is derived from `seed`."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(seed, "initialisation"))
+        with drawing(self.device, seed, "initialisation"):
             network = self.plan.start.network(self.plan.space, architecture, seed)
             return devices.on_device(network, self.device)
 
@@ -106,7 +105,7 @@ class Bench:
         """Two training steps that nobody counts: the first ones import and compile, for seconds."""
         few = self.trainer.briefly(self.plan.recipe.batch_size, epochs=2)
         # What fails here (out of memory, say) fails in the first trial too, where it is recorded.
-        with suppress(Exception), occupied(devices.settle(self.device)) as machine:
+        with suppress(Exception), occupied(devices.synchronise(self.device)) as machine:
             for _ in few.train(self.build(self.plan.space.baseline, seed=0), 0, machine):
                 pass
 
@@ -148,7 +147,7 @@ class Bench:
             if over and job.origin != "baseline":
                 yield TrialOutcome(result(TrialState.GATED), None)
                 return
-            with occupied(devices.settle(self.device), limit.check) as machine:
+            with occupied(devices.synchronise(self.device), limit.check) as machine:
                 laps.end("wait_s")
                 points = self.trainer.train(network, job.seed, machine)
                 while (point := _next(points, limit)) is not None:

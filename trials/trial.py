@@ -37,31 +37,49 @@ class Failure(StrEnum):
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How every candidate is trained: SGD with Nesterov momentum under one complete one-cycle schedule.
+class TrainingRecipe:
+    """How every candidate is trained, whatever the task: one complete one-cycle schedule, in which the rate rises to
+    `peak_lr`, then is annealed to zero. Each task has defaults of its own.
 
-    `cutout` is the side of a square in pixels, `colour` how far brightness, contrast and saturation are varied
-    (0 to 1), `mixup` the parameter of its Beta distribution; each is off at 0. With `recalibrate` the statistics of
-    batch norms are taken anew before evaluation: after few steps their running means lag behind the weights. With
-    `cuda_graph` the step is captured on a GPU, see `trials.training.cuda_graph`; where that fails it is not.
+    optimiser: "sgd" with Nesterov momentum, or "adamw".
+    warmup_fraction: share of the steps in which the rate rises.
+    weight_decay: of everything but norms and biases. fusion_lr_scale: rate of the fusions in multiples of `peak_lr`.
+    max_grad_norm: longer gradients are cut to this length; None: they are only watched.
+    ema_decay: what is judged is the moving average of the weights, which keeps this share of itself each step (fewer
+        at first); None: the weights themselves.
+    recalibrate: the statistics of batch norms are taken anew before evaluation: after few steps their running means lag
+        behind the weights.
+    cuda_graph: the step is captured on a GPU, see `trials.training.cuda_graph`; where that fails it is not.
     """
 
     epochs: int = 3
     batch_size: int = 128
+    optimiser: Literal["adamw", "sgd"] = "sgd"
     peak_lr: float = 0.2
     warmup_fraction: float = 0.25
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    label_smoothing: float = 0.1
+    max_grad_norm: float | None = None
     fusion_lr_scale: float = 1.0
+    ema_decay: float | None = None
+    recalibrate: bool = True
+    precision: Precision = "auto"
+    cuda_graph: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe(TrainingRecipe):
+    """That of classifiers, with their augmentations: `cutout` is the side of a square in pixels, `colour` how far
+    brightness, contrast and saturation are varied (0 to 1), `mixup` the parameter of its Beta distribution; each is
+    off at 0.
+    """
+
+    label_smoothing: float = 0.1
     crop_padding: int = 4
     flip: bool = True
     cutout: int = 0
     colour: float = 0.0
     mixup: float = 0.0
-    recalibrate: bool = True
-    precision: Precision = "auto"
-    cuda_graph: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,6 +176,18 @@ class Workload:
     bytes_moved: int
     training_bytes: int | None = None
     inference_bytes: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a network costs: multiply-adds, parameters and p50 latency (None where not measured)."""
+
+    macs: int
+    params: int
+    latency_ms: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

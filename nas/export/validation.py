@@ -19,8 +19,10 @@ from nas.export.trained import TrainedNetwork
 from trials.data import ImageData
 from trials.scenes import SceneData, SceneSplit
 from trials.tasks import Task, task_for
-from trials.tasks.evaluation import EVAL_BATCH
-from trials.training.loop import EVAL_BATCH as CLASSIFIED_BATCH
+from trials.tasks.classification import ClassificationTask
+from trials.tasks.metrics import leading
+from trials.tasks.registry import task_with
+from trials.tasks.scenes import SceneTask
 
 #: How far a figure of the split, 0..1, may be from the recorded one: rounding decides which of two scores that are
 #: nearly equal comes first, or whether one is just above a threshold. In five networks and splits of 16 to 60 images,
@@ -87,7 +89,7 @@ class CountOfCorrect:
     images: Tensor
     labels: Tensor
     recorded: int | None
-    batch_size: int = CLASSIFIED_BATCH
+    batch_size: int = ClassificationTask.eval_batch
 
     def read(self, outputs: Outputs, places: Tensor) -> Tensor:
         return outputs["logits"]
@@ -139,12 +141,12 @@ class Figures:
     categories: tuple[str, ...]
     task: Task
     recorded: Mapping[str, Any] | None
-    batch_size: int = EVAL_BATCH
+    batch_size: int = SceneTask.eval_batch
 
     @property
     def leading(self) -> str:
         """The figure that a search maximises."""
-        return "ap" if self.split.maps is None else "miou"
+        return leading(task_with("boxes" if self.split.maps is None else "semantic"))
 
     def read(self, outputs: Outputs, places: Tensor) -> Any:
         _, targets = self.split.batch(places)
@@ -154,22 +156,22 @@ class Figures:
     def verdict(self, readings: Mapping[str, Sequence[Any]], rounding: float) -> dict[str, Any]:
         figures: dict[str, Mapping[str, Any]] = {} if self.recorded is None else {"recorded": self.recorded}
         figures |= {name: self.task.figures(batches, self.split, self.categories) for name, batches in readings.items()}
-        leading = {name: given.get(self.leading) for name, given in figures.items()}
-        for name, value in leading.items():
-            if not _near(value, leading["network"]):
+        values = {name: given.get(self.leading) for name, given in figures.items()}
+        for name, value in values.items():
+            if not _near(value, values["network"]):
                 raise ExportError(
                     f"{name} has {self.leading} {_shown(value)} on {len(self.split)} validation images, the network "
-                    f"here {_shown(leading['network'])}: give the scenes, weights and preprocessing that were recorded"
+                    f"here {_shown(values['network'])}: give the scenes, weights and preprocessing that were recorded"
                 )
         return {
             "figures": {
                 "images": len(self.split),
-                self.leading: leading,
+                self.leading: values,
                 "tolerance": {
                     "absolute": FIGURE_TOLERANCE,
                     "because": "rounding may decide which of two nearly equal scores is the better one",
                 },
-                "equal": len(set(leading.values())) == 1,
+                "equal": len(set(values.values())) == 1,
                 "all": {name: dict(given) for name, given in figures.items()},
             }
         }

@@ -27,7 +27,7 @@ from trials.machine.device import processor, resolve
 from trials.profile import DeviceProfile
 from trials.scenes import SceneData
 from trials.tasks.average_precision import sizes_of
-from trials.training.trainer import ImageTrainer, SceneTrainer, make_trainer
+from trials.training.trainer import Trainer, make_trainer
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Prepared:
     """A checked configuration with what it refers to: data, space, exact costs, budgets."""
 
     config: SearchConfig
-    trainer: ImageTrainer | SceneTrainer
+    trainer: Trainer
     space: SearchSpace
     costs: CostTable
     profile: DeviceProfile | None
@@ -80,7 +80,7 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
         trainer = make_trainer(config.data_config(), config.training.recipe(), announce)
     spec = _input_of(trainer.data)
     _check_training(config, len(trainer.data.train), spec.size)
-    if isinstance(trainer, SceneTrainer):
+    if isinstance(trainer.data, SceneData):
         _check_figures(config, trainer.data)
     with _named(config, "space"):
         space = make_space(config, spec)

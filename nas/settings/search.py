@@ -23,6 +23,7 @@ from search_spaces.errors import UserError
 from trials.budgets.constraints import CONSTRAINED, Constraint
 from trials.data.config import DataConfig, validate_name
 from trials.scenes.config import MINI, SceneConfig, validate_scenes_name
+from trials.tasks import registry
 from trials.tasks.metrics import FIGURES, TASKS, Task, leading
 
 #: Seeds that the noise of a search is measured with, and the trials from which on it is.
@@ -30,8 +31,8 @@ NOISE_SEEDS, RANKED_TRIALS = 3, 10
 
 COSTS = ("macs", "latency_ms", "params")
 #: The head that a pyramid gets for a task, and those that are of one.
-_HEAD_OF: dict[Task, str] = {"detection": "fcos", "segmentation": "semantic"}
-_TASK_OF: dict[str, Task] = {"fcos": "detection", "retinanet": "detection", "semantic": "segmentation"}
+_HEAD_OF: dict[Task, str] = {name: entry.heads[0] for name, entry in registry.TASKS.items() if entry.heads}
+_TASK_OF: dict[str, Task] = {head: name for name, entry in registry.TASKS.items() for head in entry.heads}
 Selector = Literal["best", "knee", "fastest", "cheapest", "none"]
 
 
@@ -156,7 +157,7 @@ class SearchConfig(Section):
 class SceneSearchConfig(SearchConfig):
     """Everything a search of detectors or segmenters is told: networks with a head over a pyramid, data of scenes."""
 
-    _tasks: ClassVar[tuple[Task, ...]] = ("detection", "segmentation")
+    _tasks: ClassVar[tuple[Task, ...]] = tuple(_HEAD_OF)
 
     task: Task = "detection"
     space: str = "resnet8-fpn-fcos"

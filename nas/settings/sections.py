@@ -118,6 +118,9 @@ class ImageTraining(TrainingSection):
     cutout: Annotated[int, Field(ge=0)] = 0
     colour: Annotated[float, Field(ge=0, le=1)] = 0.0
     mixup: Annotated[float, Field(ge=0)] = 0.0
+    optimiser: Literal["adamw", "sgd"] = "sgd"
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = None
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     recalibrate: bool = True
     cuda_graph: bool = False
 

@@ -19,7 +19,7 @@ from trials.scenes.containers import Target
 from trials.tasks import decoding_latency, task_for
 from trials.tasks.detection import DetectionTask
 from trials.tasks.inputs import moved, network_inputs
-from trials.training.trainer import SceneTrainer, evenly_spaced
+from trials.training.trainer import evenly_spaced
 
 #: Validation images in the picture, and the score from which on a detection is drawn.
 IMAGES, LEAST_SCORE = 4, 0.3
@@ -42,7 +42,7 @@ def look_at_scenes(folder: Path, say: Callable[[str], None]) -> None:
         return
     with RunRecord(folder) as record:
         networks = TrainedNetworks(record.view, say)
-        assert isinstance(networks.trainer, SceneTrainer)
+        assert isinstance(networks.trainer.data, SceneData)
         say(f"looking at what trial {best.result.number} sees")
         with intra_op_threads(1):
             network, data = networks.network(best), networks.trainer.data

@@ -30,11 +30,13 @@ from trials.seeds import derive
 from trials.tasks.metrics import leading
 from trials.training.checkpoint import read_checkpoint
 from trials.training.starts import FromParent, FromScratch, Start, WholeSupernet, start_from
-from trials.trial import EpochPoint, Failure, Recipe, TrialJob, TrialResult, TrialState
+from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
 
 _METADATA = "fusion-nas"
 #: Keys of a recipe.
 _OF_THE_DEVICE = ("precision", "cuda_graph")
+#: Keys that classifiers have had later, as what was trained before them has them.
+_LATER: Mapping[str, Any] = {"optimiser": "sgd", "max_grad_norm": None, "ema_decay": None}
 #: Lines of progress that the training of a parent is told in, or about so many.
 _LINES = 10
 #: Validation images that a given parent is judged on, by the driver: enough to see that its images were prepared alike.
@@ -143,6 +145,8 @@ def _identity(prepared: Prepared) -> str:
     config, recipe = prepared.config, prepared.config.training.parent_recipe()
     # These follow from the device, and what a run has recorded of it holds for all of its trainings.
     settings = None if recipe is None else {k: v for k, v in asdict(recipe).items() if k not in _OF_THE_DEVICE}
+    if settings is not None and config.task == "classification":
+        settings = {k: v for k, v in settings.items() if k not in _LATER or v != _LATER[k]}
     parts = {
         "regime": config.training.regime,
         "parent": config.training.parent,
@@ -184,7 +188,7 @@ def _judged(prepared: Prepared, source: str, weights: bytes) -> Parent:
     space = prepared.space
     device = devices.resolve(prepared.config.device)
     network = devices.on_device(FromParent(weights).network(space, space.baseline, 0), device)
-    with occupied(devices.settle(device)) as machine:
+    with occupied(devices.synchronise(device)) as machine:
         found = prepared.trainer.judging(_JUDGED_IMAGES).evaluate(network, machine)
     facts = ParentFacts(
         regime="inherit", identity=_identity(prepared), digest=_digest(weights), source=source, epochs=None,
@@ -206,7 +210,7 @@ def _trained(prepared: Prepared, plan: TrialPlan, engine: Engine, say: Callable[
     source = _ParentSource(job, recipe.epochs, say)
     start = WholeSupernet() if whole else FromScratch()
     recipe = replace(recipe, precision=plan.recipe.precision)
-    if whole and isinstance(recipe, Recipe):
+    if whole:
         recipe = replace(recipe, cuda_graph=False)  # it would hold the one path that it was captured on
     engine.run(replace(plan.lasting(recipe.epochs), recipe=recipe, screening=False, start=start), source)
     result, weights = source.result, source.weights

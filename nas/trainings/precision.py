@@ -99,7 +99,7 @@ def _speed(bench: Bench, architecture: Architecture, precision: str, limit: Time
     batch_size = bench.plan.recipe.batch_size
     # Speed does not depend on the learning rate; a schedule this short might diverge at the configured one.
     trainer = bench.trainer.briefly(_STEPS * batch_size, epochs=2, peak_lr=1e-3, precision=precision)
-    with occupied(devices.settle(bench.device), limit.check) as machine, limit.watching():
+    with occupied(devices.synchronise(bench.device), limit.check) as machine, limit.watching():
         return list(trainer.train(bench.build(architecture, seed=0), 0, machine))[-1].images_per_second
 
 

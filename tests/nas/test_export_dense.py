@@ -32,8 +32,9 @@ from search_spaces import Architecture, InputSpec, SearchSpace
 from search_spaces.errors import UserError
 from trials.machine.quiet import occupied
 from trials.scenes import SceneConfig, SceneData, SceneSplit, load_scenes
-from trials.tasks import SceneRecipe, evaluate_scenes, task_for, train_scenes
+from trials.tasks import SceneRecipe, evaluate, task_for
 from trials.tasks.inputs import network_inputs
+from trials.training.loop import train
 
 OPERATORS = ("add", "concat", "se", "cbam", "aff", "iaff")
 
@@ -102,11 +103,10 @@ def trained_on(data: SceneData, name: str, ops: dict[str, str], epochs: int) -> 
     architecture = space.architecture({point.name: ops.get(point.name, "add") for point in space.points})
     torch.manual_seed(0)
     network = space.build(architecture).to(memory_format=torch.channels_last)
-    task = task_for(network, data)
     with occupied() as machine:
-        for _ in train_scenes(network, task, data, SceneRecipe(epochs=epochs, batch_size=8), 0, machine):
+        for _ in train(network, data, SceneRecipe(epochs=epochs, batch_size=8), 0, machine):
             pass
-        figures = evaluate_scenes(network, task, data.val, data, machine)
+        figures = dict(evaluate(network, data.val, data, machine).figures)
     provenance = {"run": "runs/dense", "trial": 3, "seed": 0, "figures": figures}
     return TrainedNetwork(
         space, architecture, network.state_dict(), data.categories, data.mean, data.std, provenance

@@ -1,4 +1,4 @@
-"""The training loop of detectors and segmenters: it learns, repeats to the bit, and leaves alone what it is told to."""
+"""Training detectors and segmenters: it learns, repeats to the bit, and leaves alone what it is told to."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from torch import nn
 from search_spaces import InputSpec, SearchSpace
 from trials.machine.quiet import Occupancy, occupied
 from trials.scenes import SceneConfig, SceneData, load_scenes
-from trials.tasks import SceneRecipe, evaluate_scenes, task_for, train_scenes
-from trials.tasks.training import make_optimiser, moving_average
-from trials.training.loop import NonFiniteLoss
+from trials.tasks import SceneRecipe, evaluate
+from trials.tasks.evaluation import Judgement, NonFiniteLoss
+from trials.training.averaging import moving_average
+from trials.training.loop import train
+from trials.training.step import make_optimiser
 
 QUICK = SceneRecipe(epochs=1, batch_size=8)
 
@@ -29,14 +31,14 @@ def network_for(name: str, data: SceneData, op: str = "add") -> Any:
 def trained(name: str, data: SceneData, recipe: SceneRecipe, seed: int = 0, op: str = "add") -> tuple[Any, list[float]]:
     network = network_for(name, data, op)
     with occupied() as machine:
-        points = list(train_scenes(network, task_for(network, data), data, recipe, seed, machine))
+        points = list(train(network, data, recipe, seed, machine))
     assert [point.epoch for point in points] == list(range(1, recipe.epochs + 1))
     return network, [point.train_loss for point in points]
 
 
-def judged(network: nn.Module, data: SceneData) -> dict[str, Any]:
+def judged(network: nn.Module, data: SceneData) -> Judgement:
     with occupied() as machine:
-        return evaluate_scenes(network, task_for(network, data), data.val, data, machine)
+        return evaluate(network, data.val, data, machine)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +51,9 @@ def test_a_dense_network_learns_to_find_squares(name: str, epochs: int, figure: 
     network, losses = trained(name, data, replace(QUICK, epochs=epochs))
     figures = judged(network, data)
     assert losses[-1] < 0.6 * losses[0]
-    assert figures[figure] > least
-    assert figures["images"] == 16
-    assert judged(network_for(name, data), data)[figure] < 0.2
+    assert figures.figures[figure] > least
+    assert figures.images == 16
+    assert judged(network_for(name, data), data).figures[figure] < 0.2
 
 
 @pytest.mark.parametrize("augment", [False, True])
@@ -89,7 +91,7 @@ def test_every_batch_gives_way_and_the_rest_of_an_epoch_is_left_out() -> None:
 
     data = squares(21, 8, targets="semantic")
     network = network_for("resnet8-fpn-semantic", data)
-    list(train_scenes(network, task_for(network, data), data, replace(QUICK, epochs=2), 0, Counted()))
+    list(train(network, data, replace(QUICK, epochs=2), 0, Counted()))
     assert len(ways) == 2 * (21 // 8)
 
 
@@ -147,7 +149,7 @@ def test_a_small_detector_finds_garments_within_minutes() -> None:
     """scenes-mini: AP50 of about .30 after 4 epochs, a minute of one core; .01 before."""
     data = load_scenes(SceneConfig())
     network, losses = trained("resnet8-fpn-fcos", data, SceneRecipe(epochs=4))
-    figures = judged(network, data)
+    figures = judged(network, data).figures
     assert losses[-1] < 0.7 * losses[0]
     assert figures["ap50"] > 0.2
     assert figures["ap_small"] > 0.1

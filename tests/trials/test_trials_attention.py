@@ -14,7 +14,7 @@ from search_spaces.space import fusion_modules
 from trials.attention.histograms import BINS, WeightHistogram
 from trials.attention.measuring import attention_of
 from trials.data import ImageData, Split
-from trials.training.trainer import ImageTrainer, evenly_spaced
+from trials.training.trainer import Trainer, evenly_spaced
 from trials.trial import Recipe
 
 
@@ -40,7 +40,7 @@ def looked_at(
     torch.manual_seed(0)
     network = space.build(architecture)
     prepare(fusion_modules(network))
-    found = attention_of(3, network, architecture, ImageTrainer(given or data(), Recipe()))
+    found = attention_of(3, network, architecture, Trainer(given or data(), Recipe()))
     hooked = [module for module in network.modules() if module._forward_hooks]
     assert not hooked, "what was watched is left as it was"
     return found.histograms

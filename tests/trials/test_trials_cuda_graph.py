@@ -17,8 +17,8 @@ from search_spaces.space import SearchSpace
 from trials.data import DataConfig, ImageData, load_data
 from trials.machine.device import on_device
 from trials.machine.quiet import occupied
+from trials.tasks.batches import Batches
 from trials.training import cuda_graph
-from trials.training.batches import Batches
 from trials.training.cuda_graph import CaptureFailed, ReplayedStep, Work, replayed
 from trials.training.loop import train
 from trials.training.step import TrainingStep, make_optimiser

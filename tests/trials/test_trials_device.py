@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from trials.errors import DeviceError
-from trials.machine.device import environment, has_bf16, in_bfloat16, on_device, resolve, settle
+from trials.machine.device import environment, has_bf16, in_bfloat16, on_device, resolve, synchronise
 
 
 def test_auto_is_the_best_there_is() -> None:
@@ -40,7 +40,7 @@ def test_a_network_moves_in_channels_last() -> None:
     network = on_device(nn.Conv2d(3, 8, 3), torch.device("cpu"))
     weight = network.get_parameter("weight")
     assert weight.is_contiguous(memory_format=torch.channels_last)
-    settle(torch.device("cpu"))()
+    synchronise(torch.device("cpu"))()
 
 
 def test_the_environment_is_recorded() -> None:

@@ -16,7 +16,7 @@ import torch
 
 from trials.machine.failures import TimeLimit, TrialTimedOut, failure_of, says_out_of_memory
 from trials.machine.quiet import occupied, quiet
-from trials.training.loop import NonFiniteLoss
+from trials.tasks.evaluation import NonFiniteLoss
 from trials.training.step import ExplodingGradients
 from trials.trial import Failure
 

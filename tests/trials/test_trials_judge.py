@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from search_spaces import Architecture, InputSpec, SearchSpace, register
-from search_spaces.fusions import unregister
+from search_spaces.fusions import FusionSettings, unregister
 from trials.costs import CostTable
 from trials.data import DataConfig
 from trials.judge import Bench, TrialOutcome, TrialPlan
@@ -51,6 +51,27 @@ def judged(bench: Bench, given: TrialJob) -> tuple[list[EpochPoint], TrialOutcom
     assert (outcome.result.macs, outcome.result.params) == (given.macs, given.params)
     assert outcome.result.curve == tuple(points)
     return points, outcome
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_same_job_comes_out_the_same_where_values_are_dropped_at_random(precision: Any) -> None:
+    """Whatever was drawn and trained between: its dropout follows from its seed alone."""
+    space = SearchSpace.named("resnet8", InputSpec(1, 28, 10), settings=FusionSettings(dropout=0.4))
+    recipe = Recipe(epochs=2, batch_size=64, precision=precision)
+    bench = Bench(replace(PLAN, space=space, recipe=recipe, screening=False))
+    architecture = space.uniform("aff")
+    found = []
+    for between, seed in ((1, 5), (2, 5), (3, 6)):
+        torch.manual_seed(between)
+        points, outcome = judged(bench, job(architecture, seed=seed))
+        found.append(([point.train_loss for point in points], outcome.result.loss, outcome.weights))
+        judged(bench, job(space.uniform("add"), seed=between))
+        torch.rand(between)
+    assert found[0] == found[1]
+    assert found[1][0] != found[2][0]
+    dropless = Bench(replace(PLAN, recipe=recipe, screening=False))
+    points, _ = judged(dropless, job(SPACE.uniform("aff"), seed=5))
+    assert [point.train_loss for point in points] != found[0][0], "something was dropped"
 
 
 def test_a_complete_trial(bench: Bench, tmp_path: Path) -> None:

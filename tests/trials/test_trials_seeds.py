@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trials.seeds import derive, generator
+from trials.seeds import derive, drawing, generator
 
 PURPOSES: tuple[tuple[str | int, ...], ...] = (
     ("initialisation",), ("order", 0), ("order", 1), ("order", 11), ("augmentation", 0), ("augmentation", 1),
@@ -44,3 +47,38 @@ def test_a_generator_is_its_own() -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def drawn() -> tuple[float, float, float]:
+    return float(torch.rand(())), float(np.random.rand()), random.random()
+
+
+def test_what_is_drawn_meanwhile_follows_from_seed_and_purpose_and_is_seen_by_nobody() -> None:
+    """Of torch, numpy and Python alike, also where it ends in an error."""
+    cpu, found = torch.device("cpu"), []
+    for disturbance, purpose in ((1, ("network", 0)), (2, ("network", 0)), (2, ("network", 1))):
+        torch.manual_seed(disturbance)
+        np.random.seed(disturbance)
+        random.seed(disturbance)
+        with suppress(KeyError), drawing(cpu, 7, *purpose):
+            found.append(drawn())
+            raise KeyError
+        after = drawn()
+        torch.manual_seed(disturbance)
+        np.random.seed(disturbance)
+        random.seed(disturbance)
+        assert after == drawn()
+    assert found[0] == found[1]
+    assert all(one != other for one, other in zip(found[1], found[2], strict=True))
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_too() -> None:
+    cuda = torch.device("cuda")
+    before = torch.cuda.get_rng_state(cuda)
+    found = []
+    for _ in range(2):
+        with drawing(cuda, 7, "network", 0):
+            found.append(torch.rand(8, device=cuda))
+        assert torch.equal(torch.cuda.get_rng_state(cuda), before)
+    assert torch.equal(*found)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trials.errors import BudgetError
+from trials.trial import Costs as Costs  # they are imported with what bounds them
 
 _SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
@@ -18,18 +19,6 @@ CONSTRAINED = {
     "params": ("--max-params", "0.5M"),
     "latency_ms": ("--max-latency", "3ms"),
 }
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What a network costs: multiply-adds, parameters and p50 latency (None where not measured)."""
-
-    macs: int
-    params: int
-    latency_ms: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)

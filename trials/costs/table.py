@@ -13,10 +13,9 @@ from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.fusions import operator
 from search_spaces.networks import PointShape
 from search_spaces.space import FusionPoint, SearchSpace, Variable, fusion_at
-from trials.budgets.constraints import Costs
 from trials.costs.counting import Work, count_params, count_work, refuse, warn_of
 from trials.costs.memory import TrunkMemory, example_maps, peak_bytes, saved_activations, trunk_memory
-from trials.trial import Workload
+from trials.trial import Costs, Workload
 
 
 class Part(NamedTuple):

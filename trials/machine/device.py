@@ -55,7 +55,7 @@ def on_device(network: nn.Module, device: torch.device) -> nn.Module:
     return network.to(device).to(memory_format=torch.channels_last)
 
 
-def settle(device: torch.device) -> Callable[[], None]:
+def synchronise(device: torch.device) -> Callable[[], None]:
     """A function that waits until all work on the device is done."""
     return torch.cuda.synchronize if device.type == "cuda" else lambda: None
 

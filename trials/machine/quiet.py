@@ -62,14 +62,14 @@ def _wait(lock: IO[bytes], kind: int) -> None:
 class Occupancy:
     """One trial's shared hold on the machine; `give_way()` between batches lets a measurement in."""
 
-    def __init__(self, settle: Callable[[], None], check: Callable[[], None]) -> None:
-        """`settle` ends work under way on the device (a CUDA synchronisation) before the hold is let go.
+    def __init__(self, synchronise: Callable[[], None], check: Callable[[], None]) -> None:
+        """`synchronise` ends work under way on the device (a CUDA synchronisation) before the hold is let go.
 
         `check` is called between batches; what it raises ends the trial.
         """
         self._turnstile = _open("turnstile")
         self._room = _open("room")
-        self._settle = settle
+        self._synchronise = synchronise
         self._check = check
 
     def enter(self) -> None:
@@ -83,7 +83,7 @@ class Occupancy:
         try:
             fcntl.flock(self._turnstile, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._settle()
+            self._synchronise()
             fcntl.flock(self._room, fcntl.LOCK_UN)
             self.enter()
         else:
@@ -92,14 +92,14 @@ class Occupancy:
     @contextmanager
     def away(self) -> Iterator[None]:
         """Let go while this trial waits for somebody else (the engine, between epochs)."""
-        self._settle()
+        self._synchronise()
         fcntl.flock(self._room, fcntl.LOCK_UN)
         yield
         self.enter()
 
     def leave(self) -> None:
         try:
-            self._settle()
+            self._synchronise()
         finally:
             self._turnstile.close()
             self._room.close()
@@ -107,10 +107,10 @@ class Occupancy:
 
 @contextmanager
 def occupied(
-    settle: Callable[[], None] = lambda: None, check: Callable[[], None] = lambda: None
+    synchronise: Callable[[], None] = lambda: None, check: Callable[[], None] = lambda: None
 ) -> Iterator[Occupancy]:
     """Train inside: `with occupied() as machine: … machine.give_way()`."""
-    hold = Occupancy(settle, check)
+    hold = Occupancy(synchronise, check)
     hold.enter()
     try:
         yield hold

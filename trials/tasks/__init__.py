@@ -1,9 +1,10 @@
-"""Detection and segmentation: what a dense network is trained by, how it is trained, and how it is judged.
+"""What networks are for, a file each: batches, loss, evaluation and figures, as the one training loop asks for them.
 
     network = space.build(architecture)         # of a space such as resnet8-fpn-fcos
-    task = task_for(network, data)              # loss, decoding and figures: DetectionTask or SegmentationTask
-    train_scenes(network, task, data, recipe, seed, machine) -> EpochPoint, …
-    evaluate_scenes(network, task, data.val, data, machine) -> {"loss": …, "ap": …} or {"loss": …, "miou": …}
+    task = task_for(network, data)              # ClassificationTask, DetectionTask or SegmentationTask
+    evaluate(network, data.val, data, machine) -> Judgement
+
+A task more is a file more, and a line in `trials.tasks.registry`.
 
 `import trials.tasks` is free of torch: every name is fetched from its module on first use (PEP 562).
 """
@@ -15,20 +16,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trials.tasks.decoding import decoding_latency
-    from trials.tasks.evaluation import evaluate_scenes
+    from trials.tasks.evaluation import evaluate
     from trials.tasks.recipe import SceneRecipe
     from trials.tasks.task import Task, task_for
-    from trials.tasks.training import train_scenes
 
-__all__ = ["SceneRecipe", "Task", "decoding_latency", "evaluate_scenes", "task_for", "train_scenes"]
+__all__ = ["SceneRecipe", "Task", "decoding_latency", "evaluate", "task_for"]
 
 _HOME = {
     "SceneRecipe": "recipe",
     "Task": "task",
     "decoding_latency": "decoding",
-    "evaluate_scenes": "evaluation",
+    "evaluate": "evaluation",
     "task_for": "task",
-    "train_scenes": "training",
 }
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from trials.latency.runtimes import eager, wall_clock
 from trials.latency.timing import measure
-from trials.machine.device import settle
+from trials.machine.device import synchronise
 from trials.tasks.detection import DetectionTask
 from trials.trial import Latency, LatencyProtocol
 
@@ -18,7 +18,7 @@ def decoding_latency(network: nn.Module, task: DetectionTask, images: Tensor, pr
     images: float32 [B, C, S, S] on the network's device, as `network_inputs` gives them. The figure grows with what
     there is to find: it means something of a trained network and real images alone.
     """
-    finish = settle(images.device)
+    finish = synchronise(images.device)
     with torch.inference_mode():
         outputs = network.eval()(images)
 

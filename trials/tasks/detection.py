@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,10 @@ from torchvision.models.detection import FCOS, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from search_spaces.networks.detection import RETINANET_RATIOS, RETINANET_SCALES, DetectionNet, Head
+from trials.scenes import SceneData
 from trials.scenes.containers import SceneSplit, Target
 from trials.tasks.average_precision import average_precision
+from trials.tasks.scenes import SceneTask, check_belongs
 
 #: Detections below are not looked at, as torchvision evaluates RetinaNet: they cost time and no figure.
 _LEAST_SCORE = 0.05
@@ -56,7 +58,7 @@ class Decoding:
     log_size_limit: float | None
 
 
-class DetectionTask:
+class DetectionTask(SceneTask):
     """The loss of a batch and the detections in it, for images of one size in pixels, on the network's device."""
 
     def __init__(self, network: DetectionNet, image_size: int) -> None:
@@ -70,6 +72,13 @@ class DetectionTask:
         anchors = generator.grid_anchors(self._places, strides)
         self._per_level = [len(level) for level in anchors]
         self._anchors = torch.cat(anchors).to(next(network.parameters()).device)
+
+    @classmethod
+    def of(cls, network: nn.Module, data: SceneData) -> Self:
+        """Raises TaskError where they do not belong together."""
+        check_belongs(network, data)
+        assert isinstance(network, DetectionNet)
+        return cls(network, data.image_size)
 
     @property
     def decoding(self) -> Decoding:

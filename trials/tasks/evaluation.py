@@ -1,44 +1,82 @@
-"""Judges a trained detector or segmenter on a split."""
+"""Judges a network on a split, whatever its task."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
+from trials.data import Split
 from trials.machine.quiet import Occupancy
-from trials.scenes import SceneData, SceneSplit
-from trials.tasks.inputs import moved, network_inputs
-from trials.tasks.task import Task
-from trials.training.loop import NonFiniteLoss, exact_float32
+from trials.scenes import SceneSplit
+from trials.seeds import drawing
+from trials.tasks.inputs import Normalisation
+from trials.tasks.metrics import FIGURES
+from trials.tasks.task import Data, categories_of, name_of, task_for
+from trials.trial import Failure
 
-#: A loss that is a mean over the objects of a batch depends on what is in the batch: always the same.
-EVAL_BATCH = 16
+
+class NonFiniteLoss(ArithmeticError):
+    """Training diverged: the loss is NaN or infinite."""
+
+    failure = Failure.DIVERGED
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A network's score (the leading figure of its task, 0..1) and mean loss on `images` images.
+
+    `correct` counts what a classifier has right; `figures` are all of a task that has several, as JSON.
+    """
+
+    score: float
+    loss: float
+    images: int
+    correct: int | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """cuDNN's convolutions round to TF32 by default, which moves a few images across a decision."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @torch.inference_mode()
-def evaluate_scenes(
-    network: nn.Module, task: Task, split: SceneSplit, data: SceneData, machine: Occupancy
-) -> dict[str, Any]:
-    """Judge `network` on a split in float32: `images`, `loss` (mean over batches) and the task's figures, as JSON.
+def evaluate(network: nn.Module, split: Split | SceneSplit, data: Data, machine: Occupancy) -> Judgement:
+    """Judge `network` on a split of `data` in float32, so that an export can be held to the last image.
 
     Raises:
         NonFiniteLoss: the loss over the split is not finite.
+        TaskError: the network is not for these data.
     """
-    network.eval()
+    name, task = name_of(data), task_for(network, data)
     device = next(network.parameters()).device
+    normalised = Normalisation(data, device)
+    network.eval()
     readings = []
     loss = torch.zeros((), dtype=torch.float64, device=device)
-    with exact_float32():
-        for batch in torch.split(torch.arange(len(split)), EVAL_BATCH):
+    with exact_float32(), drawing(device, 0, "evaluation"):
+        for start in range(0, len(split), task.eval_batch):
             machine.give_way()
-            images, targets = moved(*split.batch(batch), device)
-            outputs = network(network_inputs(images, data))
-            loss += task.loss(outputs, targets).double() * len(batch)
+            images, targets = task.part(split, range(start, min(start + task.eval_batch, len(split))), device)
+            outputs = network(normalised(images))
+            loss += task.summed_loss(outputs, targets)
             readings.append(task.read(outputs, targets))
     mean_loss = float(loss) / len(split)
     if not math.isfinite(mean_loss):
         raise NonFiniteLoss(f"validation loss is {mean_loss}")
-    return {"images": len(split), "loss": mean_loss, **task.figures(readings, split, data.categories)}
+    figures = task.figures(readings, split, categories_of(data))
+    correct = figures.pop("correct", None)
+    (leading, *others) = FIGURES[name]
+    return Judgement(figures[leading], mean_loss, len(split), correct, figures if others else {})

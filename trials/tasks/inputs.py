@@ -7,9 +7,27 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trials.data import normalise
+from trials.data import ImageData, normalise
 from trials.scenes import SceneData
 from trials.scenes.containers import Target
+
+
+class Normalisation:
+    """uint8 [B, C, S, S] -> float32, normalised by the train split's mean and deviation, channels last.
+
+    Its numbers are on the device of the images from the start: to bring them there waits, which a captured step cannot.
+    """
+
+    def __init__(self, data: ImageData | SceneData, device: torch.device) -> None:
+        self._mean, self._std = (torch.tensor(values, device=device) for values in (data.mean, data.std))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return normalise(images, self._mean, self._std).contiguous(memory_format=torch.channels_last)
+
+
+def network_inputs(images: Tensor, data: ImageData | SceneData) -> Tensor:
+    """uint8 [B, C, S, S] of these data -> float32, normalised by their train split, channels last."""
+    return Normalisation(data, images.device)(images)
 
 
 def moved(images: Tensor, targets: Sequence[Target], device: torch.device) -> tuple[Tensor, list[Target]]:
@@ -21,9 +39,3 @@ def moved(images: Tensor, targets: Sequence[Target], device: torch.device) -> tu
         for target in targets
     ]
     return images.to(device), there
-
-
-def network_inputs(images: Tensor, data: SceneData) -> Tensor:
-    """uint8 [B, 3, S, S] -> float32, normalised by the train split's mean and deviation, channels last."""
-    mean, std = (torch.tensor(values, device=images.device) for values in (data.mean, data.std))
-    return normalise(images, mean, std).contiguous(memory_format=torch.channels_last)

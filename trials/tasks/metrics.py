@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
-Task = Literal["classification", "detection", "segmentation"]
-TASKS: tuple[Task, ...] = get_args(Task)
+from trials.tasks import registry
+
+TASKS: tuple[str, ...] = tuple(registry.TASKS)
+if TYPE_CHECKING:
+    Task = str
+else:
+    Task = Literal[TASKS]  # for whoever checks what is given
 
 #: By task the names of its figures, each a share 0..1 of the validation split. The first leads: a trial's score.
-FIGURES: dict[Task, tuple[str, ...]] = {
-    "classification": ("accuracy",),
-    "detection": ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
-                  "ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large"),
-    "segmentation": ("miou", "pixel_accuracy"),
-}  # fmt: skip
+FIGURES: dict[Task, tuple[str, ...]] = {name: entry.figures for name, entry in registry.TASKS.items()}
 ALL_FIGURES: tuple[str, ...] = tuple(name for names in FIGURES.values() for name in names)
 
 _LABELS = {"accuracy": "accuracy", "miou": "mIoU", "pixel_accuracy": "pixel accuracy"}

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trials.scenes import SceneData
 from trials.scenes.containers import SceneSplit, Target
 from trials.scenes.masks import IGNORED
 from trials.tasks.confusion import count_pixels, figures_of
+from trials.tasks.scenes import SceneTask, check_belongs
 
 
-class SegmentationTask:
+class SegmentationTask(SceneTask):
     """The loss of a batch, and what its pixels were taken for."""
+
+    @classmethod
+    def of(cls, network: nn.Module, data: SceneData) -> Self:
+        """Raises TaskError where they do not belong together."""
+        check_belongs(network, data)
+        return cls()
 
     def loss(self, outputs: Tensor, targets: Sequence[Target]) -> Tensor:
         """Mean cross-entropy of logits [B, K, H, W] over the pixels that count, 0 where none does."""

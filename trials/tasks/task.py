@@ -1,50 +1,103 @@
-"""What a dense network is trained and judged by, whichever it is."""
+"""What a network is trained and judged by, whatever its task: all that the one training loop knows of any."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Any, Protocol, Self
 
+import torch
 from torch import Tensor, nn
 
-from search_spaces.networks.detection import DetectionNet
-from search_spaces.networks.segmentation import SegmentationNet
-from trials.errors import TaskError
-from trials.scenes import SceneData, SceneSplit
-from trials.scenes.containers import Target
-from trials.tasks.detection import DetectionTask
-from trials.tasks.segmentation import SegmentationTask
+from trials.data import ImageData
+from trials.scenes import SceneData
+from trials.tasks.registry import TASKS, task_with
 
-DenseNetwork = DetectionNet | SegmentationNet
+Data = ImageData | SceneData
+
+
+class Draws(Protocol):
+    """What tells one batch of an epoch from the others; small, and on the CPU until the batch is made."""
+
+    def tensors(self) -> list[Tensor]:
+        """Those that there are, always in the same order: what a captured step is fed with."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
+
+
+class Batch(Protocol):
+    """Inputs, and what their outputs cost."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """float32 [B, C, S, S], channels last."""
+
+    def loss(self, outputs: Any) -> Tensor:
+        """What training minimises: a scalar, comparable among batches of one size."""
+
+
+class Batches(Protocol):
+    """An epoch's batches: `steps` of the recipe's size, `images` together; a smaller last one is left out."""
+
+    steps: int
+    images: int
+
+    @property
+    def not_captured(self) -> str | None:
+        """Why a step with these batches cannot be replayed; None where it may."""
+
+    def draw(self, seed: int, epoch: int) -> Iterator[Any]:
+        """`Draws` of each batch of an epoch, under a training seed."""
+
+    def make(self, draws: Any) -> Batch:
+        """The batch of these."""
 
 
 class Task(Protocol):
-    """Between a network's outputs for a batch and the targets of its images, as `SceneSplit.batch` gives them."""
+    """Between a network's outputs for a batch and what is to be found in its images.
 
-    def loss(self, outputs: Any, targets: Sequence[Target]) -> Tensor:
-        """What training minimises: a scalar, comparable among batches of one size."""
+    `targets` are those of `part`, `split` is one of the task's data.
+    """
 
-    def read(self, outputs: Any, targets: Sequence[Target]) -> Any:
+    @property
+    def eval_batch(self) -> int:
+        """Images that are judged together."""
+
+    def begin(self, network: nn.Module, recipe: Any) -> None:
+        """Put the network in training, but for what of it the recipe leaves as it is."""
+
+    def batches(self, data: Any, recipe: Any, device: torch.device) -> Batches:
+        """Of the training split."""
+
+    def part(self, split: Any, places: range, device: torch.device) -> tuple[Tensor, Any]:
+        """Images, uint8 [B, C, S, S], with their targets, on the device."""
+
+    def summed_loss(self, outputs: Any, targets: Any) -> Tensor:
+        """The loss of a batch that is judged, times its images."""
+
+    def read(self, outputs: Any, targets: Any) -> Any:
         """What the outputs mean, kept until the split is through."""
 
-    def figures(self, readings: Sequence[Any], split: SceneSplit, categories: Sequence[str]) -> dict[str, Any]:
-        """The metrics of a split, JSON, from what was read of its batches in order."""
+    def figures(self, readings: Sequence[Any], split: Any, categories: Sequence[str]) -> dict[str, Any]:
+        """The metrics of a split, JSON, from what was read of its batches in order.
+
+        Of classifiers also how many are `correct`.
+        """
 
 
-def task_for(network: nn.Module, data: SceneData) -> Task:
-    """The task of a network on scenes. Raises TaskError where they do not belong together, and how they would."""
-    if not isinstance(network, DenseNetwork):
-        raise TaskError(
-            f"{type(network).__name__} neither finds boxes nor maps pixels: give a space with a head, such as "
-            "resnet8-fpn-fcos or resnet8-fpn-semantic"
-        )
-    finds_boxes = isinstance(network, DetectionNet)
-    if finds_boxes == (data.targets == "semantic"):
-        wanted = "'boxes' or 'instances'" if finds_boxes else "'semantic'"
-        raise TaskError(f"{data.name} was loaded with targets {data.targets!r}: this network needs {wanted}")
-    if network.classes != len(data.categories):
-        raise TaskError(
-            f"the network tells {network.classes} classes apart, but {data.name} has {len(data.categories)}: "
-            f"give the space an input of {len(data.categories)} classes"
-        )
-    return DetectionTask(network, data.image_size) if isinstance(network, DetectionNet) else SegmentationTask()
+def name_of(data: Data) -> str:
+    """The name of the task that data are loaded for."""
+    return task_with("class" if isinstance(data, ImageData) else data.targets)
+
+
+def categories_of(data: Data) -> Sequence[str]:
+    """The names of what is told apart."""
+    return data.classes if isinstance(data, ImageData) else data.categories
+
+
+def task_for(network: nn.Module, data: Data) -> Task:
+    """The task of a network on data. Raises TaskError where they do not belong together, and how they would."""
+    module, _, kind = TASKS[name_of(data)].home.partition(":")
+    task: Task = getattr(import_module(module), kind).of(network, data)
+    return task

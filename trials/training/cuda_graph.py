@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
-from trials.training.batches import Batches, Draws
+from trials.tasks.task import Batches, Draws
 from trials.training.step import TrainingStep
 
 Work = Callable[[], None]
@@ -94,8 +94,8 @@ def replayed(step: TrainingStep, batches: Batches, seed: int, steps: int) -> Rep
         raise CaptureFailed("there is no CUDA device")
     if torch.__version__ < TorchVersion("2.15"):  # what failed in a capture leaves its memory pool open there
         raise CaptureFailed(f"torch is {torch.__version__}, and 2.15 is the first that can go on after one that fails")
-    if not batches.resident:
-        raise CaptureFailed("its images do not lie on the GPU")
+    if batches.not_captured is not None:
+        raise CaptureFailed(batches.not_captured)
     if steps < LEAST_STEPS:
         raise CaptureFailed(f"{steps} steps do not repay it, {LEAST_STEPS} would")
     return ReplayedStep(step, next(batches.draw(seed, 0)), partial(cuda_graph, device=step.device))

@@ -1,21 +1,24 @@
-"""One optimiser step of a classifier, as work for the device alone: nothing in it waits for a result."""
+"""One optimiser step, as work for the device alone where the task's batches are: nothing in it waits for a result."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_
 
 from search_spaces.space import fusion_modules
 from trials.machine.device import autocast
-from trials.training.batches import Batches, Draws
-from trials.trial import Failure, Recipe
+from trials.tasks.task import Batches
+from trials.trial import Failure, TrainingRecipe
 
 #: Norm of all gradients together, of a mean cross-entropy. Ours stay below 100; no step of this size helps a network.
 MAX_GRADIENT_NORM = 1e5
 
 
 class ExplodingGradients(ArithmeticError):
-    """A step's loss was finite, and its gradients were not, or were above `MAX_GRADIENT_NORM`."""
+    """A step's loss was finite, and its gradients were not, or were above `MAX_GRADIENT_NORM` and not cut."""
 
     failure = Failure.EXPLODING_GRADIENTS
 
@@ -23,43 +26,49 @@ class ExplodingGradients(ArithmeticError):
 class GradientWatch:
     """The largest gradient norm of an epoch's steps, kept on the device: reading it there would wait every step.
 
-    Gradients are only looked at, never clipped.
+    Gradients are cut to the length `cut_to`, or, without one, only looked at.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
+    def __init__(self, network: nn.Module, device: torch.device, cut_to: float | None = None) -> None:
         self._parameters = [p for p in network.parameters() if p.requires_grad]
+        self._cut_to = cut_to
+        self._most = MAX_GRADIENT_NORM if cut_to is None else torch.finfo(torch.float32).max
         self.largest = torch.zeros((), device=device)
 
     def look(self, loss: Tensor) -> None:
         """Take in the gradients of this loss; those of a loss that is not finite say nothing more than it does."""
         norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         torch.maximum(self.largest, norm.where(loss.isfinite(), 0.0), out=self.largest)  # a NaN stays
+        if self._cut_to is not None:
+            clip_grads_with_norm_(self._parameters, self._cut_to, norm)
 
     def check(self, where: str) -> None:
         """Raises ExplodingGradients, naming `where`."""
         largest = float(self.largest)
-        if not largest <= MAX_GRADIENT_NORM:  # NaN too
-            raise ExplodingGradients(f"gradient norm is {largest:.3g} {where}; at most {MAX_GRADIENT_NORM:g} is usual")
+        if not largest <= self._most:  # NaN too
+            usual = f"; at most {MAX_GRADIENT_NORM:g} is usual" if self._cut_to is None else ""
+            raise ExplodingGradients(f"gradient norm is {largest:.3g} {where}{usual}")
 
 
 class TrainingStep:
     """Called with a batch's draws, it changes the network, and adds the loss to `total`."""
 
-    def __init__(self, network: nn.Module, optimiser: torch.optim.SGD, batches: Batches, recipe: Recipe) -> None:
+    def __init__(
+        self, network: nn.Module, optimiser: torch.optim.Optimizer, batches: Batches, recipe: TrainingRecipe
+    ) -> None:
         self.network = network
         self.optimiser = optimiser
         self.device = next(network.parameters()).device
-        self.watch = GradientWatch(network, self.device)
+        self.watch = GradientWatch(network, self.device, recipe.max_grad_norm)
         self.total = torch.zeros((), device=self.device)
         self._batches = batches
-        self._label_smoothing = recipe.label_smoothing
         self._precision = recipe.precision
 
-    def __call__(self, draws: Draws) -> None:
+    def __call__(self, draws: Any) -> None:
         batch = self._batches.make(draws)
         with autocast(self._precision, self.device):
-            logits = self.network(batch.inputs)
-        loss = batch.loss(logits.float(), self._label_smoothing)
+            outputs = self.network(batch.inputs)
+        loss = batch.loss(outputs)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.watch.look(loss.detach())
@@ -67,22 +76,27 @@ class TrainingStep:
         self.total += loss.detach()
 
     def state(self) -> list[list[Tensor]]:
-        """All that a step changes, in the same order always: weights, statistics, momenta, what is watched."""
-        momenta = [one["momentum_buffer"] for one in self.optimiser.state.values()]
+        """All that a step changes, in the same order always: weights, statistics, what the optimiser keeps of each
+        kind, what is watched."""
+        kept: dict[str, list[Tensor]] = {}
+        for one in self.optimiser.state.values():
+            for name, tensor in one.items():
+                kept.setdefault(name, []).append(tensor)
         weights: list[Tensor] = list(self.network.parameters())
-        return [weights, list(self.network.buffers()), momenta, [self.watch.largest, self.total]]
+        return [weights, list(self.network.buffers()), *kept.values(), [self.watch.largest, self.total]]
 
 
-def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """SGD with Nesterov momentum; no weight decay on norms and biases, whose zero is not a rest state.
+def make_optimiser(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, or AdamW; no weight decay on norms and biases, whose zero is not a rest state.
 
     The fusions' own parameters learn at `fusion_lr_scale` times the rate of the trunk. A CUDA graph holds numbers as
     they were when it was captured, so for one the rates are tensors.
     """
     device = next(network.parameters()).device
     fusions = {id(p) for fusion in fusion_modules(network).values() for p in fusion.parameters()}
+    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in network.parameters():
+    for parameter in learnt:
         groups.setdefault((parameter.ndim > 1, id(parameter) in fusions), []).append(parameter)
     settings = []
     for (decays, in_fusion), parameters in groups.items():
@@ -94,8 +108,19 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
                 "lr": torch.tensor(lr, device=device) if recipe.cuda_graph else lr,
             }
         )
-    optimiser = torch.optim.SGD(settings, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=True, fused=True)
-    for parameter in network.parameters():
-        # A supernet's parameters get their first gradients at different steps; a fused step takes all buffers or none.
-        optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimiser
+    # A supernet's parameters get their first gradients at different steps, and a capture holds what is there before it:
+    # a fused step of SGD takes all buffers or none.
+    if recipe.optimiser == "adamw":
+        captured = recipe.cuda_graph and device.type == "cuda"
+        adamw = torch.optim.AdamW(settings, lr=recipe.peak_lr, fused=True, capturable=captured)
+        for parameter in learnt if recipe.cuda_graph else ():
+            adamw.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        return adamw
+    sgd = torch.optim.SGD(settings, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=True, fused=True)
+    for parameter in learnt:
+        sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd

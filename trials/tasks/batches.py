@@ -1,4 +1,4 @@
-"""The batches of one epoch: gathered, augmented and normalised on the device, with the loss that goes with them.
+"""The batches of one epoch of images: gathered, augmented and normalised on the device, with the loss of each.
 
 All that is random of a batch is drawn on the CPU, as a few small tensors (`Draws`); all that is done with its images
 follows from these on the device, in the same steps for every batch, so that a CUDA graph can hold them.
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trials.data import ImageData, augment, normalise
+from trials.data import ImageData, augment
 from trials.data.augmentation import cut_out, jitter_colour, mix
 from trials.seeds import derive, generator
+from trials.tasks.inputs import Normalisation
 from trials.trial import Recipe
 
 
@@ -51,20 +52,22 @@ class Draws:
 class Batch:
     """Inputs [B, C, H, W], float32, channels last, and their labels [B]: of two images each, where these are mixed.
 
-    `share` [] is that of the first label.
+    `share` [] is that of the first label; `label_smoothing` that of the recipe.
     """
 
     inputs: Tensor
     labels: Tensor
     others: Tensor | None = None
     share: Tensor | None = None
+    label_smoothing: float = 0.0
 
-    def loss(self, logits: Tensor, label_smoothing: float) -> Tensor:
+    def loss(self, logits: Tensor) -> Tensor:
         """Mean cross-entropy of logits [B, classes]; of mixed images that of both labels, weighted by their shares."""
-        loss = F.cross_entropy(logits, self.labels, label_smoothing=label_smoothing)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, self.labels, label_smoothing=self.label_smoothing)
         if self.others is None or self.share is None:
             return loss
-        other = F.cross_entropy(logits, self.others, label_smoothing=label_smoothing)
+        other = F.cross_entropy(logits, self.others, label_smoothing=self.label_smoothing)
         return self.share * loss + (1.0 - self.share) * other
 
 
@@ -73,9 +76,14 @@ class Batches:
 
     def __init__(self, data: ImageData, recipe: Recipe, device: torch.device) -> None:
         self._split, self._recipe, self._device = data.train, recipe, device
-        self._mean, self._std = (torch.tensor(values, device=device) for values in (data.mean, data.std))
+        self._normalised = Normalisation(data, device)
         self.steps = max(1, len(data.train) // recipe.batch_size)
         self.images = min(self.steps * recipe.batch_size, len(data.train))
+
+    @property
+    def not_captured(self) -> str | None:
+        """Why a step with these batches cannot be replayed; None where it may."""
+        return None if self.resident else "its images do not lie on the GPU"
 
     @property
     def resident(self) -> bool:
@@ -115,9 +123,10 @@ class Batches:
             images = augment(images, draws.shifts, recipe.crop_padding, recipe.flip)
         if draws.colours is not None:
             images = jitter_colour(images, draws.colours, recipe.colour)
-        inputs = normalise(images, self._mean, self._std).contiguous(memory_format=torch.channels_last)
+        inputs = self._normalised(images)
         if draws.holes is not None:
             inputs = cut_out(inputs, draws.holes, recipe.cutout)
         if draws.partners is None or draws.share is None:
-            return Batch(inputs, labels)
-        return Batch(mix(inputs, draws.partners, draws.share), labels, labels[draws.partners], draws.share)
+            return Batch(inputs, labels, label_smoothing=recipe.label_smoothing)
+        mixed = mix(inputs, draws.partners, draws.share)
+        return Batch(mixed, labels, labels[draws.partners], draws.share, recipe.label_smoothing)
