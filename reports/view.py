@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -168,8 +169,29 @@ class RunView:
 
     def with_result(self, result: TrialResult) -> RunView:
         """The run one event later: `result` added, or in place of the stopped trial of its number."""
-        others = [r for r in self.results if r.number != result.number]
-        return replace(self, results=tuple(sorted([*others, result], key=lambda r: r.number)))
+        place = bisect_left(self.results, result.number, key=lambda r: r.number)
+        after = place + (place < len(self.results) and self.results[place].number == result.number)
+        later = replace(self, results=(*self.results[:place], result, *self.results[after:]))
+        # Nothing else of the run has changed: what was priced stays, only the front is asked about the new one.
+        later.__dict__["pricing"] = self.pricing
+        trials = [*self.trials[:place], later._price(result), *self.trials[after:]]
+        later.__dict__["trials"] = tuple(later._fronted(trials, place))
+        return later
+
+    def _fronted(self, trials: list[TrialView], place: int) -> list[TrialView]:
+        """The trials, the one at `place` newly priced: it joins the front or not, and may push others off it.
+
+        What was dominated stays so: nothing that was on a front goes but by being dominated.
+        """
+        new = trials[place]
+        if new.feasible and new.result.state is TrialState.COMPLETE:
+            before = {trial.result.number: index for index, trial in enumerate(trials) if trial.on_front}
+            kept = self._non_dominated([*(trials[index] for index in before.values()), new])
+            for number, index in before.items():
+                if number not in kept:
+                    trials[index] = replace(trials[index], on_front=False)
+            trials[place] = replace(new, on_front=new.result.number in kept)
+        return trials
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState as OptunaState
 
+from nas.proposing.window import ReusedTPE, Window
 from reports.view import OBJECTIVES
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.space import SearchSpace
@@ -24,8 +25,11 @@ from trials.seeds import derive
 from trials.tasks.metrics import ALL_FIGURES
 from trials.trial import TrialResult, TrialState
 
-#: Proposals that the record answers (duplicates) before a random unseen architecture is taken instead.
-MAX_DUPLICATES = 10
+#: Proposals that the record answers (duplicates) before a neighbour of the first is taken instead; once so many
+#: architectures are known that the sampler takes its time and repeats itself, one.
+MAX_DUPLICATES, FEW_KNOWN = 10, 200
+#: Neighbours that are drawn at each distance beyond the first.
+_DRAWN = 200
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,11 @@ class Study:
             variable.name: CategoricalDistribution([str(choice) for choice in variable.choices])
             for variable in space.variables
         }
+        self._tpe = ReusedTPE(dict(self._distributions))
         self._study = optuna.create_study(
-            directions=["maximize" if OBJECTIVES[name] else "minimize" for name in objectives]
-        )
+            storage=Window(), sampler=self._tpe,
+            directions=["maximize" if OBJECTIVES[name] else "minimize" for name in objectives],
+        )  # fmt: skip
         self._asked: dict[str, optuna.Trial] = {}
         self._known: set[str] = set()
 
@@ -79,15 +85,44 @@ class Study:
 
     def propose(self, number: int) -> Proposal | None:
         """An architecture that was neither proposed nor recorded before; None when there is none left."""
-        for attempt in range(MAX_DUPLICATES if self._sampler == "tpe" else 0):
+        first: Architecture | None = None
+        attempts = MAX_DUPLICATES if len(self._known) < FEW_KNOWN else 1
+        for attempt in range(attempts if self._sampler == "tpe" else 0):
             trial = self._ask(derive(self._seed, "proposal", number, attempt))
             values = {name: str(trial.suggest_categorical(name, d.choices)) for name, d in self._distributions.items()}
             architecture = self._space.assign({name: FusionChoice.parse(value) for name, value in values.items()})
             if self.reserve(architecture):
                 self._asked[architecture.key] = trial
                 return Proposal(architecture, "sampler")
+            first = first or architecture
             self._study.tell(trial, state=OptunaState.FAIL)
+        neighbour = None if first is None else self._neighbour(first, random.Random(derive(self._seed, "near", number)))
+        if neighbour is not None and self.reserve(neighbour):
+            return Proposal(neighbour, "sampler")
         return self.propose_within_budget(number)
+
+    def _neighbour(self, architecture: Architecture, rng: random.Random) -> Architecture | None:
+        """A nearest architecture that is unknown and within the budgets: one variable changed, else some more."""
+        near = list(self._space.neighbours(architecture))
+        rng.shuffle(near)
+        for found in near:
+            if self._wanted(found):
+                return found
+        variables = self._space.variables
+        for distance in range(2, len(variables) + 1):
+            for _ in range(_DRAWN):
+                values = {v.name: architecture.choices[v.points[0]] for v in variables}
+                for v in rng.sample(variables, distance):
+                    values[v.name] = rng.choice([choice for choice in v.choices if choice != values[v.name]])
+                found = self._space.assign(values)
+                if self._wanted(found):
+                    return found
+        return None
+
+    def _wanted(self, architecture: Architecture) -> bool:
+        return (
+            architecture.key not in self._known and self._feasibility(architecture) and self.fast_enough(architecture)
+        )
 
     def propose_within_budget(self, number: int) -> Proposal | None:
         """A random unseen architecture within the budgets that are known without measuring."""
@@ -134,7 +169,7 @@ class Study:
         )
 
     def _ask(self, seed: int) -> optuna.Trial:
-        self._study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32, multivariate=True)
+        self._tpe.reseed(seed % 2**32)
         return self._study.ask()
 
     def _values(self, result: TrialResult) -> list[float] | None:

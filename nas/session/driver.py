@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,13 @@ from pathlib import Path
 from nas.engines.interruption import Interruption
 from nas.proposing.controls import controls
 from nas.proposing.study import Study
+from nas.session.weights import Weights
 from nas.telling import Observer
 from reports.view import RunView
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.budgets.feasibility import Feasibility
 from trials.costs import CostTable
-from trials.record.file import weights_path
 from trials.record.store import Store
 from trials.trial import EpochPoint, Failure, Timing, TrialJob, TrialResult, TrialState
 
@@ -24,8 +23,6 @@ from trials.trial import EpochPoint, Failure, Timing, TrialJob, TrialResult, Tri
 MAX_GATED_IN_A_ROW = 50
 #: Of these, how many may come from the sampler before one is drawn from within the budgets instead.
 MAX_GATED_PROPOSALS = 10
-#: How much the trained weights of one run may take on disk before those that nobody would export go.
-MAX_WEIGHT_BYTES = 2 * 1024**3
 
 
 class Driver:
@@ -47,7 +44,7 @@ class Driver:
         observer: Observer,
         interruption: Interruption,
     ) -> None:
-        self._folder = folder
+        self._weights = Weights(folder)
         self._store = store
         self._space = space
         self._costs = costs
@@ -61,6 +58,7 @@ class Driver:
         recorded = self._view.results
         self._stopped = [r for r in recorded if r.state is TrialState.STOPPED]
         self._numbers = {r.number for r in recorded}
+        self._lowest = 0  # no number below it is free
         self._trained = sum(r.state in (TrialState.COMPLETE, TrialState.FAILED) for r in recorded)
         self._gated_in_a_row = 0
         self.exhausted = False
@@ -136,7 +134,7 @@ class Driver:
                 self._gated_in_a_row = 0
                 self._trained += 1
             if weights is not None:
-                _write(weights_path(self._folder, result.number), weights)
+                self._weights.write(result.number, weights)
             timing = result.timing or Timing()
             transit_s = returned - proposed - timing.worker_s
             timing = replace(timing, proposal_s=proposed - asked, transit_s=max(0.0, transit_s))
@@ -160,14 +158,16 @@ class Driver:
         self._store.append(result)
         self._study.tell(result)
         self._view = self._view.with_result(result)
-        _keep_weights(self._folder, self._view)
+        self._weights.prune(self._view)
         self._observer.ended(result, self._view)
 
     def _propose(self) -> TrialJob | None:
         if self._stopped:
             old = self._stopped.pop(0)
             return self._job(old.number, old.origin, old.architecture)
-        number = next(n for n in range(len(self._numbers) + 1) if n not in self._numbers)
+        while self._lowest in self._numbers:
+            self._lowest += 1
+        number = self._lowest
         for origin, architecture in self._controls:
             if self._study.reserve(architecture):
                 return self._job(number, origin, architecture)
@@ -183,24 +183,3 @@ class Driver:
         # One training seed for all: common random numbers make candidates comparable.
         workload = self._costs.workload(architecture)
         return TrialJob(number, origin, architecture, self._seed, costs.macs, costs.params, workload)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_suffix(".new")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)
-
-
-def _keep_weights(folder: Path, view: RunView) -> None:
-    """Keep the weights of all trials while they fit, else of those worth exporting: the baseline and the fronts.
-
-    Budgets and objectives may change later, and with them who is on a front.
-    """
-    kept = {weights_path(folder, trial.result.number) for trial in view.exportable}
-    paths = sorted((folder / "weights").glob("trial-*.safetensors"))
-    excess = sum(path.stat().st_size for path in paths) - MAX_WEIGHT_BYTES
-    for path in paths:
-        if excess > 0 and path not in kept:
-            excess -= path.stat().st_size
-            path.unlink(missing_ok=True)

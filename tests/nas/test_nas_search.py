@@ -157,7 +157,7 @@ def test_weights_are_kept_while_they_fit_and_then_those_worth_exporting(
         return {int(path.stem.split("-")[1]) for path in (folder / "weights").iterdir()}
 
     assert kept(finished) == {t.result.number for t in nas.open_run(finished).view.complete}
-    monkeypatch.setattr("nas.session.driver.MAX_WEIGHT_BYTES", 0)
+    monkeypatch.setattr("nas.session.weights.MAX_WEIGHT_BYTES", 0)
     run = nas.search(**tiny | {"trials": 9})
     # By the latencies of the trials: the last stage measures the front anew when all is trained.
     as_trained = dataclasses.replace(run.view, measured={})

@@ -1,0 +1,45 @@
+"""The trained weights of a run: kept while they fit, known by size in memory so that no event lists the folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from reports.view import RunView
+from trials.record.file import weights_path
+
+#: How much the trained weights of one run may take on disk before those that nobody would export go.
+MAX_WEIGHT_BYTES = 2 * 1024**3
+
+
+class Weights:
+    """The weights' files of one run, whose only writer this is. The folder is listed once, at the start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._bytes = {path: path.stat().st_size for path in sorted((folder / "weights").glob("trial-*.safetensors"))}
+        self._total = sum(self._bytes.values())
+
+    def write(self, number: int, content: bytes) -> None:
+        """Keep a trial's weights, whole or not at all."""
+        path = weights_path(self._folder, number)
+        path.parent.mkdir(exist_ok=True)
+        unfinished = path.with_suffix(".new")
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)
+        self._total += len(content) - self._bytes.get(path, 0)
+        self._bytes[path] = len(content)
+
+    def prune(self, view: RunView) -> None:
+        """Keep all while they fit, else those worth exporting: the baseline and the fronts; the oldest others go.
+
+        Budgets and objectives may change later, and with them who is on a front.
+        """
+        if self._total <= MAX_WEIGHT_BYTES:
+            return
+        kept = {weights_path(self._folder, trial.result.number) for trial in view.exportable}
+        for path in sorted(self._bytes.keys() - kept):
+            if self._total <= MAX_WEIGHT_BYTES:
+                return
+            self._total -= self._bytes.pop(path)
+            path.unlink(missing_ok=True)
