@@ -21,8 +21,7 @@ from nas.settings.sections import (
 )
 from search_spaces.errors import UserError
 from trials.budgets.constraints import CONSTRAINED, Constraint
-from trials.data.config import DataConfig, validate_name
-from trials.scenes.config import MINI, SceneConfig, validate_scenes_name
+from trials.data.config import MINI, DataConfig, SceneConfig, validate_name, validate_scenes_name
 from trials.tasks.metrics import FIGURES, TASKS, Task, leading
 
 #: Seeds that the noise of a search is measured with, and the trials from which on it is.

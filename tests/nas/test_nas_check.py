@@ -126,7 +126,7 @@ def test_a_preview_says_what_is_wrong_with_the_data(
     bad.write_text("no image")
     settings = tiny | {"data": f"folder:{tmp_path}/[b]", "train_images": None, "points": ["layer3"]}
     settings |= {"training": {"epochs": 1, "batch_size": 8}, "latency": {"passes": 30, "warmup": 1, "attempts": 1}}
-    with pytest.raises(DataError, match=r"cannot read image .*bad\.png: .* or leave it out with --data-errors drop"):
+    with pytest.raises(DataError, match=r"train/a/bad\.png: .* or leave them out with --data-errors drop"):
         dry_run.check(SearchConfig(**settings))
     found = dry_run.check(SearchConfig(**settings | {"data_errors": "drop"}))
     assert (found["data"]["train"], found["data"]["findings"]["unreadable"]["images"]) == (20, 1)

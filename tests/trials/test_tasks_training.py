@@ -11,8 +11,8 @@ from tasks_scenes import squares
 from torch import nn
 
 from search_spaces import InputSpec, SearchSpace
+from trials.data import SceneConfig, SceneData, load_scenes
 from trials.machine.quiet import Occupancy, occupied
-from trials.scenes import SceneConfig, SceneData, load_scenes
 from trials.tasks import SceneRecipe, evaluate_scenes, task_for, train_scenes
 from trials.tasks.training import make_optimiser, moving_average
 from trials.training.loop import NonFiniteLoss

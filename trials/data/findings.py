@@ -41,7 +41,21 @@ class Findings:
     unreadable: Finding = Finding()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {
+            kind: {"images": found["images"], "examples": list(found["examples"])}
+            for kind, found in asdict(self).items()
+        }
+
+
+def find_equal(digests: Mapping[str, tuple[Digests, Names]], unreadable: Sequence[str] = ()) -> Findings:
+    """What is to be found in the splits' image digests; images and scenes alike."""
+    train, train_names = digests["train"]
+    leaks = {
+        f"{split}_in_train": shared(*digests[split], train, train_names)
+        for split in ("val", "test")
+        if split in digests
+    }
+    return Findings(**leaks, repeated=repeated(train, train_names), unreadable=Finding.of(unreadable))
 
 
 _SAID = {

@@ -15,7 +15,7 @@ from torchvision.models.detection import FCOS, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from search_spaces.networks.detection import RETINANET_RATIOS, RETINANET_SCALES, DetectionNet, Head
-from trials.scenes.containers import SceneSplit, Target
+from trials.data.scenes import SceneSplit, Target
 from trials.tasks.average_precision import average_precision
 
 #: Detections below are not looked at, as torchvision evaluates RetinaNet: they cost time and no figure.

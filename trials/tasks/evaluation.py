@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from trials.data import SceneData, SceneSplit
 from trials.machine.quiet import Occupancy
-from trials.scenes import SceneData, SceneSplit
 from trials.tasks.inputs import moved, network_inputs
 from trials.tasks.task import Task
 from trials.training.loop import NonFiniteLoss, exact_float32

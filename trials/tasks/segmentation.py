@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trials.scenes.containers import SceneSplit, Target
-from trials.scenes.masks import IGNORED
+from trials.data.readers.masks import IGNORED
+from trials.data.scenes import SceneSplit, Target
 from trials.tasks.confusion import count_pixels, figures_of
 
 

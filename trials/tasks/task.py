@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from search_spaces.networks.detection import DetectionNet
 from search_spaces.networks.segmentation import SegmentationNet
+from trials.data import SceneData, SceneSplit
+from trials.data.scenes import Target
 from trials.errors import TaskError
-from trials.scenes import SceneData, SceneSplit
-from trials.scenes.containers import Target
 from trials.tasks.detection import DetectionTask
 from trials.tasks.segmentation import SegmentationTask
 
@@ -38,7 +38,7 @@ def task_for(network: nn.Module, data: SceneData) -> Task:
         )
     finds_boxes = isinstance(network, DetectionNet)
     if finds_boxes == (data.targets == "semantic"):
-        wanted = "'boxes' or 'instances'" if finds_boxes else "'semantic'"
+        wanted = "'boxes'" if finds_boxes else "'semantic'"
         raise TaskError(f"{data.name} was loaded with targets {data.targets!r}: this network needs {wanted}")
     if network.classes != len(data.categories):
         raise TaskError(

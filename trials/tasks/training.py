@@ -17,9 +17,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from search_spaces.networks.pyramid import PyramidTrunk
 from search_spaces.space import fusion_modules
+from trials.data import SceneData, augment_scenes
 from trials.machine.device import autocast
 from trials.machine.quiet import Occupancy
-from trials.scenes import SceneData, augment_scenes
 from trials.seeds import generator
 from trials.tasks.inputs import moved, network_inputs
 from trials.tasks.recipe import SceneRecipe

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.networks.pyramid import PyramidTrunk
-from trials.data import DataConfig, ImageData, Split, load_data, normalise
+from trials.data import DataConfig, ImageData, SceneConfig, SceneData, Split, load_data, load_scenes, normalise
 from trials.machine.device import autocast
 from trials.machine.quiet import Occupancy
-from trials.scenes import SceneConfig, SceneData, load_scenes
 from trials.tasks import SceneRecipe, evaluate_scenes, task_for, train_scenes
 from trials.tasks.inputs import network_inputs
 from trials.tasks.metrics import Task, leading
@@ -155,7 +154,7 @@ def make_trainer(
     recipe: Recipe | SceneRecipe,
     announce: Callable[[str], None] = lambda line: None,
 ) -> ImageTrainer | SceneTrainer:
-    """Load the data of a run for its recipe. Raises DataError, or ScenesRefused, where they cannot be had.
+    """Load the data of a run for its recipe. Raises DataError, or DataRefused, where they cannot be had.
 
     Raises ValueError where the two are not of one kind.
     """
