@@ -22,6 +22,7 @@ from nas.settings.sections import (
 from search_spaces.errors import UserError
 from trials.budgets.constraints import CONSTRAINED, Constraint
 from trials.data.config import MINI, DataConfig, SceneConfig, validate_name, validate_scenes_name
+from trials.data.readers import READERS
 from trials.tasks.metrics import FIGURES, TASKS, Task, leading
 
 #: Seeds that the noise of a search is measured with, and the trials from which on it is.
@@ -31,6 +32,8 @@ COSTS = ("macs", "latency_ms", "params")
 #: The head that a pyramid gets for a task, and those that are of one.
 _HEAD_OF: dict[Task, str] = {"detection": "fcos", "segmentation": "semantic"}
 _TASK_OF: dict[str, Task] = {"fcos": "detection", "retinanet": "detection", "semantic": "segmentation"}
+#: What data are for where no task is named, by the first targets that their reader has.
+_TASK_OF_TARGET: dict[str, Task] = {"class": "classification", "boxes": "detection", "semantic": "segmentation"}
 Selector = Literal["best", "knee", "fastest", "cheapest", "none"]
 
 
@@ -213,10 +216,8 @@ def task_of(settings: Mapping[str, Any]) -> str:
     head, data = str(settings.get("space", "")).rpartition("-")[2], str(settings.get("data", ""))
     if head in _TASK_OF:
         return _TASK_OF[head]
-    form = data.partition(":")[0]
-    return {MINI: "detection", "coco": "detection", "voc": "detection", "masks": "segmentation"}.get(
-        form, "classification"
-    )
+    reader = READERS.get(data.partition(":")[0])
+    return _TASK_OF_TARGET["class" if reader is None else reader.targets[0]]
 
 
 def read_config(settings: Mapping[str, Any]) -> SearchConfig:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trials.data.augmentation import augment, normalise
     from trials.data.config import KNOWN_DATA, KNOWN_SCENES, DataConfig, DataError, SceneConfig
-    from trials.data.containers import ImageData, Split
     from trials.data.drawing import draw_scenes
     from trials.data.image_loading import load_data
+    from trials.data.images import ImageData, Split
     from trials.data.problems import DataRefused, Problem
     from trials.data.scene_augmentation import augment_scenes
     from trials.data.scene_loading import check_scenes, load_scenes
@@ -44,7 +44,7 @@ __all__ = [
 _NAMES_OF = {
     "augmentation": ("augment", "normalise"),
     "config": ("KNOWN_DATA", "KNOWN_SCENES", "DataConfig", "DataError", "SceneConfig"),
-    "containers": ("ImageData", "Split"),
+    "images": ("ImageData", "Split"),
     "drawing": ("draw_scenes",),
     "image_loading": ("load_data",),
     "problems": ("DataRefused", "Problem"),

@@ -31,8 +31,22 @@ class DataError(UserError, ValueError):
     """Data that cannot be used. The message is one line: what was found, what was expected, how to mend it."""
 
 
+class _Named:
+    name: str
+
+    @property
+    def form(self) -> str:
+        """What names the reader, such as "cifar10" or "coco"."""
+        return self.name.partition(":")[0]
+
+    @property
+    def folder(self) -> str:
+        """The path in the name; empty for data that are no user's folder."""
+        return self.name.partition(":")[2]
+
+
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(_Named):
     """Which images to load and how to split them. Checked when it is made.
 
     name: one of `KNOWN_DATA`, where `folder:PATH` stands for an image folder.
@@ -63,19 +77,9 @@ class DataConfig:
             raise DataError(f"image_size is {self.image_size}: it must be at least {SMALLEST_IMAGE} pixels")
         _validate_split(self.train_images, self.val_fraction, self.split_seed, "one image a class")
 
-    @property
-    def form(self) -> str:
-        """What names the reader."""
-        return self.name.partition(":")[0]
-
-    @property
-    def folder(self) -> str:
-        """The path in the name; empty for published data."""
-        return self.name.partition(":")[2]
-
 
 @dataclass(frozen=True)
-class SceneConfig:
+class SceneConfig(_Named):
     """Which scenes to load, with which targets, and what to do with bad entries. Checked when it is made.
 
     name: one of `KNOWN_SCENES`, where FOLDER stands for a folder of that form.
@@ -113,16 +117,6 @@ class SceneConfig:
                 "stride of the networks"
             )
         _validate_split(self.train_images, self.val_fraction, self.split_seed, "1")
-
-    @property
-    def form(self) -> str:
-        """What names the reader: "scenes-mini", "coco", "voc" or "masks"."""
-        return self.name.partition(":")[0]
-
-    @property
-    def folder(self) -> str:
-        """The path in the name; empty for scenes-mini."""
-        return self.name.partition(":")[2]
 
     @property
     def side(self) -> int:

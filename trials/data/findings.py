@@ -41,10 +41,7 @@ class Findings:
     unreadable: Finding = Finding()
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            kind: {"images": found["images"], "examples": list(found["examples"])}
-            for kind, found in asdict(self).items()
-        }
+        return asdict(self)
 
 
 def find_equal(digests: Mapping[str, tuple[Digests, Names]], unreadable: Sequence[str] = ()) -> Findings:

@@ -7,14 +7,13 @@ from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from trials.data.content import Images
 from trials.data.decoding import ImageFormat, decode_image, in_threads
 from trials.data.pixels import Chunk, Notes, Pixels, cached_pixels
-from trials.data.problems import UNREADABLE, DataRefused, Problem, reason_of
+from trials.data.problems import DataRefused, Problem
 from trials.data.readers.folder import ImageFolder
-from trials.data.survey import files_key
+from trials.data.survey import Header, files_key, read_headers, unreadable
 
 _LARGEST_NATIVE = 96  # pixels: larger images are resized unless a size is asked for
 _RESIZED_SIDE = 64  # pixels
@@ -37,21 +36,14 @@ def choose_format(folder: ImageFolder, image_size: int | None, announce: Callabl
     """
     files = [name for listing in folder.splits.values() for name in listing.files]
     places = np.unique(np.linspace(0, len(files) - 1, num=min(_SAMPLE, len(files))).astype(np.int64))
-    sizes, modes = set(), set()
-    unreadable = []
-    for place in places:
-        path = folder.root / files[place]
-        try:
-            with Image.open(path) as image:
-                sizes.add(image.size)
-                modes.add(image.mode)
-        except Exception as error:  # PIL's decoders raise nearly anything on damaged files
-            unreadable.append(Problem(files[place], "", reason_of(error, path), UNREADABLE))
-    if not sizes:
-        raise DataRefused(str(folder.root), unreadable)
-    mode = "L" if modes == {"L"} else "RGB"
+    found = read_headers(folder.root, [files[place] for place in places])
+    headers = [header for header in found if isinstance(header, Header)]
+    if not headers:
+        raise DataRefused(str(folder.root), [problem for problem in found if isinstance(problem, Problem)])
+    mode = "L" if {header.mode for header in headers} == {"L"} else "RGB"
     if image_size is not None:
         return ImageFormat(image_size, mode)
+    sizes = {(header.width, header.height) for header in headers}
     width, height = min(sizes)
     if len(sizes) == 1 and width == height and _SMALLEST_NATIVE <= width <= _LARGEST_NATIVE:
         return ImageFormat(width, mode)
@@ -81,22 +73,22 @@ def decode_files(
             try:
                 out[place - start - len(bad)] = decode_image(path, form)
             except Exception as error:  # PIL's decoders raise nearly anything on damaged files
-                bad[place] = Problem(names[place], "", reason_of(error, path), UNREADABLE)
+                bad[place] = unreadable(names[place], error, path)
         return out[: len(out) - len(bad)], bad
 
     def chunks(notes: Notes) -> Iterator[Chunk]:
         """All that cannot be read is looked for before it is refused, so that it can be mended at once."""
-        unreadable: dict[int, Problem] = {}
+        found: dict[int, Problem] = {}
         for images, bad in in_threads(decoded, len(names), _CHUNK, announce, "decoding images", threads):
-            unreadable |= bad
-            if len(images) and (drop or not unreadable):
+            found |= bad
+            if len(images) and (drop or not found):
                 yield images, None
-        if unreadable and not (drop and len(unreadable) < len(names)):
-            raise DataRefused(str(root), list(unreadable.values()))
-        notes["unreadable"] = [[place, *astuple(problem)] for place, problem in unreadable.items()]
+        if found and not (drop and len(found) < len(names)):
+            raise DataRefused(str(root), list(found.values()))
+        notes["unreadable"] = [[place, *astuple(problem)] for place, problem in found.items()]
 
     pixels = cached_pixels(key, chunks)
-    unreadable = {place: Problem(*problem) for place, *problem in pixels.notes["unreadable"]}
-    if unreadable and not drop:  # kept by a load that left them out
-        raise DataRefused(str(root), list(unreadable.values()))
-    return pixels, unreadable
+    left_out = {place: Problem(*problem) for place, *problem in pixels.notes["unreadable"]}
+    if left_out and not drop:  # kept by a load that left them out
+        raise DataRefused(str(root), list(left_out.values()))
+    return pixels, left_out

@@ -12,10 +12,10 @@ import torch
 from torch.nn import functional
 
 from trials.data.config import DataConfig, DataError
-from trials.data.containers import ImageData, Split
 from trials.data.content import Content, Images, Labels, fingerprint, measure
 from trials.data.findings import Names, find_equal, listed
 from trials.data.image_files import choose_format, decode_files
+from trials.data.images import ImageData, Split
 from trials.data.pixels import Chunk, Notes, cached_pixels
 from trials.data.problems import DataRefused, Problem
 from trials.data.readers import READERS

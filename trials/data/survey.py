@@ -14,7 +14,7 @@ from PIL import Image
 
 from trials.data.config import LARGEST_STRIDE, DataError
 from trials.data.decoding import check_mode, in_threads
-from trials.data.problems import MISSING, SIZE, UNREADABLE, BadEntry, reason_of
+from trials.data.problems import MISSING, SIZE, UNREADABLE, BadEntry, Problem, reason_of
 
 _MOST_PIXELS = 80_000_000  # below PIL's own limit, which warns first and raises at twice that
 _CHUNK = 64  # images a task
@@ -23,6 +23,15 @@ _CHUNK = 64  # images a task
 # a test holds the two together.
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself: its size in pixels, and PIL's mode."""
+
+    width: int
+    height: int
+    mode: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,24 @@ def contained(root: Path, file: str) -> Path:
     if not path.is_file():
         raise BadEntry("it is a folder and not an image", MISSING)
     return path
+
+
+def read_headers(root: Path, names: Iterable[str]) -> list[Header | Problem]:
+    """What the headers of files say, or why they cannot be read."""
+    headers: list[Header | Problem] = []
+    for name in names:
+        path = root / name
+        try:
+            with Image.open(path) as image:
+                headers.append(Header(*image.size, image.mode))
+        except Exception as error:  # PIL's decoders raise nearly anything on damaged files
+            headers.append(unreadable(name, error, path))
+    return headers
+
+
+def unreadable(name: str, error: Exception, path: Path) -> Problem:
+    """The problem of an image file `name` that cannot be read."""
+    return Problem(name, "", reason_of(error, path), UNREADABLE)
 
 
 def inspect_images(root: Path, files: Sequence[str], announce: Callable[[str], None]) -> dict[str, Picture | BadEntry]:

@@ -141,7 +141,9 @@ def test_the_description_is_json_and_counts_what_there_is(tmp_path: Path) -> Non
     document = coco_document(5)
     document["annotations"].append(annotation(1, 2, iscrowd=1))
     described = load(f"coco:{write_coco(tmp_path, document)}").description()
+    findings = described.pop("findings")
     assert json.loads(json.dumps(described)) == described
+    assert sentences(json.loads(json.dumps(findings))) == []
     assert described["images"] == {"train": 4, "val": 1}
     assert sum(described["objects"].values()) == 6
     assert sum(described["crowds"].values()) == 1
