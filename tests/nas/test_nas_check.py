@@ -135,7 +135,7 @@ def test_a_preview_says_what_is_wrong_with_the_data(
     printed = capsys.readouterr().out
     assert "[b]: 2 classes, 20 train, 3 val images" in printed
     assert "data: 1 validation image is a training image too: val/a/w.png = train/b/7.png" in printed
-    assert f"data: 1 image cannot be read and is left out: {bad}: " in printed
+    assert "data: 1 image cannot be read and is left out: train/a/bad.png: " in printed
 
 
 #: One of each kind; all are checked by hand, with pytest -m long.
