@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that the script runs in a checkout that is not installed
 
 from trials.data.config import DataError  # noqa: E402
-from trials.data.idx import find_idx, read_images_and_labels  # noqa: E402
+from trials.data.readers.idx import find_idx, read_images_and_labels  # noqa: E402
 
 PER_CLASS = {"train": 1000, "test": 200}
 CLASSES = 10

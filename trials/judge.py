@@ -18,12 +18,11 @@ from torch import nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
-from trials.data import DataConfig
+from trials.data import DataConfig, SceneConfig
 from trials.latency import measure_latency
 from trials.machine import device as devices
 from trials.machine.failures import TimeLimit, failure_of
 from trials.machine.quiet import occupied
-from trials.scenes import SceneConfig
 from trials.seeds import drawing
 from trials.tasks import SceneRecipe
 from trials.training.starts import FromScratch, Start

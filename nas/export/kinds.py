@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nas.export.sources import Sources
 from search_spaces import InputSpec
-from trials.scenes.fitting import PAD_GREY
+from trials.data.fitting import PAD_GREY
 
 #: What a network or an artefact of it answers: a tensor by the name of each output.
 Outputs = dict[str, Tensor]
@@ -155,7 +155,7 @@ class Segmenter(Kind):
 
 
 def scene_fitting(spec: InputSpec) -> str:
-    """How scenes are brought to the size of the input, as `trials.scenes` does it."""
+    """How scenes are brought to the size of the input, as `trials.data` does it."""
     return (
         f"Resize before, antialiased, to {spec.size} pixels on the longer side; pad with grey, {PAD_GREY}, below and "
         "on the right."

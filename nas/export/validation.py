@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from nas.export.errors import ExportError
 from nas.export.kinds import Classifier, Outputs
 from nas.export.trained import TrainedNetwork
-from trials.data import ImageData
-from trials.scenes import SceneData, SceneSplit
+from trials.data import ImageData, SceneData, SceneSplit
 from trials.tasks import Task, task_for
 from trials.tasks.classification import ClassificationTask
 from trials.tasks.metrics import leading

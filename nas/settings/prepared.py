@@ -21,11 +21,10 @@ from search_spaces.space import SearchSpace
 from trials.budgets.constraints import Costs
 from trials.budgets.feasibility import Feasibility
 from trials.costs import CostTable, counter_version
-from trials.data import ImageData
+from trials.data import ImageData, SceneData
 from trials.judge import TrialPlan
 from trials.machine.device import processor, resolve
 from trials.profile import DeviceProfile
-from trials.scenes import SceneData
 from trials.tasks.average_precision import sizes_of
 from trials.training.trainer import Trainer, make_trainer
 

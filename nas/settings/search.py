@@ -21,8 +21,8 @@ from nas.settings.sections import (
 )
 from search_spaces.errors import UserError
 from trials.budgets.constraints import CONSTRAINED, Constraint
-from trials.data.config import DataConfig, validate_name
-from trials.scenes.config import MINI, SceneConfig, validate_scenes_name
+from trials.data.config import MINI, DataConfig, SceneConfig, validate_name, validate_scenes_name
+from trials.data.readers import READERS
 from trials.tasks import registry
 from trials.tasks.metrics import FIGURES, TASKS, Task, leading
 
@@ -215,10 +215,8 @@ def task_of(settings: Mapping[str, Any]) -> str:
     head, data = str(settings.get("space", "")).rpartition("-")[2], str(settings.get("data", ""))
     if head in _TASK_OF:
         return _TASK_OF[head]
-    form = data.partition(":")[0]
-    return {MINI: "detection", "coco": "detection", "voc": "detection", "masks": "segmentation"}.get(
-        form, "classification"
-    )
+    reader = READERS.get(data.partition(":")[0])
+    return registry.task_with("class" if reader is None else reader.targets[0])
 
 
 def read_config(settings: Mapping[str, Any]) -> SearchConfig:

@@ -13,9 +13,9 @@ from nas.stages.trained import TrainedNetworks, kept_numbers
 from nas.trainings.noise_file import RunRecord
 from reports.scores import PICTURE_NAME
 from reports.view import RunView
+from trials.data import SceneData, draw_scenes
+from trials.data.scenes import Target
 from trials.latency.runtimes import intra_op_threads
-from trials.scenes import SceneData, draw_scenes
-from trials.scenes.containers import Target
 from trials.tasks import decoding_latency, task_for
 from trials.tasks.detection import DetectionTask
 from trials.tasks.inputs import moved, network_inputs

@@ -21,12 +21,12 @@ from search_spaces.discovery.reference import ReferencedDesign
 from search_spaces.space import SearchSpace
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import Share
+from trials.data import SceneConfig, check_scenes
+from trials.data.problems import EMPTY
 from trials.errors import StoreError
 from trials.judge import Bench
 from trials.machine.quiet import occupied
 from trials.profile import DeviceProfile
-from trials.scenes import SceneConfig, check_scenes
-from trials.scenes.problems import EMPTY
 
 #: Passes before a latency is measured: a preview, for which a large network is not to take minutes.
 _WARMUP = 5

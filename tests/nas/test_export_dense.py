@@ -30,8 +30,8 @@ from nas.export import (
 from nas.export.generation import generate
 from search_spaces import Architecture, InputSpec, SearchSpace
 from search_spaces.errors import UserError
+from trials.data import SceneConfig, SceneData, SceneSplit, load_scenes
 from trials.machine.quiet import occupied
-from trials.scenes import SceneConfig, SceneData, SceneSplit, load_scenes
 from trials.tasks import SceneRecipe, evaluate, task_for
 from trials.tasks.inputs import network_inputs
 from trials.training.loop import train

@@ -25,8 +25,8 @@ from reports.noise import noise_floors
 from reports.regime import regime_story
 from reports.scores import category_table, figure_table
 from reports.trust import trust_story
+from trials.data import DataRefused
 from trials.record.store import Store
-from trials.scenes import ScenesRefused
 from trials.tasks.metrics import FIGURES
 from trials.trial import TrialState
 
@@ -198,10 +198,10 @@ def test_check_lists_every_bad_annotation(settings: dict[str, Any], tmp_path: Pa
     path.write_text(json.dumps(document))
     options = ["--data", f"coco:{folder}", "--image-size", "64", "--batch-size", "4", "--epochs", "2"]
     refused = CliRunner().invoke(commands, ["check", *options, "--out", str(tmp_path / "run")])
-    assert isinstance(refused.exception, ScenesRefused)
+    assert isinstance(refused.exception, DataRefused)
     assert refused.output.count("data: annotations/train.json: annotation") == 2
     assert "2 bad entries" in str(refused.exception)
-    assert "data_errors 'drop'" in str(refused.exception)
+    assert "--data-errors drop" in str(refused.exception)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from trials.scenes import SceneData, SceneSplit
+from trials.data import SceneData, SceneSplit
 
 COLOURS = ("red", "green", "blue")
 

@@ -13,7 +13,7 @@ import torch
 from tasks_scenes import COLOURS, split
 from torch import Tensor
 
-from trials.scenes import SceneSplit
+from trials.data import SceneSplit
 from trials.tasks.average_precision import average_precision
 
 Detections = list[dict[str, Tensor]]

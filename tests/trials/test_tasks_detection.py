@@ -104,7 +104,7 @@ def test_a_network_and_data_that_do_not_belong_together_are_refused() -> None:
     boxes, maps = squares(2, 1), squares(2, 1, targets="semantic")
     with pytest.raises(TaskError, match="PyramidNet neither finds boxes nor maps pixels: give a space with a head"):
         task_for(network("resnet8-fpn", 3), boxes)
-    with pytest.raises(TaskError, match="loaded with targets 'semantic': this network needs 'boxes' or 'instances'"):
+    with pytest.raises(TaskError, match="loaded with targets 'semantic': this network needs 'boxes'"):
         task_for(network("resnet8-fpn-fcos", 4), maps)
     with pytest.raises(TaskError, match="loaded with targets 'boxes': this network needs 'semantic'"):
         task_for(network("resnet8-fpn-semantic", 3), boxes)

@@ -11,8 +11,8 @@ from tasks_scenes import squares
 from torch import nn
 
 from search_spaces import InputSpec, SearchSpace
+from trials.data import SceneConfig, SceneData, load_scenes
 from trials.machine.quiet import Occupancy, occupied
-from trials.scenes import SceneConfig, SceneData, load_scenes
 from trials.tasks import SceneRecipe, evaluate
 from trials.tasks.evaluation import Judgement, NonFiniteLoss
 from trials.training.averaging import moving_average

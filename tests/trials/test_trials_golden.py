@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from search_spaces import InputSpec, SearchSpace
-from trials.data import DataConfig
+from trials.data import DataConfig, SceneConfig
 from trials.judge import Bench, TrialOutcome, TrialPlan
-from trials.scenes import SceneConfig
 from trials.tasks import SceneRecipe
 from trials.trial import EpochPoint, LatencyProtocol, Recipe, TrialJob
 

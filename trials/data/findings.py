@@ -44,6 +44,17 @@ class Findings:
         return asdict(self)
 
 
+def find_equal(digests: Mapping[str, tuple[Digests, Names]], unreadable: Sequence[str] = ()) -> Findings:
+    """What is to be found in the splits' image digests; images and scenes alike."""
+    train, train_names = digests["train"]
+    leaks = {
+        f"{split}_in_train": shared(*digests[split], train, train_names)
+        for split in ("val", "test")
+        if split in digests
+    }
+    return Findings(**leaks, repeated=repeated(train, train_names), unreadable=Finding.of(unreadable))
+
+
 _SAID = {
     "val_in_train": ("validation image is a training image", "validation images are training images", "too"),
     "test_in_train": ("test image is a training image", "test images are training images", "too"),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from trials.scenes.containers import SceneSplit
+from trials.data.scenes import SceneSplit
 
 #: Areas in pixels from which on an object is of medium size, and large.
 _MEDIUM, _LARGE = 32**2, 96**2

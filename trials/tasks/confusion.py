@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trials.scenes.masks import IGNORED
+from trials.data.readers.masks import IGNORED
 
 
 @dataclass(frozen=True)

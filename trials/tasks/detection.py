@@ -15,8 +15,8 @@ from torchvision.models.detection import FCOS, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from search_spaces.networks.detection import RETINANET_RATIOS, RETINANET_SCALES, DetectionNet, Head
-from trials.scenes import SceneData
-from trials.scenes.containers import SceneSplit, Target
+from trials.data import SceneData
+from trials.data.scenes import SceneSplit, Target
 from trials.tasks.average_precision import average_precision
 from trials.tasks.scenes import SceneTask, check_belongs
 

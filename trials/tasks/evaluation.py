@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from trials.data import Split
+from trials.data import SceneSplit, Split
 from trials.machine.quiet import Occupancy
-from trials.scenes import SceneSplit
 from trials.seeds import drawing
 from trials.tasks.inputs import Normalisation
 from trials.tasks.metrics import FIGURES

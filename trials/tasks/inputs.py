@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trials.data import ImageData, normalise
-from trials.scenes import SceneData
-from trials.scenes.containers import Target
+from trials.data import ImageData, SceneData, normalise
+from trials.data.scenes import Target
 
 
 class Normalisation:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from search_spaces.networks.detection import DetectionNet
 from search_spaces.networks.segmentation import SegmentationNet
 from search_spaces.space import fusion_modules
+from trials.data import SceneData, SceneSplit, augment_scenes
+from trials.data.scenes import Target
 from trials.errors import TaskError
-from trials.scenes import SceneData, SceneSplit, augment_scenes
-from trials.scenes.containers import Target
 from trials.seeds import generator
 from trials.tasks.inputs import Normalisation, moved
 from trials.tasks.recipe import SceneRecipe

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trials.scenes import SceneData
-from trials.scenes.containers import SceneSplit, Target
-from trials.scenes.masks import IGNORED
+from trials.data import SceneData
+from trials.data.readers.masks import IGNORED
+from trials.data.scenes import SceneSplit, Target
 from trials.tasks.confusion import count_pixels, figures_of
 from trials.tasks.scenes import SceneTask, check_belongs
 

@@ -9,8 +9,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from trials.data import ImageData
-from trials.scenes import SceneData
+from trials.data import ImageData, SceneData
 from trials.tasks.registry import TASKS, task_with
 
 Data = ImageData | SceneData

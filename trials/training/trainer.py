@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from trials.data import DataConfig, ImageData, Split, load_data
+from trials.data import DataConfig, ImageData, SceneConfig, SceneData, Split, load_data, load_scenes
 from trials.machine.device import autocast
 from trials.machine.quiet import Occupancy
-from trials.scenes import SceneConfig, SceneData, load_scenes
 from trials.seeds import drawing
 from trials.tasks import SceneRecipe
 from trials.tasks.evaluation import Judgement, evaluate
@@ -99,7 +98,7 @@ def make_trainer(
     recipe: Recipe | SceneRecipe,
     announce: Callable[[str], None] = lambda line: None,
 ) -> Trainer:
-    """Load the data of a run for its recipe. Raises DataError, or ScenesRefused, where they cannot be had.
+    """Load the data of a run for its recipe. Raises DataError, or DataRefused, where they cannot be had.
 
     Raises ValueError where the two are not of one kind.
     """

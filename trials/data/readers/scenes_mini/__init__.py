@@ -1,0 +1,1 @@
+"""scenes-mini: derived scenes for detection and segmentation out of the box."""
