@@ -15,9 +15,10 @@ from statistics import fmean
 from rich.console import Console
 
 from nas.engines.interruption import Interrupted, Interruption
-from nas.settings.prepared import prepare, versions
-from nas.settings.search import SearchConfig, load_config
+from nas.settings.loading import load_config
+from nas.settings.search import SearchConfig
 from nas.trainings.noise_file import NoiseFile
+from nas.trainings.prepared import prepare, versions
 from nas.trainings.trainings import Training, missing, train_missing
 from reports.formatting import format_duration, format_percent
 from reports.significance import estimate

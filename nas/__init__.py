@@ -31,11 +31,19 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "discover", "inherit", "open_run", "search"]
 
 
-def search(config: str | Path | None = None, *, extend: bool = False, fresh: bool = False, **settings: Any) -> Run:
+def search(
+    config: str | Path | None = None,
+    *,
+    resume: str | Path | None = None,
+    extend: bool = False,
+    fresh: bool = False,
+    **settings: Any,
+) -> Run:
     """Search as `nas search` does, and return the run.
 
     Args:
         config: a TOML file; its settings are overridden by `settings`.
+        resume: the folder of a run to go on with as it was configured, in place of `config`.
         extend, fresh: as the options of `nas search`.
         settings: keys of the configuration (`trials=12`); a table is a dict (`training={"epochs": 2}`).
 
@@ -47,14 +55,21 @@ def search(config: str | Path | None = None, *, extend: bool = False, fresh: boo
     from pathlib import Path
 
     from nas.session.session import run_search
-    from nas.settings.search import load_config
+    from nas.settings.changes import resumed
+    from nas.settings.errors import ConfigError
+    from nas.settings.loading import load_config
     from nas.telling import Silence
 
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         inner = value.items() if isinstance(value, dict) else ()
         flat.update({f"{key}.{name}": _plain(part) for name, part in inner} if inner else {key: _plain(value)})
-    return run_search(load_config(None if config is None else Path(config), flat), Silence(), extend, fresh)
+    if resume is None:
+        return run_search(load_config(None if config is None else Path(config), flat), Silence(), extend, fresh)
+    if config is not None or fresh:
+        raise ConfigError(f"resume {resume} goes on with that run as it is: leave out config and fresh")
+    recorded = open_run(resume).view.config
+    return run_search(resumed(recorded, str(resume), flat, extend), Silence(), extend)
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.settings.search import SearchConfig, read_config
+from nas.settings.loading import read_config
+from nas.settings.search import SearchConfig
 from reports import RunView, SelectionError, TrialView, write_report
 from trials.trial import TrialState
 

@@ -16,6 +16,10 @@ from typing import Any
 
 from search_spaces.errors import SpaceError
 
+#: The mission's six, which every space offers, and their ratios.
+DEFAULT_OPERATORS = ("add", "concat", "se", "cbam", "aff", "iaff")
+DEFAULT_REDUCTIONS = (4, 8, 16)
+
 
 @dataclass(frozen=True, order=True)
 class FusionChoice:

@@ -15,6 +15,8 @@ from typing import Any, Literal
 from torch import nn
 
 from search_spaces import catalogue
+from search_spaces.architecture import DEFAULT_OPERATORS as DEFAULT_OPERATORS
+from search_spaces.architecture import DEFAULT_REDUCTIONS as DEFAULT_REDUCTIONS
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import SpaceError, unknown
 from search_spaces.fusions import build_concatenation, build_fusion, operator
@@ -22,9 +24,6 @@ from search_spaces.fusions.settings import DEFAULT as DEFAULT_SETTINGS
 from search_spaces.fusions.settings import FusionSettings
 from search_spaces.networks import InputSpec, NetworkDesign, PointShape
 
-#: The mission's six, which every space offers.
-DEFAULT_OPERATORS = ("add", "concat", "se", "cbam", "aff", "iaff")
-DEFAULT_REDUCTIONS = (4, 8, 16)
 Tie = Literal["none", "stage"]
 
 

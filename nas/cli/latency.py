@@ -3,41 +3,58 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nas.cli.options import Setting, json_option, options
+from nas.cli.options import LIST, SettingOption, SettingsCommand, SettingsGroup, json_option, option_of
+from nas.terminal.console import console, narrator
 
-#: What all of them take that measure.
-_OPTIONS: list[Setting] = [
-    ("--space", str, "NAME", "A named space, FILE.py:DESIGN, or FILE.json from nas check --json.  [default: resnet8]"),
-    ("--size", str, "HxW", "Height and width of the images, square.  [default: the network's own]"),
-    ("--channels", int, "N", "Channels of the images.  [default: the network's own]"),
-    ("--classes", int, "N", "Classes of the network's head.  [default: the network's own]"),
-    ("--operators", str, "A,B,…", "Offer only these fusion operators."),
-    ("--reductions", str, "R,R,…", "Offer only these reduction ratios.  [default: 4,8,16]"),
-    ("--points", str, "P,P,…", "Vary only these fusion points or stages."),
-    ("--tie", str, "HOW", "stage: one common choice for the points of a stage."),
-    ("--device", str, "DEVICE", "auto, cpu, cuda or cuda:N.  [default: auto]"),
-    ("--runtime", str, "NAME", "eager, compile, cudagraph or onnxruntime.  [default: eager]"),
-    ("--dtype", str, "NAME", "fp32, bf16 or fp16.  [default: fp32]"),
-    ("--batch", int, "B", "Images a pass.  [default: 1]"),
-    ("--threads", int, "N", "Threads of a pass on a CPU.  [default: 1]"),
-    ("--passes", int, "N", "Passes of each network, at most 2 s.  [default: 200]"),
-    ("--attempts", int, "N", "Attempts at a measurement that drifts or scatters.  [default: 3]"),
-    ("--seed", int, "S", "Seed of the architectures that are drawn.  [default: 0]"),
-]
+Command = Callable[..., Any]
 
 
-_options = options(_OPTIONS)
+def _of_settings() -> list[SettingOption]:
+    """What is measured and how, as far as a search has a setting for it."""
+    from nas.settings.search import SearchConfig
+
+    space = str(SearchConfig.model_fields["space"].default)
+    return [
+        option_of(
+            "space", option="--space", default=space,
+            help="A named space, FILE.py:DESIGN, or FILE.json from nas check --json.",
+        ),
+        *(option_of(key, option=f"--{key}") for key in ("operators", "reductions", "points", "tie", "device")),
+        option_of("latency.batch_size", option="--batch", metavar="B"),
+        option_of("latency.passes", option="--passes", metavar="N"),
+        option_of("latency.attempts", option="--attempts", metavar="N"),
+    ]  # fmt: skip
 
 
-@click.group(invoke_without_command=True)
-@_options
+def _measuring(command: Command) -> Command:
+    """What all of them take beside that."""
+    for option, kind, metavar, text in reversed(
+        [
+            ("--size", str, "HxW", "Height and width of the images, square.  [default: the network's own]"),
+            ("--channels", int, "N", "Channels of the images.  [default: the network's own]"),
+            ("--classes", int, "N", "Classes of the network's head.  [default: the network's own]"),
+            ("--runtime", str, "NAME", "eager, compile, cudagraph or onnxruntime.  [default: eager]"),
+            ("--dtype", str, "NAME", "fp32, bf16 or fp16.  [default: fp32]"),
+            ("--threads", int, "N", "Threads of a pass on a CPU.  [default: 1]"),
+            ("--seed", int, "S", "Seed of the architectures that are drawn.  [default: 0]"),
+        ]
+    ):
+        command = click.option(option, type=kind, metavar=metavar, help=text)(command)
+    return command
+
+
+@click.group(cls=SettingsGroup, settings=_of_settings, invoke_without_command=True)
+@_measuring
 @click.option(
     "--architectures",
+    type=LIST,
+    default=(),
     metavar="A,B,…",
     help="Operators used everywhere (aff or aff/4), JSON files, RUN:TRIAL, RUN:front.  [default: every operator]",
 )
@@ -54,7 +71,7 @@ _options = options(_OPTIONS)
 def latency(
     context: click.Context,
     /,
-    architectures: str | None,
+    architectures: Sequence[str],
     sample: int | None,
     profile_path: Path | None,
     as_json: bool,
@@ -68,24 +85,25 @@ def latency(
     nas latency profile --space resnet20 --out cpu.json    measure once, predict everywhere
     nas latency show cpu.json                              what a profile holds, and its error
     """
-    references = [part.strip() for part in (architectures or "").split(",") if part.strip()]
     if context.invoked_subcommand is not None:
-        if references or sample or profile_path or as_json or any(value is not None for value in given.values()):
+        if architectures or sample or profile_path or as_json or any(value is not None for value in given.values()):
             raise click.UsageError(f"give options after the subcommand: nas latency {context.invoked_subcommand} …")
         return
-    from nas.terminal.console import console
-    from nas.tools.latency.measuring import measure_all, print_measured, report_json
+    from nas.terminal.latency import measuring_on, print_measured
+    from nas.tools.latency.measuring import measure_all, report_json
     from nas.tools.latency.settings import settings_of
 
-    found = measure_all(settings_of(given), references, sample, profile_path, console(stderr=True))
+    stderr = console(stderr=True)
+    with measuring_on(stderr) as advance:
+        found = measure_all(settings_of(given), architectures, sample, profile_path, narrator(stderr), advance)
     if as_json:
         click.echo(json.dumps(report_json(found), indent=2))
     else:
         print_measured(console(), found)
 
 
-@latency.command()
-@_options
+@latency.command(cls=SettingsCommand, settings=_of_settings)
+@_measuring
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The profile to write.")
 @click.option("--sample", default=100, show_default=True, metavar="N", help="Architectures to measure, at most 100.")
 @json_option
@@ -95,12 +113,13 @@ def profile(out: Path, sample: int, as_json: bool, **given: Any) -> None:
     The file holds the measurements, the predictor and its error on architectures that it was not fitted to. An
     interrupted profile goes on with the same command. Needs PyTorch only, and neither Ray nor Optuna.
     """
-    from nas.terminal.console import console
-    from nas.terminal.latency import print_profile
+    from nas.terminal.latency import measuring_on, print_profile
     from nas.tools.latency.measuring import make
     from nas.tools.latency.settings import settings_of
 
-    made = make(settings_of(given), out, sample, console(stderr=True))
+    stderr = console(stderr=True)
+    with measuring_on(stderr) as advance:
+        made = make(settings_of(given), out, sample, narrator(stderr), advance)
     if as_json:
         click.echo(json.dumps({"profile": str(out), **made.summary()}, indent=2))
     else:
@@ -113,7 +132,6 @@ def profile(out: Path, sample: int, as_json: bool, **given: Any) -> None:
 @json_option
 def show(profile: Path, as_json: bool) -> None:
     """What a device PROFILE is of, and how far its predictions are off."""
-    from nas.terminal.console import console
     from nas.terminal.latency import print_profile
     from trials.profile import DeviceProfile
 

@@ -1,165 +1,180 @@
-"""The options of `nas search`, which its dry run and its noise share, and the configuration that they give.
+"""The options of commands: those of settings, made from the settings' own fields, and what several commands share.
 
-Only click is imported at start.
+Only click is imported at start: a command's options are made when it is called, or its help.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.settings.errors import ConfigError
+from nas.settings.values import read_figures, read_list, read_seconds, read_whole_numbers
+
 if TYPE_CHECKING:
-    from nas.settings.search import SearchConfig
+    from nas.settings.keys import Shape
 
 Command = Callable[..., Any]
+#: What makes options of settings.
+Options = Callable[[], "list[SettingOption]"]
 
 
-#: Option, kind, placeholder, help.
-Setting = tuple[str, type, str, str]
+class InALine(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """A list, figures or a time, as people write them in a line. What is none is refused in one."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises ConfigError for what cannot be read."""
+        if not isinstance(value, str):
+            return value  # a default
+        try:
+            return self._read(value)
+        except ValueError as error:
+            raise ConfigError(f"{param.opts[0] if param else self.name}: given {value!r}; {error}") from None
 
 
-def options(settings: Sequence[Setting]) -> Callable[[Command], Command]:
-    """A decorator that gives a command these options, None where one is not given."""
+LIST = InALine("list", read_list)
+WHOLE_NUMBERS = InALine("whole numbers", read_whole_numbers)
+FIGURES = InALine("figures", read_figures)
+SECONDS = InALine("time", read_seconds)
+#: How an option is read, by the shape of its values; texts are judged with the configuration.
+_TYPES: Mapping[Shape, Any] = {
+    "text": click.STRING,
+    "whole number": click.INT,
+    "number": click.FLOAT,
+    "switch": click.BOOL,
+    "list": LIST,
+    "whole numbers": WHOLE_NUMBERS,
+    "figures": FIGURES,
+}
 
-    def decorate(command: Command) -> Command:
-        for option, kind, metavar, text in reversed(settings):
-            command = click.option(option, type=kind, metavar=metavar, help=text)(command)
-        return command
 
-    return decorate
+class SettingOption(click.Option):
+    """The option of a setting; None where it is not given."""
+
+    heading: str
+
+
+def option_of(
+    key: str,
+    note: str = "",
+    help: str | None = None,
+    default: str | None = None,
+    option: str | None = None,
+    metavar: str | None = None,
+) -> SettingOption:
+    """The option of one setting, as its field says it; `note` follows its help, the rest stands in its place."""
+    from nas.settings.keys import all_keys
+
+    found = all_keys()[key]
+    setting = found.setting
+    usual = default or found.default
+    text = f"{help or found.help}{note}" + (f"  [default: {usual}]" if usual else "")
+    name = key.replace(".", "__") if option is None else option.removeprefix("--")
+    made = SettingOption(
+        [option or setting.option or "", name], type=_TYPES[found.shape], metavar=metavar or setting.metavar, help=text
+    )
+    made.heading = setting.group.value
+    return made
+
+
+def options_of(*keys: str, note: str = "", default: str | None = None) -> Options:
+    """The options of some settings."""
+    return lambda: [option_of(key, note=note, default=default) for key in keys]
+
+
+def every_option(without: Iterable[str] = ()) -> Options:
+    """The options of all settings that have one, heading by heading."""
+
+    def made() -> list[SettingOption]:
+        from nas.settings.keys import options
+        from nas.settings.setting import Group
+
+        found = [option_of(key) for key in options() if key not in without]
+        return sorted(found, key=lambda option: list(Group).index(Group(option.heading)))
+
+    return made
+
+
+class SettingsCommand(click.Command):
+    """A command that takes options of settings beside its own; its help shows them under headings."""
+
+    def __init__(self, *args: Any, settings: Options = list, **kwargs: Any) -> None:
+        self._settings: Options | None = settings
+        super().__init__(*args, **kwargs)
+
+    @property
+    def params(self) -> list[click.Parameter]:
+        """Its own, and those of settings, made when somebody asks."""
+        make, self._settings = self._settings, None
+        if make is not None:
+            self._params.extend(make())
+        return self._params
+
+    @params.setter
+    def params(self, own: list[click.Parameter]) -> None:
+        self._params = own
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Heading by heading, its own at the end."""
+        headings: dict[str, list[tuple[str, str]]] = {}
+        own: list[tuple[str, str]] = []
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if isinstance(param, click.Option) and record is not None:
+                heading = headings.setdefault(param.heading, []) if isinstance(param, SettingOption) else own
+                heading.append(record)
+        for name, records in [*headings.items(), ("Options", own)]:
+            with formatter.section(name):
+                formatter.write_dl(records)
+
+
+class SettingsGroup(SettingsCommand, click.Group):
+    """A command of this kind that has commands of its own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Its commands after its options."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def config_argument(command: Command) -> Command:
+    from pathlib import Path
+
+    return click.argument("config", required=False, type=click.Path(path_type=Path))(command)
+
+
+def set_option(command: Command) -> Command:
+    """`--set KEY=VALUE`, for every setting."""
+    return click.option(
+        "--set", "assignments", multiple=True, metavar="KEY=VALUE",
+        help="Any setting, as in a TOML file: training.peak_lr=0.1. May be repeated.",
+    )(command)  # fmt: skip
 
 
 def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(command)
 
 
-OBJECTIVES_HELP = "accuracy, ap or miou, and any of macs, latency_ms, params or other figures of the task."
+def given_settings(given: Mapping[str, Any], assignments: Iterable[str] = ()) -> tuple[dict[str, Any], dict[str, str]]:
+    """What was given by options and by `--set`, as keys and values of a configuration; and how each was given.
 
-#: What `nas search` and `nas check` both take. Not given, the file's value holds.
-_SETTINGS: list[Setting] = [
-    ("--task", str, "NAME", "classification, detection or segmentation.  [default: that of the space or the data]"),
-    ("--space", str, "NAME", "A named space, see nas spaces, or FILE.py:DESIGN.  [default: resnet8]"),
-    ("--operators", str, "A,B,…", "Offer only these fusion operators; add must be among them."),
-    ("--reductions", str, "R,R,…", "Offer only these reduction ratios.  [default: 4,8,16]"),
-    ("--points", str, "P,P,…", "Vary only these fusion points or stages (layer3,layer4); the others stay add."),
-    ("--tie", str, "HOW", "stage: one common choice for the points of a stage.  [default: none]"),
-    (
-        "--data",
-        str,
-        "NAME",
-        "fashion-mnist-mini, fashion-mnist, cifar10, cifar100 or folder:PATH; of scenes scenes-mini, coco:PATH, "
-        "voc:PATH or masks:PATH.  [default: the first]",
-    ),
-    ("--data-dir", str, "DIR", "Where datasets are looked for, and put when downloaded."),
-    ("--image-size", int, "PIXELS", "Resize images of a folder to this square, scenes to its inside."),
-    ("--train-images", int, "N", "Train on a subset of N images, class-balanced where they have classes."),
-    (
-        "--data-errors",
-        str,
-        "HOW",
-        "refuse or drop (and count) bad images and annotations.  [default: refuse]",
-    ),
-    ("--empty-images", str, "HOW", "keep, refuse or drop scenes without an object.  [default: keep]"),
-    ("--trials", int, "N", "Train N architectures.  [default: 20]"),
-    ("--epochs", int, "E", "Epochs a trial, a complete schedule.  [default: 3; scenes 4]"),
-    (
-        "--regime",
-        str,
-        "NAME",
-        "What trials start from: scratch, inherit, supernet.  [default: inherit; scenes scratch]",
-    ),
-    ("--parent", str, "FILE", "Under inherit: your own weights of the network, .safetensors or .pt."),
-    ("--parent-epochs", int, "E", "Epochs of the parent or supernet.  [default: 4 times a trial's]"),
-    ("--batch-size", int, "B", "Images a training step.  [default: 128; scenes 16]"),
-    ("--precision", str, "NAME", "Train in float32, bfloat16 or the fastest, which is measured.  [default: auto]"),
-    ("--trial-timeout", str, "TIME", "End a trial that takes longer, as failed: 90s, 10min, 2h.  [default: never]"),
-    ("--max-flops", str, "BUDGET", "Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline."),
-    ("--max-params", str, "BUDGET", "Parameters: 0.5M, or 1.1x."),
-    ("--max-latency", str, "BUDGET", "p50 latency: 3ms, or 1.05x."),
-    ("--latency-profile", str, "FILE", "Latency is that of the device that nas latency profile measured."),
-    ("--min", str, "F=V,…", "Of figures of quality, the least: accuracy=0.9, or ap=0.2,ap_small=0.1."),
-    ("--objectives", str, "A,B,…", OBJECTIVES_HELP + "  [default: the first and macs]"),
-    ("--sampler", str, "NAME", "tpe or random.  [default: tpe]"),
-    ("--engine", str, "NAME", "ray (trials side by side) or local (in this process).  [default: ray]"),
-    ("--workers", int, "W", "Trials side by side.  [default: as many as fit]"),
-    ("--gpus-per-trial", float, "G", "GPUs of a trial; 0.25 puts four on one card.  [default: 1 where there are any]"),
-    ("--address", str, "ADDRESS", "An existing Ray cluster: auto or ray://HOST:PORT."),
-    ("--device", str, "DEVICE", "auto, cpu, cuda or cuda:N.  [default: auto]"),
-    ("--noise-seeds", int, "K", "Measure the noise of scores with K seeds, 1 for not.  [default: 3 from 10 trials on]"),
-    ("--seed", int, "S", "Seed of everything random.  [default: 0]"),
-]
+    Raises ConfigError for an assignment that cannot be read, or a key that is given twice.
+    """
+    settings = {name.replace("__", "."): value for name, value in given.items() if value is not None}
+    named: dict[str, str] = {}
+    if not assignments:
+        return settings, named
+    from nas.settings.loading import name_of, read_assignment
 
-
-def search_options(command: Command) -> Command:
-    return click.argument("config", required=False, type=click.Path(path_type=Path))(options(_SETTINGS)(command))
-
-
-_SECTIONS = {"min": "minimum", "address": "ray.address", "gpus_per_trial": "ray.gpus_per_trial"} | {
-    name: f"training.{name}"
-    for name in ("epochs", "regime", "parent", "parent_epochs", "batch_size", "precision", "trial_timeout")
-}
-
-
-def settings_of(given: dict[str, Any]) -> dict[str, Any]:
-    """What was given of `search_options`, as keys and values of a configuration."""
-    from nas.settings.sections import ConfigError
-
-    settings: dict[str, Any] = {}
-    for name, value in given.items():
-        if value is None:
-            continue
-        if name in ("operators", "objectives", "reductions", "points"):
-            value = [part.strip() for part in value.split(",") if part.strip()]
-        if name == "reductions":
-            try:
-                value = [int(part) for part in value]
-            except ValueError:
-                raise ConfigError(
-                    f"--reductions: given {','.join(value)!r}; expected whole numbers such as 4,8,16"
-                ) from None
-        if name == "min":
-            value = minimums(value)
-        settings[_SECTIONS.get(name, name)] = value
-    return settings
-
-
-def configuration(config: Path | None, given: dict[str, Any]) -> SearchConfig:
-    """The file's settings, overridden by the options that were given. Raises ConfigError."""
-    from nas.settings.search import load_config
-
-    return load_config(config, settings_of(given))
-
-
-def minimums(text: str) -> dict[str, float]:
-    """`ap=0.2,ap_small=0.1` by figure, `none` as nothing. Raises ConfigError for anything else."""
-    from nas.settings.sections import ConfigError
-
-    try:
-        pairs = [part.split("=") for part in text.split(",") if part.strip()] if text != "none" else []
-        return {name.strip(): float(value) for name, value in pairs}
-    except ValueError:
-        raise ConfigError(f"--min: given {text!r}; expected figures and numbers such as ap=0.2,ap_small=0.1") from None
-
-
-def whole_numbers(option: str, text: str) -> tuple[int, ...]:
-    """`1,3` as numbers. Raises ConfigError for anything else."""
-    from nas.settings.sections import ConfigError
-
-    try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise ConfigError(f"{option}: given {text!r}; expected whole numbers such as 1,3") from None
-
-
-def seconds(option: str, text: str) -> float:
-    """`90min` in seconds. Raises ConfigError for what is no time."""
-    from nas.settings.durations import parse_seconds
-    from nas.settings.sections import ConfigError
-
-    try:
-        return parse_seconds(text)
-    except ValueError as error:
-        raise ConfigError(f"{option}: given {text!r}; {error}") from None
+    for text in assignments:
+        key, value = read_assignment(text)
+        if key in settings:
+            raise ConfigError(f"--set {key}: it is also given by {named.get(key, name_of(key))}; give one of them")
+        settings[key], named[key] = value, f"--set {key}"
+    return settings, named

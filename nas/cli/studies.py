@@ -1,38 +1,60 @@
-"""The commands `nas noise` and `nas trust`. Only click is imported at start."""
+"""The commands that ask a run how far to trust it: `nas noise`, `trust`, `ablate` and `attention`.
+
+Only click is imported at start.
+"""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from nas.cli.options import json_option, search_options, seconds, settings_of, whole_numbers
+from nas.cli.interrupting import interruptible
+from nas.cli.options import (
+    LIST,
+    SECONDS,
+    WHOLE_NUMBERS,
+    SettingsCommand,
+    config_argument,
+    every_option,
+    given_settings,
+    json_option,
+    options_of,
+    set_option,
+)
 from nas.terminal.console import console
 
-Result = TypeVar("Result")
+#: Where a study of a run trains.
+_CIRCUMSTANCES = options_of("engine", "workers", "device", default="RUN's")
 
 
-@click.command()
-@search_options
+@click.command(cls=SettingsCommand, settings=every_option(without=("out", "export")))
+@config_argument
+@set_option
 @click.option(
     "--out", metavar="RUN|FILE.json", help="The run to write to, or a file.  [default: CONFIG's, runs/search]"
 )
 @click.option("--seeds", default=5, show_default=True, metavar="K", help="Trainings of each network at each fidelity.")
-@click.option("--fidelities", metavar="E,E,…", help="Epochs that are measured.  [default: 1 and the trials' own]")
+@click.option(
+    "--fidelities", type=WHOLE_NUMBERS, metavar="E,E,…",
+    help="Epochs that are measured.  [default: 1 and the trials' own]",
+)  # fmt: skip
 @click.option("--rivals", default=2, show_default=True, metavar="N", help="Random networks beside the baseline.")
-@click.option("--budget", metavar="TIME", help="Recommend epochs and seeds for a search that takes so long: 2h.")
+@click.option(
+    "--budget", type=SECONDS, metavar="TIME", help="Recommend epochs and seeds for a search that takes so long: 2h."
+)
 @json_option
 def noise(
     config: Path | None,
+    assignments: Sequence[str],
     out: str | None,
     seeds: int,
-    fidelities: str | None,
+    fidelities: list[int] | None,
     rivals: int,
-    budget: str | None,
+    budget: float | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -44,9 +66,9 @@ def noise(
     from nas.studies.noise import NoisePlan, configuration, measure_noise
     from nas.terminal.studies import print_noise
 
-    settings, place = configuration(config, settings_of(given), out)
-    epochs = (1, settings.training.epochs) if fidelities is None else whole_numbers("--fidelities", fidelities)
-    plan = NoisePlan(seeds, epochs, rivals, None if budget is None else seconds("--budget", budget))
+    settings, place = configuration(config, given_settings(given, assignments)[0], out)
+    epochs = (1, settings.training.epochs) if fidelities is None else tuple(fidelities)
+    plan = NoisePlan(seeds, epochs, rivals, budget)
     found = interruptible(lambda interruption: measure_noise(settings, plan, place, console(stderr=True), interruption))
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
@@ -55,18 +77,18 @@ def noise(
     click.echo(f"written to {place}", err=True)
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=_CIRCUMSTANCES)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--sample", default=10, show_default=True, metavar="N", help="Trials of RUN, drawn at random.")
 @click.option("--epochs", type=int, metavar="E", help="Epochs of the long trainings.  [default: 4 times the trials']")
 @click.option("--seeds", default=2, show_default=True, metavar="K", help="Long trainings of each.")
-@click.option("--fidelities", metavar="E,E,…", help="Other short trainings to be judged beside the trials.")
-@click.option("--engine", metavar="NAME", help="ray or local.  [default: RUN's]")
-@click.option("--workers", type=int, metavar="W", help="Trainings side by side.  [default: RUN's]")
-@click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.  [default: RUN's]")
+@click.option(
+    "--fidelities", type=WHOLE_NUMBERS, default=(), metavar="E,E,…",
+    help="Other short trainings to be judged beside the trials.",
+)  # fmt: skip
 @json_option
 def trust(
-    run: Path, sample: int, epochs: int | None, seeds: int, fidelities: str | None, as_json: bool, **given: Any
+    run: Path, sample: int, epochs: int | None, seeds: int, fidelities: Sequence[int], as_json: bool, **given: Any
 ) -> None:
     """Measure whether RUN's short trials rank architectures as longer trainings do.
 
@@ -77,10 +99,9 @@ def trust(
     from nas.terminal.studies import print_trust
     from reports.trust import trust_json
 
-    plan = TrustPlan(sample, epochs, seeds, whole_numbers("--fidelities", fidelities or ""))
-    circumstances = {key: value for key, value in given.items() if value is not None}
+    plan = TrustPlan(sample, epochs, seeds, tuple(fidelities))
     view = interruptible(
-        lambda interruption: measure_trust(run, plan, circumstances, console(stderr=True), interruption)
+        lambda interruption: measure_trust(run, plan, given_settings(given)[0], console(stderr=True), interruption)
     )
     if as_json:
         click.echo(json.dumps(trust_json(view), indent=2))
@@ -88,18 +109,68 @@ def trust(
         print_trust(console(), view)
 
 
-def interruptible(work: Callable[[Any], Result]) -> Result:
-    """Run it; after Ctrl-C or SIGTERM, say how to go on and exit as a search does."""
-    from nas.engines.interruption import Interrupted, Interruption
-    from nas.session.delivering import resume_command
+@click.command(cls=SettingsCommand, settings=_CIRCUMSTANCES)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("trial")
+@click.option("--seeds", default=3, show_default=True, metavar="K", help="Trainings of each network.")
+@click.option("--epochs", type=int, metavar="E", help="Epochs of each training.  [default: the trials']")
+@click.option(
+    "--points", type=LIST, default=(), metavar="P,P,…",
+    help="Revert only these fusion points or stages.  [default: all not add]",
+)  # fmt: skip
+@click.option(
+    "--single/--no-single", default=None, help="Each operator of TRIAL everywhere.  [default: where it has at most 3]"
+)
+@click.option("--halves/--no-halves", default=True, show_default=True, help="Its early and its late fusions alone.")
+@json_option
+def ablate(
+    run: Path,
+    trial: str,
+    seeds: int,
+    epochs: int | None,
+    points: Sequence[str],
+    single: bool | None,
+    halves: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Measure what each fusion of TRIAL contributes, and what it costs.
 
-    interruption = Interruption()
-    try:
-        with interruption.listening():
-            return work(interruption)
-    except Interrupted as interrupted:
-        click.echo(
-            f"nas: interrupted ({interrupted}); every ended training is saved. Go on with:\n  {resume_command(False)}",
-            err=True,
-        )
-        sys.exit(interrupted.exit_code)
+    Trains it, all-add, it with one point reverted to add, its early and its late fusions alone, and its operators
+    everywhere, under the same seeds; says how many trainings that is before it begins. TRIAL is a number, best, knee,
+    fastest or cheapest. The same command goes on after an interruption.
+    """
+    from nas.studies.ablation import AblationWish, ablate
+    from nas.terminal.studies import print_ablation
+    from reports.ablation import ablations_of
+
+    wish = AblationWish(seeds, epochs, tuple(points), single, halves)
+    view, number = interruptible(
+        lambda interruption: ablate(run, trial, wish, given_settings(given)[0], console(stderr=True), interruption)
+    )
+    (found,) = [ablation for ablation in ablations_of(view) if ablation.plan.trial == number]
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        print_ablation(console(), found)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("trials", nargs=-1)
+@json_option
+def attention(run: Path, trials: tuple[str, ...], as_json: bool) -> None:
+    """Show how the attention weights of trained TRIALS are distributed over the validation images.
+
+    TRIALS are numbers, best, knee, fastest or cheapest; without any, those of the front. Nothing is trained.
+    """
+    from nas.stages.attention import collect_attention
+    from nas.terminal.studies import print_attention
+
+    view = collect_attention(run, trials, lambda line: click.echo(line, err=True))
+    numbers = [view.select(selector).result.number for selector in trials] or [t.result.number for t in view.front]
+    found = [view.attention[number] for number in dict.fromkeys(numbers) if number in view.attention]
+    if as_json:
+        click.echo(json.dumps({"attention": [one.to_json() for one in found]}, indent=2))
+    else:
+        print_attention(console(), found)

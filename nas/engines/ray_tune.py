@@ -33,7 +33,7 @@ from ray.tune.search import Searcher
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.engines.lost_workers import kernel_kills, why_lost
-from nas.settings.sections import ConfigError
+from nas.settings.errors import ConfigError
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace

@@ -14,14 +14,15 @@ from nas.engines.interruption import Interrupted, Interruption
 from nas.proposing.study import Study
 from nas.run import Run
 from nas.session.driver import Driver
-from nas.settings.prepared import Prepared, describe, describe_data, prepare
-from nas.settings.search import EXTENSIBLE, SearchConfig, differences
-from nas.settings.sections import ConfigError
+from nas.settings.changes import differences, may_extend
+from nas.settings.errors import ConfigError
+from nas.settings.search import SearchConfig
 from nas.stages.front_latency import FinalPlan, measure_front
 from nas.stages.opening_noise import with_noise
 from nas.telling import Progress
 from nas.trainings.parent import check_parent, provide_parent
 from nas.trainings.precision import in_precision, provide_precision
+from nas.trainings.prepared import Prepared, describe, describe_data, prepare
 from reports.view import NothingFeasible, RunView, recorded_config
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import in_short
@@ -220,7 +221,7 @@ def _check_same(folder: Path, recorded: RunView, config: SearchConfig, extend: b
     if not changed:
         return
     shown = "; ".join(f"{key}: recorded {old!r}, given {new!r}" for key, (old, new) in changed.items())
-    fixed = [key for key in changed if key not in EXTENSIBLE]
+    fixed = [key for key in changed if not may_extend(key)]
     if fixed:
         raise ConfigError(
             f"{folder} holds a run of another configuration ({shown}); --fresh puts it aside and starts over, "

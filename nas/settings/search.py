@@ -1,17 +1,16 @@
-"""The configuration of a search: TOML file and options, validated, with errors that say how to mend them."""
+"""The configuration of a search: every setting once, and what must hold among them."""
 
 from __future__ import annotations
 
 import difflib
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
+from nas.settings.errors import ConfigError
 from nas.settings.sections import (
-    ConfigError,
     FusionSection,
     ImageTraining,
     LatencySection,
@@ -19,12 +18,13 @@ from nas.settings.sections import (
     SceneTraining,
     Section,
 )
-from search_spaces.errors import UserError
+from nas.settings.setting import Group, Role, Setting
+from search_spaces.architecture import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS
 from trials.budgets.constraints import CONSTRAINED, Constraint
 from trials.data.config import MINI, DataConfig, SceneConfig, validate_name, validate_scenes_name
 from trials.data.readers import READERS
 from trials.tasks import registry
-from trials.tasks.metrics import FIGURES, TASKS, Task, leading
+from trials.tasks.metrics import FIGURES, Task, leading
 
 #: Seeds that the noise of a search is measured with, and the trials from which on it is.
 NOISE_SEEDS, RANKED_TRIALS = 3, 10
@@ -33,6 +33,8 @@ COSTS = ("macs", "latency_ms", "params")
 #: The head that a pyramid gets for a task, and those that are of one.
 _HEAD_OF: dict[Task, str] = {name: entry.heads[0] for name, entry in registry.TASKS.items() if entry.heads}
 _TASK_OF: dict[str, Task] = {head: name for name, entry in registry.TASKS.items() for head in entry.heads}
+#: The setting of each budget.
+_METRIC_OF = {option.removeprefix("--").replace("-", "_"): metric for metric, (option, _) in CONSTRAINED.items()}
 Selector = Literal["best", "knee", "fastest", "cheapest", "none"]
 
 
@@ -41,34 +43,136 @@ class SearchConfig(Section):
 
     _tasks: ClassVar[tuple[Task, ...]] = ("classification",)
 
-    task: Task = "classification"
-    space: str = "resnet8"
-    operators: list[str] = ["add", "concat", "se", "cbam", "aff", "iaff"]
-    reductions: list[Annotated[int, Field(ge=1)]] = [4, 8, 16]
-    points: list[str] = []
-    tie: Literal["none", "stage"] = "none"
-    data: str = "fashion-mnist-mini"
-    data_dir: str | None = None
-    image_size: Annotated[int, Field(ge=8)] | None = None
-    train_images: Annotated[int, Field(ge=1)] | None = None
-    val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    data_errors: Literal["refuse", "drop"] = "refuse"
-    data_memory: Annotated[float, Field(gt=0, le=1)] = 0.5
-    trials: Annotated[int, Field(ge=1)] = 20
-    objectives: Annotated[list[str], Field(min_length=1)] = ["accuracy", "macs"]
-    minimum: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
-    sampler: Literal["tpe", "random"] = "tpe"
-    max_flops: str | None = None
-    max_params: str | None = None
-    max_latency: str | None = None
-    latency_profile: str | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    noise_seeds: Annotated[int, Field(ge=1)] | None = None
-    engine: Literal["ray", "local"] = "ray"
-    workers: Annotated[int, Field(ge=1)] | None = None
-    device: str = "auto"
-    out: str = "runs/search"
-    export: Selector = "knee"
+    task: Annotated[
+        Task,
+        Setting("{choices}.", option="--task", metavar="NAME", group=Group.SPACE,
+                default="that of the space or the data"),
+    ] = "classification"  # fmt: skip
+    space: Annotated[
+        str,
+        Setting("A named space, see nas spaces, FILE.py:DESIGN or torchvision:NAME.", option="--space",
+                metavar="NAME", group=Group.SPACE, page="network.md"),
+    ] = "resnet8"  # fmt: skip
+    operators: Annotated[
+        list[str],
+        Setting("Offer only these fusion operators; add must be among them.", option="--operators",
+                metavar="A,B,…", group=Group.SPACE),
+    ] = list(DEFAULT_OPERATORS)  # fmt: skip
+    reductions: Annotated[
+        list[Annotated[int, Field(ge=1)]],
+        Setting("Offer only these reduction ratios.", option="--reductions", metavar="R,R,…", group=Group.SPACE),
+    ] = list(DEFAULT_REDUCTIONS)  # fmt: skip
+    points: Annotated[
+        list[str],
+        Setting("Vary only these fusion points or stages (layer3,layer4); the others stay add.", option="--points",
+                metavar="P,P,…", group=Group.SPACE, default="all"),
+    ] = []  # fmt: skip
+    tie: Annotated[
+        Literal["none", "stage"],
+        Setting("stage: one common choice for the points of a stage.", option="--tie", metavar="HOW",
+                group=Group.SPACE),
+    ] = "none"  # fmt: skip
+    data: Annotated[
+        str,
+        Setting("fashion-mnist-mini, fashion-mnist, cifar10, cifar100 or folder:PATH; of scenes scenes-mini, "
+                "coco:PATH, voc:PATH or masks:PATH.", option="--data", metavar="NAME", group=Group.DATA,
+                page="data.md"),
+    ] = DataConfig.name  # fmt: skip
+    data_dir: Annotated[
+        str | None,
+        Setting("Where datasets are looked for, and put when downloaded.", Role.CIRCUMSTANCE, option="--data-dir",
+                metavar="DIR", group=Group.DATA, default="~/.cache/fusion-nas/data"),
+    ] = None  # fmt: skip
+    image_size: Annotated[
+        int | None, Field(ge=8),
+        Setting("Resize images of a folder to this square, scenes to its inside.", option="--image-size",
+                metavar="PIXELS", group=Group.DATA, default="as they are; scenes 128, 256 of a folder"),
+    ] = None  # fmt: skip
+    train_images: Annotated[
+        int | None, Field(ge=1),
+        Setting("Train on a subset of N images, class-balanced where they have classes.", option="--train-images",
+                metavar="N", group=Group.DATA, default="all"),
+    ] = None  # fmt: skip
+    val_fraction: Annotated[
+        float, Field(gt=0, lt=1),
+        Setting("Share of the training images that validates, where there is no validation split."),
+    ] = DataConfig.val_fraction  # fmt: skip
+    data_errors: Annotated[
+        Literal["refuse", "drop"],
+        Setting("refuse or drop (and count) bad images and annotations.", option="--data-errors", metavar="HOW",
+                group=Group.DATA),
+    ] = "refuse"  # fmt: skip
+    data_memory: Annotated[
+        float, Field(gt=0, le=1),
+        Setting("Share of a GPU's memory that images may take; more go there batch by batch.", Role.CIRCUMSTANCE),
+    ] = 0.5  # fmt: skip
+    trials: Annotated[
+        int, Field(ge=1), Setting("Train N architectures.", Role.EXTEND, option="--trials", metavar="N")
+    ] = 20  # fmt: skip
+    sampler: Annotated[
+        Literal["tpe", "random"],
+        Setting("What proposes architectures: {choices}.", Role.EXTEND, option="--sampler", metavar="NAME"),
+    ] = "tpe"  # fmt: skip
+    seed: Annotated[
+        int, Field(ge=0, lt=2**63), Setting("Seed of everything random.", option="--seed", metavar="S")
+    ] = 0  # fmt: skip
+    noise_seeds: Annotated[
+        int | None, Field(ge=1),
+        Setting("Measure the noise of scores with K seeds, 1 for not.", Role.CIRCUMSTANCE, option="--noise-seeds",
+                metavar="K", default=f"{NOISE_SEEDS} from {RANKED_TRIALS} trials on"),
+    ] = None  # fmt: skip
+    objectives: Annotated[
+        list[str], Field(min_length=1),
+        Setting("accuracy, ap or miou, and any of macs, latency_ms, params or other figures of the task.", Role.EXTEND,
+                option="--objectives", metavar="A,B,…", group=Group.ASKED, default="the first and macs"),
+    ] = ["accuracy", "macs"]  # fmt: skip
+    minimum: Annotated[
+        dict[str, Annotated[float, Field(gt=0, le=1)]],
+        Setting("Of figures of quality, the least: accuracy=0.9, or ap=0.2,ap_small=0.1.", Role.EXTEND, option="--min",
+                metavar="F=V,…", group=Group.ASKED),
+    ] = {}  # fmt: skip
+    max_flops: Annotated[
+        str | None,
+        Setting("Multiply-adds: 40M, 1.2G, or 1.5x of the all-add baseline.", Role.EXTEND, option="--max-flops",
+                metavar="BUDGET", group=Group.ASKED),
+    ] = None  # fmt: skip
+    max_params: Annotated[
+        str | None,
+        Setting("Parameters: 0.5M, or 1.1x.", Role.EXTEND, option="--max-params", metavar="BUDGET", group=Group.ASKED),
+    ] = None  # fmt: skip
+    max_latency: Annotated[
+        str | None,
+        Setting("p50 latency: 3ms, or 1.05x.", Role.EXTEND, option="--max-latency", metavar="BUDGET",
+                group=Group.ASKED),
+    ] = None  # fmt: skip
+    latency_profile: Annotated[
+        str | None,
+        Setting("Latency is that of the device that nas latency profile measured.", Role.EXTEND,
+                option="--latency-profile", metavar="FILE", group=Group.ASKED,
+                page="budgets.md#search-for-a-device-that-is-not-here"),
+    ] = None  # fmt: skip
+    engine: Annotated[
+        Literal["ray", "local"],
+        Setting("ray (trials side by side) or local (in this process).", Role.CIRCUMSTANCE, option="--engine",
+                metavar="NAME", group=Group.PLACE),
+    ] = "ray"  # fmt: skip
+    workers: Annotated[
+        int | None, Field(ge=1),
+        Setting("Trials side by side.", Role.CIRCUMSTANCE, option="--workers", metavar="W", group=Group.PLACE,
+                default="as many as fit"),
+    ] = None  # fmt: skip
+    device: Annotated[
+        str,
+        Setting("auto, cpu, cuda or cuda:N.", Role.CIRCUMSTANCE, option="--device", metavar="DEVICE",
+                group=Group.PLACE),
+    ] = "auto"  # fmt: skip
+    out: Annotated[
+        str, Setting("The run's folder.", Role.CIRCUMSTANCE, option="--out", metavar="DIR")
+    ] = "runs/search"  # fmt: skip
+    export: Annotated[
+        Selector,
+        Setting("Export {choices} at the end.", Role.CIRCUMSTANCE, option="--export", metavar="SELECTOR"),
+    ] = "knee"  # fmt: skip
     fusion: FusionSection = FusionSection()
     training: ImageTraining = ImageTraining()
     latency: LatencySection = LatencySection()
@@ -162,7 +266,10 @@ class SceneSearchConfig(SearchConfig):
     task: Task = "detection"
     space: str = "resnet8-fpn-fcos"
     data: str = MINI
-    empty_images: Literal["keep", "refuse", "drop"] = "keep"
+    empty_images: Annotated[
+        Literal["keep", "refuse", "drop"],
+        Setting("{choices} scenes without an object.", option="--empty-images", metavar="HOW", group=Group.DATA),
+    ] = SceneConfig.empty_images  # fmt: skip
     objectives: Annotated[list[str], Field(min_length=1)] = ["ap", "macs"]
     training: SceneTraining = SceneTraining()  # type: ignore[assignment]  # another section, by purpose
 
@@ -217,115 +324,3 @@ def task_of(settings: Mapping[str, Any]) -> str:
         return _TASK_OF[head]
     reader = READERS.get(data.partition(":")[0])
     return registry.task_with("class" if reader is None else reader.targets[0])
-
-
-def read_config(settings: Mapping[str, Any]) -> SearchConfig:
-    """A recorded configuration. Raises pydantic.ValidationError."""
-    return config_kind(settings).model_validate(settings)
-
-
-_METRIC_OF = {option.removeprefix("--").replace("-", "_"): metric for metric, (option, _) in CONSTRAINED.items()}
-#: Where and how fast a search runs, and what is written at its end: not what it finds.
-CIRCUMSTANCES = ("engine", "workers", "device", "out", "export", "ray", "data_dir", "data_memory", "noise_seeds")
-#: May change in an extended run: recorded trials are priced anew, none is trained again.
-EXTENSIBLE = (
-    "trials", "max_flops", "max_params", "max_latency", "minimum", "latency_profile", "objectives", "sampler",
-    "training.trial_timeout",
-)  # fmt: skip
-
-
-def load_config(path: Path | None, overrides: Mapping[str, Any]) -> SearchConfig:
-    """The file's settings, overridden by `overrides` (flat keys; `training.epochs` for a section's).
-
-    Raises:
-        ConfigError: no such file, not TOML, an unknown key, or a value that is not allowed.
-    """
-    settings = {} if path is None else read_toml(path)
-    for key, value in overrides.items():
-        section, dot, name = key.rpartition(".")
-        target = settings.setdefault(section, {}) if dot else settings
-        if not isinstance(target, dict):
-            raise ConfigError(f"{path}: {section} is {target!r}, expected a table [{section}]")
-        target[name] = value
-    try:
-        if settings.get("task", TASKS[0]) not in TASKS:
-            SearchConfig.model_validate(settings)  # whose error names the tasks
-        config = config_kind(settings).model_validate({**settings, "task": task_of(settings)})
-        config._source = path
-        return config
-    except ValidationError as error:
-        raise ConfigError(explain(error, config_kind(settings), path, overrides)) from None
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dict. Raises ConfigError with the line of a syntax error."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give the path of a TOML configuration") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def explain(error: ValidationError, kind: type[SearchConfig], path: Path | None, overrides: Mapping[str, Any]) -> str:
-    """The first problem pydantic found, in one line: where, key, what was given, what is allowed."""
-    problem = error.errors()[0]
-    if not problem["loc"]:
-        return f"{path or 'configuration'}: {problem['ctx']['error']}"
-    location = tuple(part for part in problem["loc"] if isinstance(part, str))
-    key = ".".join(location)
-    where = f"--{location[-1].replace('_', '-')}" if key in overrides else f"{path or 'configuration'}: {key}"
-    if problem["type"] == "extra_forbidden":
-        known = list(_fields(kind, location[:-1]))
-        nearest = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        return f"{where}: unknown key, given {_shown(problem['input'])}; {hint}known keys are {', '.join(known)}"
-    cause = problem.get("ctx", {}).get("error")
-    if isinstance(cause, UserError):
-        return f"{where}: {cause}"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
-    hint = _nearest_literal(problem)
-    return f"{where}: given {_shown(problem['input'])}; {message[0].lower()}{message[1:]}{hint}"
-
-
-def _nearest_literal(problem: Any) -> str:
-    if problem["type"] != "literal_error":
-        return ""
-    allowed = problem["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-    nearest = difflib.get_close_matches(str(problem["input"]), allowed, n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
-
-
-def _fields(kind: type[SearchConfig], section: tuple[str, ...]) -> Iterator[str]:
-    model: Any = kind
-    for name in section:
-        model = model.model_fields[name].annotation
-    yield from model.model_fields
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """`{key: (recorded, given)}` of all settings that decide what a search finds, sections flattened.
-
-    What an older version did not record yet was as it is by default now.
-    """
-    defaults = _flat(config_kind(new)().to_json())
-    before, after = defaults | _flat(old), defaults | _flat(new)
-    keys = [key for key in {**before, **after} if key.split(".")[0] not in CIRCUMSTANCES]
-    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and key != "minimum":
-            flat.update({f"{key}.{name}": inner for name, inner in value.items()})
-        else:
-            flat[key] = value
-    return flat

@@ -8,15 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nas.settings.durations import parse_seconds
-from search_spaces.errors import UserError
+from nas.settings.errors import ConfigError
+from nas.settings.setting import Group, Role, Setting
+from nas.settings.values import read_seconds
 from trials.tasks.recipe import SceneRecipe
 from trials.trial import LatencyProtocol, Precision, Recipe
-
-
-class ConfigError(UserError, ValueError):
-    """A configuration that cannot be used: one line that names where, what was given and what is allowed."""
-
 
 #: Regimes under which all trials start from weights that are trained once.
 SHARED = ("inherit", "supernet")
@@ -33,25 +29,71 @@ class Section(BaseModel):
 class TrainingSection(Section):
     """[training]: how every candidate is trained, whatever the task; its defaults are those of classifiers."""
 
-    epochs: Annotated[int, Field(ge=1)] = 3
-    batch_size: Annotated[int, Field(ge=1)] = 128
-    peak_lr: Annotated[float, Field(gt=0)] = 0.2
-    warmup_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    fusion_lr_scale: Annotated[float, Field(gt=0)] = 1.0
-    precision: Precision = "auto"
-    trial_timeout: str | None = None
-    regime: Literal["scratch", "inherit", "supernet"] = "scratch"
-    parent: str | None = None
-    parent_epochs: Annotated[int, Field(ge=1)] | None = None
-    fine_tune_lr: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[
+        int, Field(ge=1),
+        Setting("Epochs a trial, a complete schedule.", option="--epochs", metavar="E", group=Group.TRAINING),
+    ] = Recipe.epochs  # fmt: skip
+    regime: Annotated[
+        Literal["scratch", "inherit", "supernet"],
+        Setting("What trials start from: {choices}.", option="--regime", metavar="NAME", group=Group.TRAINING,
+                page="trust.md#what-a-trial-starts-from"),
+    ] = "scratch"  # fmt: skip
+    parent: Annotated[
+        str | None,
+        Setting("Under inherit: your own weights of the network, .safetensors or .pt.", option="--parent",
+                metavar="FILE", group=Group.TRAINING),
+    ] = None  # fmt: skip
+    parent_epochs: Annotated[
+        int | None, Field(ge=1),
+        Setting("Epochs of the parent or supernet.", option="--parent-epochs", metavar="E", group=Group.TRAINING,
+                default=f"{_PARENT_EPOCHS} times a trial's"),
+    ] = None  # fmt: skip
+    batch_size: Annotated[
+        int, Field(ge=1),
+        Setting("Images a training step.", option="--batch-size", metavar="B", group=Group.TRAINING),
+    ] = Recipe.batch_size  # fmt: skip
+    precision: Annotated[
+        Precision,
+        Setting("Train in float32, bfloat16 or the fastest, which is measured.", option="--precision",
+                metavar="NAME", group=Group.TRAINING),
+    ] = Recipe.precision  # fmt: skip
+    trial_timeout: Annotated[
+        str | None,
+        Setting("End a trial that takes longer, as failed: 90s, 10min, 2h.", Role.EXTEND, option="--trial-timeout",
+                metavar="TIME", group=Group.TRAINING, default="never"),
+    ] = None  # fmt: skip
+    peak_lr: Annotated[float, Field(gt=0), Setting("The one-cycle schedule's highest rate.")] = Recipe.peak_lr
+    fine_tune_lr: Annotated[
+        float | None, Field(gt=0),
+        Setting("The highest rate of what starts from trained weights.", default="a quarter of peak_lr"),
+    ] = None  # fmt: skip
+    warmup_fraction: Annotated[
+        float, Field(gt=0, lt=1), Setting("Share of the steps in which the rate rises.")
+    ] = Recipe.warmup_fraction  # fmt: skip
+    momentum: Annotated[float, Field(gt=0, lt=1), Setting("Of SGD, Nesterov's.")] = Recipe.momentum
+    weight_decay: Annotated[
+        float, Field(ge=0), Setting("Of everything but norms and biases.")
+    ] = Recipe.weight_decay  # fmt: skip
+    fusion_lr_scale: Annotated[
+        float, Field(gt=0), Setting("The fusions' rate in multiples of the others'.")
+    ] = Recipe.fusion_lr_scale  # fmt: skip
+    recalibrate: Annotated[
+        bool, Setting("Batch norms' statistics are taken anew before evaluation.")
+    ] = Recipe.recalibrate  # fmt: skip
+    optimiser: Annotated[Literal["adamw", "sgd"], Setting("What makes the steps: {choices}.")] = Recipe.optimiser
+    max_grad_norm: Annotated[
+        float | None, Field(gt=0), Setting("Longer gradients are cut to this length.")
+    ] = Recipe.max_grad_norm  # fmt: skip
+    ema_decay: Annotated[
+        float | None, Field(gt=0, lt=1),
+        Setting("Judge the moving average of the weights, which keeps this share of itself each step."),
+    ] = Recipe.ema_decay  # fmt: skip
 
     @field_validator("trial_timeout")
     @classmethod
     def _readable_time(cls, text: str | None) -> str | None:
         if text is not None:
-            parse_seconds(text)
+            read_seconds(text)
         return text
 
     @model_validator(mode="before")
@@ -100,7 +142,7 @@ class TrainingSection(Section):
     @property
     def timeout_seconds(self) -> float | None:
         """After how long a trial has failed; None for never."""
-        return None if self.trial_timeout is None else parse_seconds(self.trial_timeout)
+        return None if self.trial_timeout is None else read_seconds(self.trial_timeout)
 
 
 class ImageTraining(TrainingSection):
@@ -111,18 +153,26 @@ class ImageTraining(TrainingSection):
     """
 
     regime: Literal["scratch", "inherit", "supernet"] = "inherit"
-    batch_size: Annotated[int, Field(ge=8)] = 128
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    crop_padding: Annotated[int, Field(ge=0)] = 4
-    flip: bool = True
-    cutout: Annotated[int, Field(ge=0)] = 0
-    colour: Annotated[float, Field(ge=0, le=1)] = 0.0
-    mixup: Annotated[float, Field(ge=0)] = 0.0
-    optimiser: Literal["adamw", "sgd"] = "sgd"
-    max_grad_norm: Annotated[float, Field(gt=0)] | None = None
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    recalibrate: bool = True
-    cuda_graph: bool = False
+    batch_size: Annotated[int, Field(ge=8)] = Recipe.batch_size
+    label_smoothing: Annotated[
+        float, Field(ge=0, lt=1), Setting("Classifiers: the share of a target that goes to the other classes.")
+    ] = Recipe.label_smoothing  # fmt: skip
+    crop_padding: Annotated[
+        int, Field(ge=0), Setting("Classifiers: images are moved by up to so many pixels.")
+    ] = Recipe.crop_padding  # fmt: skip
+    flip: Annotated[bool, Setting("Classifiers: half of the images are mirrored.")] = Recipe.flip
+    cutout: Annotated[
+        int, Field(ge=0), Setting("Classifiers: side of a square in pixels that is left out, 0 for none.")
+    ] = Recipe.cutout  # fmt: skip
+    colour: Annotated[
+        float, Field(ge=0, le=1), Setting("Classifiers: how far colours are varied, 0 to 1.")
+    ] = Recipe.colour  # fmt: skip
+    mixup: Annotated[float, Field(ge=0), Setting("Classifiers: α of the mixtures of two images, 0 for none.")] = (
+        Recipe.mixup
+    )
+    cuda_graph: Annotated[
+        bool, Setting("Classifiers: the step from a CUDA graph.", page="cluster.md#on-a-gpu")
+    ] = Recipe.cuda_graph  # fmt: skip
 
     def _recipe(self, epochs: int, peak_lr: float) -> Recipe:
         return Recipe(**self.model_dump(exclude=_NO_RECIPE) | {"epochs": epochs, "peak_lr": peak_lr})
@@ -132,16 +182,19 @@ class SceneTraining(TrainingSection):
     """[training] of detectors and segmenters, see `trials.tasks.SceneRecipe`."""
 
     epochs: Annotated[int, Field(ge=1)] = 4
-    batch_size: Annotated[int, Field(ge=1)] = 16
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    peak_lr: Annotated[float, Field(gt=0)] = 6e-3
-    warmup_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    max_grad_norm: Annotated[float, Field(gt=0)] = 10.0
-    augment: bool = False
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    frozen_trunk: bool = False
-    recalibrate: bool = False
+    batch_size: Annotated[int, Field(ge=1)] = SceneRecipe.batch_size
+    optimiser: Literal["adamw", "sgd"] = SceneRecipe.optimiser
+    peak_lr: Annotated[float, Field(gt=0)] = SceneRecipe.peak_lr
+    warmup_fraction: Annotated[float, Field(gt=0, lt=1)] = SceneRecipe.warmup_fraction
+    weight_decay: Annotated[float, Field(ge=0)] = SceneRecipe.weight_decay
+    recalibrate: bool = SceneRecipe.recalibrate
+    max_grad_norm: Annotated[float | None, Field(gt=0)] = SceneRecipe.max_grad_norm
+    augment: Annotated[
+        bool, Setting("Scenes: flips, scales, crops and colours of images and targets together.")
+    ] = SceneRecipe.augment  # fmt: skip
+    frozen_trunk: Annotated[
+        bool, Setting("Scenes, under inherit: the trunk keeps its weights while its fusions learn.")
+    ] = SceneRecipe.frozen_trunk  # fmt: skip
 
     @model_validator(mode="after")
     def _trunk_is_trained(self) -> SceneTraining:
@@ -164,23 +217,41 @@ class SceneTraining(TrainingSection):
 class FusionSection(Section):
     """[fusion]: how every operator is made."""
 
-    norm: Literal["batch", "group", "layer"] = "batch"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    scale: Annotated[float, Field(gt=0)] | None = None
-    identity_init: bool = True
+    norm: Annotated[Literal["batch", "group", "layer"], Setting("The norm of all operators: {choices}.")] = "batch"
+    dropout: Annotated[
+        float, Field(ge=0, lt=1), Setting("Share of the values inside the attention parts that training drops.")
+    ] = 0.0  # fmt: skip
+    scale: Annotated[
+        float | None, Field(gt=0),
+        Setting("What an operator's coefficients sum to; 1 is the published form.", default="the number of maps"),
+    ] = None  # fmt: skip
+    identity_init: Annotated[bool, Setting("Start as exactly the sum of the maps.")] = True
 
 
 class LatencySection(Section):
     """[latency]: how latency is measured. Without `screen`, only that of the front is, when the search is over."""
 
-    screen: bool = True
-    batch_size: Annotated[int, Field(ge=1)] = 1
-    warmup: Annotated[int, Field(ge=1)] = 20
-    passes: Annotated[int, Field(ge=30)] = 200
-    block: Annotated[int, Field(ge=1)] = 3
-    max_drift: Annotated[float, Field(gt=0)] = 0.03
-    max_spread: Annotated[float, Field(gt=0)] = 0.05
-    attempts: Annotated[int, Field(ge=1)] = 3
+    screen: Annotated[
+        bool, Setting("Measure the latency of every trial; false: only the front's, at the end.")
+    ] = True  # fmt: skip
+    batch_size: Annotated[int, Field(ge=1), Setting("Images a pass.", group=Group.LATENCY)] = LatencyProtocol.batch_size
+    warmup: Annotated[int, Field(ge=1), Setting("Passes before any is timed.")] = LatencyProtocol.warmup
+    passes: Annotated[
+        int, Field(ge=30), Setting("Passes of each network, at most 2 s.", group=Group.LATENCY)
+    ] = LatencyProtocol.passes  # fmt: skip
+    block: Annotated[
+        int, Field(ge=1), Setting("Passes of one network before the other's turn.")
+    ] = LatencyProtocol.block  # fmt: skip
+    max_drift: Annotated[
+        float, Field(gt=0), Setting("Drift above which a measurement is repeated.")
+    ] = LatencyProtocol.max_drift  # fmt: skip
+    max_spread: Annotated[
+        float, Field(gt=0), Setting("IQR / median above which a measurement is repeated.")
+    ] = LatencyProtocol.max_spread  # fmt: skip
+    attempts: Annotated[
+        int, Field(ge=1),
+        Setting("Attempts at a measurement that drifts or scatters; then it is marked ~.", group=Group.LATENCY),
+    ] = LatencyProtocol.attempts  # fmt: skip
 
     def protocol(self) -> LatencyProtocol:
         return LatencyProtocol(**self.model_dump(exclude={"screen"}))
@@ -189,6 +260,14 @@ class LatencySection(Section):
 class RaySection(Section):
     """[ray]: where Ray runs. Without an address, a runtime of its own on this machine."""
 
-    address: str | None = None
-    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
-    gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
+    address: Annotated[
+        str | None,
+        Setting("An existing Ray cluster: auto or ray://HOST:PORT.", Role.CIRCUMSTANCE, option="--address",
+                metavar="ADDRESS", group=Group.PLACE, default="a runtime of its own", page="cluster.md"),
+    ] = None  # fmt: skip
+    cpus_per_trial: Annotated[float, Field(gt=0), Setting("Cores of a trial.", Role.CIRCUMSTANCE)] = 1.0
+    gpus_per_trial: Annotated[
+        float | None, Field(ge=0),
+        Setting("GPUs of a trial; 0.25 puts four on one card.", Role.CIRCUMSTANCE, option="--gpus-per-trial",
+                metavar="G", group=Group.PLACE, default="1 where there are any"),
+    ] = None  # fmt: skip

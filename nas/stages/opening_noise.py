@@ -11,7 +11,7 @@ from collections.abc import Callable
 from nas.engines.engine import JobSource
 from nas.engines.interruption import Interruption
 from nas.proposing.controls import controls
-from nas.settings.prepared import Prepared
+from nas.trainings.prepared import Prepared
 from nas.trainings.trainings import RepeatSource, Training, missing
 from reports.formatting import format_percent
 from reports.lines import choices_text

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import nn
 
-from nas.settings.search import read_config
+from nas.settings.loading import read_config
 from reports.view import RunView, SelectionError, TrialView
 from search_spaces.loading import load_weights
 from search_spaces.space import SearchSpace

@@ -18,11 +18,12 @@ from typing import Any
 from rich.console import Console
 
 from nas.engines.interruption import Interruption
-from nas.settings.prepared import Prepared, prepare
-from nas.settings.search import SearchConfig, load_config
-from nas.settings.sections import ConfigError
+from nas.settings.errors import ConfigError
+from nas.settings.loading import load_config
+from nas.settings.search import SearchConfig
 from nas.studies.ablation_prices import latency_prices
 from nas.trainings.noise_file import RunRecord
+from nas.trainings.prepared import Prepared, prepare
 from nas.trainings.trainings import Training, missing, train_missing
 from reports.ablation import AblationPlan, LatencyPrices, Variant, ablations_of
 from reports.formatting import format_duration

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from nas.engines.engine import make_engine
 from nas.engines.interruption import Interruption
-from nas.settings.prepared import Prepared
 from nas.stages.front_latency import FinalPlan
+from nas.trainings.prepared import Prepared
 from reports.ablation import AblationPlan, LatencyPrices
 from reports.noise import counted
 from reports.view import RunView

@@ -17,10 +17,11 @@ from typing import Any
 from rich.console import Console
 
 from nas.engines.interruption import Interruption
-from nas.settings.prepared import Prepared, prepare
-from nas.settings.search import SearchConfig, load_config
-from nas.settings.sections import ConfigError
+from nas.settings.errors import ConfigError
+from nas.settings.loading import load_config
+from nas.settings.search import SearchConfig
 from nas.trainings.noise_file import NoiseFile, RunRecord, unlike
+from nas.trainings.prepared import Prepared, prepare
 from nas.trainings.trainings import Training, missing, train_missing
 from reports.noise import Advice, NoiseFloor, floors_of, recommend
 from reports.view import RunView

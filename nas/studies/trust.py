@@ -14,10 +14,10 @@ from typing import Any
 from rich.console import Console
 
 from nas.engines.interruption import Interruption
-from nas.settings.prepared import prepare
-from nas.settings.search import load_config
-from nas.settings.sections import ConfigError
+from nas.settings.errors import ConfigError
+from nas.settings.loading import load_config
 from nas.trainings.noise_file import RunRecord
+from nas.trainings.prepared import prepare
 from nas.trainings.trainings import Training, missing, train_missing
 from reports.trust import FEWEST
 from reports.view import RunView

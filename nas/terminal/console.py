@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,3 +18,8 @@ def console(stderr: bool = False) -> Console:
     # A pipe has no width of its own.
     wide = None if stderr or sys.stdout.isatty() or "COLUMNS" in os.environ else 200
     return Console(stderr=stderr, width=wide, markup=False, highlight=False)
+
+
+def narrator(console: Console) -> Callable[[str], None]:
+    """What tells a line there as it is, however long."""
+    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The fusion points of a space, and what was discovered, as a person reads them in a terminal."""
+"""Spaces, their fusion points, and what was discovered, as a person reads them in a terminal."""
 
 from __future__ import annotations
 
@@ -103,6 +103,19 @@ def _left_out_texts(left_out: Mapping[str, str]) -> list[str]:
     for choice, reason in left_out.items():
         alike.setdefault(reason.removeprefix(f"{choice!r} "), []).append(choice)
     return [f"{', '.join(choices)} ({reason})" for reason, choices in alike.items()]
+
+
+def print_spaces(console: Console, found: Iterable[Mapping[str, Any]]) -> None:
+    """A line for each named space, see `search_spaces.listing`."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("space", "points", "choices", "architectures", "input", "network"):
+        table.add_column(name, justify="right" if name in ("points", "architectures") else "left")
+    for space in found:
+        low, high = min(space["choices"]), max(space["choices"])
+        shape = f"{space['input']['channels']}x{space['input']['size']}x{space['input']['size']}"
+        choices = str(low) if low == high else f"{low} to {high}"
+        table.add_row(space["name"], str(space["points"]), choices, format_size(space["size"]), shape, space["summary"])
+    console.print(table)
 
 
 def print_discovered(console: Console, space: DiscoveredSpace) -> None:

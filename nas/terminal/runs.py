@@ -138,6 +138,20 @@ def _comparisons(view: RunView, trial: TrialView) -> list[str]:
     return found
 
 
+def print_summary(console: Console, view: RunView) -> None:
+    """What a search came to, in a few lines."""
+    counts = ", ".join(f"{view.count(state)} {state}" for state in TrialState if view.count(state))
+    lines = [f"\n{len(view.trials)} trials: {counts}; {len(view.front)} on the front"]
+    for selector in ("best", "knee", "fastest", "cheapest"):
+        trial = view.select(selector)
+        lines.append(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}")
+    small = "differences below about 0.7 points" if view.task == "classification" else "small differences"
+    lines += trust_story(view) or [
+        f"{view.score_label} is of one seed on the validation split: {small} may be noise; nas noise measures that"
+    ]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
 def print_status(console: Console, view: RunView, active: bool) -> None:
     """`status_json` in a few lines."""
     status = status_json(view, active)

@@ -1,4 +1,4 @@
-"""Noise and trust as a person reads them in a terminal."""
+"""What is asked of a run, as a person reads it in a terminal: noise, trust, ablations, attention weights."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from reports.ablation import ABLATION_COLUMNS, ABLATION_LEGEND, Ablation, ablation_rows, ablation_story
+from reports.attention import ATTENTION_COLUMNS, ATTENTION_LEGEND, attention_rows, attention_words
 from reports.noise import NOISE_COLUMNS, NOISE_LEGEND, NoiseFloor, advice_text, noise_floors, noise_rows
 from reports.regime import regime_story
 from reports.trust import AGREEMENT_COLUMNS, AGREEMENT_LEGEND, agreement_rows, trust_of, trust_story
 from reports.view import RunView
+from trials.attention.histograms import TrialAttention
 
 
 def print_noise(console: Console, floors: Sequence[NoiseFloor], advice: Mapping[str, Any] | None) -> None:
@@ -37,6 +40,28 @@ def print_trust(console: Console, view: RunView) -> None:
         console.print()
     for sentence in (*regime_story(view), *trust_story(view)):
         console.print(sentence, markup=False)
+
+
+def print_ablation(console: Console, ablation: Ablation) -> None:
+    """A line for each comparison, and what follows."""
+    print_table(console, ABLATION_COLUMNS, ablation_rows(ablation))
+    console.print(ABLATION_LEGEND, highlight=False, markup=False)
+    console.print()
+    for sentence in ablation_story(ablation):
+        console.print(sentence, highlight=False, markup=False)
+
+
+def print_attention(console: Console, found: Sequence[TrialAttention]) -> None:
+    """A line for each part of each fusion, trial by trial."""
+    for one in found:
+        console.print(attention_words(one), highlight=False, markup=False)
+        if one.histograms:
+            print_table(console, ATTENTION_COLUMNS, attention_rows(one))
+        console.print()
+    if not found:
+        console.print("no trial of the front has kept its weights: name one that has")
+    elif any(one.histograms for one in found):
+        console.print(ATTENTION_LEGEND, highlight=False, markup=False)
 
 
 def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.settings.prepared import Prepared, describe_counting, describe_data, prepare
 from nas.settings.search import SearchConfig
 from nas.trainings.noise_file import unlike
 from nas.trainings.parent import check_parent
 from nas.trainings.precision import choose_precision
+from nas.trainings.prepared import Prepared, describe_counting, describe_data, prepare
 from reports.noise import advice_text, noise_floors, noise_story
 from reports.view import RunView
 from search_spaces.architecture import Architecture

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas.settings.search import SearchConfig, load_config
-from nas.settings.sections import ConfigError
+from nas.settings.errors import ConfigError
+from nas.settings.loading import load_config
+from nas.settings.search import SearchConfig
 from reports.view import RunView
 from trials.budgets.constraints import Costs
 from trials.machine.target import Target

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nas.settings.prepared import Prepared
-from nas.settings.search import EXTENSIBLE, differences
-from nas.settings.sections import ConfigError
+from nas.settings.changes import differences, may_extend
+from nas.settings.errors import ConfigError
+from nas.trainings.prepared import Prepared
 from reports.noise import floors_of, known_repeats
 from reports.view import RunView
 from trials.record.file import FILE_NAME, PARENT_NAME
@@ -196,7 +196,7 @@ def unlike(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, t
     return {
         key: values
         for key, values in changed.items()
-        if key.split(".")[0] not in (*EXTENSIBLE, "latency") and key not in (*EXTENSIBLE, "training.epochs")
+        if not may_extend(key) and key != "training.epochs" and key.partition(".")[0] != "latency"
     }
 
 

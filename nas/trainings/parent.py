@@ -18,8 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
 from nas.engines.engine import Engine
-from nas.settings.prepared import Prepared
-from nas.settings.sections import SHARED, ConfigError
+from nas.settings.errors import ConfigError
+from nas.settings.sections import SHARED
+from nas.trainings.prepared import Prepared
 from reports.regime import parent_text
 from search_spaces.errors import UserError
 from search_spaces.inheritance import unpreserved

@@ -18,10 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nas.engines.engine import make_engine
 from nas.engines.interruption import Interruption
-from nas.settings.prepared import Prepared
-from nas.settings.sections import ConfigError
+from nas.settings.errors import ConfigError
 from nas.trainings.parent import check_parent, provide_parent
 from nas.trainings.precision import in_precision, provide_precision
+from nas.trainings.prepared import Prepared
 from reports.formatting import format_duration, format_percent
 from reports.noise import counted
 from search_spaces.architecture import Architecture

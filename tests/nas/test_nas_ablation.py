@@ -16,7 +16,7 @@ from rich.console import Console
 import nas
 from nas.cli.main import commands
 from nas.engines.interruption import Interrupted, Interruption
-from nas.settings.sections import ConfigError
+from nas.settings.errors import ConfigError
 from nas.stages.attention import collect_attention
 from nas.studies.ablation import AblationWish, ablate, asked_for, fusions_of, halves, singles, with_add
 from nas.trainings.noise_file import RunRecord

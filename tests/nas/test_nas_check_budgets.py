@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from nas.settings.prepared import prepare
 from nas.settings.search import SearchConfig
 from nas.terminal.check import print_check
 from nas.tools.check import binding
+from nas.trainings.prepared import prepare
 from search_spaces.errors import SpaceError
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import Share

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from nas.settings.search import SearchConfig, differences, load_config
-from nas.settings.sections import ConfigError
+from nas.settings.changes import differences
+from nas.settings.errors import ConfigError
+from nas.settings.loading import load_config
+from nas.settings.search import SearchConfig
 
 
 def write(folder: Path, text: str) -> Path:

@@ -16,13 +16,13 @@ from nas.cli.main import commands
 from nas.engines.engine import LocalEngine
 from nas.engines.interruption import Interrupted, Interruption
 from nas.session.session import run_search
-from nas.settings.prepared import prepare
+from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
-from nas.settings.sections import ConfigError
 from nas.telling import Silence
 from nas.terminal.check import print_check
 from nas.tools import reprice as repricing
 from nas.tools.check import check
+from nas.trainings.prepared import prepare
 from reports import NothingFeasible, RunView
 from trials.budgets.feasibility import in_short
 from trials.budgets.pricing import Source

@@ -170,12 +170,12 @@ def test_architectures_by_name_file_and_chance(tmp_path: Path) -> None:
 
 
 def test_an_ordinary_network_is_measured_for_the_images_that_were_given() -> None:
-    space = make_space(SpaceOptions("torchvision:mobilenet_v3_small", "64", 3, 5, "add,se", "4"))
+    space = make_space(SpaceOptions("torchvision:mobilenet_v3_small", "64", 3, 5, ["add", "se"], [4]))
     assert (space.input.size, space.input.classes, len(space.points)) == (64, 5, 6)
 
 
 def test_a_space_goes_through_a_file_unchanged(tmp_path: Path) -> None:
-    options = SpaceOptions("resnet14", "28", 1, 7, "add,se,aff", "4,8", "layer1,layer2", "stage")
+    options = SpaceOptions("resnet14", "28", 1, 7, ["add", "se", "aff"], [4, 8], ["layer1", "layer2"], "stage")
     space = make_space(options)
     assert (space.input.channels, space.input.size, space.input.classes, space.tie) == (1, 28, 7, "stage")
     file = tmp_path / "space.json"

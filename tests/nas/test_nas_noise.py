@@ -18,17 +18,17 @@ from rich.console import Console
 
 import nas
 from nas.cli.main import commands
-from nas.cli.options import seconds as parse_seconds
+from nas.cli.options import SECONDS
 from nas.engines.interruption import Interrupted, Interruption
-from nas.settings.prepared import prepare
-from nas.settings.search import load_config
-from nas.settings.sections import ConfigError
+from nas.settings.errors import ConfigError
+from nas.settings.loading import load_config
 from nas.studies.noise import NoisePlan, configuration, measure_noise
 from nas.studies.trust import TrustPlan, measure_trust
 from nas.terminal.runs import print_status
 from nas.terminal.studies import print_noise, print_trust
 from nas.tools.check import recorded_noise
 from nas.trainings.noise_file import NoiseFile
+from nas.trainings.prepared import prepare
 from nas.trainings.trainings import Training, missing
 from reports import RunView
 from search_spaces import Architecture, FusionChoice
@@ -128,13 +128,13 @@ def test_what_is_known_is_not_trained_and_seeds_come_before_networks() -> None:
     ("text", "seconds"), [("2h", 7200), ("90min", 5400), ("1.5d", 129600), ("30 m", 1800), ("45s", 45)]
 )
 def test_a_budget_of_time(text: str, seconds: float) -> None:
-    assert parse_seconds("--budget", text) == seconds
+    assert SECONDS.convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "-1h", "0s", "1e9h", "2 hours", "nan h", "9" * 400 + "h"])
 def test_a_budget_that_is_no_time(text: str) -> None:
     with pytest.raises(ConfigError, match="expected a time such as 90min"):
-        parse_seconds("--budget", text)
+        SECONDS.convert(text, None, None)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 import nas
+from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
-from nas.settings.sections import ConfigError
 from nas.terminal.runs import print_status
 from reports import RunView
 from reports.noise import noise_floors

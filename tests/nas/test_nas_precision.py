@@ -12,12 +12,12 @@ from click.testing import CliRunner
 from nas.cli.main import commands
 from nas.run import Run
 from nas.session.session import run_search
-from nas.settings.prepared import prepare
-from nas.settings.search import load_config
-from nas.settings.sections import ConfigError
+from nas.settings.errors import ConfigError
+from nas.settings.loading import load_config
 from nas.telling import Silence
 from nas.trainings import precision
 from nas.trainings.noise_file import NoiseFile
+from nas.trainings.prepared import prepare
 from reports import RunView
 from reports.view import NothingFeasible
 from trials.record.file import FILE_NAME

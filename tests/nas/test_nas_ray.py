@@ -136,7 +136,7 @@ def test_interrupted_it_stops_cleanly_and_leaves_no_process(tmp_path: Path, numb
     _, narration = program.communicate(timeout=60)
     assert time.monotonic() - started < 30
     assert program.returncode == code
-    assert "everything is saved. Go on with:\n  nas search --space resnet8" in narration
+    assert f"everything is saved. Go on with:\n  nas search --resume {tmp_path / 'run'}" in narration
     assert "Traceback" not in narration
     view = RunView.load(tmp_path / "run")
     assert 1 <= view.count(TrialState.STOPPED) <= 2

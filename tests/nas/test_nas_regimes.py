@@ -19,8 +19,8 @@ import nas
 from nas.cli.main import commands
 from nas.engines.interruption import Interrupted, Interruption
 from nas.session.session import run_search
-from nas.settings.search import load_config
-from nas.settings.sections import ConfigError
+from nas.settings.errors import ConfigError
+from nas.settings.loading import load_config
 from nas.studies.noise import NoisePlan, measure_noise
 from nas.studies.trust import TrustPlan, measure_trust
 from nas.telling import Silence

@@ -14,9 +14,12 @@ from scenes_folder import cells
 
 import nas
 from nas.cli.main import commands
+from nas.cli.options import given_settings
 from nas.session.session import run_search
-from nas.settings.search import SceneSearchConfig, SearchConfig, differences, load_config, read_config
-from nas.settings.sections import ConfigError
+from nas.settings.changes import differences
+from nas.settings.errors import ConfigError
+from nas.settings.loading import load_config, read_config
+from nas.settings.search import SceneSearchConfig, SearchConfig
 from nas.stages.pictures import look_at_scenes
 from nas.telling import Silence
 from nas.tools.reprice import reprice
@@ -103,9 +106,10 @@ def test_what_does_not_go_together_is_one_line(given: dict[str, Any], parts: lis
 
 def test_minimum_options_are_read() -> None:
     def parsed(*options: str) -> SearchConfig:
-        from nas.cli.options import configuration
-
-        return configuration(None, {"data": "scenes-mini", "min": ",".join(options)})
+        typed = ["--data", "scenes-mini", "--min", ",".join(options)]
+        given = commands.commands["check"].make_context("check", typed).params
+        known = {name: value for name, value in given.items() if name in ("data", "minimum")}
+        return load_config(None, given_settings(known)[0])
 
     assert parsed("ap=0.2", "ap_small=0.1").minimum == {"ap": 0.2, "ap_small": 0.1}
     with pytest.raises(ConfigError, match="--min: given 'ap'"):

@@ -17,7 +17,7 @@ import torch
 from programs import nas_program, start_nas, wait_for
 
 import nas
-from nas.settings.sections import ConfigError
+from nas.settings.errors import ConfigError
 from reports import NothingFeasible, RunView, SelectionError
 from trials.data import DataError
 from trials.errors import DeviceError, StoreDamaged, StoreError

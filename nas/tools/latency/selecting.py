@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.settings.search import SearchConfig
 from search_spaces import catalogue
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import SpaceError
@@ -37,9 +38,9 @@ class SpaceOptions:
     size: str | None = None
     channels: int | None = None
     classes: int | None = None
-    operators: str | None = None
-    reductions: str | None = None
-    points: str | None = None
+    operators: Sequence[str] | None = None
+    reductions: Sequence[int] | None = None
+    points: Sequence[str] | None = None
     tie: str | None = None
 
     @property
@@ -54,7 +55,7 @@ def make_space(options: SpaceOptions) -> SearchSpace:
 
     Raises SpaceError when it does not exist or an option does not fit.
     """
-    name = options.space or "resnet8"
+    name = options.space or str(SearchConfig.model_fields["space"].default)
     if name.endswith(".json"):
         if options.restricting:
             raise SpaceError(f"{name} says all of its space: leave out {', '.join(options.restricting)}")
@@ -62,9 +63,9 @@ def make_space(options: SpaceOptions) -> SearchSpace:
         return SearchSpace.from_json(data.get("space", data) if isinstance(data, dict) else {})
     spec = _input_of(name, options)
     tie: Any = options.tie or "none"
-    ratios = DEFAULT_REDUCTIONS if options.reductions is None else _numbers("--reductions", options.reductions)
-    operators = DEFAULT_OPERATORS if options.operators is None else _list(options.operators)
-    return SearchSpace.named(name, spec, operators, ratios, _list(options.points or ""), tie)
+    ratios = DEFAULT_REDUCTIONS if options.reductions is None else options.reductions
+    operators = DEFAULT_OPERATORS if options.operators is None else options.operators
+    return SearchSpace.named(name, spec, operators, ratios, options.points or (), tie)
 
 
 def _input_of(name: str, options: SpaceOptions) -> InputSpec:
@@ -181,14 +182,3 @@ def _positive(option: str, value: int | None, default: int) -> int:
     if value is not None and value < 1:
         raise SpaceError(f"{option}: given {value}; expected a whole number above 0")
     return default if value is None else value
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _numbers(option: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in _list(text)]
-    except ValueError:
-        raise SpaceError(f"{option}: given {text!r}; expected whole numbers such as 4,8,16") from None

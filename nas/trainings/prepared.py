@@ -10,8 +10,8 @@ from functools import cached_property
 from importlib import metadata
 from typing import Any
 
+from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
-from nas.settings.sections import ConfigError
 from reports.view import NothingFeasible
 from search_spaces.catalogue import HEADS, design
 from search_spaces.errors import SpaceError, UserError

@@ -1,0 +1,118 @@
+"""The commands that read a run: status, show, reprice, report, export. Only click is imported at start."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nas.cli.options import SettingsCommand, given_settings, json_option, options_of
+from nas.terminal.console import console
+
+#: What a run can be priced by anew.
+_PRICES = ("max_flops", "max_params", "max_latency", "latency_profile", "minimum")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@json_option
+def status(run: Path, as_json: bool) -> None:
+    """How far RUN is: trials, best so far, front, sessions."""
+    from nas.terminal.runs import print_status
+    from reports import RunView
+    from reports.status import status_json
+    from trials.record.file import is_active
+
+    view = RunView.load(run)
+    if as_json:
+        click.echo(json.dumps(status_json(view, is_active(run)), indent=2))
+    else:
+        print_status(console(), view, is_active(run))
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("trial", required=False)
+@json_option
+def show(run: Path, trial: str | None, as_json: bool) -> None:
+    """The trials of RUN, or one: TRIAL is a number, best, knee, fastest or cheapest."""
+    from nas.terminal.runs import print_run, print_trial
+    from reports import RunView
+    from reports.trust import trust_json
+
+    view = RunView.load(run)
+    chosen = None if trial is None else view.select(trial)
+    if as_json:
+        found = {**view.to_json(), "trust": trust_json(view)}
+        if chosen is not None:
+            found["trials"] = [chosen.to_json()]
+        click.echo(json.dumps(found, indent=2))
+    elif chosen is None:
+        print_run(console(), view)
+    else:
+        print_trial(console(), view, chosen)
+
+
+@click.command(
+    cls=SettingsCommand,
+    settings=lambda: [
+        *options_of(*_PRICES, note=" none drops it.", default="RUN's")(), *options_of("objectives", default="RUN's")(),
+    ],
+)  # fmt: skip
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--measured", type=click.Path(path_type=Path), metavar="FILE", help="Output of nas latency --json from that device."
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Make a run of it, which a search goes on.")
+@json_option
+def reprice(run: Path, measured: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
+    """The front of RUN's trials under other budgets or on another device; nothing is trained.
+
+    What is not given stays as RUN has it.
+    """
+    from nas.terminal.runs import print_run
+    from nas.tools import reprice as repricing
+
+    changes, _ = given_settings(given)
+    repriced = repricing.reprice(run, changes, measured)
+    config = None if out is None else repricing.write(repriced, run, out)
+    if as_json:
+        click.echo(
+            json.dumps({**repriced.view.to_json(), "written": None if config is None else str(config)}, indent=2)
+        )
+        return
+    print_run(console(), repriced.view)
+    if config is not None:
+        click.echo(f"written: {out}; go on with:\n  nas search {shlex.quote(str(config))}")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="[default: RUN/report.html]")
+@json_option
+def report(run: Path, out: Path | None, as_json: bool) -> None:
+    """Write RUN's report: one HTML page that opens offline."""
+    from nas.run import Run
+
+    path = Run(run).report(out)
+    click.echo(json.dumps({"report": str(path)}) if as_json else str(path))
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("selector", default="knee")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: RUN/exported]")
+@json_option
+def export(run: Path, selector: str, out: Path | None, as_json: bool) -> None:
+    """Export a trial of RUN: weights, plain-PyTorch source, ONNX, each checked against the trained network.
+
+    SELECTOR is a trial's number, best, knee (default), fastest or cheapest.
+    """
+    from nas.run import EXPORT_NAME, Run
+
+    parity = Run(run).export(selector, out, lambda line: click.echo(line, err=True))
+    target = out or run / EXPORT_NAME
+    click.echo(json.dumps({"exported": str(target), "parity": parity}, indent=2) if as_json else str(target))

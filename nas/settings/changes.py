@@ -1,0 +1,69 @@
+"""What may change between the sessions of a run, and what has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nas.settings.errors import ConfigError
+from nas.settings.keys import role_of
+from nas.settings.loading import load_config, name_of
+from nas.settings.search import SearchConfig, config_kind
+from nas.settings.setting import Role
+
+
+def may_extend(key: str) -> bool:
+    """Whether a run may go on with another value: recorded trials are priced anew, none is trained again."""
+    return role_of(key) is Role.EXTEND
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """`{key: (recorded, given)}` of all settings that decide what a search finds, sections flattened.
+
+    What an older version did not record yet was as it is by default now.
+    """
+    defaults = flat(config_kind(new)().to_json())
+    before, after = defaults | flat(old), defaults | flat(new)
+    keys = [key for key in {**before, **after} if role_of(key) is not Role.CIRCUMSTANCE]
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of tables as `table.key`; what has keys that are values stays whole."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and key != "minimum":
+            found.update({f"{key}.{name}": inner for name, inner in value.items()})
+        else:
+            found[key] = value
+    return found
+
+
+def resumed(
+    recorded: Mapping[str, Any],
+    folder: str,
+    given: Mapping[str, Any],
+    extend: bool,
+    named: Mapping[str, str] | None = None,
+) -> SearchConfig:
+    """The configuration that the run in `folder` has recorded, in other circumstances; with `extend`, more may change.
+
+    Args:
+        given: settings beside it, flat keys; `named`: how they were given, see `load_config`.
+
+    Raises:
+        ConfigError: a setting that the run keeps, or one that only `extend` changes.
+    """
+    names = {**{key: name_of(key) for key in given}, **(named or {})}
+    for key in given:
+        role = role_of(key)
+        if key == "out":
+            raise ConfigError(f"{names[key]}: the run to go on with is {folder}; give --resume alone")
+        if role is Role.FIXED:
+            raise ConfigError(
+                f"{names[key]}: {folder} goes on with what it recorded; search with another value in another --out"
+            )
+        if role is Role.EXTEND and not extend:
+            raise ConfigError(f"{names[key]}: {folder} goes on with what it recorded; --extend lets that change")
+    kept = {key: value for key, value in flat(recorded).items() if value is not None}
+    return load_config(None, {**kept, **given, "out": folder}, names)

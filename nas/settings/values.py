@@ -1,0 +1,38 @@
+"""Values as people write them in a line: lists, times, figures. ValueError says what was expected."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+
+
+def read_list(text: str) -> list[str]:
+    """`a, b,c` as its parts."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def read_whole_numbers(text: str) -> list[int]:
+    """`4,8,16` as numbers. Raises ValueError for anything else."""
+    try:
+        return [int(part) for part in read_list(text)]
+    except ValueError:
+        raise ValueError("expected whole numbers such as 4,8,16") from None
+
+
+def read_figures(text: str) -> dict[str, float]:
+    """`ap=0.2,ap_small=0.1` by figure, `none` as nothing. Raises ValueError for anything else."""
+    try:
+        pairs = [part.split("=") for part in read_list(text)] if text != "none" else []
+        return {name.strip(): float(value) for name, value in pairs}
+    except ValueError:
+        raise ValueError("expected figures and numbers such as ap=0.2,ap_small=0.1") from None
+
+
+def read_seconds(text: str) -> float:
+    """`2h`, `90min`, `1.5d` in seconds, above 0. Raises ValueError for anything else."""
+    match = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(s|min|m|h|d)\s*", text)
+    seconds = 0.0 if match is None else float(match[1]) * _UNITS[match[2]]
+    if seconds <= 0:
+        raise ValueError("expected a time such as 90min, 2h or 1.5d")
+    return seconds
