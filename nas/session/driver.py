@@ -16,7 +16,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.budgets.feasibility import Feasibility
 from trials.costs import CostTable
-from trials.record.file import weights_path
+from trials.record.weights import weights_path
 from trials.record.store import Store
 from trials.trial import EpochPoint, Failure, Timing, TrialJob, TrialResult, TrialState
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nas.stages.trained import TrainedNetworks, kept_numbers
-from nas.trainings.noise_file import RunRecord
+from nas.trainings.run_record import RunRecord
 from reports.view import RunView, SelectionError, TrialView
 from trials.attention.histograms import TrialAttention
 from trials.attention.measuring import attention_of

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.stages.trained import TrainedNetworks, kept_numbers
-from nas.trainings.noise_file import RunRecord
+from nas.trainings.run_record import RunRecord
 from reports.scores import PICTURE_NAME
 from reports.view import RunView
 from trials.latency.runtimes import intra_op_threads

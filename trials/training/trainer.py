@@ -54,6 +54,9 @@ class Trainer(Protocol):
         See `trials.training.recalibration`.
         """
 
+    def lasting(self, epochs: int) -> Self:
+        """The same with a schedule of so many epochs."""
+
     def briefly(self, images: int, **recipe: Any) -> Self:
         """The same on the first training images alone, with these settings of the recipe changed."""
 
@@ -91,6 +94,9 @@ class ImageTrainer:
 
         with autocast(self.recipe.precision, device):
             recalibrate(network, self.data.train.images, inputs, self.recipe.batch_size, seed, machine)
+
+    def lasting(self, epochs: int) -> ImageTrainer:
+        return replace(self, recipe=replace(self.recipe, epochs=epochs))
 
     def briefly(self, images: int, **recipe: Any) -> ImageTrainer:
         few = replace(self.data, train=self.data.train.first(images))
@@ -133,6 +139,9 @@ class SceneTrainer:
 
         with autocast(self.recipe.precision, device):
             recalibrate(network, self.data.train.images, inputs, self.recipe.batch_size, seed, machine)
+
+    def lasting(self, epochs: int) -> SceneTrainer:
+        return replace(self, recipe=replace(self.recipe, epochs=epochs))
 
     def briefly(self, images: int, **recipe: Any) -> SceneTrainer:
         few = replace(self.data, train=self.data.train.take(torch.arange(min(images, len(self.data.train)))))
