@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.record import SPACE, fill
 from nas.engines.interruption import Interruption
 from nas.proposing.study import Study
-from nas.session.driver import Driver
+from nas.session.driver import Driver, Look
 from nas.telling import Silence
 from reports.view import RunView
 from trials.budgets.constraints import Costs
@@ -42,7 +42,16 @@ def events(trials: int, count: int) -> tuple[list[float], list[float]]:
             feasibility = Feasibility(SPACE, costs, (), Costs(41_000_000, 270_000, 1.0))
             study = Study(SPACE, feasibility, pricing, ("accuracy", "macs"), "tpe", 0)
             driver = Driver(
-                folder, store, SPACE, costs, feasibility, study, trials + count + 20, 0, Silence(), Interruption()
+                folder,
+                store,
+                SPACE,
+                costs,
+                feasibility,
+                study,
+                trials + count + 20,
+                Look(0, 3, "scratch"),
+                Silence(),
+                Interruption(),
             )
             proposing: list[float] = []
             recording: list[float] = []

@@ -25,7 +25,7 @@ def results(count: int) -> list[TrialResult]:
         p50 = rng.uniform(1, 2)
         made.append(
             TrialResult(
-                number, TrialState.COMPLETE, "sampler", SPACE.sample(rng), 0, rng.randrange(40_000_000, 50_000_000),
+                number, TrialState.COMPLETE, "sampler", SPACE.sample(rng), 0, 3, rng.randrange(40_000_000, 50_000_000),
                 300_000, score=rng.random(), loss=rng.random(), correct=1, images=2, seconds=20.0, train_seconds=18,
                 latency=Latency(p50, 1.2 * p50, p50, 1.2 * p50, 1, 1, 0.01, 0.01, True, 200), images_per_second=1000.0,
                 curve=tuple(EpochPoint(epoch, 1.0 / epoch, 1000.0) for epoch in (1, 2, 3)),

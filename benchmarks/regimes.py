@@ -14,18 +14,20 @@ from statistics import fmean
 
 from rich.console import Console
 
+from nas.engines.engine import open_engine
 from nas.engines.interruption import Interrupted, Interruption
 from nas.settings.loading import load_config
 from nas.settings.search import SearchConfig
+from nas.terminal.trainings import TrainingsShown
 from nas.trainings.noise_file import NoiseFile
 from nas.trainings.prepared import prepare, versions
-from nas.trainings.trainings import Training, missing, train_missing
+from nas.trainings.trainings import Wanted, missing, train_missing
 from reports.formatting import format_duration, format_percent
 from reports.significance import estimate
 from reports.trust import Agreement, LongTable, agreements_of, estimate_text, long_table, scores_of
 from search_spaces import Architecture, SearchSpace
 from trials.ranks import kendall_tau
-from trials.record.repeat import Repeat
+from trials.record.training import Training
 from trials.seeds import derive
 
 REGIMES = ("scratch", "inherit", "supernet")
@@ -94,14 +96,15 @@ def judge(config: SearchConfig, design: Design, folder: Path, console: Console, 
     regime = config.training.regime
     prepared = prepare(config, lambda line: console.print(line))
     drawn = architectures(prepared.space, design.architectures)
-    wanted = [Training(a, config.seed, design.epochs) for a in drawn]
-    wanted += [Training(a, seed, design.full_epochs) for seed in design.long_seeds for a in drawn]
+    wanted = [Wanted(a, config.seed, design.epochs) for a in drawn]
+    wanted += [Wanted(a, seed, design.full_epochs) for seed in design.long_seeds for a in drawn]
     stem = f"{config.space}-{Path(config.data.rpartition(':')[2]).name}-{regime}"
     with NoiseFile(folder / f"{stem}.json", prepared) as record:
         todo = missing(wanted, record.known())
         if todo:
-            train_missing(todo, prepared, record, console, interruption)
-        known = {repeat.identity: repeat for repeat in record.known() if repeat.error is None}
+            with open_engine(config, interruption) as engine:
+                train_missing(todo, prepared, record, engine, TrainingsShown(console), interruption)
+        known = {training.look: training for training in record.known() if training.error is None}
         parent = record.parent
     table = long_table(known, [a.key for a in drawn], design.long_seeds, design.full_epochs)
     short = [r for r in known.values() if r.epochs == design.epochs and r.seed == config.seed]
@@ -112,7 +115,7 @@ def judge(config: SearchConfig, design: Design, folder: Path, console: Console, 
     return Judged(regime, table, found, 0.0 if parent is None else parent["seconds"], seconds(short), seconds(full))
 
 
-def seconds(repeats: Sequence[Repeat]) -> float:
+def seconds(repeats: Sequence[Training]) -> float:
     """The mean of a training."""
     return fmean(r.train_seconds for r in repeats)
 

@@ -69,7 +69,7 @@ class Run:
 
         from nas.export import TrainedNetwork, export_network, validation_of
         from search_spaces import SearchSpace
-        from trials.record.file import weights_path
+        from trials.record.weights import weights_path
         from trials.training.trainer import make_trainer
 
         trial = self.select(selector)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol
 
 from reports.formatting import format_duration, format_percent
 from reports.view import RunView, TrialView
+from trials.record.training import Training
 from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
 
 
@@ -16,6 +19,14 @@ class Observer(Protocol):
     def started(self, job: TrialJob) -> None: ...
     def advanced(self, number: int, point: EpochPoint) -> None: ...
     def ended(self, result: TrialResult, view: RunView) -> None: ...
+
+
+class Narrator(Protocol):
+    """Is told what happens in trainings beside a search."""
+
+    def say(self, line: str) -> None: ...
+    def counting(self, total: int) -> AbstractContextManager[Callable[[Training], None]]:
+        """Gives what is to be called with each of `total` trainings that ends."""
 
 
 class Progress(Observer, Protocol):

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from reports.formatting import MISSING, format_count, format_points
-from reports.noise import counted, known_repeats, one_image
+from reports.noise import counted, one_image, scored
 from reports.significance import Difference, paired_differences
 from reports.view import RunView
 from search_spaces.architecture import Architecture
 from trials.errors import StoreDamaged
-from trials.record.repeat import Repeat
+from trials.record.training import Training
 
 #: What a variant of an architecture is. `without` is it with `add` at one point (or at points tied to each other),
 #: `early` and `late` have its choices in one half of the network alone, `single` one of its operators everywhere.
@@ -183,7 +183,7 @@ def ablations_of(view: RunView) -> tuple[Ablation, ...]:
         plans = sorted((AblationPlan.from_json(data) for data in view.ablations.values()), key=lambda p: p.trial)
     except ValueError as error:
         raise StoreDamaged(f"{view.path}: an ablation in its record is damaged: {error}") from None
-    known = {repeat.identity: repeat for repeat in known_repeats(view)} if plans else {}
+    known = {training.look: training for training in scored(view)} if plans else {}
     return tuple(_judged(plan, known) for plan in plans)
 
 
@@ -192,7 +192,7 @@ _Judged = tuple[Difference | None, Difference | None, tuple[float, ...]]
 _NOT_JUDGED: _Judged = (None, None, ())
 
 
-def _judged(plan: AblationPlan, known: Mapping[tuple[str, int, int], Repeat]) -> Ablation:
+def _judged(plan: AblationPlan, known: Mapping[tuple[str, int, int], Training]) -> Ablation:
     keys = list(dict.fromkeys(variant.architecture.key for variant in plan.variants))
     asked = {key: [(key, seed, plan.epochs) for seed in plan.seeds] for key in keys}
     rows = [key for key in keys if all(identity in known for identity in asked[key])]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from reports.formatting import format_count, format_percent, format_points, format_ratio
 from reports.latency import latency_label, latency_note
 from reports.view import RunView, TrialView
-from trials.record.repeat import Repeat
-from trials.trial import TrialJob, TrialResult
+from search_spaces.architecture import Architecture
 
 
-def choices_text(job: TrialJob | TrialResult | Repeat) -> str:
+def choices_text(architecture: Architecture) -> str:
     """The choices in forward order; equal ones in a row are counted: `add x3, aff/4`."""
     runs: list[tuple[str, int]] = []
-    for label in job.architecture.labels().values():
+    for label in architecture.labels().values():
         if runs and runs[-1][0] == label:
             runs[-1] = label, runs[-1][1] + 1
         else:

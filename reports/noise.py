@@ -15,7 +15,7 @@ from reports.formatting import format_duration
 from reports.significance import CONFIDENCE, POWER, Noise, noise_of
 from reports.view import RunView
 from search_spaces.architecture import Architecture, FusionChoice
-from trials.record.repeat import Repeat
+from trials.record.training import Training
 
 #: Seed counts that tables show, and the most that is recommended.
 SHOWN_SEEDS = (1, 2, 4)
@@ -68,11 +68,9 @@ class Advice:
         return asdict(self)
 
 
-def known_repeats(view: RunView) -> tuple[Repeat, ...]:
-    """All trainings of a run that have scores: its trials too, under the run's seed and epochs."""
-    epochs = trial_epochs(view)
-    trials = [Repeat.of(t.result, epochs) for t in view.complete if t.result.loss is not None] if epochs else []
-    return (*trials, *(r for r in view.repeats if r.error is None))
+def scored(view: RunView) -> tuple[Training, ...]:
+    """All trainings of a run that have a score and a loss: those of its trials, and those beside them."""
+    return tuple(training for training in view.trainings if None not in (training.score, training.loss))
 
 
 def trial_epochs(view: RunView) -> int | None:
@@ -86,15 +84,15 @@ def noise_floors(view: RunView) -> tuple[NoiseFloor, ...]:
     space = view.description.get("space") or {}
     names = [str(point.get("name")) for point in view.description.get("points") or ()]
     baseline = Architecture(str(space.get("name")), {name: FusionChoice("add") for name in names})
-    return floors_of(known_repeats(view), baseline)
+    return floors_of(scored(view), baseline)
 
 
-def floors_of(repeats: Iterable[Repeat], baseline: Architecture) -> tuple[NoiseFloor, ...]:
+def floors_of(trainings: Iterable[Training], baseline: Architecture) -> tuple[NoiseFloor, ...]:
     """The noise at each fidelity, from the architectures that were trained under every seed of the baseline."""
-    by_epochs: dict[int, dict[str, dict[int, Repeat]]] = defaultdict(lambda: defaultdict(dict))
-    for repeat in repeats:
-        if repeat.error is None:
-            by_epochs[repeat.epochs][repeat.architecture.key][repeat.seed] = repeat
+    by_epochs: dict[int, dict[str, dict[int, Training]]] = defaultdict(lambda: defaultdict(dict))
+    for training in trainings:
+        if training.error is None:
+            by_epochs[training.epochs][training.architecture.key][training.seed] = training
     floors = []
     for epochs, table in sorted(by_epochs.items()):
         seeds = sorted(table.get(baseline.key, {}))
@@ -110,9 +108,9 @@ def floors_of(repeats: Iterable[Repeat], baseline: Architecture) -> tuple[NoiseF
     return tuple(floors)
 
 
-def one_image(repeats: Iterable[Repeat]) -> float:
+def one_image(trainings: Iterable[Training]) -> float:
     """The accuracy of one validation image; 0 where their number is not known, or no images are counted."""
-    return 1 / min((r.images for r in repeats if r.images and r.correct is not None), default=math.inf)
+    return 1 / min((r.images for r in trainings if r.images and r.correct is not None), default=math.inf)
 
 
 def recommend(floors: Sequence[NoiseFloor], budget_seconds: float, trials: int, workers: int) -> Advice | None:

@@ -27,7 +27,7 @@ def regime_story(view: RunView) -> list[str]:
         names = ", ".join(facts["unpreserved"])
         it_stands = "it stands" if len(facts["unpreserved"]) == 1 else "they stand"
         story.append(f"{names}: no start as the sum, so where {it_stands} the trunk alone was inherited.")
-    if view.trust_plan is not None or view.repeats:
+    if view.trust_plan is not None or view.beside:
         story.append("So did the trainings that its noise and its trust are judged by.")
     return story
 

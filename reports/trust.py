@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from reports.formatting import format_percent
-from reports.noise import NoiseFloor, counted, known_repeats, noise_floors, noise_story, one_image, points, trial_epochs
+from reports.noise import NoiseFloor, counted, noise_floors, noise_story, one_image, points, scored, trial_epochs
 from reports.significance import (
     Estimate,
     estimate,
@@ -21,7 +21,7 @@ from reports.significance import (
 )
 from reports.view import RunView, TrialView
 from trials.ranks import Scores, kendall_tau, spearman
-from trials.record.repeat import Repeat
+from trials.record.training import Training
 
 #: Below this many architectures a rank correlation says nothing.
 FEWEST = 5
@@ -79,7 +79,7 @@ def trust_of(view: RunView) -> Trust | None:
     plan = view.trust_plan
     if plan is None:
         return None
-    known = {r.identity: r for r in known_repeats(view)}
+    known = {training.look: training for training in scored(view)}
     sample, seeds, long = [str(key) for key in plan["sample"]], [int(s) for s in plan["seeds"]], int(plan["epochs"])
     shorts, first = [int(e) for e in plan["fidelities"]], int(plan["short_seed"])
     asked = [(key, seed, long) for seed in seeds for key in sample] + [
@@ -98,9 +98,9 @@ def trust_of(view: RunView) -> Trust | None:
 
 
 #: Trainings by what identifies them: architecture, seed, epochs.
-Known = Mapping[tuple[str, int, int], Repeat]
+Known = Mapping[tuple[str, int, int], Training]
 #: Long trainings, a row of all seeds for each architecture.
-LongTable = Sequence[Sequence[Repeat]]
+LongTable = Sequence[Sequence[Training]]
 
 
 def long_table(known: Known, keys: Iterable[str], seeds: Sequence[int], epochs: int) -> LongTable:
@@ -131,7 +131,9 @@ def scores_of(table: LongTable, name: str) -> Scores:
     return sign * np.array([[getattr(r, name) for r in row] for row in table], float)
 
 
-def _short_agreement(epochs: int, here: Sequence[tuple[Repeat, Sequence[Repeat]]], pair: tuple[str, str]) -> Agreement:
+def _short_agreement(
+    epochs: int, here: Sequence[tuple[Training, Sequence[Training]]], pair: tuple[str, str]
+) -> Agreement:
     short = scores_of([[r] for r, _ in here], pair[0])[:, 0]
     long = scores_of([row for _, row in here], pair[1]).mean(1)
     cost = fmean(r.train_seconds for r, _ in here) / fmean(r.train_seconds for _, row in here for r in row)
@@ -178,7 +180,7 @@ class Comparisons:
         self._view = view
         self._count = max(1, len(view.feasible) - 1)
         self._scores: dict[str, dict[int, float]] = defaultdict(dict)
-        for repeat in known_repeats(view):
+        for repeat in scored(view):
             if repeat.epochs == epochs and repeat.score is not None:
                 self._scores[repeat.architecture.key][repeat.seed] = repeat.score
 

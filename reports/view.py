@@ -17,8 +17,8 @@ from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.pricing import LatencyFigure, Pricing, Source
 from trials.errors import StoreDamaged
 from trials.record.file import FILE_NAME
-from trials.record.repeat import Repeat
 from trials.record.store import Session, Store
+from trials.record.training import Training
 from trials.tasks.metrics import ALL_FIGURES, Task, label, leading
 from trials.trial import Failure, FinalMeasurement, Latency, TrialResult, TrialState
 
@@ -97,12 +97,12 @@ class RunView:
     `config` is the run's configuration as JSON; `points` the space's fusion points (name, kind, channels,
     height, width, stride, choices); `baseline` the costs of all-add, None before they were taken; `profile` the
     device profile that latencies are predicted by; `measured` the latencies that were measured for good on
-    `latency_target`, by trial; `final_stage` how that stage ended, None before it has; `repeats` the trainings of
-    `nas noise`, `nas trust` and `nas ablate`, `trust_plan` and `advice` what the first two were asked and recommended,
-    `ablations` what the third was asked, by trial; `attention` the histograms of attention weights, by trial; `seen`
-    what was drawn and timed of the best detector or segmenter; `parent`
-    the facts of the weights that every trial started from, None where each started from new ones; `precision` the
-    choice of what they are trained in and the speeds it was made by, None where none was made.
+    `latency_target`, by trial; `final_stage` how that stage ended, None before it has; `beside` the trainings
+    that belong to no trial, of `nas noise`, `nas trust` and `nas ablate`, `trust_plan` and `advice` what the first two
+    were asked and recommended, `ablations` what the third was asked, by trial; `attention` the histograms of attention
+    weights, by trial; `seen` what was drawn and timed of the best detector or segmenter; `parent` the facts of the
+    weights that every trial started from, None where each started from new ones; `precision` the choice of what they
+    are trained in and the speeds it was made by, None where none was made.
     """
 
     path: Path
@@ -116,7 +116,7 @@ class RunView:
     measured: Mapping[int, tuple[Latency, ...]] = field(default_factory=dict)
     latency_target: str | None = None
     final_stage: Mapping[str, Any] | None = None
-    repeats: tuple[Repeat, ...] = ()
+    beside: tuple[Training, ...] = ()
     trust_plan: Mapping[str, Any] | None = None
     advice: Mapping[str, Any] | None = None
     parent: Mapping[str, Any] | None = None
@@ -152,7 +152,7 @@ class RunView:
             measured=measured,
             latency_target=target,
             final_stage=store.get("final_stage"),
-            repeats=store.repeats(),
+            beside=store.trainings_beside(),
             trust_plan=store.get("trust"),
             advice=store.get("noise_advice"),
             parent=store.get("parent"),
@@ -192,6 +192,11 @@ class RunView:
                     trials[index] = replace(trials[index], on_front=False)
             trials[place] = replace(new, on_front=new.result.number in kept)
         return trials
+
+    @cached_property
+    def trainings(self) -> tuple[Training, ...]:
+        """All that was trained: for its trials, and beside them."""
+        return (*(Training.of(result) for result in self.results if result.trained), *self.beside)
 
     @property
     def objectives(self) -> tuple[str, ...]:

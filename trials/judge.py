@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -39,9 +39,9 @@ class TrialPlan:
 
     `max_latency_ms` is the gate, None for none; `nominal_latency_ms` the baseline's p50, to which
     measurements are tied, None before it was taken. Without `screening` a trial's latency is not measured: a device
-    profile tells it, or nobody asks for it. A trial may take `timeout_seconds`, waiting for others not counted, None
-    for any time. `start` is what their networks are before the first step. Images may take the share `data_memory` of
-    a GPU's memory; more stay in the machine's and go there batch by batch.
+    profile tells it, or nobody asks for it. A trial of the recipe's epochs may take `timeout_seconds`, waiting for
+    others not counted, None for any time. `start` is what their networks are before the first step. Images may take
+    the share `data_memory` of a GPU's memory; more stay in the machine's and go there batch by batch.
     """
 
     space: SearchSpace
@@ -56,14 +56,9 @@ class TrialPlan:
     start: Start = field(default_factory=FromScratch)
     data_memory: float = 0.5
 
-    def lasting(self, epochs: int) -> TrialPlan:
-        """The same with a schedule of so many epochs, and a time limit in proportion."""
-        limit = self.timeout_seconds
-        return replace(
-            self,
-            recipe=replace(self.recipe, epochs=epochs),
-            timeout_seconds=None if limit is None else limit * epochs / self.recipe.epochs,
-        )
+    def time_limit(self, epochs: int) -> float | None:
+        """In seconds, of a training of so many epochs: in proportion to that of a trial."""
+        return None if self.timeout_seconds is None else self.timeout_seconds * epochs / self.recipe.epochs
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,7 @@ class Bench:
     def judge(self, job: TrialJob) -> Iterator[EpochPoint | TrialOutcome]:
         """Yields a point after every epoch, and last the outcome. Raises nothing: what fails is a result."""
         laps = _Laps()
-        limit = TimeLimit(self.plan.timeout_seconds, self.expendable)
+        limit = TimeLimit(self.plan.time_limit(job.epochs), self.expendable)
         curve: list[EpochPoint] = []
         latency: Latency | None = None
 
@@ -148,7 +143,7 @@ class Bench:
                 return
             with occupied(devices.synchronise(self.device), limit.check) as machine:
                 laps.end("wait_s")
-                points = self.trainer.train(network, job.seed, machine)
+                points = self.trainer.train(network, job.seed, machine, job.epochs)
                 while (point := _next(points, limit)) is not None:
                     curve.append(point)
                     with machine.away():

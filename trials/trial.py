@@ -227,20 +227,27 @@ class Timing:
 
 @dataclass(frozen=True)
 class TrialJob:
-    """One proposal: which architecture to judge, under which training seed. Sent to a worker."""
+    """One proposal: which architecture to judge, under which training seed, for how many epochs. Sent to a worker.
+
+    `start` names what the worker's plan starts its networks from, see `trials.record.training.Training`.
+    """
 
     number: int
     origin: str
     architecture: Architecture
     seed: int
+    epochs: int
     macs: int
     params: int
     workload: Workload | None = None
+    start: str = "scratch"
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One ended trial, as recorded. What was not reached, or not recorded yet by its version, is None.
+    """One ended trial, as recorded, with its training. What was not reached, or not recorded by its version, is None.
+
+    The training is one of `epochs` epochs under `seed`, and from `start`, see `trials.record.training.Training`.
 
     `score` (0..1) is the leading figure of the task on the validation split, see `trials.tasks.metrics`, and `figures`
     are all of it, by their names, for a task that has several; `loss` is that of the same split, `correct` of `images`;
@@ -254,8 +261,10 @@ class TrialResult:
     origin: str
     architecture: Architecture
     seed: int
+    epochs: int
     macs: int
     params: int
+    start: str = "scratch"
     score: float | None = None
     loss: float | None = None
     correct: int | None = None
@@ -289,6 +298,11 @@ class TrialResult:
         if self.failure is not None and self.state is not TrialState.FAILED:
             raise ValueError(f"trial {self.number} is {self.state} with a failure, {self.failure}")
 
+    @property
+    def trained(self) -> bool:
+        """Whether a training came of it, well or not."""
+        return self.state in (TrialState.COMPLETE, TrialState.FAILED)
+
     def figure(self, name: str) -> float | None:
         """One of the task's figures; its leading one, which classifiers record alone, is the score."""
         value: float | None = self.figures.get(name) if self.figures else self.score
@@ -298,6 +312,6 @@ class TrialResult:
     def of(cls, job: TrialJob, state: TrialState, **outcome: Any) -> TrialResult:
         """The result of `job` with the given state and outcome."""
         return cls(
-            job.number, state, job.origin, job.architecture, job.seed, job.macs, job.params,
-            workload=job.workload, **outcome,
+            job.number, state, job.origin, job.architecture, job.seed, job.epochs, job.macs, job.params,
+            job.start, workload=job.workload, **outcome,
         )  # fmt: skip

@@ -65,11 +65,12 @@ def noise(
     """
     from nas.studies.noise import NoisePlan, configuration, measure_noise
     from nas.terminal.studies import print_noise
+    from nas.terminal.trainings import narrator
 
     settings, place = configuration(config, given_settings(given, assignments)[0], out)
     epochs = (1, settings.training.epochs) if fidelities is None else tuple(fidelities)
     plan = NoisePlan(seeds, epochs, rivals, budget)
-    found = interruptible(lambda interruption: measure_noise(settings, plan, place, console(stderr=True), interruption))
+    found = interruptible(lambda interruption: measure_noise(settings, plan, place, narrator(), interruption))
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
         return
@@ -97,11 +98,12 @@ def trust(
     """
     from nas.studies.trust import TrustPlan, measure_trust
     from nas.terminal.studies import print_trust
+    from nas.terminal.trainings import narrator
     from reports.trust import trust_json
 
     plan = TrustPlan(sample, epochs, seeds, tuple(fidelities))
     view = interruptible(
-        lambda interruption: measure_trust(run, plan, given_settings(given)[0], console(stderr=True), interruption)
+        lambda interruption: measure_trust(run, plan, given_settings(given)[0], narrator(), interruption)
     )
     if as_json:
         click.echo(json.dumps(trust_json(view), indent=2))
@@ -142,11 +144,12 @@ def ablate(
     """
     from nas.studies.ablation import AblationWish, ablate
     from nas.terminal.studies import print_ablation
+    from nas.terminal.trainings import narrator
     from reports.ablation import ablations_of
 
     wish = AblationWish(seeds, epochs, tuple(points), single, halves)
     view, number = interruptible(
-        lambda interruption: ablate(run, trial, wish, given_settings(given)[0], console(stderr=True), interruption)
+        lambda interruption: ablate(run, trial, wish, given_settings(given)[0], narrator(), interruption)
     )
     (found,) = [ablation for ablation in ablations_of(view) if ablation.plan.trial == number]
     if as_json:

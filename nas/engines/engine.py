@@ -104,3 +104,13 @@ def make_engine(config: SearchConfig, interruption: Interruption) -> Engine:
 
     ray = config.ray
     return RayEngine(interruption, config.workers, ray.address, ray.cpus_per_trial, ray.gpus_per_trial, config.device)
+
+
+@contextmanager
+def open_engine(config: SearchConfig, interruption: Interruption) -> Iterator[Engine]:
+    """The engine of a configuration for as long as it is used; its workers are let go of afterwards."""
+    engine = make_engine(config, interruption)
+    try:
+        yield engine
+    finally:
+        engine.close()

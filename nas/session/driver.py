@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.engines.interruption import Interruption
@@ -17,12 +17,25 @@ from search_spaces.space import SearchSpace
 from trials.budgets.feasibility import Feasibility
 from trials.costs import CostTable
 from trials.record.store import Store
+from trials.record.training import Training
 from trials.trial import EpochPoint, Failure, Timing, TrialJob, TrialResult, TrialState
 
 #: Candidates in a row that were gated before training, after which the budgets rule nearly everything out.
 MAX_GATED_IN_A_ROW = 50
 #: Of these, how many may come from the sampler before one is drawn from within the budgets instead.
 MAX_GATED_PROPOSALS = 10
+
+
+@dataclass(frozen=True)
+class Look:
+    """How every trial of a search is trained: under which seed, for how many epochs, and from what.
+
+    One seed for all: common random numbers make candidates comparable.
+    """
+
+    seed: int
+    epochs: int
+    start: str
 
 
 class Driver:
@@ -40,7 +53,7 @@ class Driver:
         feasibility: Feasibility,
         study: Study,
         wanted: int,
-        seed: int,
+        look: Look,
         observer: Observer,
         interruption: Interruption,
     ) -> None:
@@ -51,11 +64,17 @@ class Driver:
         self._feasibility = feasibility
         self._study = study
         self._wanted = wanted
-        self._seed = seed
+        self._look = look
         self._observer = observer
         self._interruption = interruption
         self._view = RunView.of(folder, store)
         recorded = self._view.results
+        #: What was trained beside the trials and would be trained for them: it is taken instead.
+        self._there = {
+            training.architecture.key: training
+            for training in self._view.beside
+            if training.error is None and training.identity[1:] == (look.seed, look.epochs, look.start)
+        }
         self._stopped = [r for r in recorded if r.state is TrialState.STOPPED]
         self._numbers = {r.number for r in recorded}
         self._lowest = 0  # no number below it is free
@@ -93,10 +112,20 @@ class Driver:
             if (
                 self._feasibility(job.architecture) and self._study.fast_enough(job.architecture)
             ) or job.origin == "baseline":
-                return self._start(job)
+                if job.architecture.key not in self._there:
+                    return self._start(job)
+                self._adopt(job, self._there.pop(job.architecture.key))
+                continue
             self._gated_in_a_row += 1
             self._record(TrialResult.of(job, TrialState.GATED))
         return None
+
+    def _adopt(self, job: TrialJob, training: Training) -> None:
+        """The trial has its result from a training that something else asked for."""
+        self._trained += 1
+        self._gated_in_a_row = 0
+        self._weights.adopt(training, job.number)
+        self._record(training.as_trial(job))
 
     def _start(self, job: TrialJob) -> TrialJob:
         if self.running:
@@ -180,6 +209,6 @@ class Driver:
     def _job(self, number: int, origin: str, architecture: Architecture) -> TrialJob:
         self._numbers.add(number)
         costs = self._costs(architecture)
-        # One training seed for all: common random numbers make candidates comparable.
         workload = self._costs.workload(architecture)
-        return TrialJob(number, origin, architecture, self._seed, costs.macs, costs.params, workload)
+        seed, epochs, start = self._look.seed, self._look.epochs, self._look.start
+        return TrialJob(number, origin, architecture, seed, epochs, costs.macs, costs.params, workload, start)

@@ -13,16 +13,17 @@ from nas.engines.engine import Engine, calibrate, make_engine
 from nas.engines.interruption import Interrupted, Interruption
 from nas.proposing.study import Study
 from nas.run import Run
-from nas.session.driver import Driver
+from nas.session.driver import Driver, Look
 from nas.settings.changes import differences, may_extend
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
 from nas.stages.front_latency import FinalPlan, measure_front
 from nas.stages.opening_noise import with_noise
 from nas.telling import Progress
-from nas.trainings.parent import check_parent, provide_parent
-from nas.trainings.precision import in_precision, provide_precision
+from nas.trainings.parent import check_parent
 from nas.trainings.prepared import Prepared, describe, describe_data, prepare
+from nas.trainings.run_record import RunRecord
+from nas.trainings.trainings import complete_plan
 from reports.view import NothingFeasible, RunView, recorded_config
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import in_short
@@ -136,31 +137,27 @@ def _search(
             prepared.space, prepared.feasibility, view.pricing, tuple(config.objectives), config.sampler, config.seed
         )
         try:
+            plan = complete_plan(plan, prepared, RunRecord(folder, store), engine, progress.say)
+            look = Look(config.seed, config.training.epochs, plan.start.name)
             driver = Driver(
-                folder, store, prepared.space, prepared.costs, prepared.feasibility, study, config.trials, config.seed,
+                folder, store, prepared.space, prepared.costs, prepared.feasibility, study, config.trials, look,
                 progress, interruption,
             )  # fmt: skip
+            progress.begin(view, config.trials, config.training.epochs, engine.workers)
+            source = with_noise(driver, prepared, store, view, look.start, progress.say, interruption)
             try:
-                begun = bool(view.results or view.repeats)
-                precision = provide_precision(plan, view.precision, begun, engine, progress.say)
-                if precision is not None:
-                    store.put({"precision": precision})
-                    plan = in_precision(plan, precision)
-                parent = provide_parent(prepared, plan, folder / PARENT_NAME, view.parent, engine, progress.say)
-                if parent is not None:
-                    store.put({"parent": parent.facts.model_dump()})
-                    plan = replace(plan, start=parent.start)
-                progress.begin(view, config.trials, config.training.epochs, engine.workers)
-                engine.run(plan, with_noise(driver, prepared, store, view, progress.say, interruption))
+                engine.run(plan, source)
                 final = FinalPlan.of(config, prepared.space, profile)
                 measure_front(store, RunView.of(folder, store), final, engine, progress.say, interruption)
             except Interrupted:
                 driver.stop()
-                outcome = "interrupted"
                 raise
             outcome = "complete"
             if driver.exhausted:
                 progress.say("the search ended early: no unseen architecture within the budgets was found")
+        except Interrupted:
+            outcome = "interrupted"
+            raise
         finally:
             store.end_session(session, outcome)
 

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from reports.view import RunView
-from trials.record.file import weights_path
+from trials.record.training import Training
+from trials.record.weights import training_weights_path, weights_path, write_weights
 
 #: How much the trained weights of one run may take on disk before those that nobody would export go.
 MAX_WEIGHT_BYTES = 2 * 1024**3
@@ -23,12 +24,17 @@ class Weights:
     def write(self, number: int, content: bytes) -> None:
         """Keep a trial's weights, whole or not at all."""
         path = weights_path(self._folder, number)
-        path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_suffix(".new")
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
+        write_weights(path, content)
         self._total += len(content) - self._bytes.get(path, 0)
         self._bytes[path] = len(content)
+
+    def adopt(self, training: Training, number: int) -> None:
+        """What a training left that nobody had asked for yet is the trial's, where it was kept."""
+        left, path = training_weights_path(self._folder, training), weights_path(self._folder, number)
+        if left.exists():
+            os.replace(left, path)
+            self._bytes[path] = path.stat().st_size
+            self._total += self._bytes[path]
 
     def prune(self, view: RunView) -> None:
         """Keep all while they fit, else those worth exporting: the baseline and the fronts; the oldest others go.

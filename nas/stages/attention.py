@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nas.stages.trained import TrainedNetworks, kept_numbers
-from nas.trainings.noise_file import RunRecord
+from nas.trainings.run_record import RunRecord
 from reports.view import RunView, SelectionError, TrialView
 from trials.attention.histograms import TrialAttention
 from trials.attention.measuring import attention_of
@@ -36,7 +36,7 @@ def collect_attention(folder: Path, selectors: Sequence[str], say: Callable[[str
     waiting = {t.result.number: t for t in chosen if t.result.number in kept - view.attention.keys()}
     if not waiting:
         return view
-    with RunRecord(folder) as record:
+    with RunRecord.open(folder) as record:
         for found in _collected(record.view, list(waiting.values()), say):
             known = [*record.view.attention.values(), found]
             record.put({"attention": {str(one.number): one.to_json() for one in known}})

@@ -12,12 +12,12 @@ from nas.engines.engine import JobSource
 from nas.engines.interruption import Interruption
 from nas.proposing.controls import controls
 from nas.trainings.prepared import Prepared
-from nas.trainings.trainings import RepeatSource, Training, missing
+from nas.trainings.trainings import TrainingSource, Wanted, missing
 from reports.formatting import format_percent
 from reports.lines import choices_text
 from reports.view import RunView
-from trials.record.repeat import Repeat
 from trials.record.store import Store
+from trials.record.training import Training
 from trials.trial import EpochPoint, Failure, TrialJob, TrialResult
 
 #: Trials that are handed out before the repeats: the two that are repeated.
@@ -29,6 +29,7 @@ def with_noise(
     prepared: Prepared,
     store: Store,
     view: RunView,
+    start: str,
     say: Callable[[str], None],
     interruption: Interruption,
 ) -> JobSource:
@@ -37,16 +38,16 @@ def with_noise(
     feasible = [a for _, a in controls(prepared.space, prepared.feasibility) if prepared.feasibility(a)]
     pair = list(dict.fromkeys([prepared.space.baseline, *feasible]))[:_FIRST]
     seeds = [(config.seed + k) % 2**63 for k in range(1, config.seeds_for_noise)]
-    wanted = [Training(architecture, seed, config.training.epochs) for seed in seeds for architecture in pair]
-    todo = missing(wanted, view.repeats)
+    wanted = [Wanted(architecture, seed, config.training.epochs) for seed in seeds for architecture in pair]
+    todo = missing(wanted, view.trainings)
     if not todo:
         return search
 
-    def ended(repeat: Repeat) -> None:
-        found = repeat.error or f"{format_percent(repeat.score)}"
-        say(f"noise, seed {repeat.seed}: {found}  [{choices_text(repeat)}]")
+    def ended(training: Training, weights: bytes | None) -> None:
+        found = training.error or f"{format_percent(training.score)}"
+        say(f"noise, seed {training.seed}: {found}  [{choices_text(training.architecture)}]")
 
-    return Opening(search, RepeatSource(todo, prepared, store, ended, interruption))
+    return Opening(search, TrainingSource(todo, start, prepared, store, ended, interruption))
 
 
 class Opening:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.stages.trained import TrainedNetworks, kept_numbers
-from nas.trainings.noise_file import RunRecord
+from nas.trainings.run_record import RunRecord
 from reports.scores import PICTURE_NAME
 from reports.view import RunView
 from trials.data import SceneData, draw_scenes
@@ -40,7 +40,7 @@ def look_at_scenes(folder: Path, say: Callable[[str], None]) -> None:
         return
     if (view.seen or {}).get("trial") == best.result.number and (folder / PICTURE_NAME).is_file():
         return
-    with RunRecord(folder) as record:
+    with RunRecord.open(folder) as record:
         networks = TrainedNetworks(record.view, say)
         assert isinstance(networks.trainer.data, SceneData)
         say(f"looking at what trial {best.result.number} sees")

@@ -13,7 +13,7 @@ from reports.view import RunView, SelectionError, TrialView
 from search_spaces.loading import load_weights
 from search_spaces.space import SearchSpace
 from trials.machine.device import memory_bytes, on_device, resolve
-from trials.record.file import weights_path
+from trials.record.weights import weights_path
 from trials.training.trainer import make_trainer
 
 

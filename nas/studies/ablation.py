@@ -9,29 +9,31 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from nas.engines.engine import open_engine
 from nas.engines.interruption import Interruption
 from nas.settings.errors import ConfigError
 from nas.settings.loading import load_config
 from nas.settings.search import SearchConfig
-from nas.studies.ablation_prices import latency_prices
-from nas.trainings.noise_file import RunRecord
+from nas.stages.front_latency import FinalPlan
+from nas.telling import Narrator
 from nas.trainings.prepared import Prepared, prepare
-from nas.trainings.trainings import Training, missing, train_missing
+from nas.trainings.run_record import RunRecord
+from nas.trainings.trainings import Wanted, missing, train_missing
 from reports.ablation import AblationPlan, LatencyPrices, Variant, ablations_of
 from reports.formatting import format_duration
-from reports.noise import counted, known_repeats
+from reports.noise import counted, scored
 from reports.view import RunView, TrialView
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import unknown
 from search_spaces.space import SearchSpace, stage_of
+from trials.budgets.pricing import half_width
+from trials.errors import DeviceError, LatencyError
 from trials.trial import TrialState
 
 ADD = FusionChoice("add")
@@ -65,7 +67,7 @@ def ablate(
     selector: str,
     wish: AblationWish,
     circumstances: Mapping[str, Any],
-    stderr: Console,
+    narrator: Narrator,
     interruption: Interruption,
 ) -> tuple[RunView, int]:
     """Train what is not known yet, record each training in the run, then measure latencies; the run, and the trial.
@@ -77,12 +79,12 @@ def ablate(
         StoreError: the run's record cannot be used.
         Interrupted: everything that was trained is recorded.
     """
-    with RunRecord(folder) as record:
+    with RunRecord.open(folder) as record:
         view = record.view
         config = load_config(None, {**view.config, **circumstances})
         trial = _complete(view, selector)
         number, architecture = trial.result.number, trial.result.architecture
-        prepared = prepare(config, lambda line: stderr.print(line, soft_wrap=True))
+        prepared = prepare(config, narrator.say)
         record.check(prepared)
         plan = AblationPlan(
             number, wish.epochs or config.training.epochs,
@@ -90,13 +92,14 @@ def ablate(
             tuple(_variants(prepared, number, architecture, wish)), _recorded_prices(view, number),
         )  # fmt: skip
         networks = {variant.architecture.key: variant.architecture for variant in plan.variants}
-        wanted = [Training(a, seed, plan.epochs) for seed in plan.seeds for a in networks.values()]
+        wanted = [Wanted(a, seed, plan.epochs) for seed in plan.seeds for a in networks.values()]
         todo = missing(wanted, record.known())
-        stderr.print(_announcement(view, config, plan, wanted, todo), soft_wrap=True)
+        narrator.say(_announcement(view, config, plan, wanted, todo))
         _put(record, view, plan)
         if todo:
-            train_missing(todo, prepared, record, stderr, interruption)
-        for prices in latency_prices(plan, record.view, prepared, stderr, interruption):
+            with open_engine(config, interruption) as engine:
+                train_missing(todo, prepared, record, engine, narrator, interruption)
+        for prices in _latency_prices(plan, record.view, prepared, narrator, interruption):
             plan = replace(plan, latency=prices)
             _put(record, view, plan)
         return record.view, number
@@ -206,7 +209,7 @@ def singles(space: SearchSpace, architecture: Architecture) -> list[tuple[str, A
 
 
 def _announcement(
-    view: RunView, config: SearchConfig, plan: AblationPlan, wanted: Sequence[Training], todo: Sequence[Training]
+    view: RunView, config: SearchConfig, plan: AblationPlan, wanted: Sequence[Wanted], todo: Sequence[Wanted]
 ) -> str:
     """How much is to be trained, and about how long that takes, before it begins."""
     line = (
@@ -215,7 +218,7 @@ def _announcement(
     )
     if not todo:
         return f"{line}all of these trainings are known"
-    seconds: dict[str, float] = {r.architecture.key: r.train_seconds / r.epochs for r in known_repeats(view)}
+    seconds: dict[str, float] = {r.architecture.key: r.train_seconds / r.epochs for r in scored(view)}
     # A network that was never trained takes about what the trial takes.
     usual = seconds.get(plan.variants[0].architecture.key, 0.0)
     each = sum(training.epochs * seconds.get(training.architecture.key, usual) for training in todo)
@@ -224,3 +227,41 @@ def _announcement(
         f"{line}{counted(len(wanted), 'training')}, {len(wanted) - len(todo)} of them known; the others take about "
         f"{format_duration(each / workers)} on {counted(workers, 'worker')}"
     )
+
+
+def _latency_prices(
+    plan: AblationPlan, view: RunView, prepared: Prepared, narrator: Narrator, interruption: Interruption
+) -> Iterator[LatencyPrices]:
+    """The latencies of a plan's networks as they become known, each network's once; those that the plan has stand.
+
+    Told in the run's milliseconds. Where the device is not to be had, the last says why. Raises Interrupted.
+    """
+    networks = {variant.architecture.key: variant.architecture for variant in plan.variants}
+    if prepared.profile is not None:
+        profile, nominal = prepared.profile, view.pricing.nominal_ms or prepared.profile.baseline_ms
+        scale = nominal / profile.baseline_ms
+        figures = {key: (profile.predict_ms(a) * scale, None) for key, a in networks.items()}
+        yield LatencyPrices(f"predicted by {prepared.config.latency_profile}, without intervals", figures)
+        return
+    if networks.keys() <= plan.latency.figures.keys():
+        return
+    final = FinalPlan.of(prepared.config, prepared.space, None)
+    try:
+        with (
+            open_engine(prepared.config, interruption) as engine,
+            engine.bench(final.space, final.target, final.protocol) as bench,
+        ):
+            target = f"measured on {final.target.of(bench.device_name(), final.protocol.batch_size)}, once each"
+            known = dict(plan.latency.figures) if plan.latency.target == target else {}
+            prices = LatencyPrices(target, known)
+            waiting = {key: a for key, a in networks.items() if key not in known}
+            narrator.say(f"measuring {counted(len(waiting), 'network')}, no training running")
+            nominal = view.pricing.nominal_ms or bench.measure(prepared.space.baseline, None).latency.reference_p50_ms
+            for key, architecture in waiting.items():
+                interruption.check()
+                latency = bench.measure(architecture, nominal).latency
+                half = half_width(latency, final.protocol.block) * latency.p50_ms
+                prices = replace(prices, figures={**prices.figures, key: (latency.p50_ms, half)})
+                yield prices
+    except (LatencyError, DeviceError) as error:
+        yield LatencyPrices(skipped=str(error))

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from nas.engines.engine import open_engine
 from nas.engines.interruption import Interruption
 from nas.settings.errors import ConfigError
 from nas.settings.loading import load_config
 from nas.settings.search import SearchConfig
-from nas.trainings.noise_file import NoiseFile, RunRecord, unlike
+from nas.telling import Narrator
+from nas.trainings.noise_file import NoiseFile, unlike
 from nas.trainings.prepared import Prepared, prepare
-from nas.trainings.trainings import Training, missing, train_missing
+from nas.trainings.run_record import RunRecord
+from nas.trainings.trainings import Wanted, missing, train_missing
 from reports.noise import Advice, NoiseFloor, floors_of, recommend
 from reports.view import RunView
 from search_spaces.architecture import Architecture
@@ -91,7 +92,7 @@ def configuration(path: Path | None, settings: Mapping[str, Any], out: str | Non
 
 
 def measure_noise(
-    config: SearchConfig, plan: NoisePlan, out: Path, stderr: Console, interruption: Interruption
+    config: SearchConfig, plan: NoisePlan, out: Path, narrator: Narrator, interruption: Interruption
 ) -> MeasuredNoise:
     """Train what is not known yet, record each training in `out`, and judge.
 
@@ -100,16 +101,18 @@ def measure_noise(
         StoreError: the run's record cannot be used.
         Interrupted: everything that was trained is recorded.
     """
-    prepared = prepare(config, lambda line: stderr.print(line, soft_wrap=True))
+    prepared = prepare(config, narrator.say)
     architectures = _architectures(prepared, plan.rivals)
     seeds = [(config.seed + k) % 2**63 for k in range(plan.seeds)]
-    wanted = [Training(a, seed, e) for e in sorted(set(plan.fidelities)) for seed in seeds for a in architectures]
-    with NoiseFile(out, prepared) if out.suffix == ".json" else RunRecord(out) as record:
+    wanted = [Wanted(a, seed, e) for e in sorted(set(plan.fidelities)) for seed in seeds for a in architectures]
+    with NoiseFile(out, prepared) if out.suffix == ".json" else RunRecord.open(out) as record:
         record.check(prepared)
         todo = missing(wanted, record.known())
         workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
         if todo:
-            workers = train_missing(todo, prepared, record, stderr, interruption)
+            with open_engine(config, interruption) as engine:
+                train_missing(todo, prepared, record, engine, narrator, interruption)
+                workers = engine.workers
         floors = floors_of(record.known(), prepared.space.baseline)
         budget = plan.budget_seconds
         advice = None if budget is None else recommend(floors, budget, config.trials, workers)

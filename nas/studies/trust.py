@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from nas.engines.engine import open_engine
 from nas.engines.interruption import Interruption
 from nas.settings.errors import ConfigError
 from nas.settings.loading import load_config
-from nas.trainings.noise_file import RunRecord
+from nas.telling import Narrator
 from nas.trainings.prepared import prepare
-from nas.trainings.trainings import Training, missing, train_missing
+from nas.trainings.run_record import RunRecord
+from nas.trainings.trainings import Wanted, missing, train_missing
 from reports.trust import FEWEST
 from reports.view import RunView
 from search_spaces.architecture import Architecture
@@ -50,7 +50,7 @@ class TrustPlan:
 
 
 def measure_trust(
-    folder: Path, plan: TrustPlan, circumstances: Mapping[str, Any], stderr: Console, interruption: Interruption
+    folder: Path, plan: TrustPlan, circumstances: Mapping[str, Any], narrator: Narrator, interruption: Interruption
 ) -> RunView:
     """Train what is not known yet, record each training in the run, and return the run with them.
 
@@ -61,7 +61,7 @@ def measure_trust(
         StoreError: the run's record cannot be used.
         Interrupted: everything that was trained is recorded.
     """
-    with RunRecord(folder) as record:
+    with RunRecord.open(folder) as record:
         view = record.view
         config = load_config(None, {**view.config, **circumstances})
         short = config.training.epochs
@@ -71,8 +71,8 @@ def measure_trust(
             raise ConfigError(f"--epochs: given {long}; the long trainings take more than {shorter[-1]} epochs")
         sample = _sample(view, plan.sample, config.seed)
         seeds = [(config.seed + 1 + k) % 2**63 for k in range(plan.seeds)]
-        wanted = [Training(a, config.seed, epochs) for epochs in shorter for a in sample]
-        wanted += [Training(a, seed, long) for seed in seeds for a in sample]
+        wanted = [Wanted(a, config.seed, epochs) for epochs in shorter for a in sample]
+        wanted += [Wanted(a, seed, long) for seed in seeds for a in sample]
         todo = missing(wanted, record.known())
         asked = {
             "sample": [architecture.key for architecture in sample], "epochs": long, "seeds": seeds,
@@ -81,10 +81,11 @@ def measure_trust(
         if not todo:
             record.put({"trust": asked})
             return record.view
-        prepared = prepare(config, lambda line: stderr.print(line, soft_wrap=True))
+        prepared = prepare(config, narrator.say)
         record.check(prepared)
         record.put({"trust": asked})
-        train_missing(todo, prepared, record, stderr, interruption)
+        with open_engine(config, interruption) as engine:
+            train_missing(todo, prepared, record, engine, narrator, interruption)
         return record.view
 
 

@@ -34,7 +34,7 @@ def result_text(result: TrialResult, view: RunView) -> str:
         body = f"{costs}  over budget: {over}, not trained"
     else:
         body = f"{costs}  {result.error}"
-    return f"{head}  {body}  [{choices_text(result)}]"
+    return f"{head}  {body}  [{choices_text(result.architecture)}]"
 
 
 class PlainProgress(Tally):
@@ -93,7 +93,7 @@ class LiveProgress(Tally):
                 f"{last.train_loss:.3f}" if last else "",
                 f"{last.images_per_second:,.0f}" if last else "",
                 format_count(job.macs),
-                choices_text(job),
+                choices_text(job.architecture),
             )
         done = self.trained + sum(len(points) / self.epochs for _, points in self.running.values())
         bar = Table.grid()  # on a line of its own: a bar ends without one

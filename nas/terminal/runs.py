@@ -54,7 +54,7 @@ def trials_table(trials: tuple[TrialView, ...], score_label: str, width: int) ->
     table.add_column("choices", overflow="fold", min_width=16)
     for trial in trials:
         style = "bold" if trial.on_front else "bright_black" if trial.result.state is not TrialState.COMPLETE else ""
-        note = trial.result.error or choices_text(trial.result)
+        note = trial.result.error or choices_text(trial.result.architecture)
         table.add_row(*(text(trial) for _, text in shown), note, style=style)
     return table
 

@@ -1,4 +1,4 @@
-"""Where repeats are kept: in the record of a run, or in a JSON file where there is no run yet."""
+"""A JSON file of trainings, where there is no run yet."""
 
 from __future__ import annotations
 
@@ -14,79 +14,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nas.settings.changes import differences, may_extend
 from nas.settings.errors import ConfigError
 from nas.trainings.prepared import Prepared
-from reports.noise import floors_of, known_repeats
-from reports.view import RunView
-from trials.record.file import FILE_NAME, PARENT_NAME
-from trials.record.repeat import Repeat
-from trials.record.store import Store
+from reports.noise import floors_of
+from trials.record.file import PARENT_NAME
+from trials.record.training import Training
 
-#: Above what a thousand repeats of a deep network take; a larger file is none of ours.
+#: Above what a thousand trainings of a deep network take; a larger file is none of ours.
 _MAX_BYTES = 32 * 1024**2
 FORMAT: Literal["fusion-nas noise 1"] = "fusion-nas noise 1"
-
-
-class RunRecord:
-    """The record of a run, open for writing. A context manager."""
-
-    def __init__(self, folder: Path) -> None:
-        """Raises StoreError as `Store.open_for_writing` does."""
-        self._folder = folder
-        self._store = Store.open_for_writing(folder / FILE_NAME)
-
-    @property
-    def view(self) -> RunView:
-        """The run as it is now."""
-        return RunView.of(self._folder, self._store)
-
-    @property
-    def parent_path(self) -> Path:
-        return self._folder / PARENT_NAME
-
-    @property
-    def parent(self) -> Mapping[str, Any] | None:
-        """The facts of what the run's trials started from, None where each started from new weights."""
-        return self.view.parent
-
-    @property
-    def precision(self) -> Mapping[str, Any] | None:
-        """The choice of what trials train in, None where none was made."""
-        return self.view.precision
-
-    def known(self) -> tuple[Repeat, ...]:
-        """What need not be trained: the run's trials, the repeats, and what failed."""
-        view = self.view
-        return (*known_repeats(view), *(repeat for repeat in view.repeats if repeat.error is not None))
-
-    def append_repeat(self, repeat: Repeat) -> None:
-        self._store.append_repeat(repeat)
-
-    def put(self, values: Mapping[str, Any]) -> None:
-        """Change the run's description."""
-        self._store.put(values)
-
-    def check(self, prepared: Prepared) -> None:
-        """Raises ConfigError where the data or the space are not those of the run's trials any more."""
-        description = self.view.description
-        fingerprint = (description.get("space") or {}).get("fingerprint")
-        if description["data"]["fingerprint"] != prepared.data.fingerprint:
-            raise ConfigError(f"{self._folder}: the data of {prepared.config.data} have changed since its trials")
-        if fingerprint not in (None, prepared.space.fingerprint):
-            raise ConfigError(f"{self._folder}: the space {prepared.config.space} has changed since its trials")
-
-    def __enter__(self) -> RunRecord:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._store.close()
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class _RepeatPart(_Part):
+class _TrainingPart(_Part):
     choices: dict[str, str]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     epochs: Annotated[int, Field(ge=1)]
@@ -104,13 +45,13 @@ class _PrecisionPart(_Part):
 
 
 class _Content(_Part):
-    """`noise` and `advice` are for readers: they are computed anew from the repeats."""
+    """`noise` and `advice` are for readers: they are computed anew from the trainings."""
 
     format: Literal["fusion-nas noise 1"]
     config: dict[str, Any]
     data_fingerprint: str
     space_fingerprint: str
-    repeats: list[_RepeatPart]
+    repeats: list[_TrainingPart]
     noise: list[Any]
     advice: dict[str, Any] | None
     parent: dict[str, Any] | None = None
@@ -118,14 +59,14 @@ class _Content(_Part):
 
 
 class NoiseFile:
-    """A JSON file of repeats of one configuration, written whole after each. A context manager."""
+    """A JSON file of trainings of one configuration, written whole after each. A context manager."""
 
     def __init__(self, path: Path, prepared: Prepared) -> None:
         """Raises ConfigError where the file is none of ours, or of another configuration, data or space."""
         self._path = path
         self._prepared = prepared
         self._advice: Mapping[str, Any] | None = None
-        self._repeats, self._parent, self._precision = _read(path, prepared) if path.exists() else ([], None, None)
+        self._trainings, self._parent, self._precision = _read(path, prepared) if path.exists() else ([], None, None)
 
     @property
     def parent_path(self) -> Path:
@@ -139,12 +80,15 @@ class NoiseFile:
     def precision(self) -> Mapping[str, Any] | None:
         return self._precision
 
-    def known(self) -> tuple[Repeat, ...]:
-        return tuple(self._repeats)
+    def known(self) -> tuple[Training, ...]:
+        return tuple(self._trainings)
 
-    def append_repeat(self, repeat: Repeat) -> None:
-        self._repeats.append(repeat)
+    def append_training(self, training: Training) -> None:
+        self._trainings.append(training)
         self._write()
+
+    def keep_weights(self, training: Training, weights: bytes) -> None:
+        """Not beside a file: no search will ask for them."""
 
     def put(self, values: Mapping[str, Any]) -> None:
         """Keep the advice, the parent's facts and the choice of precision among `values`."""
@@ -163,8 +107,8 @@ class NoiseFile:
             "config": self._prepared.config.to_json(),
             "data_fingerprint": self._prepared.data.fingerprint,
             "space_fingerprint": space.fingerprint,
-            "repeats": [_to_json(repeat) for repeat in self._repeats],
-            "noise": [floor.to_json() for floor in floors_of(self._repeats, space.baseline)],
+            "repeats": [_to_json(one) for one in self._trainings],
+            "noise": [floor.to_json() for floor in floors_of(self._trainings, space.baseline)],
             "advice": None if self._advice is None else dict(self._advice),
             "parent": None if self._parent is None else dict(self._parent),
             "precision": None if self._precision is None else dict(self._precision),
@@ -185,13 +129,13 @@ class NoiseFile:
         """Nothing is open."""
 
 
-def _to_json(repeat: Repeat) -> dict[str, Any]:
-    names = [name for name in _RepeatPart.model_fields if name != "choices"]
-    return {"choices": repeat.architecture.labels(), **{name: getattr(repeat, name) for name in names}}
+def _to_json(training: Training) -> dict[str, Any]:
+    names = [name for name in _TrainingPart.model_fields if name != "choices"]
+    return {"choices": training.architecture.labels(), **{name: getattr(training, name) for name in names}}
 
 
 def unlike(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """`{key: (recorded, given)}` of the settings that decide what a repeat comes to, beside its seed and epochs."""
+    """`{key: (recorded, given)}` of the settings that decide what a training comes to, beside its seed and epochs."""
     changed = differences(recorded, given)
     return {
         key: values
@@ -200,7 +144,7 @@ def unlike(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, t
     }
 
 
-def _read(path: Path, prepared: Prepared) -> tuple[list[Repeat], Mapping[str, Any] | None, Mapping[str, Any] | None]:
+def _read(path: Path, prepared: Prepared) -> tuple[list[Training], Mapping[str, Any] | None, Mapping[str, Any] | None]:
     mend = "give another --out, or remove the file"
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -224,6 +168,6 @@ def _read(path: Path, prepared: Prepared) -> tuple[list[Repeat], Mapping[str, An
     raise ConfigError(f"--out: {path} is of another configuration ({', '.join(changed)}); {mend}")
 
 
-def _from_part(part: _RepeatPart, prepared: Prepared) -> Repeat:
+def _from_part(part: _TrainingPart, prepared: Prepared) -> Training:
     values = {name: value for name, value in part.model_dump().items() if name != "choices"}
-    return Repeat(prepared.space.architecture(part.choices), **values)
+    return Training(prepared.space.architecture(part.choices), **values)

@@ -30,7 +30,7 @@ from trials.machine.quiet import occupied
 from trials.seeds import derive
 from trials.tasks.metrics import leading
 from trials.training.checkpoint import read_checkpoint
-from trials.training.starts import FromParent, FromScratch, Start, WholeSupernet, start_from
+from trials.training.starts import FromParent, FromScratch, Start, WholeSupernet, digest_of, start_from
 from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
 
 _METADATA = "fusion-nas"
@@ -138,7 +138,7 @@ def _given(prepared: Prepared, source: str, kept: Parent | None) -> Parent:
     if kept is not None and not Path(source).exists():
         return kept
     weights = save(read_checkpoint(Path(source), prepared.space))
-    return kept if kept is not None and kept.facts.digest == _digest(weights) else _judged(prepared, source, weights)
+    return kept if kept is not None and kept.facts.digest == digest_of(weights) else _judged(prepared, source, weights)
 
 
 def _identity(prepared: Prepared) -> str:
@@ -159,10 +159,6 @@ def _identity(prepared: Prepared) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _digest(weights: bytes) -> str:
-    return hashlib.sha256(weights).hexdigest()[:16]
-
-
 def _read(path: Path, identity: str) -> Parent | None:
     """The parent in a file; None where that is damaged, or of other settings."""
     try:
@@ -171,7 +167,7 @@ def _read(path: Path, identity: str) -> Parent | None:
             weights = save({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (OSError, SafetensorError, ValidationError):
         return None
-    return Parent(facts, weights) if facts.identity == identity and facts.digest == _digest(weights) else None
+    return Parent(facts, weights) if facts.identity == identity and facts.digest == digest_of(weights) else None
 
 
 def _keep(path: Path, parent: Parent) -> None:
@@ -192,7 +188,7 @@ def _judged(prepared: Prepared, source: str, weights: bytes) -> Parent:
     with occupied(devices.synchronise(device)) as machine:
         found = prepared.trainer.judging(_JUDGED_IMAGES).evaluate(network, machine)
     facts = ParentFacts(
-        regime="inherit", identity=_identity(prepared), digest=_digest(weights), source=source, epochs=None,
+        regime="inherit", identity=_identity(prepared), digest=digest_of(weights), source=source, epochs=None,
         seconds=0.0, metric=leading(prepared.config.task), score=found.score, images=found.images,
         unpreserved=list(unpreserved(space)),
     )  # fmt: skip
@@ -207,19 +203,20 @@ def _trained(prepared: Prepared, plan: TrialPlan, engine: Engine, say: Callable[
     whole = regime == "supernet"
     say(f"training the {'supernet' if whole else 'parent, all-add,'} for {recipe.epochs} epochs, once for all trials")
     costs = prepared.baseline
-    job = TrialJob(0, "parent", space.baseline, derive(config.seed, "parent"), costs.macs, costs.params)
+    seed = derive(config.seed, "parent")
+    job = TrialJob(0, "parent", space.baseline, seed, recipe.epochs, costs.macs, costs.params)
     source = _ParentSource(job, recipe.epochs, say)
     start = WholeSupernet() if whole else FromScratch()
-    recipe = replace(recipe, precision=plan.recipe.precision)
+    recipe = replace(recipe, epochs=plan.recipe.epochs, precision=plan.recipe.precision)  # the job has its own epochs
     if whole:
         recipe = replace(recipe, cuda_graph=False)  # it would hold the one path that it was captured on
-    engine.run(replace(plan.lasting(recipe.epochs), recipe=recipe, screening=False, start=start), source)
+    engine.run(replace(plan, recipe=recipe, screening=False, start=start), source)
     result, weights = source.result, source.weights
     if result is None or result.state is not TrialState.COMPLETE or weights is None:
         reason = "its weights were lost with the worker" if result is None or result.error is None else result.error
         raise ParentError(f"the {'supernet' if whole else 'parent'} of {config.out} could not be trained: {reason}")
     facts = ParentFacts(
-        regime=regime, identity=_identity(prepared), digest=_digest(weights), source=None, epochs=recipe.epochs,
+        regime=regime, identity=_identity(prepared), digest=digest_of(weights), source=None, epochs=job.epochs,
         seconds=result.train_seconds, metric=leading(config.task), score=result.score or 0.0, images=result.images or 1,
         unpreserved=[] if whole else list(unpreserved(space)),
     )  # fmt: skip

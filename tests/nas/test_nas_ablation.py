@@ -19,12 +19,12 @@ from nas.engines.interruption import Interrupted, Interruption
 from nas.settings.errors import ConfigError
 from nas.stages.attention import collect_attention
 from nas.studies.ablation import AblationWish, ablate, asked_for, fusions_of, halves, singles, with_add
-from nas.trainings.noise_file import RunRecord
+from nas.trainings.run_record import RunRecord
 from reports import RunView, SelectionError
 from reports.ablation import ablations_of
 from search_spaces import InputSpec, SearchSpace
 from search_spaces.errors import UserError
-from trials.record.file import weights_path
+from trials.record.weights import weights_path
 
 SPACE = SearchSpace.named("resnet14", InputSpec(1, 28, 10))
 POINTS = [point.name for point in SPACE.points]

@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import IO
@@ -34,11 +34,6 @@ def network_file_system(path: Path) -> str | None:
     holding = [(mount, kind) for mount, kind in mounts if place.is_relative_to(mount)]
     kind = max(holding, key=lambda entry: len(entry[0]), default=("", ""))[1]
     return kind if kind.startswith(_NETWORK_FILE_SYSTEMS) else None
-
-
-def weights_path(folder: Path, number: int) -> Path:
-    """Where a trial's trained weights are, when they were kept."""
-    return folder / "weights" / f"trial-{number:05d}.safetensors"
 
 
 def _take(file: IO[str], attempts: int = 5) -> None:
@@ -98,7 +93,13 @@ def reading_address(path: Path) -> str:
     return f"{path.resolve().as_uri()}?{access}"
 
 
-def check(path: Path, tables: Iterable[str], version: int) -> None:
+def check(path: Path, readable: Mapping[int, Iterable[str]]) -> int:
+    """The schema version of a record that is whole and `readable`: of a known version, with the tables of it.
+
+    Raises:
+        StoreError: no such file, or of another schema version.
+        StoreDamaged: truncated, not a database, or damaged. The file is not touched.
+    """
     if not path.is_file():
         raise StoreError(f"{path.parent} holds no run (no {path.name}): start one with nas search --out {path.parent}")
     try:
@@ -110,18 +111,24 @@ def check(path: Path, tables: Iterable[str], version: int) -> None:
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
             found = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-            recorded = None if found is None else int(found[0])
-            for table in tables:
+            version = 0 if found is None else int(found[0])
+            for table in readable.get(version, ()):
                 connection.execute(f"SELECT 1 FROM {table} LIMIT 1")
         finally:
             connection.close()
     except (sqlite3.DatabaseError, OSError, ValueError) as error:
         raise StoreDamaged(damaged(path, error)) from error
-    if recorded != version:
+    if version > max(readable):
         raise StoreError(
-            f"{path} has schema version {recorded}, this fusion-nas reads {version}: "
+            f"{path} was written by a newer fusion-nas (schema version {version}, this one reads up to "
+            f"{max(readable)}): update it, or give another --out"
+        )
+    if version not in readable:
+        raise StoreError(
+            f"{path} has schema version {version or None}, this fusion-nas reads {', '.join(map(str, readable))}: "
             "use the version that made it, or start a new run"
         )
+    return version
 
 
 def damaged(path: Path, error: object) -> str:

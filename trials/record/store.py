@@ -12,35 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from sqlalchemy import (
-    JSON,
-    URL,
-    Column,
-    Connection,
-    Engine,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    Row,
-    String,
-    Table,
-    UniqueConstraint,
-    create_engine,
-    event,
-    inspect,
-    null,
-    select,
-    text,
-)
+from sqlalchemy import URL, Connection, Engine, Row, create_engine, event, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from search_spaces.architecture import Architecture
 from trials.errors import StoreDamaged, StoreError
+from trials.record import schema
 from trials.record.file import check, damaged, journal_mode, reading_address, take_lock
-from trials.record.repeat import Repeat
+from trials.record.training import Training
 from trials.trial import (
     EpochPoint,
     Failure,
@@ -52,96 +33,20 @@ from trials.trial import (
     Workload,
 )
 
-SCHEMA_VERSION = 1
-
-_metadata = MetaData()
-
-
-def _score_column() -> Column[Any]:
-    """Named when classifying was the only task."""
-    return Column("accuracy", Float, key="score")
-
-
-_meta = Table("meta", _metadata, Column("key", String, primary_key=True), Column("value", JSON, nullable=False))
-_sessions = Table(
-    "sessions",
-    _metadata,
-    Column("id", Integer, primary_key=True),
-    Column("started_at", Float, nullable=False),
-    Column("ended_at", Float),
-    Column("outcome", String),
-    Column("details", JSON, nullable=False),
-)
-_trials = Table(
-    "trials",
-    _metadata,
-    Column("number", Integer, primary_key=True),
-    Column("state", String, nullable=False),
-    Column("origin", String, nullable=False),
-    Column("key", String, nullable=False),
-    Column("space", String, nullable=False),
-    Column("choices", JSON, nullable=False),
-    Column("seed", Integer, nullable=False),
-    Column("macs", Integer, nullable=False),
-    Column("params", Integer, nullable=False),
-    _score_column(),
-    Column("loss", Float),
-    Column("correct", Integer),
-    Column("images", Integer),
-    Column("latency_p50_ms", Float),
-    Column("latency_p95_ms", Float),
-    Column("latency", JSON),
-    Column("seconds", Float, nullable=False),
-    Column("train_seconds", Float, nullable=False),
-    Column("images_per_second", Float),
-    Column("curve", JSON, nullable=False),
-    Column("error", String),
-    Column("environment", JSON, nullable=False),
-    Column("finished_at", Float, nullable=False),
-    Column("workload", JSON(none_as_null=True)),
-    Column("timing", JSON(none_as_null=True)),
-    Column("failure", String),
-    Column("attempts", Integer),
-    Column("figures", JSON(none_as_null=True)),
-)
-_COLUMNS = [column.key for column in _trials.columns]
-#: Columns that records of the same schema version may lack, being made before these were.
-_ADDED = ("workload", "timing", "failure", "attempts", "figures")
-#: Latencies that were measured when a search was over, and trainings beside its trials. Apart: older records of the
-#: same version do not have them.
-_later = MetaData()
-_measurements = Table(
-    "measurements",
-    _later,
-    Column("id", Integer, primary_key=True),
-    Column("number", Integer, nullable=False),
-    Column("target", String, nullable=False),
-    Column("latency", JSON, nullable=False),
-    Column("conditions", JSON, nullable=False),
-    Column("measured_at", Float, nullable=False),
-)
-_repeats = Table(
-    "repeats",
-    _later,
-    Column("id", Integer, primary_key=True),
-    Column("key", String, nullable=False),
-    Column("space", String, nullable=False),
-    Column("choices", JSON, nullable=False),
-    Column("seed", Integer, nullable=False),
-    Column("epochs", Integer, nullable=False),
-    _score_column(),
-    Column("loss", Float),
-    Column("correct", Integer),
-    Column("images", Integer),
-    Column("train_seconds", Float, nullable=False),
-    Column("error", String),
-    Column("environment", JSON, nullable=False),
-    Column("finished_at", Float, nullable=False),
-    UniqueConstraint("key", "seed", "epochs"),
-)
-_REPEATED = ("seed", "epochs", "score", "loss", "correct", "images", "train_seconds", "error")
-# The promise that nothing is trained twice, held by the database itself.
-Index("trained_once", _trials.c.key, unique=True, sqlite_where=text("state = 'complete'"))
+#: Joins a trial to its training.
+_BELONGS = schema.trials.c.training == schema.trainings.c.id
+#: What a trial has from its training, beside what it is itself; under names of its own where both have one.
+_OF_TRAINING = [
+    *(schema.trainings.c[name] for name in ("score", "loss", "correct", "images", "figures", "train_seconds")),
+    *(schema.trainings.c[name] for name in ("images_per_second", "curve", "failure")),
+    *(schema.trainings.c[name].label(f"trained_{name}") for name in ("seconds", "error", "environment")),
+]
+_NEW = [column.key for column in schema.trials.columns if column.key != "number"]
+#: Of a training and of a row of it, by the same name.
+_SAME = (
+    "seed", "epochs", "start", "score", "loss", "correct", "images", "seconds", "train_seconds", "images_per_second",
+    "error",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -174,33 +79,35 @@ class Store:
         unfinished = path.with_name(path.name + ".new")
         unfinished.unlink(missing_ok=True)
         engine = _engine(unfinished, "DELETE")
-        _metadata.create_all(engine)
-        _later.create_all(engine)
+        schema.metadata.create_all(engine)
         with engine.begin() as connection:
-            for key, value in {**meta, "schema_version": SCHEMA_VERSION}.items():
-                connection.execute(insert(_meta).values(key=key, value=value))
+            for key, value in {**meta, "schema_version": schema.SCHEMA_VERSION}.items():
+                connection.execute(insert(schema.meta).values(key=key, value=value))
         engine.dispose()
         os.replace(unfinished, path)
         return cls(path, _engine(path, journal_mode(path)), lock)
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open for reading, also while a search is writing.
+        """Open for reading, also while a search is writing. An earlier schema is carried over in memory.
 
         Raises:
             StoreError: no such file, or of another schema version.
             StoreDamaged: truncated, not a database, or damaged. The file is not touched.
         """
-        check(path, _metadata.tables, SCHEMA_VERSION)
-        return cls(path, _engine(path, None), None)
+        version = check(path, schema.READABLE)
+        engine = _engine(path, None)
+        return cls(path, engine if version == schema.SCHEMA_VERSION else _carried_over(engine), None)
 
     @classmethod
     def open_for_writing(cls, path: Path) -> Store:
-        """As `open`, for the one writer. Raises RunInUse when another process holds it."""
-        check(path, _metadata.tables, SCHEMA_VERSION)
-        lock = take_lock(path)
-        store = cls(path, _engine(path, journal_mode(path)), lock)
-        store._add_columns()
+        """As `open`, for the one writer; an earlier schema is carried over for good. Raises RunInUse when another
+        process holds it."""
+        version = check(path, schema.READABLE)
+        store = cls(path, _engine(path, journal_mode(path)), take_lock(path))
+        if version != schema.SCHEMA_VERSION:
+            with store._connect() as connection:
+                schema.carry_over(connection)
         return store
 
     def close(self) -> None:
@@ -220,29 +127,31 @@ class Store:
     def get(self, key: str) -> Any:
         """A value of the run's description, None when it is not there."""
         with self._connect() as connection:
-            return connection.execute(select(_meta.c.value).where(_meta.c.key == key)).scalar_one_or_none()
+            return connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == key)).scalar_one_or_none()
 
     def put(self, values: Mapping[str, Any]) -> None:
         """Change the run's description, all of `values` or nothing."""
         with self._connect() as connection:
             for key, value in values.items():
-                statement = insert(_meta).values(key=key, value=value)
+                statement = insert(schema.meta).values(key=key, value=value)
                 connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
     def append(self, result: TrialResult) -> None:
-        """Record an ended trial. Only a `stopped` trial may be recorded anew, under its number.
+        """Record an ended trial, and its training where it was trained and that is not recorded yet: both or none.
+        Only a `stopped` trial may be recorded anew, under its number.
 
         Raises:
             StoreError: that number, or that architecture as complete, is in the record already.
         """
-        statement = insert(_trials).values(**_to_row(result))
-        replace = statement.on_conflict_do_update(
-            index_elements=["number"],
-            set_={name: statement.excluded[name] for name in _COLUMNS if name != "number"},
-            where=_trials.c.state == str(TrialState.STOPPED),
-        )
         with self._connect() as connection:
             try:
+                training = _recorded_training(connection, result) if result.trained else None
+                statement = insert(schema.trials).values(**_trial_row(result, training))
+                replace = statement.on_conflict_do_update(
+                    index_elements=["number"],
+                    set_={name: statement.excluded[name] for name in _NEW},
+                    where=schema.trials.c.state == str(TrialState.STOPPED),
+                )
                 written = connection.execute(replace).rowcount
             except DatabaseError as error:
                 raise StoreError(f"trial {result.number} was not recorded: {error.orig}") from error
@@ -252,77 +161,60 @@ class Store:
     def put_timing(self, number: int, timing: Timing) -> None:
         """Complete a recorded trial's timing by what recording it took."""
         with self._connect() as connection:
-            connection.execute(_trials.update().where(_trials.c.number == number).values(timing=timing.to_json()))
+            connection.execute(
+                schema.trials.update().where(schema.trials.c.number == number).values(timing=timing.to_json())
+            )
 
     def results(self) -> tuple[TrialResult, ...]:
-        """Every recorded trial, by number."""
+        """Every recorded trial with its training, by number."""
+        both = select(*schema.trials.columns, *_OF_TRAINING)
+        joined = both.select_from(schema.trials.outerjoin(schema.trainings, _BELONGS)).order_by(schema.trials.c.number)
         with self._connect() as connection:
-            there = _columns(connection)
-            known = [column if column.name in there else null().label(column.key) for column in _trials.columns]
-            rows = connection.execute(select(*known).select_from(_trials).order_by(_trials.c.number)).all()
-        return tuple(_from_row(row) for row in rows)
+            return tuple(_result(row) for row in connection.execute(joined))
+
+    def append_training(self, training: Training) -> None:
+        """Record a training that no trial asked for. Raises StoreError when it is in the record already."""
+        with self._connect() as connection:
+            try:
+                connection.execute(insert(schema.trainings).values(**_training_row(training)))
+            except DatabaseError as error:
+                raise StoreError(f"a training of {training.architecture.key} was not recorded: {error.orig}") from error
+
+    def trainings_beside(self) -> tuple[Training, ...]:
+        """The trainings that belong to no trial, in their order."""
+        apart = select(schema.trainings).select_from(schema.trainings.outerjoin(schema.trials, _BELONGS))
+        with self._connect() as connection:
+            rows = connection.execute(apart.where(schema.trials.c.number.is_(None)).order_by(schema.trainings.c.id))
+            return tuple(_training(row) for row in rows)
 
     def append_measurement(self, measurement: FinalMeasurement) -> None:
         """Record a measurement of a trial's latency, beside any earlier ones."""
         values = {**asdict(measurement), "measured_at": time.time()}
         with self._connect() as connection:
-            connection.execute(insert(_measurements).values(**values))
+            connection.execute(insert(schema.measurements).values(**values))
 
     def measurements(self) -> tuple[FinalMeasurement, ...]:
         """Every measurement that was taken for good, in their order."""
-        columns = [_measurements.c[name] for name in ("number", "target", "latency", "conditions")]
+        columns = [schema.measurements.c[name] for name in ("number", "target", "latency", "conditions")]
         with self._connect() as connection:
-            if not inspect(connection).has_table(_measurements.name):
-                return ()
-            rows = connection.execute(select(*columns).order_by(_measurements.c.id)).all()
+            rows = connection.execute(select(*columns).order_by(schema.measurements.c.id)).all()
         return tuple(FinalMeasurement(r.number, r.target, Latency(**r.latency), r.conditions) for r in rows)
-
-    def append_repeat(self, repeat: Repeat) -> None:
-        """Record a training beside the trials. Raises StoreError when it is in the record already."""
-        a = repeat.architecture
-        values = {name: getattr(repeat, name) for name in _REPEATED}
-        values |= {"key": a.key, "space": a.space, "choices": a.labels(), "environment": dict(repeat.environment)}
-        with self._connect() as connection:
-            try:
-                connection.execute(insert(_repeats).values(**values, finished_at=time.time()))
-            except DatabaseError as error:
-                raise StoreError(f"a repeat of {a.key} was not recorded: {error.orig}") from error
-
-    def repeats(self) -> tuple[Repeat, ...]:
-        """Every training beside the trials, in their order."""
-        with self._connect() as connection:
-            if not inspect(connection).has_table(_repeats.name):
-                return ()
-            rows = connection.execute(select(_repeats).order_by(_repeats.c.id)).all()
-        return tuple(
-            Repeat(
-                Architecture.from_json({"space": row.space, "choices": row.choices}), environment=row.environment,
-                **{name: getattr(row, name) for name in _REPEATED},
-            )
-            for row in rows
-        )  # fmt: skip
-
-    def _add_columns(self) -> None:
-        with self._connect() as connection:
-            _later.create_all(connection)
-            for name in set(_ADDED) - _columns(connection):
-                connection.execute(text(f"ALTER TABLE trials ADD COLUMN {name} {_trials.c[name].type.compile()}"))
 
     def begin_session(self, details: Mapping[str, Any]) -> int:
         with self._connect() as connection:
             values = {"started_at": time.time(), "details": dict(details)}
-            key = connection.execute(insert(_sessions).values(**values)).inserted_primary_key
+            key = connection.execute(insert(schema.sessions).values(**values)).inserted_primary_key
             assert key is not None
             return int(key[0])
 
     def end_session(self, session: int, outcome: str) -> None:
         values = {"ended_at": time.time(), "outcome": outcome}
         with self._connect() as connection:
-            connection.execute(_sessions.update().where(_sessions.c.id == session).values(**values))
+            connection.execute(schema.sessions.update().where(schema.sessions.c.id == session).values(**values))
 
     def sessions(self) -> tuple[Session, ...]:
         with self._connect() as connection:
-            rows = connection.execute(select(_sessions).order_by(_sessions.c.id)).all()
+            rows = connection.execute(select(schema.sessions).order_by(schema.sessions.c.id)).all()
         return tuple(Session(**row._mapping) for row in rows)
 
     @contextmanager
@@ -339,10 +231,6 @@ class Store:
                     "then give the same command again; what was recorded is kept"
                 ) from error
             raise StoreDamaged(damaged(self.path, error.orig)) from error
-
-
-def _columns(connection: Connection) -> set[str]:
-    return {row.name for row in connection.execute(text("PRAGMA table_info(trials)"))}
 
 
 def _engine(path: Path, journal: str | None) -> Engine:
@@ -366,8 +254,36 @@ def _engine(path: Path, journal: str | None) -> Engine:
     return engine
 
 
-def _to_row(result: TrialResult) -> dict[str, Any]:
+def _carried_over(engine: Engine) -> Engine:
+    """A copy in memory of a record of an earlier schema, carried over; the file stays as it is."""
+    copy = sqlite3.connect(":memory:", check_same_thread=False)
+    with engine.connect() as connection:
+        source = connection.connection.driver_connection
+        assert isinstance(source, sqlite3.Connection)
+        source.backup(copy)
+    engine.dispose()
+    carried = create_engine("sqlite://", poolclass=StaticPool, creator=lambda: copy)
+    with carried.begin() as connection:
+        schema.carry_over(connection)
+    return carried
+
+
+def _recorded_training(connection: Connection, result: TrialResult) -> int:
+    """The row of a trial's training: written now, unless it was trained for something else before."""
+    training, columns = Training.of(result), schema.trainings.c
+    if training.error is None:
+        same = zip((columns.key, columns.seed, columns.epochs, columns.start), training.identity, strict=True)
+        known = select(columns.id).where(columns.score.is_not(None), *(column == value for column, value in same))
+        if (row := connection.execute(known).scalar_one_or_none()) is not None:
+            return int(row)
+    key = connection.execute(insert(schema.trainings).values(**_training_row(training))).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def _trial_row(result: TrialResult, training: int | None) -> dict[str, Any]:
     latency = result.latency
+    untrained = {"error": result.error, "seconds": result.seconds, "environment": dict(result.environment)}
     return {
         "number": result.number,
         "state": str(result.state),
@@ -376,53 +292,73 @@ def _to_row(result: TrialResult) -> dict[str, Any]:
         "space": result.architecture.space,
         "choices": result.architecture.labels(),
         "seed": result.seed,
+        "epochs": result.epochs,
+        "start": result.start,
         "macs": result.macs,
         "params": result.params,
-        "score": result.score,
-        "loss": result.loss,
-        "correct": result.correct,
-        "images": result.images,
+        "workload": None if result.workload is None else result.workload.to_json(),
+        "training": training,
         "latency_p50_ms": None if latency is None else latency.p50_ms,
         "latency_p95_ms": None if latency is None else latency.p95_ms,
         "latency": None if latency is None else latency.to_json(),
-        "seconds": result.seconds,
-        "train_seconds": result.train_seconds,
-        "images_per_second": result.images_per_second,
-        "curve": [asdict(point) for point in result.curve],
-        "error": result.error,
-        "environment": dict(result.environment),
-        "finished_at": time.time(),
-        "workload": None if result.workload is None else result.workload.to_json(),
         "timing": None if result.timing is None else result.timing.to_json(),
-        "failure": None if result.failure is None else str(result.failure),
         "attempts": result.attempts,
-        "figures": dict(result.figures) or None,
+        "finished_at": time.time(),
+        **(untrained if training is None else {}),
     }
 
 
-def _from_row(row: Row[Any]) -> TrialResult:
+def _training_row(training: Training) -> dict[str, Any]:
+    return {
+        "key": training.architecture.key,
+        "space": training.architecture.space,
+        "choices": training.architecture.labels(),
+        "figures": dict(training.figures) or None,
+        "curve": [asdict(point) for point in training.curve],
+        "failure": None if training.failure is None else str(training.failure),
+        "environment": dict(training.environment),
+        "finished_at": time.time(),
+        **{name: getattr(training, name) for name in _SAME},
+    }
+
+
+def _training(row: Row[Any]) -> Training:
+    return Training(
+        Architecture.from_json({"space": row.space, "choices": row.choices}),
+        figures=row.figures or {},
+        curve=tuple(EpochPoint(**point) for point in row.curve),
+        failure=None if row.failure is None else Failure(row.failure),
+        environment=row.environment,
+        **{name: getattr(row, name) for name in _SAME},
+    )
+
+
+def _result(row: Row[Any]) -> TrialResult:
+    trained = row.training is not None
     return TrialResult(
         number=row.number,
         state=TrialState(row.state),
         origin=row.origin,
         architecture=Architecture.from_json({"space": row.space, "choices": row.choices}),
         seed=row.seed,
+        epochs=row.epochs,
         macs=row.macs,
         params=row.params,
+        start=row.start,
         score=row.score,
         loss=row.loss,
         correct=row.correct,
         images=row.images,
         latency=None if row.latency is None else Latency(**row.latency),
-        seconds=row.seconds,
-        train_seconds=row.train_seconds,
+        seconds=(row.trained_seconds if trained else row.seconds) or 0.0,
+        train_seconds=row.train_seconds or 0.0,
         images_per_second=row.images_per_second,
-        curve=tuple(EpochPoint(**point) for point in row.curve),
-        error=row.error,
-        environment=row.environment,
+        curve=tuple(EpochPoint(**point) for point in row.curve or ()),
+        error=row.trained_error if trained else row.error,
+        environment=(row.trained_environment if trained else row.environment) or {},
         workload=None if row.workload is None else Workload(**row.workload),
         timing=None if row.timing is None else Timing(**row.timing),
         failure=None if row.failure is None else Failure(row.failure),
-        attempts=row.attempts or 1,
+        attempts=row.attempts,
         figures=row.figures or {},
     )

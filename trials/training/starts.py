@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -28,6 +30,10 @@ class Start(Protocol):
 
     recalibrates: ClassVar[bool]
 
+    @property
+    def name(self) -> str:
+        """As a record has it: `scratch`, or a regime and the digest of the weights that are started from."""
+
     def network(self, space: SearchSpace, architecture: Architecture, seed: int) -> nn.Module:
         """On the CPU, what is new in it from torch's seed; `seed` is for what is random later."""
 
@@ -37,6 +43,7 @@ class FromScratch:
     """`scratch`: new weights throughout."""
 
     recalibrates: ClassVar[bool] = False
+    name: ClassVar[str] = "scratch"
 
     def network(self, space: SearchSpace, architecture: Architecture, seed: int) -> nn.Module:
         return space.build(architecture)
@@ -52,6 +59,10 @@ class FromParent:
     recalibrates: ClassVar[bool] = False
     weights: bytes = field(repr=False)
 
+    @cached_property
+    def name(self) -> str:
+        return f"inherit:{digest_of(self.weights)}"
+
     def network(self, space: SearchSpace, architecture: Architecture, seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):  # new fusions have the weights that they have in a new network
             parent = space.build(space.baseline)
@@ -66,6 +77,10 @@ class FromSupernet:
     recalibrates: ClassVar[bool] = True
     weights: bytes = field(repr=False)
 
+    @cached_property
+    def name(self) -> str:
+        return f"supernet:{digest_of(self.weights)}"
+
     def network(self, space: SearchSpace, architecture: Architecture, seed: int) -> nn.Module:
         return build_path(space, architecture, load(self.weights))
 
@@ -79,6 +94,7 @@ class WholeSupernet:
     """
 
     recalibrates: ClassVar[bool] = True
+    name: ClassVar[str] = "scratch"
 
     def network(self, space: SearchSpace, architecture: Architecture, seed: int) -> nn.Module:
         supernet, steps = build_supernet(space), itertools.count()
@@ -89,6 +105,11 @@ class WholeSupernet:
 
         supernet.register_forward_pre_hook(take_path)
         return supernet
+
+
+def digest_of(weights: bytes) -> str:
+    """16 hex digits that tell a file of weights from any other."""
+    return hashlib.sha256(weights).hexdigest()[:16]
 
 
 def start_from(regime: str, weights: bytes) -> Start:
