@@ -7,7 +7,7 @@ import json
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import product
 from typing import Any, Literal
@@ -23,38 +23,14 @@ from search_spaces.fusions import build_concatenation, build_fusion, operator
 from search_spaces.fusions.settings import DEFAULT as DEFAULT_SETTINGS
 from search_spaces.fusions.settings import FusionSettings
 from search_spaces.networks import InputSpec, NetworkDesign, PointShape
+from search_spaces.points import FusionPoint, chosen, fitting, offer, stage_of, tied
+
+__all__ = [
+    "DEFAULT_OPERATORS", "DEFAULT_REDUCTIONS", "FusionPoint", "SearchSpace", "Tie", "Variable", "fusion_at",
+    "fusion_modules", "offer", "stage_of",
+]  # fmt: skip
 
 Tie = Literal["none", "stage"]
-
-
-@dataclass(frozen=True)
-class FusionPoint:
-    """A place where a network merges maps, and the choices on offer there.
-
-    `merged` names the ratios that were left out because they give the same bottleneck width as one
-    that is kept: `{"aff/16": "aff/8"}`. `left_out` names the operators (or single choices) that cannot stand
-    here, and why.
-    `variable` is what decides the point: points that are tied share one.
-    """
-
-    shape: PointShape
-    choices: tuple[FusionChoice, ...]
-    merged: Mapping[str, str]
-    left_out: Mapping[str, str]
-    variable: str
-
-    @property
-    def name(self) -> str:
-        return self.shape.name
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **self.shape.to_json(),
-            "choices": [str(choice) for choice in self.choices],
-            "merged": dict(self.merged),
-            "left_out": dict(self.left_out),
-            "variable": self.variable,
-        }
 
 
 @dataclass(frozen=True)
@@ -153,7 +129,7 @@ class SearchSpace:
                     f"the widest fusion point of {self.name}"
                 )
         offered = [self._offer(shape) for shape in shapes]
-        return tuple(offered) if self.tie == "none" else _tied(offered)
+        return tuple(offered) if self.tie == "none" else tied(offered)
 
     def _offer(self, shape: PointShape) -> FusionPoint:
         if self.vary and shape.name not in self.vary and stage_of(shape.name) not in self.vary:
@@ -200,7 +176,7 @@ class SearchSpace:
         missing = [name for name in known if name not in choices]
         if missing:
             raise SpaceError(f"no choice for fusion point {missing[0]!r} of {self.name}")
-        checked = {name: _offered(point, choices[name]) for name, point in known.items()}
+        checked = {name: chosen(point, choices[name]) for name, point in known.items()}
         for variable in self.variables:
             for name in variable.points:
                 if checked[name] != checked[variable.points[0]]:
@@ -228,18 +204,18 @@ class SearchSpace:
         Raises:
             SpaceError: no point offers `op`, or none offers it with `reduction`.
         """
-        fitting = {point.name: _fitting(point, op, reduction) for point in self.points}
-        chosen = {name: choice for name, choice in fitting.items() if choice is not None}
-        if not chosen:
+        fits = {point.name: fitting(point, op, reduction) for point in self.points}
+        found = {name: choice for name, choice in fits.items() if choice is not None}
+        if not found:
             reasons = {point.left_out[op] for point in self.points if op in point.left_out}
             why = f": {min(reasons)}" if reasons else ""
             places = _few(point.name for point in self.points)
             raise SpaceError(f"{FusionChoice(op, reduction)!s} is not on offer at {places} of {self.name}{why}")
-        return Architecture(self.name, {**self.baseline.choices, **chosen})
+        return Architecture(self.name, {**self.baseline.choices, **found})
 
     def offers(self, op: str, reduction: int | None = None) -> bool:
         """Whether some point offers `op`, with `reduction` or, where None, with any: then `uniform` has a choice."""
-        return any(_fitting(point, op, reduction) is not None for point in self.points)
+        return any(fitting(point, op, reduction) is not None for point in self.points)
 
     def takes_reduction(self, op: str) -> bool:
         """Whether an operator of the space takes a reduction ratio."""
@@ -312,91 +288,6 @@ def fusion_at(shape: PointShape, choice: FusionChoice, settings: FusionSettings 
     return build_fusion(choice, shape.channels, settings, inputs=len(shape.inputs))
 
 
-def offer(shape: PointShape, operators: Sequence[str], reductions: Sequence[int]) -> FusionPoint:
-    """The choices at a point: each operator with each ratio that gives it a bottleneck width of its own.
-
-    An operator that cannot fuse so many maps, or maps so large, is left out, and so is a ratio above the channels.
-    """
-    choices: list[FusionChoice] = []
-    merged: dict[str, str] = {}
-    left_out: dict[str, str] = {}
-    for name in operators:
-        op = operator(name)
-        reason = op.why_not(shape.height, shape.width, len(shape.inputs), shape.merge)
-        if reason is not None:
-            left_out[name] = reason
-            continue
-        width = op.width_of(shape.merge)
-        if width is None:
-            choices.append(FusionChoice(name))
-            continue
-        by_width: dict[int, FusionChoice] = {}
-        for ratio in reductions:
-            choice = FusionChoice(name, ratio)
-            if ratio > shape.channels:
-                left_out[str(choice)] = f"a reduction ratio above its {shape.channels} channels"
-                continue
-            kept = by_width.setdefault(width(shape.channels, ratio), choice)
-            if kept != choice:
-                merged[str(choice)] = str(kept)
-        choices.extend(by_width.values())
-    return FusionPoint(shape, tuple(choices), merged, left_out, shape.name)
-
-
-def _fitting(point: FusionPoint, op: str, reduction: int | None) -> FusionChoice | None:
-    """The point's choice of an operator with that ratio, or with its first on offer where None; None: there is none."""
-    wanted = str(FusionChoice(op, reduction))
-    kept = point.merged.get(wanted, wanted)
-    return next((c for c in point.choices if c.op == op and (reduction is None or str(c) == kept)), None)
-
-
 def _few(points: Iterable[str]) -> str:
     names = list(points)
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])}, … {names[-1]}"
-
-
-def stage_of(point: str) -> str:
-    """`layer1` of `layer1.0`."""
-    return point.partition(".")[0]
-
-
-def _tied(points: Sequence[FusionPoint]) -> tuple[FusionPoint, ...]:
-    """The points, those that vary in one stage deciding together: only what all of them offer is on offer."""
-    stages: dict[str, list[FusionPoint]] = {}
-    for point in points:
-        if len(point.choices) > 1:
-            stages.setdefault(stage_of(point.name), []).append(point)
-    common = {
-        stage: tuple(c for c in members[0].choices if all(c in other.choices for other in members))
-        for stage, members in stages.items()
-    }
-    return tuple(
-        _restricted(point, common[stage_of(point.name)], stage_of(point.name)) if len(point.choices) > 1 else point
-        for point in points
-    )
-
-
-def _restricted(point: FusionPoint, common: tuple[FusionChoice, ...], stage: str) -> FusionPoint:
-    """A point that decides with its stage: what the others do not offer is left out, by operator where none is left."""
-    left_out = dict(point.left_out)
-    kept = {choice.op for choice in common}
-    for choice in point.choices:
-        if choice not in common:
-            name = str(choice) if choice.op in kept else choice.op
-            left_out[name] = f"{name!r} is not on offer at every point of {stage}, which are tied"
-    return replace(point, choices=common, left_out=left_out, variable=stage)
-
-
-def _offered(point: FusionPoint, choice: FusionChoice | str) -> FusionChoice:
-    try:
-        wanted = FusionChoice.parse(str(choice))
-        operator(wanted.op)
-    except SpaceError as error:
-        raise SpaceError(f"at {point.name}: {error}") from None
-    kept = FusionChoice.parse(point.merged.get(str(wanted), str(wanted)))
-    if kept not in point.choices:
-        offered = ", ".join(str(offered) for offered in point.choices)
-        reason = point.left_out.get(wanted.op) or point.left_out.get(str(kept))
-        why = f"{reason}; " if reason else ""
-        raise SpaceError(f"{str(wanted)!r} is not on offer at {point.name}: {why}choose from {offered}")
-    return kept

@@ -11,9 +11,9 @@ from torch import nn
 from search_spaces import FusionChoice, FusionSettings, InputSpec, PointShape, SearchSpace, SpaceError, operator_names
 from search_spaces.attention_weights import watched_operator
 from search_spaces.closed_forms import CONCATENATIONS, Dims
-from search_spaces.conformance import perturbed
 from search_spaces.fusions import build_concatenation, operator
 from search_spaces.fusions.settings import DEFAULT
+from search_spaces.properties import perturbed
 from search_spaces.space import fusion_at, offer
 from trials.costs import count_macs
 

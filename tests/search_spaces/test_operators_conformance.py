@@ -17,8 +17,8 @@ from search_spaces import (
     register,
 )
 from search_spaces.closed_forms import CONCATENATIONS, SUMS, ClosedForm
-from search_spaces.conformance import PROPERTIES
 from search_spaces.fusions import unregister
+from search_spaces.properties import PROPERTIES
 from trials.costs import count_macs
 
 FAST = tuple(name for name in PROPERTIES if name != "onnx")

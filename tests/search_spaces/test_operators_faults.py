@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from search_spaces import InputSpec, SearchSpace, operator_names
 from search_spaces.closed_forms import SUMS, Dims
-from search_spaces.conformance import perturbed
 from search_spaces.fusions import FusionSettings, operator
 from search_spaces.fusions.aff import MultiScaleChannelAttention
 from search_spaces.fusions.squeeze_excite import ChannelExcitation
+from search_spaces.properties import perturbed
 
 Fuse = Callable[[Tensor, Tensor], Tensor]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import FusionChoice
-from search_spaces.conformance import perturbed
 from search_spaces.fusions import build_fusion, operator
+from search_spaces.properties import perturbed
 
 State = dict[str, Tensor]
 

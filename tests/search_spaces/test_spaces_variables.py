@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces import FusionChoice, InputSpec, PointShape, SearchSpace, SpaceError
-from search_spaces.space import _tied, offer
+from search_spaces.points import offer, tied
 
 INPUT = InputSpec(3, 32, 10)
 
@@ -61,7 +61,7 @@ def test_what_tied_points_do_not_have_in_common_is_left_out_with_the_reason() ->
     assert [op for op in ("add", "concat", "sk", "aff", "se") if space.offers(op)] == ["add", "sk", "aff"]
     assert [space.offers("sk", ratio) for ratio in (4, 16, 32, None)] == [True, True, False, True]
     shapes = [PointShape(f"a.{i}", "short skip", width, width, 8, 8, 1) for i, width in enumerate((16, 64))]
-    narrow, wide = _tied([offer(shape, ("add", "se"), (4, 8)) for shape in shapes])
+    narrow, wide = tied([offer(shape, ("add", "se"), (4, 8)) for shape in shapes])
     assert narrow.choices == wide.choices == (FusionChoice("add"), FusionChoice("se", 4))
     assert wide.left_out == {"se/8": "'se/8' is not on offer at every point of a, which are tied"}
 
