@@ -116,21 +116,21 @@ def test_an_ablation_goes_on_where_it_stopped(tiny: dict[str, Any]) -> None:
     interruption = Interruption()
     with pytest.raises(Interrupted):
         ablate(folder, str(mixture), wish, {}, Stopping(interruption, after=3), interruption)
-    before = RunView.load(folder).repeats
+    before = RunView.load(folder).beside
     assert len(before) == 3
     view, number = ablate(folder, str(mixture), wish, {}, told, Interruption())
     assert number == mixture
-    assert view.repeats[:3] == before
+    assert view.beside[:3] == before
     assert "3 of them known; the others take about" in told.export_text(clear=False)
     (found,) = ablations_of(view)
     assert found.missing == 0
-    assert {r.seed for r in view.repeats} == {1, 2}, "the trials' own seed chose the trial: it is left out"
+    assert {r.seed for r in view.beside} == {1, 2}, "the trials' own seed chose the trial: it is left out"
     networks = {v.architecture.key for v in found.plan.variants}
-    assert len(view.repeats) == 2 * len(networks)
+    assert len(view.beside) == 2 * len(networks)
     assert found.plan.latency.figures.keys() == networks
     assert all(c.score is not None and c.latency_ms is not None for c in found.contributions)
     whole = found.of_role("whole")[0]
-    scores = {(r.architecture.key, r.seed): r.score for r in view.repeats}
+    scores = {(r.architecture.key, r.seed): r.score for r in view.beside}
     chosen = run.select(mixture).result.architecture
     base = found.plan.variants[1].architecture
     assert whole.by_seed == pytest.approx([scores[chosen.key, s] - scores[base.key, s] for s in (1, 2)])
@@ -140,7 +140,7 @@ def test_an_ablation_goes_on_where_it_stopped(tiny: dict[str, Any]) -> None:
     assert json.loads(again.stdout) == json.loads(json.dumps(found.to_json()))
     assert "all of these trainings are known" in again.stderr
     assert "measuring" not in again.stderr
-    assert len(RunView.load(folder).repeats) == len(view.repeats)
+    assert len(RunView.load(folder).beside) == len(view.beside)
     with pytest.raises(ConfigError, match="trial 0 is add at every point"):
         ablate(folder, "0", wish, {}, told, Interruption())
     nas.open_run(folder).report()

@@ -44,7 +44,7 @@ def ended(number: int, proposal: Proposal, space: SearchSpace, budget: tuple[Con
     within = all(c.violation(costs.macs, baseline) <= 0 for c in budget)
     state = TrialState.COMPLETE if within else TrialState.GATED
     outcome = {"score": score, "loss": 1 - score} if within else {}
-    return TrialResult(number, state, proposal.origin, proposal.architecture, 0, costs.macs, costs.params, **outcome)
+    return TrialResult(number, state, proposal.origin, proposal.architecture, 0, 3, costs.macs, costs.params, **outcome)
 
 
 def known(space: SearchSpace, count: int, budget: tuple[Constraint, ...] = ()) -> list[TrialResult]:

@@ -29,13 +29,13 @@ from nas.terminal.studies import print_noise, print_trust
 from nas.tools.check import recorded_noise
 from nas.trainings.noise_file import NoiseFile
 from nas.trainings.prepared import prepare
-from nas.trainings.trainings import Training, missing
+from nas.trainings.trainings import Wanted, missing
 from reports import RunView
 from search_spaces import Architecture, FusionChoice
 from search_spaces.errors import UserError
 from trials.record.file import FILE_NAME
-from trials.record.repeat import Repeat
 from trials.record.store import Store
+from trials.record.training import Training
 from trials.trial import TrialState
 
 
@@ -118,8 +118,8 @@ SPOILT: dict[Callable[[dict[str, Any]], str], str] = {
 
 def test_what_is_known_is_not_trained_and_seeds_come_before_networks() -> None:
     nets = [Architecture("s", {"p": FusionChoice(op)}) for op in ("add", "se")]
-    wanted = [Training(net, seed, epochs) for epochs in (3, 1) for net in nets for seed in (0, 1)]
-    known = [Repeat(nets[0], 0, 1, 0.5, 1.0), Repeat(nets[1], 1, 3, error="diverged")]
+    wanted = [Wanted(net, seed, epochs) for epochs in (3, 1) for net in nets for seed in (0, 1)]
+    known = [Training(nets[0], 0, 1, score=0.5, loss=1.0), Training(nets[1], 1, 3, error="diverged")]
     order = [(t.epochs, t.seed, nets.index(t.architecture)) for t in missing([*wanted, *wanted], known)]
     assert order == [(1, 0, 1), (1, 1, 0), (1, 1, 1), (3, 0, 0), (3, 0, 1), (3, 1, 0)]
 
@@ -191,7 +191,7 @@ def test_noise_and_trust_of_a_run(tiny: dict[str, Any], tmp_path: Path, console:
     found = measure_noise(config, NoisePlan(3, (1, 2), 1, 600.0), folder, console, Interruption())
     assert [(f.epochs, f.seeds, f.architectures) for f in found.floors] == [(1, 3, 2), (2, 3, 2)]
     view = RunView.load(folder)
-    assert len(view.repeats) == 11, "all-add under the run's seed at its fidelity is trial 0"
+    assert len(view.beside) == 11, "all-add under the run's seed at its fidelity is trial 0"
     assert recorded_noise(config)["floors"] == [floor.to_json() for floor in found.floors]
     assert recorded_noise(load_config(None, settings(tiny) | {"training.peak_lr": 0.1})) is None
 
@@ -200,9 +200,9 @@ def test_noise_and_trust_of_a_run(tiny: dict[str, Any], tmp_path: Path, console:
         pass
     alone = measure_noise(config, NoisePlan(3, (1, 2), 1, None), tmp_path, console, Interruption())
     assert [(f.score, f.loss) for f in alone.floors] == [(f.score, f.loss) for f in found.floors]
-    repeats = {r.identity: r for r in RunView.load(tmp_path).repeats}
+    there = {r.look: r for r in RunView.load(tmp_path).trainings}
     baseline = run.view.baseline_trial.result
-    assert repeats[baseline.architecture.key, 0, 1].loss == baseline.loss
+    assert there[baseline.architecture.key, 0, 1].loss == baseline.loss
 
     with pytest.raises(ConfigError, match="the long trainings take more than 1 epochs"):
         measure_trust(folder, TrustPlan(6, 1, 2, ()), {}, console, Interruption())
@@ -211,9 +211,9 @@ def test_noise_and_trust_of_a_run(tiny: dict[str, Any], tmp_path: Path, console:
     interruption = Interruption()
     with pytest.raises(Interrupted):
         measure_trust(folder, TrustPlan(6, 3, 2, ()), {}, Stopping(interruption, after=5), interruption)
-    assert sum(r.epochs == 3 for r in RunView.load(folder).repeats) == 5
+    assert sum(r.epochs == 3 for r in RunView.load(folder).beside) == 5
     judged = measure_trust(folder, TrustPlan(6, 3, 2, ()), {}, console, Interruption())
-    long = [r for r in judged.repeats if r.epochs == 3]
+    long = [r for r in judged.beside if r.epochs == 3]
     assert {(r.architecture.key, r.seed) for r in long} == {(key, seed) for key in known for seed in (1, 2)}
     print_trust(console, judged)
     print_status(console, judged, False)

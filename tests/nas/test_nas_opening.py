@@ -34,18 +34,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunView:
 def test_the_first_two_are_repeated_and_the_search_is_the_same_without(finished: RunView, tmp_path: Path) -> None:
     first, second = (trial.result for trial in finished.trials[:2])
     keys = {first.architecture.key, second.architecture.key}
-    assert {repeat.architecture.key for repeat in finished.repeats} == keys
-    assert [repeat.seed for repeat in finished.repeats] == [1, 1]
+    assert {repeat.architecture.key for repeat in finished.beside} == keys
+    assert [repeat.seed for repeat in finished.beside] == [1, 1]
     (floor,) = noise_floors(finished)
     assert (floor.seeds, floor.architectures) == (2, 2)
     plain = nas.search(**SETTINGS | {"trials": 4, "out": str(tmp_path / "run"), "noise_seeds": 1}).view
-    assert plain.repeats == ()
+    assert plain.beside == ()
     found = [(r.architecture.key, r.score) for r in finished.results]
     assert found == [(r.architecture.key, r.score) for r in plain.results]
     # Going on, a search repeats nothing again, and asks for what is missing.
     nas.search(extend=True, **SETTINGS | {"trials": 5, "out": str(tmp_path / "run"), "noise_seeds": 2})
     more = nas.search(extend=True, **SETTINGS | {"trials": 6, "out": str(tmp_path / "run"), "noise_seeds": 3}).view
-    assert sorted(repeat.seed for repeat in more.repeats) == [1, 1, 2, 2]
+    assert sorted(repeat.seed for repeat in more.beside) == [1, 1, 2, 2]
 
 
 def test_noise_is_measured_where_there_is_something_to_rank() -> None:

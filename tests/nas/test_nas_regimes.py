@@ -233,7 +233,7 @@ def test_trust_and_noise_start_from_the_trials_weights(small: dict[str, Any], tm
     before = (tmp_path / "run" / "parent.safetensors").read_bytes()
     view = measure_trust(run.path, TrustPlan(5, 2, 1, ()), {}, console, Interruption())
     assert (tmp_path / "run" / "parent.safetensors").read_bytes() == before
-    assert len(view.repeats) == 5
+    assert len(view.beside) == 5
     assert "training the parent" not in console.export_text()
     assert regime_story(view)[-1] == "So did the trainings that its noise and its trust are judged by."
 

@@ -32,7 +32,7 @@ def ended(number: int, proposal: Proposal, state: TrialState = TrialState.COMPLE
     accuracy = 0.5 + 0.1 * sum(label.startswith("cbam") for label in labels) + 0.01 * len(set(labels))
     costs = COSTS(proposal.architecture)
     outcome = {"score": accuracy, "loss": 1 - accuracy} if state is TrialState.COMPLETE else {}
-    return TrialResult(number, state, "sampler", proposal.architecture, 0, costs.macs, costs.params, **outcome)
+    return TrialResult(number, state, "sampler", proposal.architecture, 0, 3, costs.macs, costs.params, **outcome)
 
 
 def search(trials: int, **changes: object) -> list[TrialResult]:
@@ -199,4 +199,4 @@ def _job(architecture):
     from trials.trial import TrialJob
 
     costs: Costs = COSTS(architecture)
-    return TrialJob(0, "uniform", architecture, 0, costs.macs, costs.params)
+    return TrialJob(0, "uniform", architecture, 0, 3, costs.macs, costs.params)

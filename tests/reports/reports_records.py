@@ -13,8 +13,8 @@ from reports.ablation import AblationPlan, LatencyPrices, Variant
 from search_spaces import Architecture, FusionChoice
 from trials.attention.histograms import BINS, TrialAttention, WeightHistogram
 from trials.record.file import FILE_NAME
-from trials.record.repeat import Repeat
 from trials.record.store import Store
+from trials.record.training import Training
 from trials.trial import EpochPoint, Latency, TrialResult, TrialState
 
 HOSTILE = "</script><script>alert(1)</script>"
@@ -53,7 +53,8 @@ def result(
     share = sum(_EXTRA[op] for op in ops) / len(ops) * (1 if number == 0 else 4 / reduction)
     p50 = _BASE["latency_ms"] * (1 + 2.2 * share) + abs(noise.gauss(0, 0.02)) * (number > 0)
     fields: dict[str, Any] = {
-        "seed": 0, "macs": round(_BASE["macs"] * (1 + share)), "params": round(_BASE["params"] * (1 + 1.5 * share)),
+        "seed": 0, "epochs": 5,
+        "macs": round(_BASE["macs"] * (1 + share)), "params": round(_BASE["params"] * (1 + 1.5 * share)),
     }  # fmt: skip
     if state is TrialState.COMPLETE:
         accuracy = round(0.874 + sum(_GAIN[op] for op in ops) / len(ops) * 1.6 + noise.gauss(0, 0.004), 4)
@@ -150,7 +151,7 @@ def record(
     return RunView.load(path)
 
 
-def planted_ablation(trial: int = 1) -> tuple[AblationPlan, list[Repeat]]:
+def planted_ablation(trial: int = 1) -> tuple[AblationPlan, list[Training]]:
     """An ablation of aff/4, cbam/4, iaff/4 over three seeds: its fusions are worth 1, 0 and 2 points, seeds move all.
 
     The residuals of each pair of networks are of a few images; the names of the points are hostile.
@@ -172,7 +173,9 @@ def planted_ablation(trial: int = 1) -> tuple[AblationPlan, list[Repeat]]:
             if net.key not in seen:
                 for seed, moved, own in zip((1, 2, 3), (0.01, -0.02, 0.0), RESIDUALS[len(seen)], strict=True):
                     scored = accuracy + moved + own
-                    repeats.append(Repeat(net, seed, 5, scored, 2 - scored, images=2000, train_seconds=20.0))
+                    repeats.append(
+                        Training(net, seed, 5, score=scored, loss=2 - scored, images=2000, train_seconds=20.0)
+                    )
             seen.add(net.key)
     figures = {variant.architecture.key: (1.0 + 0.1 * i, 0.03) for i, variant in enumerate(variants)}
     return AblationPlan(trial, 5, (1, 2, 3), tuple(variants), LatencyPrices("measured on a CPU", figures)), repeats
@@ -200,6 +203,6 @@ def explained(view: RunView) -> RunView:
     plan, repeats = planted_ablation()
     with Store.open_for_writing(view.path / FILE_NAME) as store:
         for repeat in repeats:
-            store.append_repeat(repeat)
+            store.append_training(repeat)
         store.put({"ablations": {"1": plan.to_json()}, "attention": {"1": planted_attention().to_json()}})
     return RunView.load(view.path)

@@ -94,7 +94,7 @@ def test_what_is_not_trained_yet_is_said(make_run: MakeRun) -> None:
     with Store.open_for_writing(view.path / FILE_NAME) as store:
         for repeat in repeats:
             if (repeat.architecture.key, repeat.seed) != (lost, 2):
-                store.append_repeat(repeat)
+                store.append_training(repeat)
     (found,) = ablations_of(RunView.load(view.path))
     assert found.missing == 1
     assert [c.name for c in found.contributions if c.verdict == "not trained"] == ["layer3.0"]

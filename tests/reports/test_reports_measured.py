@@ -65,19 +65,6 @@ def test_the_record_keeps_measurements_of_each_target_apart(make_run: MakeRun) -
     assert 2 not in found.measured
 
 
-def test_a_record_from_before_there_was_such_a_stage_is_read_and_gone_on_with(make_run: MakeRun) -> None:
-    view = run_of(make_run)
-    import sqlite3
-
-    with sqlite3.connect(view.path / FILE_NAME) as connection:
-        connection.execute("DROP TABLE measurements")
-    connection.close()
-    assert RunView.load(view.path).measured == {}
-    with Store.open_for_writing(view.path / FILE_NAME) as store:
-        store.append_measurement(measurement(1, 1.2))
-    assert len(RunView.load(view.path).measured[1]) == 1
-
-
 def test_a_figure_too_near_to_the_budget_is_marked_with_its_interval(make_run: MakeRun, tmp_path: Path) -> None:
     view = run_of(make_run)
     for number, relative in ((0, 1.0), (1, 1.49), (3, 1.3)):

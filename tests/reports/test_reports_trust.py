@@ -18,8 +18,8 @@ from reports.summary import verdict
 from reports.trust import Comparisons, estimate_text, trust_json, trust_of, trust_story
 from search_spaces import Architecture
 from trials.record.file import FILE_NAME
-from trials.record.repeat import Repeat
 from trials.record.store import Store
+from trials.record.training import Training
 from trials.trial import TrialState
 
 #: Epochs of the run's trials, and a configuration that says so.
@@ -29,17 +29,17 @@ NETS = [architecture(ops) for ops in [(op,) * 3 for op in OPERATORS] + [("se", "
 #: Planted accuracies, one for each network.
 TRUE = [0.80, 0.81, 0.802, 0.83, 0.822, 0.815, 0.806, 0.827]
 TRIALS = [
-    result(i, [c.op for c in net.choices.values()], score=true, loss=2 - true,
+    result(i, [c.op for c in net.choices.values()], score=true, loss=2 - true, epochs=SHORT,
            origin="baseline" if i == 0 else "sampler")
     for i, (net, true) in enumerate(zip(NETS, TRUE, strict=True))
 ]  # fmt: skip
 
 
-def repeat(net: Architecture, seed: int, epochs: int, accuracy: float, seconds: float = 10.0) -> Repeat:
-    return Repeat(net, seed, epochs, accuracy, 2 - accuracy, train_seconds=seconds)
+def repeat(net: Architecture, seed: int, epochs: int, accuracy: float, seconds: float = 10.0) -> Training:
+    return Training(net, seed, epochs, score=accuracy, loss=2 - accuracy, train_seconds=seconds)
 
 
-def planted_noise(epochs: int = SHORT, seeds: int = 5, noise: float = 0.0005) -> list[Repeat]:
+def planted_noise(epochs: int = SHORT, seeds: int = 5, noise: float = 0.0005) -> list[Training]:
     """Of three networks: seeds move all by points, each on its own by `noise`."""
     rng = random.Random(0)
     common = [0.0, *(rng.gauss(0, 0.02) for _ in range(seeds - 1))]
@@ -51,10 +51,10 @@ def planted_noise(epochs: int = SHORT, seeds: int = 5, noise: float = 0.0005) ->
     ]
 
 
-def with_repeats(view: RunView, repeats: list[Repeat], **meta: Any) -> RunView:
+def with_repeats(view: RunView, repeats: list[Training], **meta: Any) -> RunView:
     with Store.open_for_writing(view.path / FILE_NAME) as store:
         for one in repeats:
-            store.append_repeat(one)
+            store.append_training(one)
         store.put(meta)
     return RunView.load(view.path)
 
@@ -74,7 +74,7 @@ def test_a_run_whose_noise_was_never_measured_says_so(searched: RunView) -> None
 
 
 def test_the_noise_of_a_run_is_of_its_trials_and_its_repeats(searched: RunView) -> None:
-    failed = Repeat(NETS[3], 1, SHORT, error="NonFiniteLoss: training loss is nan")
+    failed = Training(NETS[3], 1, SHORT, error="NonFiniteLoss: training loss is nan")
     view = with_repeats(searched, [*planted_noise(), *planted_noise(1), failed])
     one, three = noise_floors(view)
     assert (one.epochs, three.epochs) == (1, SHORT)
@@ -125,7 +125,7 @@ def plan(seeds: list[int], short_seed: int = 0) -> dict[str, Any]:
     return {"sample": sample, "epochs": LONG, "seeds": seeds, "fidelities": [SHORT], "short_seed": short_seed}
 
 
-def long_ones(order: list[int], seeds: tuple[int, ...] = (1, 2), noise: float = 0.0) -> list[Repeat]:
+def long_ones(order: list[int], seeds: tuple[int, ...] = (1, 2), noise: float = 0.0) -> list[Training]:
     """Long trainings that rank the networks as `order` does: the place of each, the best first."""
     rng = random.Random(1)
     return [
@@ -159,7 +159,7 @@ def test_what_is_not_trained_yet_is_missing(searched: RunView) -> None:
     trust = trust_of(view)
     assert (trust.wanted, trust.missing, trust.architectures) == (24, 2, 6)
     assert any("2 are missing or failed" in sentence for sentence in trust_story(view))
-    few = trust_of(dataclasses.replace(view, repeats=view.repeats[:10]))
+    few = trust_of(dataclasses.replace(view, beside=view.beside[:10]))
     assert (few.architectures, few.agreements, few.distinguishable_pairs) == (2, (), None)
 
 
@@ -190,10 +190,10 @@ def test_the_advice_fits_the_budget_and_prefers_signal_over_silence() -> None:
     assert recommend((), 60.0, 4, 2) is None
 
 
-def test_a_repeat_is_whole() -> None:
-    with pytest.raises(ValueError, match="either scores or an error"):
-        Repeat(NETS[0], 0, 1)
+def test_a_training_is_whole() -> None:
+    with pytest.raises(ValueError, match="either a score or an error"):
+        Training(NETS[0], 0, 1)
     with pytest.raises(ValueError, match="loss is nan"):
-        Repeat(NETS[0], 0, 1, 0.5, float("nan"))
+        Training(NETS[0], 0, 1, score=0.5, loss=float("nan"))
     failed = result(4, ("se", "se", "se"), TrialState.FAILED, error="out of memory")
-    assert Repeat.of(failed, 3).error == "out of memory"
+    assert Training.of(failed).error == "out of memory"

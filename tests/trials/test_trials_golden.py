@@ -45,7 +45,7 @@ def test_a_training_is_what_it_was(
     bench = Bench(TrialPlan(made, data, recipe, LatencyProtocol(), "cpu", screening=False))
     if isinstance(recipe, SceneRecipe):
         bench.trainer = bench.trainer.briefly(48).judging(16)
-    *points, end = bench.judge(TrialJob(1, "random", made.uniform(op), 7, 1, 1))
+    *points, end = bench.judge(TrialJob(1, "random", made.uniform(op), 7, recipe.epochs, 1, 1))
     assert isinstance(end, TrialOutcome)
     assert [point.train_loss for point in points if isinstance(point, EpochPoint)] == pytest.approx(losses, rel=1e-4)
     assert end.result.loss == pytest.approx(loss, rel=1e-3)

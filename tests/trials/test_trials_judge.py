@@ -38,8 +38,8 @@ def bench() -> Bench:
     return Bench(PLAN)
 
 
-def job(architecture: Architecture, number: int = 3, seed: int = 1) -> TrialJob:
-    return TrialJob(number, "sampler", architecture, seed, 123, 45)
+def job(architecture: Architecture, number: int = 3, seed: int = 1, epochs: int = 2) -> TrialJob:
+    return TrialJob(number, "sampler", architecture, seed, epochs, 123, 45)
 
 
 def judged(bench: Bench, given: TrialJob) -> tuple[list[EpochPoint], TrialOutcome]:
@@ -77,7 +77,7 @@ def test_the_same_job_comes_out_the_same_where_values_are_dropped_at_random(prec
 def test_a_complete_trial(bench: Bench, tmp_path: Path) -> None:
     architecture = SPACE.architecture({"layer1.0": "cbam/4", "layer2.0": "aff/8", "layer3.0": "concat"})
     costs = CostTable(SPACE)(architecture)
-    points, outcome = judged(bench, TrialJob(3, "sampler", architecture, 1, costs.macs, costs.params))
+    points, outcome = judged(bench, TrialJob(3, "sampler", architecture, 1, 2, costs.macs, costs.params))
     result = outcome.result
     assert result.state is TrialState.COMPLETE
     assert [point.epoch for point in points] == [1, 2]
@@ -277,7 +277,7 @@ def test_a_trial_ends_between_batches_when_its_time_is_over(bench: Bench) -> Non
     """As in a worker's thread, where no signal comes."""
     limited = Bench(replace(PLAN, timeout_seconds=0.5, screening=False, recipe=replace(PLAN.recipe, epochs=1000)))
     outcomes: list[TrialOutcome] = []
-    thread = threading.Thread(target=lambda: outcomes.append(judged(limited, job(SPACE.baseline))[1]))
+    thread = threading.Thread(target=lambda: outcomes.append(judged(limited, job(SPACE.baseline, epochs=1000))[1]))
     thread.start()
     thread.join(30)
     (outcome,) = outcomes
@@ -317,5 +317,5 @@ def test_a_trial_that_is_dropped_lets_go_of_the_machine(bench: Bench) -> None:
 
 def test_a_longer_schedule_may_take_longer() -> None:
     limited = replace(PLAN, recipe=replace(PLAN.recipe, epochs=2), timeout_seconds=30.0)
-    assert (limited.lasting(6).recipe.epochs, limited.lasting(6).timeout_seconds) == (6, 90.0)
-    assert replace(limited, timeout_seconds=None).lasting(6).timeout_seconds is None
+    assert limited.time_limit(6) == 90.0
+    assert replace(limited, timeout_seconds=None).time_limit(6) is None

@@ -119,7 +119,7 @@ def test_a_trial_records_what_it_was_trained_in() -> None:
     losses = {}
     for name, shown in (("float32", "float32"), ("bfloat16", "bfloat16 autocast")):
         bench = Bench(replace(PLAN, recipe=replace(PLAN.recipe, precision=name, cuda_graph=True)))
-        *_, outcome = bench.judge(TrialJob(0, "baseline", SPACE.baseline, 0, 1, 1))
+        *_, outcome = bench.judge(TrialJob(0, "baseline", SPACE.baseline, 0, bench.plan.recipe.epochs, 1, 1))
         assert isinstance(outcome, TrialOutcome)
         assert outcome.result.environment["training_precision"] == shown
         assert outcome.result.environment["cuda_graph"] == "none: there is no CUDA device"

@@ -40,7 +40,7 @@ def outcome(bench: Bench, start: Start, architecture: Architecture, seed: int = 
     gentle = PLAN.recipe if isinstance(start, FromScratch | WholeSupernet) else replace(PLAN.recipe, peak_lr=0.02)
     bench.plan = replace(PLAN, start=start, recipe=gentle)
     bench.trainer = replace(bench.trainer, recipe=gentle)
-    *_, last = bench.judge(TrialJob(0, "sampler", architecture, seed, 1, 1))
+    *_, last = bench.judge(TrialJob(0, "sampler", architecture, seed, bench.plan.recipe.epochs, 1, 1))
     assert isinstance(last, TrialOutcome)
     assert last.result.state is TrialState.COMPLETE, last.result.error
     return last

@@ -17,8 +17,9 @@ from trials_results import LATENCY, architecture, end, line, process, result
 from trials.errors import RunInUse, StoreDamaged, StoreError
 from trials.record import file as record_file
 from trials.record.file import FILE_NAME, is_active, journal_mode
-from trials.record.repeat import Repeat
-from trials.record.store import SCHEMA_VERSION, Store
+from trials.record.schema import READABLE, SCHEMA_VERSION
+from trials.record.store import Store
+from trials.record.training import Training
 from trials.trial import EpochPoint, Failure, Timing, TrialJob, TrialResult, TrialState, Workload
 
 APPEND_FOR_EVER = """
@@ -68,9 +69,9 @@ def contents(folder: Path) -> dict[str, bytes]:
         result(0),
         result(1, seed=2**62, score=0.1 + 0.2, loss=1e-300, macs=2**53 + 1),
         result(2, TrialState.FAILED, error="ValueError: 'Größe' \"quoted\" </script> \x1b[0m 日本"),
-        result(6, TrialState.FAILED, failure=Failure.OUT_OF_MEMORY, attempts=2),
+        result(6, TrialState.FAILED, failure=Failure.OUT_OF_MEMORY, attempts=2, curve=(EpochPoint(1, math.inf, 5.0),)),
         result(3, TrialState.GATED, score=None),
-        result(4, TrialState.STOPPED, latency=None, curve=(EpochPoint(1, math.inf, 5.0),)),
+        result(4, TrialState.STOPPED, latency=None, error="interrupted with the search"),
         result(5, environment={"device": "x", "nested": {"list": [1, 2.5, None, "ü"]}}, error=None),
     ],
     ids=lambda recorded: str(recorded.state),
@@ -315,14 +316,20 @@ def test_no_record_at_all(path: Path, opening: Callable[[Path], Store]) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("version", ["99", "0"])
-def test_a_record_of_another_schema(path: Path, version: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("99", rf"by a newer fusion-nas \(schema version 99, this one reads up to {SCHEMA_VERSION}\): update it"),
+        ("0", f"has schema version None, this fusion-nas reads {', '.join(map(str, READABLE))}"),
+    ],
+)
+def test_a_record_of_another_schema(path: Path, version: str, said: str) -> None:
     Store.create(path, {}).close()
     connection = sqlite3.connect(path)
     connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (version,))
     connection.commit()
     connection.close()
-    with pytest.raises(StoreError, match=f"schema version {version}, this fusion-nas reads {SCHEMA_VERSION}") as error:
+    with pytest.raises(StoreError, match=said) as error:
         Store.open(path)
     assert not isinstance(error.value, StoreDamaged)
 
@@ -352,9 +359,10 @@ def test_a_complete_trial_has_a_score() -> None:
 
 
 def test_the_result_of_a_job_is_about_the_job() -> None:
-    job = TrialJob(4, "control", architecture(4), 17, 123, 45)
+    job = TrialJob(4, "control", architecture(4), 17, 6, 123, 45, start="inherit:0123")
     failed = TrialResult.of(job, TrialState.FAILED, error="E: it did", latency=LATENCY)
     assert (failed.number, failed.origin, failed.architecture, failed.seed) == (4, "control", architecture(4), 17)
+    assert (failed.epochs, failed.start) == (6, "inherit:0123")
     assert (failed.macs, failed.params, failed.error, failed.latency) == (123, 45, "E: it did", LATENCY)
 
 
@@ -370,47 +378,54 @@ def test_the_workload_is_recorded(tmp_path: Path) -> None:
         assert [r.workload for r in store.results()] == [workload, None]
 
 
-def test_a_record_from_before_the_workload_is_read_and_gone_on_with(tmp_path: Path) -> None:
-    path = tmp_path / FILE_NAME
+def trained(seed: int = 1, **changes: Any) -> Training:
+    fields: dict[str, Any] = {"score": 0.5, "loss": 1.25, "train_seconds": 2.5, "curve": (EpochPoint(1, 1.9, 800.0),)}
+    return Training(architecture(0), seed, 3, **fields | changes)
+
+
+def test_trainings_beside_the_trials_are_read_as_they_were_written(path: Path) -> None:
+    failed = Training(architecture(1), 2**63 - 1, 1, error="MemoryError", environment={"device": "cpu"})
+    with Store.create(path, {}) as store:
+        assert store.trainings_beside() == ()
+        for training in (trained(), trained(seed=2, correct=5, images=10, figures={"ap": 0.5}), failed):
+            store.append_training(training)
+        with pytest.raises(StoreError, match="was not recorded"):
+            store.append_training(trained(score=0.6))
+        store.append_training(trained(start="inherit:0123"))
+    with Store.open(path) as store:
+        assert store.trainings_beside() == (
+            trained(), trained(seed=2, correct=5, images=10, figures={"ap": 0.5}), failed, trained(start="inherit:0123")
+        )  # fmt: skip
+
+
+def test_a_trial_and_what_is_trained_beside_it_are_rows_of_one_table(path: Path) -> None:
+    with Store.create(path, {}) as store:
+        store.append_training(Training.of(result(0)))
+        store.append_training(trained(seed=5))
+        store.append(result(0))
+        store.append(result(1))
+        store.append(result(2, TrialState.FAILED))
+        store.append(result(3, TrialState.GATED, latency=None))
+        with pytest.raises(StoreError, match="was not recorded"):
+            store.append_training(Training.of(result(1)))
+        assert store.trainings_beside() == (trained(seed=5),), "trial 0 has the training that was there"
+        assert store.results() == tuple(
+            result(number, state, latency=None) if state is TrialState.GATED else result(number, state)
+            for number, state in enumerate(
+                (TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAILED, TrialState.GATED)
+            )
+        )
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM trainings").fetchone() == (4,)
+
+
+def test_a_trial_is_recorded_with_its_training_or_not_at_all(path: Path) -> None:
     with Store.create(path, {}) as store:
         store.append(result(0))
-    with sqlite3.connect(path) as connection:
-        connection.execute("ALTER TABLE trials DROP COLUMN workload")
-    before = path.read_bytes()
-    with Store.open(path) as store:
-        assert [r.workload for r in store.results()] == [None]
-    assert path.read_bytes() == before
-    with Store.open_for_writing(path) as store:
-        store.append(dataclasses.replace(result(1), workload=Workload(1, 2)))
-        assert [r.workload for r in store.results()] == [None, Workload(1, 2)]
-
-
-def repeated(seed: int = 1, **changes: Any) -> Repeat:
-    return Repeat(architecture(0), seed, 3, **({"score": 0.5, "loss": 1.25, "train_seconds": 2.5} | changes))
-
-
-def test_repeats_are_read_as_they_were_written(tmp_path: Path) -> None:
-    failed = Repeat(architecture(1), 2**63 - 1, 1, error="MemoryError", environment={"device": "cpu"})
-    with Store.create(tmp_path / "study.db", {}) as store:
-        assert store.repeats() == ()
-        for repeat in (repeated(), repeated(seed=2, correct=5, images=10), failed):
-            store.append_repeat(repeat)
-        with pytest.raises(StoreError, match="was not recorded"):
-            store.append_repeat(repeated(score=0.6))
-    with Store.open(tmp_path / "study.db") as store:
-        assert store.repeats() == (repeated(), repeated(seed=2, correct=5, images=10), failed)
-
-
-def test_an_older_record_has_no_repeats_until_it_is_written_to(tmp_path: Path) -> None:
-    path = tmp_path / "study.db"
-    Store.create(path, {}).close()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TABLE repeats")
-    with Store.open(path) as store:
-        assert store.repeats() == ()
-    with Store.open_for_writing(path) as store:
-        store.append_repeat(repeated())
-        assert store.repeats() == (repeated(),)
+        with pytest.raises(StoreError, match="trial 0"):
+            store.append(result(0, architecture=architecture(5)))
+        assert len(store.results()) == 1
+        assert store.trainings_beside() == ()
 
 
 def test_timing_is_recorded_and_completed(tmp_path: Path) -> None:
@@ -423,20 +438,6 @@ def test_timing_is_recorded_and_completed(tmp_path: Path) -> None:
     assert found.timing is not None
     assert found.timing.fixed_s == pytest.approx(0.13)
     assert found.timing.worker_s == pytest.approx(2.1)
-
-
-def test_a_record_from_before_typed_failures_is_read_and_gone_on_with(tmp_path: Path) -> None:
-    path = tmp_path / FILE_NAME
-    with Store.create(path, {}) as store:
-        store.append(result(0, TrialState.FAILED))
-    with sqlite3.connect(path) as connection:
-        for column in ("failure", "attempts"):
-            connection.execute(f"ALTER TABLE trials DROP COLUMN {column}")
-    with Store.open(path) as store:
-        assert [(r.failure, r.attempts) for r in store.results()] == [(None, 1)]
-    with Store.open_for_writing(path) as store:
-        store.append(result(1, TrialState.FAILED, failure=Failure.TIMED_OUT, attempts=2))
-        assert [(r.failure, r.attempts) for r in store.results()] == [(None, 1), (Failure.TIMED_OUT, 2)]
 
 
 def test_only_a_failed_trial_has_a_failure() -> None:

@@ -20,7 +20,7 @@ def architecture(number: int) -> Architecture:
 
 
 def result(number: int, state: TrialState = TrialState.COMPLETE, **changes: Any) -> TrialResult:
-    fields: dict[str, Any] = {"origin": "sampler", "architecture": architecture(number), "seed": 0}
+    fields: dict[str, Any] = {"origin": "sampler", "architecture": architecture(number), "seed": 0, "epochs": 3}
     fields |= {"macs": 9_559_168, "params": 77_754, "latency": LATENCY, "seconds": 3.25}
     if state is TrialState.COMPLETE:
         fields |= {"score": 0.875, "loss": 0.4321, "correct": 1750, "images": 2000, "train_seconds": 2.5}

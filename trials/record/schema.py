@@ -124,7 +124,7 @@ def carry_over(connection: Connection) -> None:
     old_trials = connection.execute(text("SELECT * FROM trials ORDER BY number")).mappings().all()
     with_repeats = there.has_table("repeats")
     repeats = connection.execute(text("SELECT * FROM repeats ORDER BY id")).mappings().all() if with_repeats else []
-    described = dict(connection.execute(select(meta.c.key, meta.c.value)).tuples().all())
+    described = {row.key: row.value for row in connection.execute(select(meta.c.key, meta.c.value))}
     epochs, start = _fidelity(described)
     connection.execute(text("DROP INDEX IF EXISTS trained_once"))
     connection.execute(text("DROP TABLE trials"))

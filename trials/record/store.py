@@ -105,9 +105,13 @@ class Store:
         process holds it."""
         version = check(path, schema.READABLE)
         store = cls(path, _engine(path, journal_mode(path)), take_lock(path))
-        if version != schema.SCHEMA_VERSION:
-            with store._connect() as connection:
-                schema.carry_over(connection)
+        try:
+            if version != schema.SCHEMA_VERSION:
+                with store._connect() as connection:
+                    schema.carry_over(connection)
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def close(self) -> None:

@@ -1,0 +1,109 @@
+"""A record of schema 1, made by the last version that wrote it, is read, and carried over once it is written to.
+
+`tests/nas/schema_1` holds the record of a small search with its noise, trust and ablation, and what `nas show --json`
+of that version said of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from trials.record import schema
+from trials.record.file import FILE_NAME
+from trials.record.store import Store
+from trials.trial import TrialState
+
+OLD = Path(__file__).parents[1] / "nas" / "schema_1"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return Path(shutil.copy(OLD / FILE_NAME, tmp_path / FILE_NAME))
+
+
+def version(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()[0])
+
+
+def check(store: Store) -> None:
+    """What the version that made it said of its trials, and its repeats that are none of these."""
+    said = json.loads((OLD / "show.json").read_text())["trials"]
+    results = store.results()
+    assert [(r.number, str(r.state), r.origin, r.architecture.key, r.score, r.loss, r.seed) for r in results] == [
+        tuple(trial[name] for name in ("number", "state", "origin", "key", "score", "loss", "seed")) for trial in said
+    ]
+    assert [r.seconds for r in results] == [trial["seconds"] for trial in said]
+    assert {(r.epochs, r.start) for r in results} == {(1, "scratch")}
+    assert all(len(r.curve) == 1 for r in results if r.state is TrialState.COMPLETE)
+    with closing(sqlite3.connect(OLD / FILE_NAME)) as connection:
+        repeats = connection.execute("SELECT key, seed, epochs, accuracy, loss FROM repeats ORDER BY id").fetchall()
+    beside = [(*training.look, training.score, training.loss) for training in store.trainings_beside()]
+    assert beside == repeats
+    assert len(beside) == 20
+    assert len(store.measurements()) == 1
+    assert len(store.sessions()) == 1
+
+
+def test_it_is_read_and_left_as_it_is(path: Path) -> None:
+    before = path.read_bytes()
+    with Store.open(path) as store:
+        check(store)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [FILE_NAME]
+
+
+def test_it_is_carried_over_once_it_is_written_to(path: Path) -> None:
+    with Store.open_for_writing(path) as store:
+        check(store)
+        store.put({"trust": None})
+    assert version(path) == schema.SCHEMA_VERSION
+    for opened in (Store.open, Store.open_for_writing):
+        with opened(path) as store:
+            check(store)
+
+
+def test_what_ends_while_it_is_carried_over_leaves_it_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*given: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(schema, "_carry_training", end)
+    with pytest.raises(KeyboardInterrupt):
+        Store.open_for_writing(path)
+    monkeypatch.undo()
+    assert version(path) == 1
+    with Store.open(path) as store:
+        check(store)
+
+
+def test_trials_of_an_inheriting_run_have_started_from_its_parent(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        config = json.loads(connection.execute("SELECT value FROM meta WHERE key = 'config'").fetchone()[0])
+        config["training"] |= {"regime": "inherit", "epochs": 1}
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'config'", (json.dumps(config),))
+        connection.execute("INSERT INTO meta VALUES ('parent', ?)", (json.dumps({"digest": "00ff"}),))
+    with Store.open(path) as store:
+        assert {result.start for result in store.results()} == {"inherit:00ff"}
+        assert {training.start for training in store.trainings_beside()} == {"inherit:00ff"}
+
+
+def test_the_first_records_of_schema_1_had_neither_repeats_nor_measurements_nor_later_columns(path: Path) -> None:
+    later = ("workload", "timing", "failure", "attempts", "figures")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("repeats", "measurements"):
+            connection.execute(f"DROP TABLE {table}")
+        for column in later:
+            connection.execute(f"ALTER TABLE trials DROP COLUMN {column}")
+    for opened in (Store.open, Store.open_for_writing):
+        with opened(path) as store:
+            found = store.results()
+            assert len(found) == 8
+            assert {(r.workload, r.timing, r.failure, r.attempts) for r in found} == {(None, None, None, 1)}
+            assert store.trainings_beside() == ()
+            assert store.measurements() == ()
