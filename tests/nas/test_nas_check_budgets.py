@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from nas.settings.search import SearchConfig
-from nas.terminal.runs import print_check
+from nas.terminal.check import print_check
 from nas.tools.check import binding
 from nas.trainings.prepared import prepare
 from search_spaces.errors import SpaceError

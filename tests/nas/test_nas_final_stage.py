@@ -19,7 +19,7 @@ from nas.session.session import run_search
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
 from nas.telling import Silence
-from nas.terminal.runs import print_check
+from nas.terminal.check import print_check
 from nas.tools import reprice as repricing
 from nas.tools.check import check
 from nas.trainings.prepared import prepare
