@@ -16,13 +16,13 @@ from nas.cli.main import commands
 COMMANDS = sorted(commands.commands)
 
 
-def test_every_command_has_help_and_stands_in_the_readme() -> None:
-    readme = Path("README.md").read_text()
+def test_every_command_has_help_and_stands_in_the_docs() -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in (Path("README.md"), *Path("docs").glob("*.md")))
     for name in COMMANDS:
         command = commands.commands[name]
         assert command.help
         assert all(getattr(option, "help", "") for option in command.params if option.param_type_name == "option"), name
-        assert f"nas {name}" in readme
+        assert f"nas {name}" in pages
 
 
 @pytest.mark.parametrize(
