@@ -138,7 +138,7 @@ def _where(location: tuple[str, ...], path: Path | None, names: Mapping[str, str
     """As what it was given: by an option, or in the file."""
     for length in range(len(location), 0, -1):
         if (given := ".".join(location[:length])) in names:
-            return ".".join([names[given], *location[length:]])
+            return " ".join([names[given], *location[length:]])
     return f"{path or 'configuration'}: {'.'.join(location)}"
 
 

@@ -15,6 +15,7 @@ import nas
 from nas.cli.main import commands
 from search_spaces import SpaceError
 from search_spaces.discovery.loading import load_model
+from search_spaces.errors import UserError
 
 NETWORK = """
 import torch
@@ -127,7 +128,7 @@ def test_bad_usage_is_one_clear_line(
 ) -> None:
     monkeypatch.chdir(folder)
     done = CliRunner().invoke(commands, ["discover", *arguments])
-    if isinstance(done.exception, SpaceError):
+    if isinstance(done.exception, UserError):
         assert message in str(done.exception)
         assert "\n" not in str(done.exception)
     else:

@@ -83,9 +83,9 @@ def test_the_task_follows_from_space_or_data(given: dict, task: str, space: str,
         ({"data": "scenes-mini", "objectives": ["ap", "miou"]}, ["'miou' is none of ap, ap50"]),
         ({"data": "scenes-mini", "objectives": ["ap_smal", "ap"]}, ["did you mean 'ap_small'"]),
         ({"data": "scenes-mini", "objectives": ["ap_small"]}, ["must hold 'ap'"]),
-        ({"data": "scenes-mini", "minimum": {"accuracy": 0.5}}, ["minimum", "'accuracy' is none of ap"]),
-        ({"data": "scenes-mini", "minimum": {"ap": 1.5}}, ["minimum.ap", "less than or equal to 1"]),
-        ({"data": "scenes-mini", "training.crop_padding": 4}, ["crop-padding: unknown key", "ema_decay"]),
+        ({"data": "scenes-mini", "minimum": {"accuracy": 0.5}}, ["--min: ", "'accuracy' is none of ap"]),
+        ({"data": "scenes-mini", "minimum": {"ap": 1.5}}, ["--min ap: ", "less than or equal to 1"]),
+        ({"data": "scenes-mini", "training.crop_padding": 4}, ["training.crop_padding: unknown key", "ema_decay"]),
         ({"data": "scenes-mini", "training.frozen_trunk": True}, ["frozen_trunk", "inherit"]),
         (
             {"data": "scenes-mini", "training.regime": "inherit", "training.frozen_trunk": True}

@@ -338,12 +338,14 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(
     _, narration = program.communicate(timeout=60)
     assert program.returncode == code
     assert "everything is saved" in narration
-    assert "nas search --space resnet8 --train-images 1500 --trials 3 --epochs 2 --engine local" in narration
+    (again,) = [line.split() for line in narration.splitlines() if line.startswith("  nas search ")]
+    assert again == ["nas", "search", "--resume", str(tmp_path / "run")]
     assert "Traceback" not in narration
     before = RunView.load(tmp_path / "run")
     assert before.count(TrialState.COMPLETE) >= 1
     assert before.sessions[-1].outcome == "interrupted"
-    assert nas_program(*arguments).returncode == 0
+    done = nas_program(*again[1:])
+    assert done.returncode == 0, done.stderr
     after = RunView.load(tmp_path / "run")
     assert after.count(TrialState.COMPLETE) == 3
     assert after.count(TrialState.STOPPED) == 0

@@ -148,7 +148,7 @@ def test_an_assignment_that_cannot_be_is_one_line(text: str, message: str) -> No
 
 def test_what_is_wrong_is_named_as_it_was_given() -> None:
     given = {"minimum": {"accuracy": 2.0}}
-    with pytest.raises(ConfigError, match=r"^--min\.accuracy: given 2\.0; "):
+    with pytest.raises(ConfigError, match=r"^--min accuracy: given 2\.0; "):
         load_config(None, given)
     with pytest.raises(ConfigError, match=r"^training\.momentum: given 2\.0; "):
         load_config(None, {"training.momentum": 2.0})

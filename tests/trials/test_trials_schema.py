@@ -47,7 +47,7 @@ def check(store: Store) -> None:
     beside = [(*training.look, training.score, training.loss) for training in store.trainings_beside()]
     assert beside == repeats
     assert len(beside) == 20
-    assert len(store.measurements()) == 1
+    assert len(store.measurements()) == 2
     assert len(store.sessions()) == 1
 
 
