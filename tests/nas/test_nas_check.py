@@ -14,8 +14,8 @@ from rich.console import Console
 
 import nas.tools.check as dry_run
 from nas.settings.search import SearchConfig
+from nas.terminal.check import print_check
 from nas.terminal.networks import choices_on_offer, notes, places_text, points_table
-from nas.terminal.runs import print_check
 from search_spaces import InputSpec, SearchSpace, names
 from trials.data import DataError
 from trials.judge import Bench

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from nas.settings.prepared import prepare
 from nas.settings.search import SearchConfig
-from nas.terminal.runs import print_check
+from nas.terminal.check import print_check
 from nas.tools.check import binding
 from search_spaces.errors import SpaceError
 from trials.budgets.constraints import Constraint, Costs
