@@ -113,13 +113,16 @@ def _search(
 ) -> None:
     config, profile = prepared.config, prepared.profile
     plan = prepared.plan()
+    known = None if recorded is None or recorded.profile is not None else recorded.baseline
     if profile is not None:
         baseline = replace(prepared.baseline, latency_ms=profile.baseline_ms)
-    elif recorded is None or recorded.baseline is None or recorded.profile is not None:
+    elif known is not None and known.latency_ms is not None:
+        baseline = known
+    elif plan.screening:
         progress.say("measuring the latency of the all-add baseline")
         baseline = replace(prepared.baseline, latency_ms=engine.ask(calibrate, plan).p50_ms)
     else:
-        baseline = recorded.baseline
+        baseline = prepared.baseline  # no trial waits for its latency: the last stage measures it
     constraints = config.constraints()
     _check_latency_budget(prepared, constraints, baseline)
     limit = next((c.limit(baseline) for c in constraints if c.metric == "latency_ms"), None)

@@ -57,7 +57,7 @@ class Prepared:
         config = self.config
         return TrialPlan(
             self.space, config.data_config(), config.training.recipe(), config.latency.protocol(), config.device,
-            screening=self.profile is None and config.latency.screen, timeout_seconds=config.training.timeout_seconds,
+            screening=config.screens_latency, timeout_seconds=config.training.timeout_seconds,
             data_memory=config.data_memory,
         )  # fmt: skip
 

@@ -122,14 +122,24 @@ class SearchConfig(Section):
 
     @model_validator(mode="after")
     def _latency_is_known(self) -> SearchConfig:
-        if self.latency.screen or self.latency_profile is not None:
-            return self
-        wanting = "max_latency" if self.max_latency is not None else "objective latency_ms"
-        if self.max_latency is not None or "latency_ms" in self.objectives:
+        if self.latency.screen is False and self.latency_profile is None and self.asks_for_latency:
+            wanting = "max_latency" if self.max_latency is not None else "objective latency_ms"
             raise ConfigError(
                 f"latency.screen is false, but {wanting} needs a latency: give a latency_profile, or screen"
             )
         return self
+
+    @property
+    def asks_for_latency(self) -> bool:
+        """Whether a budget or an objective is a latency."""
+        return self.max_latency is not None or "latency_ms" in self.objectives
+
+    @property
+    def screens_latency(self) -> bool:
+        """Whether each trial's latency is measured before it is trained."""
+        if self.latency_profile is not None:
+            return False
+        return self.asks_for_latency if self.latency.screen == "auto" else self.latency.screen
 
     def constraints(self) -> tuple[Constraint, ...]:
         texts = {metric: getattr(self, key) for key, metric in _METRIC_OF.items()}
@@ -227,7 +237,9 @@ def read_config(settings: Mapping[str, Any]) -> SearchConfig:
 
 _METRIC_OF = {option.removeprefix("--").replace("-", "_"): metric for metric, (option, _) in CONSTRAINED.items()}
 #: Where and how fast a search runs, and what is written at its end: not what it finds.
-CIRCUMSTANCES = ("engine", "workers", "device", "out", "export", "ray", "data_dir", "data_memory", "noise_seeds")
+CIRCUMSTANCES = (
+    "engine", "workers", "device", "out", "export", "ray", "data_dir", "data_memory", "noise_seeds", "latency.screen",
+)  # fmt: skip
 #: May change in an extended run: recorded trials are priced anew, none is trained again.
 EXTENSIBLE = (
     "trials", "max_flops", "max_params", "max_latency", "minimum", "latency_profile", "objectives", "sampler",
@@ -318,7 +330,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tup
     """
     defaults = _flat(config_kind(new)().to_json())
     before, after = defaults | _flat(old), defaults | _flat(new)
-    keys = [key for key in {**before, **after} if key.split(".")[0] not in CIRCUMSTANCES]
+    keys = [key for key in {**before, **after} if not {key, key.split(".")[0]} & set(CIRCUMSTANCES)]
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 

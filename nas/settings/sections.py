@@ -168,9 +168,13 @@ class FusionSection(Section):
 
 
 class LatencySection(Section):
-    """[latency]: how latency is measured. Without `screen`, only that of the front is, when the search is over."""
+    """[latency]: how latency is measured, and with `screen` whether in each trial, before it is trained.
 
-    screen: bool = True
+    `auto`: where a latency budget or the objective latency_ms asks for it and no device profile tells it. Otherwise
+    only that of the front is measured, when the search is over.
+    """
+
+    screen: Literal["auto"] | bool = "auto"
     batch_size: Annotated[int, Field(ge=1)] = 1
     warmup: Annotated[int, Field(ge=1)] = 20
     passes: Annotated[int, Field(ge=30)] = 200

@@ -184,7 +184,7 @@ def _judged(prepared: Prepared, source: str, weights: bytes) -> Parent:
     space = prepared.space
     device = devices.resolve(prepared.config.device)
     network = devices.on_device(FromParent(weights).network(space, space.baseline, 0), device)
-    with occupied(devices.settle(device)) as machine:
+    with occupied(devices.settle(device), device=devices.lock_name(device)) as machine:
         found = prepared.trainer.judging(_JUDGED_IMAGES).evaluate(network, machine)
     facts = ParentFacts(
         regime="inherit", identity=_identity(prepared), digest=_digest(weights), source=source, epochs=None,

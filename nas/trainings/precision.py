@@ -22,7 +22,6 @@ from trials.errors import PrecisionError, WorkerLost
 from trials.judge import Bench, TrialPlan
 from trials.machine import device as devices
 from trials.machine.failures import TimeLimit
-from trials.machine.quiet import occupied
 from trials.seeds import derive
 
 Measured = Literal["float32", "bfloat16"]
@@ -99,7 +98,7 @@ def _speed(bench: Bench, architecture: Architecture, precision: str, limit: Time
     batch_size = bench.plan.recipe.batch_size
     # Speed does not depend on the learning rate; a schedule this short might diverge at the configured one.
     trainer = bench.trainer.briefly(_STEPS * batch_size, epochs=2, peak_lr=1e-3, precision=precision)
-    with occupied(devices.settle(bench.device), limit.check) as machine, limit.watching():
+    with bench.occupied(limit.check) as machine, limit.watching():
         return list(trainer.train(bench.build(architecture, seed=0), 0, machine))[-1].images_per_second
 
 
