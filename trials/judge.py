@@ -21,6 +21,7 @@ from search_spaces.space import SearchSpace
 from trials.data import DataConfig
 from trials.latency import measure_latency
 from trials.machine import device as devices
+from trials.machine.compiler import spare_the_compiler
 from trials.machine.failures import TimeLimit, failure_of
 from trials.machine.quiet import Occupancy, occupied
 from trials.scenes import SceneConfig
@@ -84,6 +85,7 @@ class Bench:
     def __init__(self, plan: TrialPlan, expendable: bool = False) -> None:
         # Several intra-op threads a process on a shared machine spin against each other.
         torch.set_num_threads(1)
+        spare_the_compiler()
         self.plan = plan
         self.expendable = expendable
         self.device = devices.resolve(plan.device)

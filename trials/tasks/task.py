@@ -7,13 +7,9 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from search_spaces.networks.detection import DetectionNet
-from search_spaces.networks.segmentation import SegmentationNet
 from trials.errors import TaskError
 from trials.scenes import SceneData, SceneSplit
 from trials.scenes.containers import Target
-from trials.tasks.detection import DetectionTask
-from trials.tasks.segmentation import SegmentationTask
 
 
 class Task(Protocol):
@@ -31,6 +27,12 @@ class Task(Protocol):
 
 def task_for(network: nn.Module, data: SceneData) -> Task:
     """The task of a network on scenes. Raises TaskError where they do not belong together, and how they would."""
+    # torchvision's detectors bring torch's compiler with them: seconds, which no classifier waits for.
+    from search_spaces.networks.detection import DetectionNet
+    from search_spaces.networks.segmentation import SegmentationNet
+    from trials.tasks.detection import DetectionTask
+    from trials.tasks.segmentation import SegmentationTask
+
     if not isinstance(network, DetectionNet | SegmentationNet):
         raise TaskError(
             f"{type(network).__name__} neither finds boxes nor maps pixels: give a space with a head, such as "
