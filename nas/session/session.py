@@ -27,8 +27,7 @@ from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import in_short
 from trials.data.findings import sentences
 from trials.errors import RunInUse
-from trials.profile import DeviceProfile
-from trials.profile.fastest import fastest_predicted
+from trials.profile import DeviceProfile, fastest_predicted
 from trials.record.file import FILE_NAME, LOCK_NAME, PARENT_NAME, is_active, network_file_system
 from trials.record.store import Store
 from trials.trial import TrialState

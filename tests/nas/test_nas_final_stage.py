@@ -28,8 +28,7 @@ from trials.budgets.feasibility import in_short
 from trials.budgets.pricing import Source
 from trials.errors import ProfileDamaged, ProfileError
 from trials.latency import LatencyBench, Target
-from trials.profile import DeviceProfile, make_profile
-from trials.profile.fastest import fastest_predicted
+from trials.profile import DeviceProfile, fastest_predicted, make_profile
 from trials.trial import LatencyProtocol, TrialState
 
 SETTINGS: dict[str, Any] = {
