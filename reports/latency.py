@@ -67,6 +67,11 @@ def latency_story(view: RunView) -> list[str]:
             f"{_networks(counted[Source.SCREENED])} timed by the worker that trained it, before training, while every "
             "other trial on the machine stood still."
         )
+    if (untimed := len(view.complete) - len(sources)) and sources:
+        story.append(
+            f"{_networks(untimed)} not timed: no budget and no objective asked for it before the training, and the "
+            "measuring at the end is of the front."
+        )
     if view.final_stage is not None and view.final_stage.get("skipped"):
         story.append(f"The front was not measured: {view.final_stage['skipped']}.")
     crossing = [trial for trial in view.front if trial.crosses]

@@ -257,7 +257,10 @@ class RunView:
     @property
     def to_measure(self) -> tuple[TrialView, ...]:
         """What the last stage has to measure: trials that were not, and may be on the front for all that is known."""
-        kept = self._non_dominated([trial for trial in self.trials if trial.feasible is not False])
+        open_ = [trial for trial in self.trials if trial.feasible is not False]
+        kept = self._non_dominated(open_)
+        if "latency_ms" in self.objectives:  # a run that was extended: whose latency is not known is dominated by none
+            kept |= {t.result.number for t in open_ if t.latency is None and t.result.state is TrialState.COMPLETE}
         return tuple(t for t in self.trials if t.result.number in kept and t.result.number not in self.measured)
 
     @property

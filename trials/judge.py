@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,8 +21,9 @@ from search_spaces.space import SearchSpace
 from trials.data import DataConfig, SceneConfig
 from trials.latency import measure_latency
 from trials.machine import device as devices
+from trials.machine.compiler import spare_the_compiler
 from trials.machine.failures import TimeLimit, failure_of
-from trials.machine.quiet import occupied
+from trials.machine.quiet import Occupancy, occupied
 from trials.seeds import drawing
 from trials.tasks import SceneRecipe
 from trials.training.starts import FromScratch, Start
@@ -38,10 +39,11 @@ class TrialPlan:
     """What all trials of a run have in common. Sent to a worker once.
 
     `max_latency_ms` is the gate, None for none; `nominal_latency_ms` the baseline's p50, to which
-    measurements are tied, None before it was taken. Without `screening` a trial's latency is not measured: a device
-    profile tells it, or nobody asks for it. A trial of the recipe's epochs may take `timeout_seconds`, waiting for
-    others not counted, None for any time. `start` is what their networks are before the first step. Images may take
-    the share `data_memory` of a GPU's memory; more stay in the machine's and go there batch by batch.
+    measurements are tied, None where it was not taken. Without `screening` a trial's latency is not measured: a device
+    profile tells it, or no budget and no objective asks for it. A trial of the recipe's epochs may take
+    `timeout_seconds`, waiting for others not counted, None for any time. `start` is what their networks are before the
+    first step. Images may take the share `data_memory` of a GPU's memory; more stay in the machine's and go there batch
+    by batch.
     """
 
     space: SearchSpace
@@ -78,6 +80,7 @@ class Bench:
     def __init__(self, plan: TrialPlan, expendable: bool = False) -> None:
         # Several intra-op threads a process on a shared machine spin against each other.
         torch.set_num_threads(1)
+        spare_the_compiler()
         self.plan = plan
         self.expendable = expendable
         self.device = devices.resolve(plan.device)
@@ -99,7 +102,7 @@ class Bench:
         """Two training steps that nobody counts: the first ones import and compile, for seconds."""
         few = self.trainer.briefly(self.plan.recipe.batch_size, epochs=2)
         # What fails here (out of memory, say) fails in the first trial too, where it is recorded.
-        with suppress(Exception), occupied(devices.synchronise(self.device)) as machine:
+        with suppress(Exception), self.occupied() as machine:
             for _ in few.train(self.build(self.plan.space.baseline, seed=0), 0, machine):
                 pass
 
@@ -112,9 +115,18 @@ class Bench:
             found["cuda_graph"] = curve[0].cuda_graph
         return found
 
+    def occupied(self, check: Callable[[], None] = lambda: None) -> AbstractContextManager[Occupancy]:
+        """A hold on this bench's device, to train or evaluate in."""
+        return occupied(devices.synchronise(self.device), check, devices.lock_name(self.device))
+
     def latency(self, network: nn.Module) -> Latency:
-        """Measured beside the reference, on a machine kept quiet meanwhile."""
+        """Measured beside the reference, on a device kept quiet meanwhile."""
         return measure_latency(network, self.reference, self.example, self.plan.protocol, self.plan.nominal_latency_ms)
+
+    def screened(self, network: nn.Module) -> Latency:
+        """The same in one attempt, for a trial: what did not come out steady is measured when the search is over."""
+        once = replace(self.plan.protocol, attempts=1)
+        return measure_latency(network, self.reference, self.example, once, self.plan.nominal_latency_ms)
 
     def judge(self, job: TrialJob) -> Iterator[EpochPoint | TrialOutcome]:
         """Yields a point after every epoch, and last the outcome. Raises nothing: what fails is a result."""
@@ -133,7 +145,7 @@ class Bench:
             with limit.watching():
                 network = self.build(job.architecture, job.seed)
                 laps.end("build_s")
-                latency = self.latency(network) if self.plan.screening and job.origin != REPEAT else None
+                latency = self.screened(network) if self.plan.screening and job.origin != REPEAT else None
                 laps.end("latency_s")
             gate = self.plan.max_latency_ms
             over = latency is not None and gate is not None and latency.p50_ms > gate and latency.stable
@@ -141,7 +153,7 @@ class Bench:
             if over and job.origin != "baseline":
                 yield TrialOutcome(result(TrialState.GATED), None)
                 return
-            with occupied(devices.synchronise(self.device), limit.check) as machine:
+            with self.occupied(limit.check) as machine:
                 laps.end("wait_s")
                 points = self.trainer.train(network, job.seed, machine, job.epochs)
                 while (point := _next(points, limit)) is not None:

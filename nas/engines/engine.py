@@ -12,6 +12,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.latency import LatencyBench, Measurement, Target
+from trials.machine import device as devices
 from trials.trial import EpochPoint, Failure, Latency, LatencyProtocol, TrialJob, TrialResult
 
 Answer = TypeVar("Answer")
@@ -47,6 +48,10 @@ class Engine(Protocol):
     def workers(self) -> int:
         """How many trials run side by side."""
 
+    @property
+    def on_this_cpu(self) -> bool:
+        """Whether trials run on the CPU of this very machine, of which this process can tell what a worker could."""
+
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
         """What a worker's bench answers on the device that trials run on, while none does."""
 
@@ -75,6 +80,9 @@ class LocalEngine:
 
     workers = 1
 
+    def __init__(self, device: str = "auto") -> None:
+        self.on_this_cpu = devices.resolve(device).type == "cpu"
+
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
         return question(Bench(plan))
 
@@ -99,7 +107,7 @@ class LocalEngine:
 def make_engine(config: SearchConfig, interruption: Interruption) -> Engine:
     """The engine of a configuration; ray is imported here or not at all."""
     if config.engine == "local":
-        return LocalEngine()
+        return LocalEngine(config.device)
     from nas.engines.ray_tune import RayEngine
 
     ray = config.ray

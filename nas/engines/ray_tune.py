@@ -40,10 +40,16 @@ from search_spaces.space import SearchSpace
 from trials.errors import LatencyError, WorkerLost
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.latency import LatencyBench, Measurement, Target
+from trials.machine.device import resolve
 from trials.trial import EpochPoint, Failure, LatencyProtocol, TrialJob
 
 #: One intra-op thread a worker; OpenMP threads that spin on a shared machine slow every trial down.
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+#: What workers of a Ray of our own import while they start, beside each other and the driver: the slow parts of what a
+#: trial needs. Not our own modules: where those are is told to a worker after that.
+PRELOADED = "torch,ray.tune"
+#: Workers that start before they are asked for.
+MAX_PRESTARTED = 8
 
 
 class TrialActor(tune.Trainable):
@@ -154,11 +160,14 @@ class RayEngine:
         for name in ("ray", "ray.tune", "ray.tune.execution.tune_controller", "ray.tune.tune"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._started = not ray.is_initialized()
+        self.on_this_cpu = self._started and address is None and resolve(device).type == "cpu"
         if self._started:
             options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
             if address is None:
                 cores = max(workers or 0, os.cpu_count() or 1)
                 options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
+                os.environ.setdefault("RAY_preload_python_modules", PRELOADED)
+                os.environ.setdefault("RAY_num_prestart_python_workers", str(min(workers or cores, MAX_PRESTARTED)))
             else:
                 options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
             with interruption.shielded():
@@ -218,6 +227,9 @@ class RayEngine:
 
     @contextmanager
     def bench(self, space: SearchSpace, target: Target, protocol: LatencyProtocol) -> Iterator[DeviceBench]:
+        if self.on_this_cpu and target.runtime == "eager":  # what was trained runs here too, without one process more
+            yield LatencyBench(space, target, protocol)
+            return
         on_device = ray.remote(num_cpus=self._resources["cpu"], num_gpus=self._resources["gpu"])
         actor: Any = on_device(LatencyBench).remote(space, target, protocol)
         try:

@@ -29,8 +29,7 @@ from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import in_short
 from trials.data.findings import sentences
 from trials.errors import RunInUse
-from trials.profile import DeviceProfile
-from trials.profile.fastest import fastest_predicted
+from trials.profile import DeviceProfile, fastest_predicted
 from trials.record.file import FILE_NAME, LOCK_NAME, PARENT_NAME, is_active, network_file_system
 from trials.record.store import Store
 from trials.trial import TrialState
@@ -115,13 +114,16 @@ def _search(
 ) -> None:
     config, profile = prepared.config, prepared.profile
     plan = prepared.plan()
+    known = None if recorded is None or recorded.profile is not None else recorded.baseline
     if profile is not None:
         baseline = replace(prepared.baseline, latency_ms=profile.baseline_ms)
-    elif recorded is None or recorded.baseline is None or recorded.profile is not None:
+    elif known is not None and known.latency_ms is not None:
+        baseline = known
+    elif plan.screening:
         progress.say("measuring the latency of the all-add baseline")
         baseline = replace(prepared.baseline, latency_ms=engine.ask(calibrate, plan).p50_ms)
     else:
-        baseline = recorded.baseline
+        baseline = prepared.baseline  # no trial waits for its latency: the last stage measures it
     constraints = config.constraints()
     _check_latency_budget(prepared, constraints, baseline)
     limit = next((c.limit(baseline) for c in constraints if c.metric == "latency_ms"), None)

@@ -227,14 +227,24 @@ class SearchConfig(Section):
 
     @model_validator(mode="after")
     def _latency_is_known(self) -> SearchConfig:
-        if self.latency.screen or self.latency_profile is not None:
-            return self
-        wanting = "max_latency" if self.max_latency is not None else "objective latency_ms"
-        if self.max_latency is not None or "latency_ms" in self.objectives:
+        if self.latency.screen is False and self.latency_profile is None and self.asks_for_latency:
+            wanting = "max_latency" if self.max_latency is not None else "objective latency_ms"
             raise ConfigError(
                 f"latency.screen is false, but {wanting} needs a latency: give a latency_profile, or screen"
             )
         return self
+
+    @property
+    def asks_for_latency(self) -> bool:
+        """Whether a budget or an objective is a latency."""
+        return self.max_latency is not None or "latency_ms" in self.objectives
+
+    @property
+    def screens_latency(self) -> bool:
+        """Whether each trial's latency is measured before it is trained."""
+        if self.latency_profile is not None:
+            return False
+        return self.asks_for_latency if self.latency.screen == "auto" else self.latency.screen
 
     def constraints(self) -> tuple[Constraint, ...]:
         texts = {metric: getattr(self, key) for key, metric in _METRIC_OF.items()}

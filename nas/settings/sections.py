@@ -229,11 +229,19 @@ class FusionSection(Section):
 
 
 class LatencySection(Section):
-    """[latency]: how latency is measured. Without `screen`, only that of the front is, when the search is over."""
+    """[latency]: how latency is measured, and with `screen` whether in each trial, before it is trained.
+
+    `auto`: where a latency budget or the objective latency_ms asks for it and no device profile tells it. Otherwise
+    only that of the front is measured, when the search is over.
+    """
 
     screen: Annotated[
-        bool, Setting("Measure the latency of every trial; false: only the front's, at the end.")
-    ] = True  # fmt: skip
+        Literal["auto"] | bool,
+        Setting(
+            "Measure the latency of every trial: true, false (only the front's, at the end), or auto: where a budget "
+            "or an objective asks for it.", Role.CIRCUMSTANCE,
+        ),
+    ] = "auto"  # fmt: skip
     batch_size: Annotated[int, Field(ge=1), Setting("Images a pass.", group=Group.LATENCY)] = LatencyProtocol.batch_size
     warmup: Annotated[int, Field(ge=1), Setting("Passes before any is timed.")] = LatencyProtocol.warmup
     passes: Annotated[
@@ -255,6 +263,15 @@ class LatencySection(Section):
 
     def protocol(self) -> LatencyProtocol:
         return LatencyProtocol(**self.model_dump(exclude={"screen"}))
+
+    @field_validator("screen", mode="before")
+    @classmethod
+    def _screen_in_words(cls, given: Any) -> Any:
+        """As a command line has it, too."""
+        found = {"true": True, "false": False}.get(given, given) if isinstance(given, str) else given
+        if found not in (True, False, "auto"):
+            raise ValueError("it should be auto, true or false")
+        return found
 
 
 class RaySection(Section):

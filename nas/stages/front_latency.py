@@ -69,6 +69,7 @@ def measure_front(
             target = plan.target.of(name, plan.protocol.batch_size)
             view = _of_target(store, view, target)
             nominal = bench.measure(plan.space.baseline, None).latency.reference_p50_ms
+            view = _with_baseline(store, view, nominal)
             while waiting := _waiting(view):
                 say(f"measuring {_networks(len(waiting))} of the front on {name}, no trial running")
                 for trial in waiting:
@@ -100,6 +101,15 @@ def _of_target(store: Store, view: RunView, target: str) -> RunView:
         return view
     store.put({"latency_target": target})
     return RunView.of(view.path, store)
+
+
+def _with_baseline(store: Store, view: RunView, latency_ms: float) -> RunView:
+    """The run whose all-add network has a latency: this one, where no trial waited for one to be measured before."""
+    if view.baseline is None or view.baseline.latency_ms is not None:
+        return view
+    baseline = replace(view.baseline, latency_ms=latency_ms)
+    store.put({"baseline": baseline.to_json()})
+    return replace(view, baseline=baseline)
 
 
 def _end(store: Store, view: RunView) -> None:

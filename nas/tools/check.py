@@ -25,7 +25,6 @@ from trials.data import SceneConfig, check_scenes
 from trials.data.problems import EMPTY
 from trials.errors import StoreError
 from trials.judge import Bench
-from trials.machine.quiet import occupied
 from trials.profile import DeviceProfile
 
 #: Passes before a latency is measured: a preview, for which a large network is not to take minutes.
@@ -232,5 +231,5 @@ def _speed(bench: Bench, architecture: Architecture, batch_size: int, steps: int
     # Speed does not depend on the learning rate; a schedule this short might diverge at the configured one.
     trainer = bench.trainer.briefly(steps * batch_size, epochs=2, batch_size=batch_size, peak_lr=1e-3)
     network = bench.build(architecture, seed=0)
-    with occupied() as machine:
+    with bench.occupied() as machine:
         return list(trainer.train(network, 0, machine))[-1].images_per_second

@@ -185,7 +185,7 @@ def _judged(prepared: Prepared, source: str, weights: bytes) -> Parent:
     space = prepared.space
     device = devices.resolve(prepared.config.device)
     network = devices.on_device(FromParent(weights).network(space, space.baseline, 0), device)
-    with occupied(devices.synchronise(device)) as machine:
+    with occupied(devices.synchronise(device), device=devices.lock_name(device)) as machine:
         found = prepared.trainer.judging(_JUDGED_IMAGES).evaluate(network, machine)
     facts = ParentFacts(
         regime="inherit", identity=_identity(prepared), digest=digest_of(weights), source=source, epochs=None,

@@ -22,8 +22,8 @@ from trials.errors import PrecisionError, WorkerLost
 from trials.judge import Bench, TrialPlan
 from trials.machine import device as devices
 from trials.machine.failures import TimeLimit
-from trials.machine.quiet import occupied
 from trials.seeds import derive
+from trials.trial import Precision
 
 Measured = Literal["float32", "bfloat16"]
 #: How many times as fast as float32 bfloat16 must be: less would not be worth its rounding.
@@ -46,6 +46,13 @@ class PrecisionChoice:
         return asdict(self)
 
 
+def unmeasured_choice(device: torch.device, wanted: Precision) -> PrecisionChoice | None:
+    """What there is nothing to measure for: see `choose_precision`."""
+    if not devices.has_bf16(device):
+        return PrecisionChoice("float32", {})
+    return PrecisionChoice("bfloat16", {}) if device.type == "cpu" and wanted == "auto" else None
+
+
 def choose_precision(bench: Bench) -> PrecisionChoice:
     """Time real training steps of all-add and of a mixture of operators in both, in turn.
 
@@ -55,10 +62,9 @@ def choose_precision(bench: Bench) -> PrecisionChoice:
     Raises:
         PrecisionError: training fails in float32 too, or takes longer than a trial may.
     """
-    if not devices.has_bf16(bench.device):
-        return PrecisionChoice("float32", {})
-    if bench.device.type == "cpu" and bench.plan.recipe.precision == "auto":
-        return PrecisionChoice("bfloat16", {})
+    known = unmeasured_choice(bench.device, bench.plan.recipe.precision)
+    if known is not None:
+        return known
     gpus = [bench.device] if bench.device.type == "cuda" else []
     # Dropout draws from torch's own numbers: of the trials after this, these must not depend on how often it was timed.
     with torch.random.fork_rng(gpus):
@@ -99,7 +105,7 @@ def _speed(bench: Bench, architecture: Architecture, precision: str, limit: Time
     batch_size = bench.plan.recipe.batch_size
     # Speed does not depend on the learning rate; a schedule this short might diverge at the configured one.
     trainer = bench.trainer.briefly(_STEPS * batch_size, epochs=2, peak_lr=1e-3, precision=precision)
-    with occupied(devices.synchronise(bench.device), limit.check) as machine, limit.watching():
+    with bench.occupied(limit.check) as machine, limit.watching():
         return list(trainer.train(bench.build(architecture, seed=0), 0, machine))[-1].images_per_second
 
 
@@ -115,7 +121,8 @@ def provide_precision(
     if recorded is not None:
         return recorded
     try:
-        choice = engine.ask(choose_precision, plan).to_json()
+        known = unmeasured_choice(devices.resolve(plan.device), plan.recipe.precision) if engine.on_this_cpu else None
+        choice = (known or engine.ask(choose_precision, plan)).to_json()
     except (PrecisionError, WorkerLost) as error:
         say(f"bfloat16 and float32 could not be compared: {error}")
         return None

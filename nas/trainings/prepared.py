@@ -56,7 +56,7 @@ class Prepared:
         config = self.config
         return TrialPlan(
             self.space, config.data_config(), config.training.recipe(), config.latency.protocol(), config.device,
-            screening=self.profile is None and config.latency.screen, timeout_seconds=config.training.timeout_seconds,
+            screening=config.screens_latency, timeout_seconds=config.training.timeout_seconds,
             data_memory=config.data_memory,
         )  # fmt: skip
 
@@ -218,7 +218,7 @@ def describe_counting(space: SearchSpace) -> dict[str, Any]:
 def versions() -> dict[str, Any]:
     """The machine of the driver and the versions of what results depend on."""
     found = {"host": platform.node(), "processor": processor(), "python": platform.python_version()}
-    for package in ("fusion-nas", "torch", "torchvision", "optuna", "ray", "fvcore", "numpy"):
+    for package in ("fusion-nas", "torch", "torchvision", "optuna", "ray", "numpy"):
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found

@@ -6,13 +6,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from fvcore.nn import FlopCountAnalysis
+from fvcore.nn.flop_count import _DEFAULT_SUPPORTED_OPS as FVCORE
 from fvcore.nn.jit_analysis import _IGNORED_OPS
 from torch import nn
 
 from search_spaces import FusionChoice
 from search_spaces.fusions import build_fusion
 from trials.costs import Work, count_macs, count_work
-from trials.costs.counting import FVCORE, HANDLES, refuse
+from trials.costs.counting import refuse
+from trials.costs.handles import HANDLES
 from trials.errors import UncountedError
 
 # One multiply-add is one; of elementwise work one for each element computed, of pooling one for each read, of
@@ -137,9 +140,51 @@ def test_a_fused_operation_costs_what_its_parts_cost(
 def test_elementwise_work_is_told_apart_and_bytes_are_those_of_all_tensors() -> None:
     layer = nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), nn.ReLU(), nn.Flatten())
     work = count_work(layer, torch.zeros(1, 3, 4, 4))
-    assert work == Work(macs=24 * 16 + 128, elementwise_ops=128, bytes_moved=4 * (48 + 24 + 128 + 128 + 128))
+    assert work == Work(macs=24 * 16 + 128, elementwise_ops=128, bytes_moved=4 * (48 + 24 + 128 + 128 + 128), kernels=2)
     joined = count_work(Calls(lambda u, v: torch.cat([u, v], dim=1)), torch.zeros(1, 3, 4, 4), torch.zeros(1, 5, 4, 4))
-    assert joined == Work(0, 0, 4 * 2 * 128)
+    assert joined == Work(0, 0, 4 * 2 * 128, kernels=1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(4, 6, 3, padding=1, groups=2), (1, 4, 8, 8)),
+        (nn.Conv1d(4, 4, 3), (1, 4, 9)),
+        (nn.ConvTranspose2d(3, 4, 3, 2), (1, 3, 8, 8)),
+        (nn.Linear(3, 4), (2, 7, 3)),
+        (nn.BatchNorm2d(3), (2, 3, 8, 8)),
+        (nn.BatchNorm2d(3, affine=False), (2, 3, 8, 8)),
+        (nn.BatchNorm2d(3, track_running_stats=False), (2, 3, 8, 8)),
+        (nn.GroupNorm(1, 3, affine=False), (1, 3, 8, 8)),
+        (nn.InstanceNorm2d(3, affine=True), (1, 3, 8, 8)),
+        (nn.LayerNorm(8), (1, 3, 8, 8)),
+        (nn.AdaptiveAvgPool2d(1), (1, 3, 8, 8)),
+        (nn.UpsamplingBilinear2d(scale_factor=2), (1, 3, 8, 8)),
+    ],
+)
+def test_what_fvcore_counts_is_counted_as_fvcore_does(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    with torch.no_grad():
+        theirs = FlopCountAnalysis(layer.eval(), torch.zeros(shape)).total()
+    assert count_macs(layer, torch.zeros(shape)) == theirs > 0
+
+
+@pytest.mark.parametrize(
+    ("product", "shapes"),
+    [
+        (torch.matmul, ((3, 4), (4, 5))),
+        (torch.matmul, ((2, 3, 4), (4, 5))),
+        (torch.bmm, ((2, 3, 4), (2, 4, 5))),
+        (lambda u, v: torch.einsum("bij,bjk->bik", u, v), ((2, 3, 4), (2, 4, 5))),
+        (lambda u, v: torch.einsum("bchw,cd->bdhw", u, v), ((2, 3, 4, 4), (3, 5))),
+        (lambda u, v: torch.addmm(u, v, v.T), ((3, 3), (3, 4))),
+    ],
+)
+def test_products_are_counted_as_fvcore_does(
+    product: Callable[..., torch.Tensor], shapes: tuple[tuple[int, ...], ...]
+) -> None:
+    factors = tuple(torch.zeros(shape) for shape in shapes)
+    theirs = FlopCountAnalysis(Calls(product), factors).unsupported_ops_warnings(False).total()
+    assert count_macs(Calls(product), *factors) == theirs > 0
 
 
 def test_nothing_that_fvcore_ignores_is_ignored_without_a_reason() -> None:

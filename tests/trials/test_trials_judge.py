@@ -134,6 +134,17 @@ def test_batch_norms_are_judged_by_the_statistics_of_the_trained_weights(bench: 
     assert not torch.allclose(states[1]["layer3.0.bn1.running_mean"], states[0]["layer3.0.bn1.running_mean"], rtol=0.01)
 
 
+def test_a_trial_is_measured_in_one_attempt_and_what_was_not_steady_is_marked() -> None:
+    never_steady = replace(PLAN.protocol, attempts=3, max_drift=-1.0)
+    restless = Bench(replace(PLAN, protocol=never_steady, max_latency_ms=1e-6))
+    _, outcome = judged(restless, job(SPACE.uniform("se")))
+    latency = outcome.result.latency
+    assert latency is not None
+    assert (latency.attempts, latency.stable) == (1, False)
+    assert outcome.result.state is TrialState.COMPLETE  # what is not sure gates nobody
+    assert restless.latency(restless.reference).attempts == 3
+
+
 def test_measuring_a_latency_changes_nothing_that_is_trained(bench: Bench) -> None:
     """So a repeat, which measures none, is held against a trial of the same seed to the bit."""
     unmeasured = Bench(replace(PLAN, screening=False))

@@ -240,6 +240,21 @@ main()
     assert DeviceProfile.load(tmp_path / "p.json").space["name"] == "resnet8"
 
 
+def test_a_profile_made_by_the_counter_of_before_predicts_as_it_did() -> None:
+    """Its effects are told choice by choice: what they were fitted by is no part of the file."""
+    profile = DeviceProfile.load(Path(__file__).with_name("profile_of_before.json"))
+    space = SearchSpace.named("resnet8", InputSpec(1, 28, 10), ["add", "se", "aff"], [4])
+    profile.check_space(space)
+    then = {
+        ("se/4", "se/4", "add"): 0.6098545656719365,
+        ("add", "aff/4", "add"): 0.6286229642551255,
+        ("add", "add", "add"): 0.5230677499999999,
+    }
+    for choices, milliseconds in then.items():
+        labels = dict(zip((point.name for point in space.points), choices, strict=True))
+        assert profile.predict_ms(space.architecture(labels)) == pytest.approx(milliseconds, rel=1e-12)
+
+
 def test_a_profile_is_read_without_torch(file: Path) -> None:
     program = (
         "import sys\nfor name in ('torch', 'fvcore', 'sqlalchemy'): sys.modules[name] = None\n"

@@ -10,27 +10,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from search_spaces import Architecture, InputSpec, SearchSpace, operator_names
-from trials.costs import CostTable
+from search_spaces import Architecture, InputSpec, SearchSpace
+from trials.costs import fusion_parts
 from trials.profile.design import designed_architectures
 from trials.profile.fitting import Observation, Regression, cross_validate, fit_flops
 from trials.profile.profiling import prediction_error
-from trials.profile.work import fusion_work
 
 RESNET20 = SearchSpace.named("resnet20", InputSpec(3, 32, 10))
-
-
-@pytest.mark.parametrize("name", ["resnet8", pytest.param("inception-cifar", marks=pytest.mark.slow)])
-def test_work_is_counted_as_fvcore_counts_it(name: str) -> None:
-    space = SearchSpace.named(name, operators=operator_names())
-    costs = CostTable(space)
-    work = fusion_work(space)
-    for point in space.points:
-        for choice in point.choices:
-            changed = Architecture(space.name, {**space.baseline.choices, point.name: choice})
-            extra = costs(changed).macs - costs(space.baseline).macs
-            counted = work[point.name][choice].macs - work[point.name][space.baseline.choices[point.name]].macs
-            assert counted == pytest.approx(extra, rel=0.02, abs=2 * point.shape.channels), (point.name, str(choice))
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet18", "inception-cifar", "resnet18-fpn"])
@@ -66,7 +52,7 @@ def latencies(seed: int, noise: float) -> tuple[list[Observation], dict[Architec
     """100 designed and 40 other architectures of a device on which launches and memory cost more than arithmetic,
     operators have habits of their own, and an SE after an AFF costs extra. Returns what is measured, and the truth."""
     rng = np.random.default_rng(seed)
-    work = fusion_work(RESNET20)
+    work = fusion_parts(RESNET20)
     habits = {op: rng.normal(0.0, 0.02) for op in RESNET20.operators}
     own = {(p.name, str(c)): rng.normal(0.0, 0.004) for p in RESNET20.points for c in p.choices}
 
@@ -75,7 +61,7 @@ def latencies(seed: int, noise: float) -> tuple[list[Observation], dict[Architec
         for point, choice in architecture.choices.items():
             if choice.op != "add":
                 done = work[point][choice]
-                total += 4e-3 * done.kernels + 2.5e-7 * done.elements + 4e-8 * done.macs
+                total += 4e-3 * done.kernels + 6e-8 * done.bytes_moved + 4e-8 * done.macs
                 total += habits[choice.op] + own[point, str(choice)]
         ops = [choice.op for choice in architecture.choices.values()]
         return total + 0.02 * sum(pair == ("aff", "se") for pair in pairwise(ops))

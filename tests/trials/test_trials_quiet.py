@@ -112,6 +112,18 @@ def test_who_waits_for_whom_and_a_kill_lets_go(held: str, wanted: str, shared: b
     assert enters(wanted, within=5.0)
 
 
+def test_each_device_has_a_lock_of_its_own() -> None:
+    on_one, on_other = (f"(lambda: quiet(device='cuda-{index}'))" for index in range(2))
+    training = "(lambda: occupied(device='cuda-1'))"
+    with quiet("cuda-0"):
+        assert not enters(on_one, within=0.7)
+        for independent in (on_other, training, "quiet", "occupied"):
+            assert enters(independent, within=5.0)
+    with occupied(device="cuda-1"):
+        assert not enters(on_other, within=0.7)
+        assert enters(on_one, within=5.0)
+
+
 def test_the_locks_lie_where_they_are_told(locks: Path) -> None:
     with occupied() as machine:
         machine.give_way()

@@ -11,7 +11,7 @@ from torch import nn
 from search_spaces.architecture import Architecture
 from search_spaces.attention_weights import See, watched
 from trials.attention.histograms import BINS, TrialAttention, WeightHistogram
-from trials.machine.device import synchronise
+from trials.machine.device import lock_name, synchronise
 from trials.machine.quiet import occupied
 from trials.training.trainer import Trainer
 
@@ -69,7 +69,8 @@ def attention_of(number: int, network: nn.Module, architecture: Architecture, tr
 
         return tell
 
-    with watched(network, architecture, see), occupied(synchronise(device)) as machine:
+    hold = occupied(synchronise(device), device=lock_name(device))
+    with watched(network, architecture, see), hold as machine:
         looked_at = trainer.judging(MAX_IMAGES).evaluate(network, machine).images
     # A network may run its points in another order than it lists them.
     order = {point: index for index, point in enumerate(architecture.choices)}

@@ -4,7 +4,7 @@ from trials.costs.counting import Work, count_macs, count_params, count_work, co
 from trials.costs.feasible import FeasibleSet
 from trials.costs.relaxed import RelaxedSet, feasible_set
 from trials.costs.sums import TooManySums
-from trials.costs.table import CostTable
+from trials.costs.table import CostTable, fusion_parts
 
 __all__ = [
     "CostTable",
@@ -17,4 +17,5 @@ __all__ = [
     "count_work",
     "counter_version",
     "feasible_set",
+    "fusion_parts",
 ]

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from search_spaces.space import fusion_modules
+from trials.machine.compiler import UncompiledMode
 
 #: Statistics of a batch need two values; what is saved is halved again.
 _IMAGES = 2
@@ -142,7 +142,7 @@ def _live_at(network: nn.Module, fusions: dict[str, nn.Module], image: torch.Ten
 
 
 @dataclass(eq=False)
-class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _LiveBytes(UncompiledMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of every storage made while it is on, until nothing refers to it any more."""
 
     live: int = 0

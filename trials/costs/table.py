@@ -25,10 +25,33 @@ class Part(NamedTuple):
     params: int
     elementwise_ops: int
     bytes_moved: int
+    kernels: int
 
     @classmethod
     def of(cls, work: Work, params: int) -> Part:
-        return cls(work.macs, params, work.elementwise_ops, work.bytes_moved)
+        return cls(work.macs, params, work.elementwise_ops, work.bytes_moved, work.kernels)
+
+
+def fusion_parts(space: SearchSpace) -> dict[str, dict[FusionChoice, Part]]:
+    """What each choice at each point adds, by the point's name; alike points are counted once."""
+    counted: dict[tuple[object, ...], Part] = {}
+    with torch.random.fork_rng(devices=[]):  # counting is not to move the caller's random numbers
+        return {
+            point.name: {choice: _counted(space, point.shape, choice, counted) for choice in point.choices}
+            for point in space.points
+        }
+
+
+def _counted(
+    space: SearchSpace, shape: PointShape, choice: FusionChoice, counted: dict[tuple[object, ...], Part]
+) -> Part:
+    alike = (choice, *_alike(shape))
+    if alike not in counted:
+        module = fusion_at(shape, choice, space.settings)
+        maps = [torch.zeros(1, channels, shape.height, shape.width) for channels in shape.inputs]
+        handler = _ours_or_users(operator(choice.op).module)
+        counted[alike] = Part.of(count_work(module, *maps, uncounted=handler), count_params(module))
+    return counted[alike]
 
 
 class CostTable:
@@ -40,33 +63,20 @@ class CostTable:
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
-        counted: dict[tuple[object, ...], Part] = {}
-        with torch.random.fork_rng(devices=[]):  # counting is not to move the caller's random numbers
-            self._parts = {
-                point.name: {choice: self._counted(point.shape, choice, counted) for choice in point.choices}
-                for point in space.points
-            }
+        self._parts = fusion_parts(space)
+        with torch.random.fork_rng(devices=[]):
             network = space.build(space.baseline)
             image = torch.zeros(1, *space.input_shape)
             whole = Part.of(count_work(network, image, uncounted=_ours_or_users(space.design)), count_params(network))
         fusions = zip(*self._of(space.baseline), strict=True)
         self._trunk = Part(*(total - sum(parts) for total, parts in zip(whole, fusions, strict=True)))
 
-    def _counted(self, shape: PointShape, choice: FusionChoice, counted: dict[tuple[object, ...], Part]) -> Part:
-        alike = (choice, *_alike(shape))
-        if alike not in counted:
-            module = fusion_at(shape, choice, self._space.settings)
-            maps = [torch.zeros(1, channels, shape.height, shape.width) for channels in shape.inputs]
-            handler = _ours_or_users(operator(choice.op).module)
-            counted[alike] = Part.of(count_work(module, *maps, uncounted=handler), count_params(module))
-        return counted[alike]
-
     def _of(self, architecture: Architecture) -> list[Part]:
         return [self._parts[point][choice] for point, choice in architecture.choices.items()]
 
     def __call__(self, architecture: Architecture) -> Costs:
         """Exact multiply-adds and parameters of a validated architecture of the space."""
-        macs, params, _, _ = self._trunk
+        macs, params = self._trunk.macs, self._trunk.params
         for point, choice in architecture.choices.items():
             part = self._parts[point][choice]
             macs += part[0]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from trials.data.fitting import PAD_GREY
 from trials.data.readers.masks import IGNORED
 from trials.data.scenes import Target
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
 
 _ZOOM = (0.5, 1.5)  # of the image size: down to where a 64-pixel object is 32, up to where a third is cropped away
 _COLOUR = 0.2  # brightness, contrast and saturation change by up to this share
@@ -31,6 +33,8 @@ def augment_scenes(
         nor on the other images of the batch (pixels may differ by a rounding between devices); torch's own random
         state is left as it was.
     """
+    from torchvision import tv_tensors
+
     seeds = torch.randint(2**62, (len(targets),), generator=generator).tolist()
     augmented = torch.empty_like(images)
     changed: list[Target] = []
@@ -46,6 +50,9 @@ def augment_scenes(
 
 @lru_cache(maxsize=8)
 def _transforms(side: int) -> v2.Compose:
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(),
@@ -61,6 +68,8 @@ def _remaining(target: Target) -> Target:
     """The target without the objects that left the image, with the areas of what is left of the others."""
     if "boxes" not in target:
         return target
+    from torchvision.transforms import v2
+
     boxes, there = v2.functional.sanitize_bounding_boxes(target["boxes"], min_size=_SHORTEST)
     sides = target["boxes"][:, 2:] - target["boxes"][:, :2]
     kept = {name: target[name][there] for name in ("labels", "iscrowd")}

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision import tv_tensors
 
 from trials.data.config import Targets
 from trials.data.findings import Findings
@@ -65,6 +64,8 @@ class SceneSplit:
 
     def target(self, place: int) -> Target:
         """The target of one image, see `batch`."""
+        from torchvision import tv_tensors  # brings torch's compiler with it: seconds, which no classifier waits for
+
         side = int(self.images.shape[-1])
         if self.maps is not None:
             return {"image_id": place, "map": tv_tensors.Mask(self.maps[place])}

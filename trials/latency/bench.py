@@ -91,7 +91,8 @@ class LatencyBench:
             began = time.perf_counter()
             candidate = self._prepare(architecture)
             seconds = time.perf_counter() - began
-            latency = measure(candidate, self._reference, self.protocol, nominal_reference_p50_ms)
+            device = devices.lock_name(torch.device(self.target.device))
+            latency = measure(candidate, self._reference, self.protocol, nominal_reference_p50_ms, device)
         return Measurement(architecture, latency, seconds, conditions)
 
     def _prepare(self, architecture: Architecture) -> Pass:

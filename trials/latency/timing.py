@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trials.latency.runtimes import eager
+from trials.machine.device import lock_name
 from trials.machine.quiet import quiet
 from trials.trial import Latency, LatencyProtocol
 
@@ -36,7 +37,7 @@ def measure_latency(
 ) -> Latency:
     """Measure `candidate`, run eagerly, on `images` [B, C, H, W], both on the target device. See `measure`."""
     own, other = (eager(network.eval(), images) for network in (candidate, reference))
-    return measure(own, other, protocol, nominal_reference_p50_ms)
+    return measure(own, other, protocol, nominal_reference_p50_ms, lock_name(images.device))
 
 
 def measure(
@@ -44,8 +45,9 @@ def measure(
     reference: Callable[[], float],
     protocol: LatencyProtocol,
     nominal_reference_p50_ms: float | None = None,
+    device: str = "cpu",
 ) -> Latency:
-    """Measure two functions that make a forward pass and return its milliseconds, the machine kept quiet.
+    """Measure two functions that make a forward pass and return its milliseconds, their `device` kept quiet.
 
     The candidate's figures are multiplied by nominal / measured latency of `reference`, which cancels a
     drift of the machine's clock that both feel. Without a nominal figure the reference's own is taken.
@@ -54,7 +56,7 @@ def measure(
     """
     attempts: list[tuple[Array, Array]] = []
     for attempt in range(1, protocol.attempts + 1):
-        with quiet(), torch.inference_mode():
+        with quiet(device), torch.inference_mode():
             attempts.append(_interleave(candidate, reference, protocol))
         measured = _summarise(*attempts[-1], protocol, nominal_reference_p50_ms)
         if measured.stable:

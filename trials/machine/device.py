@@ -60,6 +60,15 @@ def synchronise(device: torch.device) -> Callable[[], None]:
     return torch.cuda.synchronize if device.type == "cuda" else lambda: None
 
 
+def lock_name(device: torch.device) -> str:
+    """The device as `trials.machine.quiet` tells it from the others of this machine: `cpu`, or a GPU by its own number
+    (UUID), which is the same in every process, whatever CUDA_VISIBLE_DEVICES makes `cuda:0` there."""
+    if device.type != "cuda":
+        return device.type
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return f"cuda-{getattr(torch.cuda.get_device_properties(index), 'uuid', index)}"
+
+
 def memory_bytes(device: torch.device) -> float:
     """Of a GPU, all of its memory; of the CPU no limit, for mapped images are where they are used already."""
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else math.inf

@@ -1,8 +1,11 @@
-"""A quiet machine for latency: while one process measures, every other trial on the machine stands still.
+"""A quiet device for latency: while one process measures, every other trial on that device stands still.
 
-A readers-writer lock of two files, across processes: training holds the room shared, a measurement
+A readers-writer lock of two files for each device, across processes: training holds the room shared, a measurement
 holds it alone. A writer first takes the turnstile, which readers pass on their way in, so that it
 cannot be starved by trials that overlap for ever. The kernel lets go of both when a process dies.
+
+Devices are told apart by what `trials.machine.device.lock_name` calls them. Not covered: trials on one GPU disturb a
+measurement on another by what they do on the CPU; the reference network measured beside it feels the same.
 """
 
 from __future__ import annotations
@@ -22,9 +25,9 @@ from typing import IO
 NOTICE_SECONDS = 10.0
 
 
-def _open(name: str) -> IO[bytes]:
+def _open(device: str, name: str) -> IO[bytes]:
     folder = Path(os.environ.get("FUSION_NAS_LOCKS", tempfile.gettempdir()))
-    return (folder / f"fusion-nas-{os.getuid()}-{name}.lock").open("ab")
+    return (folder / f"fusion-nas-{os.getuid()}-{device}-{name}.lock").open("ab")
 
 
 class _Waiting(threading.local):
@@ -60,15 +63,15 @@ def _wait(lock: IO[bytes], kind: int) -> None:
 
 
 class Occupancy:
-    """One trial's shared hold on the machine; `give_way()` between batches lets a measurement in."""
+    """One trial's shared hold on a device; `give_way()` between batches lets a measurement in."""
 
-    def __init__(self, synchronise: Callable[[], None], check: Callable[[], None]) -> None:
+    def __init__(self, synchronise: Callable[[], None], check: Callable[[], None], device: str) -> None:
         """`synchronise` ends work under way on the device (a CUDA synchronisation) before the hold is let go.
 
         `check` is called between batches; what it raises ends the trial.
         """
-        self._turnstile = _open("turnstile")
-        self._room = _open("room")
+        self._turnstile = _open(device, "turnstile")
+        self._room = _open(device, "room")
         self._synchronise = synchronise
         self._check = check
 
@@ -107,10 +110,10 @@ class Occupancy:
 
 @contextmanager
 def occupied(
-    synchronise: Callable[[], None] = lambda: None, check: Callable[[], None] = lambda: None
+    synchronise: Callable[[], None] = lambda: None, check: Callable[[], None] = lambda: None, device: str = "cpu"
 ) -> Iterator[Occupancy]:
-    """Train inside: `with occupied() as machine: … machine.give_way()`."""
-    hold = Occupancy(synchronise, check)
+    """Train inside, on that device: `with occupied() as machine: … machine.give_way()`."""
+    hold = Occupancy(synchronise, check, device)
     hold.enter()
     try:
         yield hold
@@ -119,9 +122,9 @@ def occupied(
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Measure inside: no other trial of this user on this machine computes meanwhile."""
-    with _open("turnstile") as turnstile, _open("room") as room:
+def quiet(device: str = "cpu") -> Iterator[None]:
+    """Measure inside: no other trial of this user on that device of this machine computes meanwhile."""
+    with _open(device, "turnstile") as turnstile, _open(device, "room") as room:
         _wait(turnstile, fcntl.LOCK_EX)
         _wait(room, fcntl.LOCK_EX)
         yield

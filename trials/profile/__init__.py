@@ -11,11 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from trials.profile.device_profile import DeviceProfile
+from trials.profile.fastest import fastest_predicted
 
 if TYPE_CHECKING:
     from trials.profile.profiling import make_profile
 
-__all__ = ["DeviceProfile", "make_profile"]
+__all__ = ["DeviceProfile", "fastest_predicted", "make_profile"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The architecture of a space that a device profile predicts to be the fastest."""
+"""The architecture of a space that a device profile predicts to be fastest."""
 
 from __future__ import annotations
 

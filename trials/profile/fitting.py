@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.space import SearchSpace
+from trials.costs import fusion_parts
 from trials.latency.runtimes import intra_op_threads
-from trials.profile.work import fusion_work
 
 Array = NDArray[np.float64]
 
@@ -73,19 +73,19 @@ class Regression:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        self._work = fusion_work(space)
+        self._work = fusion_parts(space)
 
     @cached_property
     def _scales(self) -> tuple[float, float, float]:
         """Root mean squares of what the choices do beyond add, so that one deviation fits all three."""
         beyond = np.array([self._beyond(p.name, c) for p in self.space.points for c in p.choices], float)
         scales = np.sqrt((beyond**2).mean(axis=0))
-        macs, elements, kernels = (float(scale) or 1.0 for scale in scales)
-        return macs, elements, kernels
+        macs, bytes_moved, kernels = (float(scale) or 1.0 for scale in scales)
+        return macs, bytes_moved, kernels
 
     def _beyond(self, point: str, choice: FusionChoice) -> tuple[int, int, int]:
         own, add = self._work[point][choice], self._work[point][FusionChoice("add")]
-        return own.macs - add.macs, own.elements - add.elements, own.kernels - add.kernels
+        return own.macs - add.macs, own.bytes_moved - add.bytes_moved, own.kernels - add.kernels
 
     def macs(self, architecture: Architecture) -> int:
         """Multiply-adds of the fusions: all that a FLOPs-only predictor needs, the trunk being the same."""
@@ -98,10 +98,10 @@ class Regression:
         shape = self.space.points[index].shape
         at = (shape.height, shape.width, shape.channels)
         work = np.array(self._beyond(shape.name, choice)) / np.array(self._scales)
-        macs, elements, kernels = (float(value) for value in work)
+        macs, bytes_moved, kernels = (float(value) for value in work)
         return {
-            "work": {("macs",): macs, ("elements",): elements, ("kernels",): kernels},
-            "operator": {(choice.op,): 1.0, (choice.op, "elements"): elements},
+            "work": {("macs",): macs, ("bytes",): bytes_moved, ("kernels",): kernels},
+            "operator": {(choice.op,): 1.0, (choice.op, "bytes"): bytes_moved},
             "resolution": {(choice.op, *at): 1.0},
             "ratio": {(str(choice), *at): 1.0},
             "point": {(choice.op, shape.name): 1.0},
