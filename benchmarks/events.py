@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.record import SPACE, fill
 from nas.engines.interruption import Interruption
-from nas.proposing.study import Study
+from nas.proposing.proposer import Problem, make_proposer
 from nas.session.driver import Driver, Look
 from nas.telling import Silence
 from reports.view import RunView
@@ -40,19 +40,11 @@ def events(trials: int, count: int) -> tuple[list[float], list[float]]:
         with Store.open_for_writing(folder / "study.db") as store:
             pricing = RunView.of(folder, store).pricing
             feasibility = Feasibility(SPACE, costs, (), Costs(41_000_000, 270_000, 1.0))
-            study = Study(SPACE, feasibility, pricing, ("accuracy", "macs"), "tpe", 0)
+            problem = Problem(SPACE, feasibility, pricing, ("accuracy", "macs"), 0)
             driver = Driver(
-                folder,
-                store,
-                SPACE,
-                costs,
-                feasibility,
-                study,
-                trials + count + 20,
-                Look(0, 3, "scratch"),
-                Silence(),
-                Interruption(),
-            )
+                folder, store, problem, costs, make_proposer("tpe", problem), trials + count + 20,
+                Look(0, 3, "scratch"), Silence(), Interruption(),
+            )  # fmt: skip
             proposing: list[float] = []
             recording: list[float] = []
             while len(recording) < count:

@@ -1,18 +1,18 @@
-"""What runs trials: the interface of an engine, and the one that runs them in this process."""
+"""What runs trials: one interface."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from nas.engines.interruption import Interruption
+from nas.registry import ENGINES, load
 from nas.settings.search import SearchConfig
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
-from trials.judge import Bench, TrialOutcome, TrialPlan
-from trials.latency import LatencyBench, Measurement, Target
-from trials.machine import device as devices
+from trials.judge import Bench, TrialPlan
+from trials.latency import Measurement, Target
 from trials.trial import EpochPoint, Failure, Latency, LatencyProtocol, TrialJob, TrialResult
 
 Answer = TypeVar("Answer")
@@ -42,7 +42,16 @@ class JobSource(Protocol):
 
 
 class Engine(Protocol):
-    """Runs the jobs that a source hands out. Every engine judges them by `Bench.judge`."""
+    """Runs the jobs that a source hands out. Every engine judges them by `Bench.judge`, and guarantees that
+
+    - each job that it was handed is told back exactly once: recorded, or failed where its worker is gone;
+    - the source is called from one thread, and told of an epoch before any later end of its trial;
+    - the same job comes to the same result by every engine, on the same device.
+    """
+
+    @classmethod
+    def of(cls, config: SearchConfig, interruption: Interruption) -> Self:
+        """The engine that a configuration asks for. Raises ConfigError where it cannot be had."""
 
     @property
     def workers(self) -> int:
@@ -75,43 +84,10 @@ def calibrate(bench: Bench) -> Latency:
     return bench.latency(bench.reference)
 
 
-class LocalEngine:
-    """One trial after the other in this process; Ray is not imported."""
-
-    workers = 1
-
-    def __init__(self, device: str = "auto") -> None:
-        self.on_this_cpu = devices.resolve(device).type == "cpu"
-
-    def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
-        return question(Bench(plan))
-
-    def run(self, plan: TrialPlan, source: JobSource) -> None:
-        bench = Bench(plan)
-        bench.warm_up()
-        while (job := source.next_job()) is not None:
-            for event in bench.judge(job):
-                if isinstance(event, TrialOutcome):
-                    source.record(event.result, event.weights)
-                else:
-                    source.advance(job.number, event)
-
-    @contextmanager
-    def bench(self, space: SearchSpace, target: Target, protocol: LatencyProtocol) -> Iterator[DeviceBench]:
-        yield LatencyBench(space, target, protocol)
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-
 def make_engine(config: SearchConfig, interruption: Interruption) -> Engine:
-    """The engine of a configuration; ray is imported here or not at all."""
-    if config.engine == "local":
-        return LocalEngine(config.device)
-    from nas.engines.ray_tune import RayEngine
-
-    ray = config.ray
-    return RayEngine(interruption, config.workers, ray.address, ray.cpus_per_trial, ray.gpus_per_trial, config.device)
+    """The engine of a configuration, see `nas.registry.ENGINES`; it is imported here or not at all."""
+    engine: Engine = load(ENGINES[config.engine]).of(config, interruption)
+    return engine
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 # Before ray is imported: our own progress is what people see, and our own record what is kept.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -34,6 +34,7 @@ from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.engines.lost_workers import kernel_kills, why_lost
 from nas.settings.errors import ConfigError
+from nas.settings.search import SearchConfig
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
@@ -144,6 +145,11 @@ class Watch(tune.Callback):
 
 class RayEngine:
     """Trials side by side on Ray, on this machine or (with an address) on a cluster."""
+
+    @classmethod
+    def of(cls, config: SearchConfig, interruption: Interruption) -> Self:
+        ray = config.ray
+        return cls(interruption, config.workers, ray.address, ray.cpus_per_trial, ray.gpus_per_trial, config.device)
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.registry import LOOKS, load
 from nas.run import EXPORT_NAME, Run
 from search_spaces.errors import UserError
 
@@ -49,12 +50,9 @@ def deliver(run: Run, selector: str, say: Say) -> Delivered:
 
 def _look_at_networks(run: Run, say: Say) -> None:
     """For the report: an evaluation of each trial of the front. What goes wrong here takes nothing from the search."""
-    from nas.stages.attention import collect_attention
-    from nas.stages.pictures import look_at_scenes
-
     try:
-        collect_attention(run.path, (), say)
-        look_at_scenes(run.path, say)
+        for place in LOOKS.values():
+            load(place)(run.path, say)
     except UserError as error:
         say(f"the trained networks were not looked at: {error}")
 

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from nas.engines.interruption import Interruption
 from nas.proposing.controls import controls
-from nas.proposing.study import Study
+from nas.proposing.proposer import Problem, Proposer
 from nas.session.weights import Weights
 from nas.telling import Observer
 from reports.view import RunView
 from search_spaces.architecture import Architecture
-from search_spaces.space import SearchSpace
-from trials.budgets.feasibility import Feasibility
 from trials.costs import CostTable
 from trials.record.store import Store
 from trials.record.training import Training
@@ -48,10 +46,9 @@ class Driver:
         self,
         folder: Path,
         store: Store,
-        space: SearchSpace,
+        problem: Problem,
         costs: CostTable,
-        feasibility: Feasibility,
-        study: Study,
+        proposer: Proposer,
         wanted: int,
         look: Look,
         observer: Observer,
@@ -59,10 +56,9 @@ class Driver:
     ) -> None:
         self._weights = Weights(folder)
         self._store = store
-        self._space = space
+        self._feasibility = problem.feasibility
         self._costs = costs
-        self._feasibility = feasibility
-        self._study = study
+        self._proposer = proposer
         self._wanted = wanted
         self._look = look
         self._observer = observer
@@ -87,10 +83,10 @@ class Driver:
         self._beside: set[int] = set()
         self._alone: list[TrialJob] = []
         self._retried: set[int] = set()
-        study.replay(recorded)
+        proposer.replay(recorded)
         for result in self._stopped:
-            study.reserve(result.architecture)
-        self._controls = controls(space, feasibility)
+            proposer.reserve(result.architecture)
+        self._controls = controls(problem.space, problem.feasibility)
 
     def next_job(self) -> TrialJob | None:
         """The next trial to run; None when enough were given out or none is left to try, or one is to run alone."""
@@ -110,7 +106,7 @@ class Driver:
                 self.exhausted = True
                 return None
             if (
-                self._feasibility(job.architecture) and self._study.fast_enough(job.architecture)
+                self._feasibility(job.architecture) and self._proposer.fast_enough(job.architecture)
             ) or job.origin == "baseline":
                 if job.architecture.key not in self._there:
                     return self._start(job)
@@ -185,7 +181,7 @@ class Driver:
 
     def _record(self, result: TrialResult) -> None:
         self._store.append(result)
-        self._study.tell(result)
+        self._proposer.tell(result)
         self._view = self._view.with_result(result)
         self._weights.prune(self._view)
         self._observer.ended(result, self._view)
@@ -198,11 +194,11 @@ class Driver:
             self._lowest += 1
         number = self._lowest
         for origin, architecture in self._controls:
-            if self._study.reserve(architecture):
+            if self._proposer.reserve(architecture):
                 return self._job(number, origin, architecture)
-        propose = self._study.propose
+        propose = self._proposer.propose
         if self._gated_in_a_row >= MAX_GATED_PROPOSALS:
-            propose = self._study.propose_within_budget
+            propose = self._proposer.propose_within_budget
         proposal = propose(number)
         return None if proposal is None else self._job(number, proposal.origin, proposal.architecture)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
+from nas.registry import ENGINES, PROPOSERS
 from nas.settings.errors import ConfigError
 from nas.settings.sections import (
     FusionSection,
@@ -35,6 +36,11 @@ _HEAD_OF: dict[Task, str] = {name: entry.heads[0] for name, entry in registry.TA
 _TASK_OF: dict[str, Task] = {head: name for name, entry in registry.TASKS.items() for head in entry.heads}
 #: The setting of each budget.
 _METRIC_OF = {option.removeprefix("--").replace("-", "_"): metric for metric, (option, _) in CONSTRAINED.items()}
+if TYPE_CHECKING:
+    EngineName: TypeAlias = str
+    ProposerName: TypeAlias = str
+else:
+    EngineName, ProposerName = Literal[*ENGINES], Literal[*PROPOSERS]
 Selector = Literal["best", "knee", "fastest", "cheapest", "none"]
 
 
@@ -110,7 +116,7 @@ class SearchConfig(Section):
         int, Field(ge=1), Setting("Train N architectures.", Role.EXTEND, option="--trials", metavar="N")
     ] = 20  # fmt: skip
     sampler: Annotated[
-        Literal["tpe", "random"],
+        ProposerName,
         Setting("What proposes architectures: {choices}.", Role.EXTEND, option="--sampler", metavar="NAME"),
     ] = "tpe"  # fmt: skip
     seed: Annotated[
@@ -152,9 +158,9 @@ class SearchConfig(Section):
                 page="budgets.md#search-for-a-device-that-is-not-here"),
     ] = None  # fmt: skip
     engine: Annotated[
-        Literal["ray", "local"],
-        Setting("ray (trials side by side) or local (in this process).", Role.CIRCUMSTANCE, option="--engine",
-                metavar="NAME", group=Group.PLACE),
+        EngineName,
+        Setting("What runs trials: {choices}; ray runs them side by side, local in this process.",
+                Role.CIRCUMSTANCE, option="--engine", metavar="NAME", group=Group.PLACE),
     ] = "ray"  # fmt: skip
     workers: Annotated[
         int | None, Field(ge=1),

@@ -17,6 +17,11 @@ from trials.attention.measuring import attention_of
 from trials.latency.runtimes import intra_op_threads
 
 
+def look(folder: Path, say: Callable[[str], None]) -> None:
+    """At the trials of the front, see `collect_attention`."""
+    collect_attention(folder, (), say)
+
+
 def collect_attention(folder: Path, selectors: Sequence[str], say: Callable[[str], None]) -> RunView:
     """Record the attention histograms of the selected trials, of the front where none is named; returns the run.
 

@@ -14,6 +14,7 @@ from typing import Any
 from nas.engines.engine import Engine
 from nas.engines.interruption import Interruption
 from nas.settings.search import SearchConfig
+from nas.stages.stage import Search
 from reports.view import RunView, TrialView
 from search_spaces.space import SearchSpace
 from trials.errors import DeviceError, LatencyError
@@ -43,6 +44,18 @@ class FinalPlan:
         known = profile.target
         target = Target(known.device, known.runtime, known.dtype, known.threads)
         return cls(space, target, profile.latency_protocol(), profile)
+
+
+class FrontLatency:
+    """Measures what may be on the front of a search whose trials are over."""
+
+    def missing(self, search: Search) -> bool:
+        view = search.view
+        return view.final_stage is None or bool(_waiting(view))
+
+    def run(self, search: Search) -> None:
+        plan = FinalPlan.of(search.config, search.prepared.space, search.prepared.profile)
+        measure_front(search.store, search.view, plan, search.engine, search.progress.say, search.interruption)
 
 
 def measure_front(

@@ -25,7 +25,7 @@ from trials.training.trainer import evenly_spaced
 IMAGES, LEAST_SCORE = 4, 0.3
 
 
-def look_at_scenes(folder: Path, say: Callable[[str], None]) -> None:
+def look(folder: Path, say: Callable[[str], None]) -> None:
     """Draw validation images as they are and as the best trial sees them, and time its decoding; recorded once.
 
     Does nothing for classifiers, for a run without a feasible trial, and where the best one's weights are gone.

@@ -13,8 +13,8 @@ from rich.console import Console
 
 import nas
 from nas.cli.main import commands
-from nas.engines.engine import LocalEngine
 from nas.engines.interruption import Interrupted, Interruption
+from nas.engines.local import LocalEngine
 from nas.session.session import run_search
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig

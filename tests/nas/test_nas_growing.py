@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.proposing.study import Proposal, Study
+from nas.proposing.proposer import Problem, Proposal, Proposer, make_proposer
 from nas.proposing.window import CAPACITY
 from nas.session import weights
 from reports.view import RunView
@@ -28,12 +28,11 @@ COSTS = {space.name: CostTable(space) for space in (SMALL, LARGE)}
 BUDGET = (Constraint.parse("macs", "1.05x"),)
 
 
-def study(space: SearchSpace, objectives: tuple[str, ...], budget: tuple[Constraint, ...] = BUDGET) -> Study:
+def study(space: SearchSpace, objectives: tuple[str, ...], budget: tuple[Constraint, ...] = BUDGET) -> Proposer:
     costs = COSTS[space.name]
     baseline = dataclasses.replace(costs(space.baseline), latency_ms=1.0)
-    return Study(
-        space, Feasibility(space, costs, budget, baseline), Pricing(budget, baseline), objectives, "tpe", seed=0
-    )
+    feasibility = Feasibility(space, costs, budget, baseline)
+    return make_proposer("tpe", Problem(space, feasibility, Pricing(budget, baseline), objectives, seed=0))
 
 
 def ended(number: int, proposal: Proposal, space: SearchSpace, budget: tuple[Constraint, ...] = BUDGET) -> TrialResult:

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import nas
-from nas.engines.engine import JobSource, LocalEngine
+from nas.engines.engine import JobSource
+from nas.engines.local import LocalEngine
 from nas.engines.lost_workers import kernel_kills, why_lost
-from nas.session import session
 from reports import RunView
 from search_spaces import register
 from search_spaces.fusions import unregister
@@ -84,7 +84,7 @@ class TwoAtOnce(LocalEngine):
 def greedy(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoAtOnce]:
     register("greedy")(Greedy)
     engine = TwoAtOnce()
-    monkeypatch.setattr(session, "make_engine", lambda config, interruption: engine)
+    monkeypatch.setattr("nas.engines.engine.make_engine", lambda config, interruption: engine)
     yield engine
     unregister("greedy")
     Greedy.always = Greedy.shared = False

@@ -20,7 +20,7 @@ from nas.settings.changes import differences
 from nas.settings.errors import ConfigError
 from nas.settings.loading import load_config, read_config
 from nas.settings.search import SceneSearchConfig, SearchConfig
-from nas.stages.pictures import look_at_scenes
+from nas.stages.pictures import look
 from nas.telling import Silence
 from nas.tools.reprice import reprice
 from reports import RunView
@@ -169,7 +169,7 @@ def test_the_report_shows_figures_by_size_and_category(found: RunView, tmp_path:
 
 def test_what_the_best_sees_is_drawn_and_its_decoding_timed_once(found: RunView, tmp_path: Path) -> None:
     heard: list[str] = []
-    look_at_scenes(found.path, heard.append)
+    look(found.path, heard.append)
     best = found.front[0].result.number
     assert heard[-1] == f"looking at what trial {best} sees"
     view = RunView.load(found.path)
@@ -182,7 +182,7 @@ def test_what_the_best_sees_is_drawn_and_its_decoding_timed_once(found: RunView,
     assert '<img class="scenes" src="data:image/png;base64,' in page
     assert "Decoding and non-maximum suppression are not in a detector" in page
     again = len(heard)
-    look_at_scenes(found.path, heard.append)
+    look(found.path, heard.append)
     assert len(heard) == again
 
 

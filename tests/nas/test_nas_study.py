@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from nas.proposing.study import Proposal, Study
+from nas.proposing.proposer import Problem, Proposal, Proposer, make_proposer
 from search_spaces import InputSpec, SearchSpace
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import Feasibility, Share
@@ -20,10 +20,12 @@ BASELINE = dataclasses.replace(COSTS(SPACE.baseline), latency_ms=1.0)
 BUDGET = (Constraint.parse("macs", "1.05x"),)
 
 
-def study(constraints: tuple[Constraint, ...] = BUDGET, space: SearchSpace = SPACE, **changes: object) -> Study:
-    settings: dict = {"objectives": ("accuracy", "macs"), "sampler": "tpe", "seed": 0} | changes
+def study(constraints: tuple[Constraint, ...] = BUDGET, space: SearchSpace = SPACE, **changes: object) -> Proposer:
+    settings: dict = {"objectives": ("accuracy", "macs"), "seed": 0} | changes
+    sampler = settings.pop("sampler", "tpe")
     costs = COSTS if space is SPACE else CostTable(space)
-    return Study(space, Feasibility(space, costs, constraints, BASELINE), Pricing(constraints, BASELINE), **settings)
+    feasibility = Feasibility(space, costs, constraints, BASELINE)
+    return make_proposer(sampler, Problem(space, feasibility, Pricing(constraints, BASELINE), **settings))
 
 
 def ended(number: int, proposal: Proposal, state: TrialState = TrialState.COMPLETE) -> TrialResult:

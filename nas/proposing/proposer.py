@@ -1,0 +1,69 @@
+"""What says which architecture to try next, and why: one interface, and what every one of them is told of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from nas.registry import PROPOSERS, load
+from search_spaces.architecture import Architecture
+from search_spaces.space import SearchSpace
+from trials.budgets.feasibility import Feasibility
+from trials.budgets.pricing import Pricing
+from trials.trial import TrialResult
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to try, and why: origin is `sampler` or `random`."""
+
+    architecture: Architecture
+    origin: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched: a space, under budgets, for objectives. All that is random follows from `seed`."""
+
+    space: SearchSpace
+    feasibility: Feasibility
+    pricing: Pricing
+    objectives: tuple[str, ...]
+    seed: int
+
+
+class Proposer(Protocol):
+    """Proposes architectures of a problem's space; told every result, replayed or new.
+
+    Every one of them is made with a `Problem` alone, and guarantees that
+
+    - it never proposes what was proposed, reserved or told before;
+    - the same problem, told the same results in the same order, proposes the same under the same number: a search that
+      is resumed proposes what an uninterrupted one would have;
+    - what it proposes at random (origin `random`) is within the budgets that are known without measuring.
+    """
+
+    def replay(self, results: Iterable[TrialResult]) -> None:
+        """Tell recorded results, in the order of their numbers."""
+
+    def reserve(self, architecture: Architecture) -> bool:
+        """Take an architecture that was not proposed here (a control); False when it is known already."""
+
+    def propose(self, number: int) -> Proposal | None:
+        """What to try as trial `number`; None when nothing is left."""
+
+    def propose_within_budget(self, number: int) -> Proposal | None:
+        """A random unseen architecture within the budgets; None when none was found."""
+
+    def fast_enough(self, architecture: Architecture) -> bool:
+        """Whether a prediction of its latency, where there is one, lets it be trained."""
+
+    def tell(self, result: TrialResult) -> None:
+        """Learn from a trial that has ended."""
+
+
+def make_proposer(name: str, problem: Problem) -> Proposer:
+    """The proposer of that name, see `nas.registry.PROPOSERS`."""
+    proposer: Proposer = load(PROPOSERS[name])(problem)
+    return proposer

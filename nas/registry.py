@@ -1,0 +1,38 @@
+"""What can be chosen by name, and the stages of a search in their order: one line each, and one file, to add one.
+
+Named as `module:object`, imported on first use: a choice that is not taken costs nothing, and settings can list the
+names without importing torch, Ray or Optuna.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+#: What runs trials: a `nas.engines.engine.Engine` each.
+ENGINES = {
+    "ray": "nas.engines.ray_tune:RayEngine",
+    "local": "nas.engines.local:LocalEngine",
+}
+#: What says which architecture to try next: a `nas.proposing.proposer.Proposer` each.
+PROPOSERS = {
+    "tpe": "nas.proposing.tpe:TPE",
+    "random": "nas.proposing.random:Random",
+}
+#: What a search does, in this order: a `nas.stages.stage.Stage` each. What is done already, a stage does not do again.
+STAGES = {
+    "starts": "nas.stages.starts:Starts",
+    "trials": "nas.session.trials:Trials",
+    "front_latency": "nas.stages.front_latency:FrontLatency",
+}
+#: What looks at the trained networks when a search is over, for its report: called with the run's folder and `say`.
+LOOKS = {
+    "attention": "nas.stages.attention:look",
+    "pictures": "nas.stages.pictures:look",
+}
+
+
+def load(place: str) -> Any:
+    """The object that `module:object` names."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

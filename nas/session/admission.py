@@ -1,0 +1,178 @@
+"""Whether a search may begin or go on where it is told to: what is there, and whether that is the same search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nas.settings.changes import differences, may_extend
+from nas.settings.errors import ConfigError
+from nas.settings.search import SearchConfig
+from nas.trainings.prepared import Prepared, describe
+from reports.view import NothingFeasible, RunView, recorded_config
+from trials.budgets.constraints import Constraint, Costs
+from trials.budgets.feasibility import in_short
+from trials.errors import RunInUse
+from trials.profile import DeviceProfile, fastest_predicted
+from trials.record.file import FILE_NAME, LOCK_NAME, is_active, network_file_system
+from trials.record.store import Store
+from trials.trial import TrialState
+
+
+def admitted(folder: Path, config: SearchConfig, extend: bool, fresh: bool) -> RunView | None:
+    """What is recorded of the search that is to go on in the folder; None where it begins there.
+
+    Raises:
+        ConfigError: the folder cannot be written to, or holds something else, or a run of another configuration.
+        RunInUse: it is being searched now.
+        StoreError: its record cannot be used.
+    """
+    _check_writable(folder)
+    recorded = _recorded(folder, fresh)
+    if recorded is not None:
+        _check_same(folder, recorded, config, extend)
+    return recorded
+
+
+def check_unchanged(folder: Path, recorded: RunView, prepared: Prepared, extend: bool) -> None:
+    """Raises ConfigError where the data, the space or the device profile are not those of the recorded trials."""
+    config = prepared.config
+    if recorded.description["data"]["fingerprint"] != prepared.data.fingerprint:
+        raise ConfigError(
+            f"{folder}: the data of {config.data} have changed since its first trials; --fresh starts over"
+        )
+    before = recorded.description["space"].get("fingerprint")
+    if before not in (None, prepared.space.fingerprint):
+        raise ConfigError(
+            f"{folder}: the space {config.space} is another one now (fingerprint {prepared.space.fingerprint}, "
+            f"recorded {before}): its network or operators have changed; --fresh starts over"
+        )
+    if not extend and _other_profile(recorded, prepared.profile):
+        raise ConfigError(
+            f"{folder}: the device profile {config.latency_profile} is not the one that the run began with; --extend "
+            "goes on with this one, --fresh starts over"
+        )
+
+
+def _other_profile(recorded: RunView, profile: DeviceProfile | None) -> bool:
+    known = None if recorded.profile is None else recorded.profile.to_json()
+    return known != (None if profile is None else profile.to_json())
+
+
+def check_latency_budget(prepared: Prepared, constraints: tuple[Constraint, ...], baseline: Costs) -> None:
+    """Raises NothingFeasible where not even the fastest architecture is within the latency budget."""
+    limit = next((c.limit(baseline) for c in constraints if c.metric == "latency_ms"), None)
+    if limit is None or baseline.latency_ms is None:
+        return
+    name, batch = prepared.config.space, prepared.config.latency.batch_size
+    if prepared.profile is None:
+        if baseline.latency_ms > limit:
+            raise NothingFeasible(
+                f"no architecture of {name} has a latency of at most {limit:.3g} ms: all-add, which does the "
+                f"least work, takes {baseline.latency_ms:.3g} ms (p50, batch {batch})"
+            )
+        return
+    fastest = fastest_predicted(prepared.space, prepared.profile)
+    predicted = prepared.profile.predict_ms(fastest)
+    if predicted > limit * (1 + prepared.profile.p90_error):
+        raise NothingFeasible(
+            f"no architecture of {name} has a predicted latency of at most {limit:.3g} ms: the closest, "
+            f"{in_short(fastest)}, takes {predicted:.3g} ms (all-add {baseline.latency_ms:.3g} ms)"
+        )
+
+
+def _recorded(folder: Path, fresh: bool) -> RunView | None:
+    """What the folder holds of an earlier search; None for a folder that is new or empty, and for a fresh start.
+
+    Raises:
+        ConfigError: it holds something that is not a run: nothing to go on with, and nothing to put aside.
+    """
+    if (folder / FILE_NAME).exists():
+        if fresh and is_active(folder):
+            raise RunInUse(f"{folder} is being searched now: wait for it, or choose another --out")
+        return None if fresh else RunView.load(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--out: {folder} is a file; give a folder that is new or holds a run")
+    # A search that was killed while it made its record leaves these.
+    made = {LOCK_NAME, f"{FILE_NAME}.new", f"{FILE_NAME}.new-journal"}
+    leftovers = [path.name for path in folder.glob("*") if path.name not in made] if folder.exists() else []
+    if leftovers:
+        raise ConfigError(f"--out: {folder} holds {leftovers[0]} and no run; give a folder that is new or holds a run")
+    return None
+
+
+def _check_writable(folder: Path) -> None:
+    """Before anything is computed: a run can be written there."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        raise ConfigError(f"--out: {place} cannot be written to; give a folder on another disk or of another owner")
+
+
+def _check_same(folder: Path, recorded: RunView, config: SearchConfig, extend: bool) -> None:
+    changed = differences(recorded.config, config.to_json())
+    if not changed:
+        return
+    shown = "; ".join(f"{key}: recorded {old!r}, given {new!r}" for key, (old, new) in changed.items())
+    fixed = [key for key in changed if not may_extend(key)]
+    if fixed:
+        raise ConfigError(
+            f"{folder} holds a run of another configuration ({shown}); --fresh puts it aside and starts over, "
+            "or give another --out"
+        )
+    trained = recorded.count(TrialState.COMPLETE) + recorded.count(TrialState.FAILED)
+    if extend and config.trials < trained:
+        raise ConfigError(f"trials: given {config.trials}, but {folder} has trained {trained}; give at least that")
+    if not extend:
+        raise ConfigError(
+            f"{folder} holds a run of another configuration ({shown}); --extend goes on with what is given, "
+            "--fresh puts it aside and starts over"
+        )
+
+
+def is_complete(recorded: RunView, config: SearchConfig) -> bool:
+    return recorded.finished and not differences(recorded.config, config.to_json())
+
+
+def put_aside(folder: Path, say: Callable[[str], None]) -> None:
+    if not (folder / FILE_NAME).exists():
+        return
+    if is_active(folder):
+        raise RunInUse(f"{folder} is being searched now: wait for it, or choose another --out")
+    place, number = folder.resolve(), 1
+    while (aside := place.with_name(f"{place.name}.old-{number}")).exists():
+        number += 1
+    place.rename(aside)
+    say(f"put the earlier run aside: {aside}")
+
+
+def open_store(
+    folder: Path, prepared: Prepared, baseline: Costs, before: Mapping[str, Any] | None, say: Callable[[str], None]
+) -> Store:
+    path = folder / FILE_NAME
+    config = prepared.config
+    identity = {
+        "config": config.to_json(),
+        "constraints": [constraint.to_json() for constraint in config.constraints()],
+        "description": describe(prepared),
+        "baseline": baseline.to_json(),
+        "latency_profile": None if prepared.profile is None else prepared.profile.to_json(),
+        "final_stage": None,
+    }
+    if path.exists():
+        store = Store.open_for_writing(path)
+        if recorded_config(store) != before:
+            store.close()
+            raise ConfigError(f"{folder}: another search has changed it meanwhile; give the command again")
+        if store.get("latency_profile") != identity["latency_profile"]:
+            identity["latency_target"] = None  # what was measured before is of another device, or protocol
+        store.put(identity)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        store = Store.create(path, identity)
+    if kind := network_file_system(path):
+        say(f"{path} is on a network file system ({kind}): SQLite uses a plain journal there, and one writer only")
+    return store

@@ -1,0 +1,36 @@
+"""The stage that a search is named for: architectures are proposed and trained, and the noise of the first measured."""
+
+from __future__ import annotations
+
+from nas.engines.interruption import Interrupted
+from nas.proposing.proposer import Problem, make_proposer
+from nas.session.driver import Driver, Look
+from nas.stages.opening_noise import with_noise
+from nas.stages.stage import Search
+
+
+class Trials:
+    """Trains what is missing of the trials that the configuration wants."""
+
+    def missing(self, search: Search) -> bool:
+        return True  # a complete search is not begun; one whose noise is to be known better may have all its trials
+
+    def run(self, search: Search) -> None:
+        config, prepared, view = search.config, search.prepared, search.view
+        problem = Problem(prepared.space, prepared.feasibility, view.pricing, tuple(config.objectives), config.seed)
+        look = Look(config.seed, config.training.epochs, search.plan.start.name)
+        driver = Driver(
+            search.folder, search.store, problem, prepared.costs, make_proposer(config.sampler, problem),
+            config.trials, look, search.progress, search.interruption,
+        )  # fmt: skip
+        search.progress.begin(view, config.trials, config.training.epochs, search.engine.workers)
+        source = with_noise(
+            driver, prepared, search.store, view, look.start, search.progress.say, search.interruption
+        )  # fmt: skip
+        try:
+            search.engine.run(search.plan, source)
+        except Interrupted:
+            driver.stop()
+            raise
+        if driver.exhausted:
+            search.progress.say("the search ended early: no unseen architecture within the budgets was found")
