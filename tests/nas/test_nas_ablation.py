@@ -19,6 +19,7 @@ from nas.engines.interruption import Interrupted, Interruption
 from nas.settings.errors import ConfigError
 from nas.stages.attention import collect_attention
 from nas.studies.ablation import AblationWish, ablate, asked_for, fusions_of, halves, singles, with_add
+from nas.terminal.trainings import TrainingsShown
 from nas.trainings.run_record import RunRecord
 from reports import RunView, SelectionError
 from reports.ablation import ablations_of
@@ -115,10 +116,10 @@ def test_an_ablation_goes_on_where_it_stopped(tiny: dict[str, Any]) -> None:
     wish, told = AblationWish(seeds=2, epochs=1), Console(file=io.StringIO(), width=200, record=True)
     interruption = Interruption()
     with pytest.raises(Interrupted):
-        ablate(folder, str(mixture), wish, {}, Stopping(interruption, after=3), interruption)
+        ablate(folder, str(mixture), wish, {}, TrainingsShown(Stopping(interruption, after=3)), interruption)
     before = RunView.load(folder).beside
     assert len(before) == 3
-    view, number = ablate(folder, str(mixture), wish, {}, told, Interruption())
+    view, number = ablate(folder, str(mixture), wish, {}, TrainingsShown(told), Interruption())
     assert number == mixture
     assert view.beside[:3] == before
     assert "3 of them known; the others take about" in told.export_text(clear=False)
@@ -142,7 +143,7 @@ def test_an_ablation_goes_on_where_it_stopped(tiny: dict[str, Any]) -> None:
     assert "measuring" not in again.stderr
     assert len(RunView.load(folder).beside) == len(view.beside)
     with pytest.raises(ConfigError, match="trial 0 is add at every point"):
-        ablate(folder, "0", wish, {}, told, Interruption())
+        ablate(folder, "0", wish, {}, TrainingsShown(told), Interruption())
     nas.open_run(folder).report()
     assert f"ablation-{mixture}" in (folder / "report.html").read_text()
 
@@ -173,7 +174,7 @@ def test_attention_of_a_run_is_looked_at_once(tiny: dict[str, Any], capsys: pyte
 
     number = next(t.result.number for t in view.front)
     weights_path(folder, number).unlink()
-    with RunRecord(folder) as record:
+    with RunRecord.open(folder) as record:
         record.put({"attention": {}})
     assert collect_attention(folder, (), said.append).attention.keys() == view.attention.keys() - {number}
     with pytest.raises(SelectionError, match=f"the weights of trial {number} are not kept: choose one of trials"):

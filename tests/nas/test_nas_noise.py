@@ -26,6 +26,7 @@ from nas.studies.noise import NoisePlan, configuration, measure_noise
 from nas.studies.trust import TrustPlan, measure_trust
 from nas.terminal.runs import print_status
 from nas.terminal.studies import print_noise, print_trust
+from nas.terminal.trainings import TrainingsShown
 from nas.tools.check import recorded_noise
 from nas.trainings.noise_file import NoiseFile
 from nas.trainings.prepared import prepare
@@ -73,10 +74,10 @@ def test_noise_goes_to_a_file_and_goes_on_where_it_stopped(
     plan = NoisePlan(2, (1,), 1, None)
     interruption = Interruption()
     with pytest.raises(Interrupted):
-        measure_noise(config, plan, out, Stopping(interruption, after=3), interruption)
+        measure_noise(config, plan, out, TrainingsShown(Stopping(interruption, after=3)), interruption)
     recorded = json.loads(out.read_text())["repeats"]
     assert len(recorded) == 3
-    found = measure_noise(config, NoisePlan(2, (1,), 1, 3600.0), out, console, Interruption())
+    found = measure_noise(config, NoisePlan(2, (1,), 1, 3600.0), out, TrainingsShown(console), Interruption())
     content = json.loads(out.read_text())
     assert content["repeats"][:3] == recorded
     assert len(content["repeats"]) == 4
@@ -86,7 +87,7 @@ def test_noise_goes_to_a_file_and_goes_on_where_it_stopped(
     assert (found.floors[0].seeds, found.floors[0].architectures) == (2, 2)
     print_noise(console, found.floors, found.to_json()["advice"])
     assert "score (points)" in console.export_text()
-    again = measure_noise(config, plan, out, console, Interruption())
+    again = measure_noise(config, plan, out, TrainingsShown(console), Interruption())
     assert again.floors == found.floors
 
     prepared = prepare(config)
@@ -112,7 +113,7 @@ SPOILT: dict[Callable[[dict[str, Any]], str], str] = {
     _with_repeat(loss=float("inf")): "loss",
     _with_repeat(choices={"layer1.0": "nothing"}): "no choice|nothing|not on offer",
     _with_repeat(seed=-1): "seed",
-    _with_repeat(score=None): "either scores or an error",
+    _with_repeat(score=None): "either a score or an error",
 }
 
 
@@ -188,7 +189,7 @@ def test_noise_and_trust_of_a_run(tiny: dict[str, Any], tmp_path: Path, console:
     assert configuration(None, {"trials": 40}, str(folder))[0].trials == 40
     with pytest.raises(ConfigError, match=r"another configuration \(training.batch_size: recorded 64, given 128\)"):
         configuration(None, {"training.batch_size": 128}, str(folder))
-    found = measure_noise(config, NoisePlan(3, (1, 2), 1, 600.0), folder, console, Interruption())
+    found = measure_noise(config, NoisePlan(3, (1, 2), 1, 600.0), folder, TrainingsShown(console), Interruption())
     assert [(f.epochs, f.seeds, f.architectures) for f in found.floors] == [(1, 3, 2), (2, 3, 2)]
     view = RunView.load(folder)
     assert len(view.beside) == 11, "all-add under the run's seed at its fidelity is trial 0"
@@ -198,21 +199,21 @@ def test_noise_and_trust_of_a_run(tiny: dict[str, Any], tmp_path: Path, console:
     # To the bit: what a repeat would have come to is what the trial did.
     with Store.create(tmp_path / FILE_NAME, {key: _meta(folder, key) for key in ("config", "description")}):
         pass
-    alone = measure_noise(config, NoisePlan(3, (1, 2), 1, None), tmp_path, console, Interruption())
+    alone = measure_noise(config, NoisePlan(3, (1, 2), 1, None), tmp_path, TrainingsShown(console), Interruption())
     assert [(f.score, f.loss) for f in alone.floors] == [(f.score, f.loss) for f in found.floors]
     there = {r.look: r for r in RunView.load(tmp_path).trainings}
     baseline = run.view.baseline_trial.result
     assert there[baseline.architecture.key, 0, 1].loss == baseline.loss
 
     with pytest.raises(ConfigError, match="the long trainings take more than 1 epochs"):
-        measure_trust(folder, TrustPlan(6, 1, 2, ()), {}, console, Interruption())
+        measure_trust(folder, TrustPlan(6, 1, 2, ()), {}, TrainingsShown(console), Interruption())
     with pytest.raises(ConfigError, match="workers is 2"):
         measure_trust(folder, TrustPlan(6, 3, 2, ()), {"workers": 2}, console, Interruption())
     interruption = Interruption()
     with pytest.raises(Interrupted):
-        measure_trust(folder, TrustPlan(6, 3, 2, ()), {}, Stopping(interruption, after=5), interruption)
+        measure_trust(folder, TrustPlan(6, 3, 2, ()), {}, TrainingsShown(Stopping(interruption, after=5)), interruption)
     assert sum(r.epochs == 3 for r in RunView.load(folder).beside) == 5
-    judged = measure_trust(folder, TrustPlan(6, 3, 2, ()), {}, console, Interruption())
+    judged = measure_trust(folder, TrustPlan(6, 3, 2, ()), {}, TrainingsShown(console), Interruption())
     long = [r for r in judged.beside if r.epochs == 3]
     assert {(r.architecture.key, r.seed) for r in long} == {(key, seed) for key in known for seed in (1, 2)}
     print_trust(console, judged)

@@ -42,7 +42,8 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
         "training.trial_timeout",
     }  # fmt: skip
     assert by_role[Role.CIRCUMSTANCE] == {
-        "engine", "workers", "device", "out", "export", "data_dir", "data_memory", "noise_seeds", "ray.address",
+        "engine", "workers", "device", "out", "export", "data_dir", "data_memory", "noise_seeds", "latency.screen",
+        "ray.address",
         "ray.cpus_per_trial", "ray.gpus_per_trial",
     }  # fmt: skip
     assert role_of("minimum.ap") is Role.EXTEND

@@ -19,7 +19,7 @@ space = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
 data, recipe = DataConfig(train_images=256, val_fraction=0.05), Recipe(epochs=1, batch_size=64)
 bench = Bench(TrialPlan(space, data, recipe, LatencyProtocol(), "cpu", screening=False))
 bench.warm_up()
-*_, outcome = bench.judge(TrialJob(0, "sampler", space.uniform("se"), 1, 1, 1))
+*_, outcome = bench.judge(TrialJob(0, "sampler", space.uniform("se"), 1, 1, 1, 1))
 there = sorted({"torch._dynamo", "torchvision"} & set(sys.modules))
 print(json.dumps({"loss": outcome.result.loss, "weights": hashlib.sha256(outcome.weights).hexdigest(), "there": there}))
 """
