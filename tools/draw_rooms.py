@@ -1,7 +1,7 @@
 """Prints who imports whom between the rooms of `nas` and of `trials`, read from the code.
 
     python -m tools.draw_rooms            a drawing: the rooms from the top, each with what it uses below it
-    python -m tools.draw_rooms --table    the rooms and what each is for, as the docs have it
+    python -m tools.draw_rooms --write    writes the rooms and what each is for into docs/how-it-is-built.md
 
 Ends with exit code 1 where an import goes upwards, or two rooms import each other.
 """
@@ -17,6 +17,8 @@ from pathlib import Path
 import grimp
 
 ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "how-it-is-built.md"
+BEGIN, END = "<!-- rooms: generated -->\n", "\n<!-- /rooms -->"
 PACKAGES = ("nas", "trials")
 
 
@@ -45,7 +47,8 @@ def uses(package: str) -> dict[str, set[str]]:
 
 def ordered(graph: dict[str, set[str]]) -> list[str]:
     """The rooms from the top: each before all that it uses. Raises CycleError when there is no such order."""
-    return list(TopologicalSorter(graph).static_order())[::-1]
+    always_alike = {room: sorted(graph[room]) for room in sorted(graph)}
+    return list(TopologicalSorter(always_alike).static_order())[::-1]
 
 
 def purpose(room: str) -> str:
@@ -63,6 +66,13 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def with_table(page: str) -> str:
+    """The page with the table in its place."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{table()}{END}{after}"
+
+
 def drawing(package: str) -> str:
     """The rooms from the top, with an arrow to each that they use, all of which stand below."""
     graph = uses(package)
@@ -78,12 +88,14 @@ def drawing(package: str) -> str:
 
 
 def main() -> int:
-    if sys.argv[1:] not in ([], ["--table"]):
-        print(f"draw_rooms: given {' '.join(sys.argv[1:])}; expected nothing or --table", file=sys.stderr)
+    if sys.argv[1:] not in ([], ["--write"]):
+        print(f"draw_rooms: given {' '.join(sys.argv[1:])}; expected nothing or --write", file=sys.stderr)
         return 2
     try:
-        for text in (table(),) if sys.argv[1:] else map(drawing, PACKAGES):
-            print(text)
+        if sys.argv[1:]:
+            PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        else:
+            print("\n\n".join(map(drawing, PACKAGES)))
     except CycleError as error:
         print(f"draw_rooms: rooms that import each other: {' → '.join(error.args[1])}", file=sys.stderr)
         return 1

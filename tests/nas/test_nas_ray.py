@@ -107,7 +107,7 @@ def test_killed_with_everything_it_goes_on_and_nothing_is_lost_or_trained_twice(
     ours = ray_processes(program)
     assert ours
     os.killpg(program.pid, signal.SIGKILL)
-    program.wait(timeout=30)
+    program.communicate(timeout=30)
     wait_until_gone(ours, 60)
     before = RunView.load(tmp_path / "run")
     assert before.sessions[-1].outcome is None

@@ -14,7 +14,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import SpaceError
 from search_spaces.space import SearchSpace
 from trials.latency.conditions import Conditions, describe_device, observe
-from trials.latency.runtimes import Pass, intra_op_threads, prepare
+from trials.latency.passes import Pass
+from trials.latency.runtimes import intra_op_threads, prepare
 from trials.latency.timing import measure
 from trials.machine import device as devices
 from trials.machine.target import Target

@@ -9,7 +9,7 @@ from torch import nn
 
 from trials.errors import LatencyError
 from trials.latency.onnx_program import onnx_program
-from trials.latency.runtimes import Pass, wall_clock
+from trials.latency.passes import Pass, wall_clock
 from trials.machine.target import Target
 
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")

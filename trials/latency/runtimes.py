@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FunctionType
 
@@ -11,11 +10,10 @@ import torch
 from torch import nn
 
 from trials.errors import LatencyError
+from trials.latency.passes import Pass, clock
 from trials.machine.device import on_device
 from trials.machine.target import Target
 
-#: Makes one forward pass and returns what it took, in milliseconds.
-Pass = Callable[[], float]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: Passes before a capture: cuDNN chooses its algorithms in the first.
 _PASSES_BEFORE_CAPTURE = 3
@@ -40,7 +38,7 @@ def prepare(network: nn.Module, images: torch.Tensor, target: Target) -> Pass:
 def eager(network: nn.Module, images: torch.Tensor) -> Pass:
     """PyTorch as it stands."""
     placed = on_device(network, images.device)
-    return _clock(lambda: placed(images), images.device)
+    return clock(lambda: placed(images), images.device)
 
 
 def compiled(network: nn.Module, images: torch.Tensor) -> Pass:
@@ -63,7 +61,7 @@ def compiled(network: nn.Module, images: torch.Tensor) -> Pass:
             f"torch.compile fails here: {detail}; it needs a C++ compiler on a CPU and triton on a GPU, "
             "or take runtime eager"
         ) from error
-    return _clock(run, images.device)
+    return clock(run, images.device)
 
 
 def captured(network: nn.Module, images: torch.Tensor) -> Pass:
@@ -87,38 +85,7 @@ def captured(network: nn.Module, images: torch.Tensor) -> Pass:
         graph.replay()
         return output  # and with it the memory that the graph writes to
 
-    return _clock(replay, images.device)
-
-
-def _clock(run: Callable[[], object], device: torch.device) -> Pass:
-    return _cuda_clock(run, device) if device.type == "cuda" else wall_clock(run)
-
-
-def wall_clock(run: Callable[[], object]) -> Pass:
-    """For what has ended when it returns."""
-
-    def one_pass() -> float:
-        start = time.perf_counter_ns()
-        run()
-        return (time.perf_counter_ns() - start) / 1e6
-
-    return one_pass
-
-
-def _cuda_clock(run: Callable[[], object], device: torch.device) -> Pass:
-    """By the device's own events, the stream empty before: without the synchronisation's own time."""
-
-    def one_pass() -> float:
-        with torch.cuda.device(device):
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-            torch.cuda.synchronize()
-            start.record()
-            run()
-            end.record()
-            end.synchronize()
-        return float(start.elapsed_time(end))
-
-    return one_pass
+    return clock(replay, images.device)
 
 
 @contextmanager

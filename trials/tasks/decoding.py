@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trials.latency.runtimes import eager, wall_clock
+from trials.latency.passes import wall_clock
+from trials.latency.runtimes import eager
 from trials.latency.timing import measure
 from trials.machine.device import synchronise
 from trials.tasks.detection import DetectionTask
