@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from shapes import check_annotations, check_fusions
+
+check_annotations()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -14,6 +17,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     # One that never imported torch is not made to.
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+        check_fusions()
     if item.get_closest_marker("gpu") is not None:
         import torch
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load
+from shapes import wrong_on_purpose
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -273,7 +274,8 @@ def test_an_operator_that_raises_has_failed(
     faulty: Callable[[str], Architecture], where: str, error: str, failure: Failure, epochs: int
 ) -> None:
     bench = Bench(replace(PLAN, space=with_faulty()))
-    points, outcome = judged(bench, job(faulty(where)))
+    with wrong_on_purpose():
+        points, outcome = judged(bench, job(faulty(where)))
     assert len(points) == epochs
     assert outcome.weights is None
     assert (outcome.result.state, outcome.result.failure) == (TrialState.FAILED, failure)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
 
-def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normalise(
+    images: UInt8[Tensor, "b c h w"], mean: Float[Tensor, " c"], std: Float[Tensor, " c"]
+) -> Float32[Tensor, "b c h w"]:
     """Scale uint8 [B, C, H, W] to 0..1, subtract `mean` [C] and divide by `std` [C]; float32 [B, C, H, W].
 
     The result is on the images' device and in their memory format; keep `mean` and `std` there too, or every call
@@ -18,7 +21,9 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return images.to(torch.float32).mul_(1.0 / (255.0 * std)).sub_(mean / std)
 
 
-def augment(images: Tensor, draws: Tensor, pad: int, flip: bool = True) -> Tensor:
+def augment(
+    images: UInt8[Tensor, "b c h w"], draws: Float32[Tensor, "3 b"], pad: int, flip: bool = True
+) -> UInt8[Tensor, "b c h w"]:
     """Random crop after reflect-padding by `pad` pixels, and random horizontal flip, each image's own.
 
     images: uint8 [B, C, H, W] on any device. Returns uint8 of the same shape, on the same device.
@@ -45,13 +50,15 @@ def augment(images: Tensor, draws: Tensor, pad: int, flip: bool = True) -> Tenso
     return pixels.gather(2, flat.expand(-1, channels, -1)).view(batch, channels, height, width)
 
 
-def _reflected(size: int, pad: int, device: torch.device) -> Tensor:
+def _reflected(size: int, pad: int, device: torch.device) -> Int64[Tensor, " places"]:
     """int64 [size + 2 * pad]: the pixel that reflect-padding puts at each place (the edge is not repeated)."""
     place = torch.arange(-pad, size + pad, device=device).abs()
     return torch.where(place >= size, 2 * (size - 1) - place, place)
 
 
-def jitter_colour(images: Tensor, draws: Tensor, strength: float) -> Tensor:
+def jitter_colour(
+    images: UInt8[Tensor, "b c h w"], draws: Float32[Tensor, "3 b"], strength: float
+) -> UInt8[Tensor, "b c h w"]:
     """Brightness, then contrast, then saturation of each image scaled by a factor from 1 - strength to 1 + strength.
 
     images: uint8 [B, C, H, W] on any device, C 1 or 3 (grey images have no saturation). Returns uint8 of that shape.
@@ -69,7 +76,7 @@ def jitter_colour(images: Tensor, draws: Tensor, strength: float) -> Tensor:
     return pixels.round_().to(torch.uint8)
 
 
-def _grey(pixels: Tensor) -> Tensor:
+def _grey(pixels: Float32[Tensor, "b c h w"]) -> Float32[Tensor, "b 1 h w"]:
     """Luma [B, 1, H, W] of [B, C, H, W] (ITU-R 601-2, as in PIL)."""
     if pixels.shape[1] == 1:
         return pixels
@@ -77,7 +84,7 @@ def _grey(pixels: Tensor) -> Tensor:
     return (0.2989 * red + 0.587 * green + 0.114 * blue)[:, None]
 
 
-def cut_out(inputs: Tensor, draws: Tensor, side: int) -> Tensor:
+def cut_out(inputs: Float[Tensor, "b c h w"], draws: Float32[Tensor, "2 b"], side: int) -> Float[Tensor, "b c h w"]:
     """Set a square of `side` pixels of each image to 0, in place: Cutout, DeVries and Taylor 2017.
 
     inputs: normalised, float [B, C, H, W], so that 0 is the mean. Returns them.
@@ -86,7 +93,7 @@ def cut_out(inputs: Tensor, draws: Tensor, side: int) -> Tensor:
     """
     height, width = inputs.shape[2:]
 
-    def covered(centres: Tensor, size: int) -> Tensor:
+    def covered(centres: Float32[Tensor, " b"], size: int) -> Bool[Tensor, "b size"]:
         first = (centres * size).long().clamp_(max=size - 1) - side // 2
         place = torch.arange(size, device=inputs.device)
         return (place >= first[:, None]) & (place < first[:, None] + side)
@@ -95,7 +102,7 @@ def cut_out(inputs: Tensor, draws: Tensor, side: int) -> Tensor:
     return inputs.masked_fill_(rows[:, None, :, None] & columns[:, None, None, :], 0.0)
 
 
-def mix(inputs: Tensor, order: Tensor, share: Tensor) -> Tensor:
+def mix(inputs: Float[Tensor, "b ..."], order: Int64[Tensor, " b"], share: Float[Tensor, ""]) -> Float[Tensor, "b ..."]:
     """share * inputs + (1 - share) * inputs[order]: mixup, Zhang et al. 2018. Same shape as `inputs` [B, ...].
 
     `share` is a tensor [] from 0 to 1.

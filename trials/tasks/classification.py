@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Float64, Int64, Integer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,7 +22,7 @@ class ClassificationTask:
     eval_batch: ClassVar[int] = 64
 
     @classmethod
-    def of(cls, network: nn.Module, data: ImageData) -> Self:  # noqa: ARG003 - as of every task
+    def of(cls, network: nn.Module, data: ImageData) -> ClassificationTask:  # noqa: ARG003 - as of every task
         """Any network will do: what its outputs are shows when it is trained."""
         return cls()
 
@@ -35,10 +36,10 @@ class ClassificationTask:
         taken = slice(places.start, places.stop)
         return split.images[taken].to(device), split.labels[taken].to(device)
 
-    def summed_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def summed_loss(self, outputs: Float[Tensor, "b classes"], targets: Integer[Tensor, " b"]) -> Float64[Tensor, ""]:
         return F.cross_entropy(outputs, targets, reduction="sum").double()
 
-    def read(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def read(self, outputs: Float[Tensor, "b classes"], targets: Integer[Tensor, " b"]) -> Int64[Tensor, ""]:
         """How many of a batch are right."""
         return (outputs.argmax(dim=1) == targets).sum()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from trials.data import ImageData, SceneData, normalise
@@ -20,11 +21,11 @@ class Normalisation:
     def __init__(self, data: ImageData | SceneData, device: torch.device) -> None:
         self._mean, self._std = (torch.tensor(values, device=device) for values in (data.mean, data.std))
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: UInt8[Tensor, "b c h w"]) -> Float32[Tensor, "b c h w"]:
         return normalise(images, self._mean, self._std).contiguous(memory_format=torch.channels_last)
 
 
-def network_inputs(images: Tensor, data: ImageData | SceneData) -> Tensor:
+def network_inputs(images: UInt8[Tensor, "b c h w"], data: ImageData | SceneData) -> Float32[Tensor, "b c h w"]:
     """uint8 [B, C, S, S] of these data -> float32, normalised by their train split, channels last."""
     return Normalisation(data, images.device)(images)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trials.data import SceneData
 from trials.data.readers.masks import IGNORED
-from trials.data.scenes import SceneSplit, Target
+from trials.data.scenes import Target
 from trials.tasks.confusion import count_pixels, figures_of
 from trials.tasks.scenes import SceneTask, check_belongs
 
@@ -20,26 +21,26 @@ class SegmentationTask(SceneTask):
     """The loss of a batch, and what its pixels were taken for."""
 
     @classmethod
-    def of(cls, network: nn.Module, data: SceneData) -> Self:
+    def of(cls, network: nn.Module, data: SceneData) -> SegmentationTask:
         """Raises TaskError where they do not belong together."""
         check_belongs(network, data)
         return cls()
 
-    def loss(self, outputs: Tensor, targets: Sequence[Target]) -> Tensor:
+    def loss(self, outputs: Float[Tensor, "b k h w"], targets: Sequence[Target]) -> Float[Tensor, ""]:
         """Mean cross-entropy of logits [B, K, H, W] over the pixels that count, 0 where none does."""
         maps = _maps(targets)
         summed = F.cross_entropy(outputs.float(), maps.long(), ignore_index=IGNORED, reduction="sum")
         return summed / (maps != IGNORED).sum().clamp(min=1)
 
-    def read(self, outputs: Tensor, targets: Sequence[Target]) -> Tensor:
+    def read(self, outputs: Float[Tensor, "b k h w"], targets: Sequence[Target]) -> Int64[Tensor, "k k"]:
         """The confusion matrix [K, K] of a batch."""
         return count_pixels(outputs.argmax(dim=1), _maps(targets), outputs.shape[1])
 
-    def figures(self, readings: Sequence[Tensor], split: SceneSplit, categories: Sequence[str]) -> dict[str, Any]:
+    def figures(self, readings: Sequence[Tensor], split: object, categories: Sequence[str]) -> dict[str, Any]:
         """`SegmentationFigures` of all batches of a split."""
         return figures_of(torch.stack(list(readings)).sum(dim=0), categories).to_json()
 
 
-def _maps(targets: Sequence[Target]) -> Tensor:
-    """uint8 [B, H, W]"""
+def _maps(targets: Sequence[Target]) -> UInt8[Tensor, "b h w"]:
+    """Of a batch, uint8 [B, H, W]."""
     return torch.stack([target["map"].as_subclass(Tensor) for target in targets])
