@@ -96,7 +96,7 @@ def run_page(page: Path, folder: Path, more: Callable[[Command], list[str]] = la
     assert to_run(page), page
     for command in to_run(page):
         if of_scenes(command) or "--survey" in command:
-            continue  # minutes, and run by test_pages_scenes.py and tests/nas/test_nas_discover.py
+            continue  # minutes, and run by test_pages_scenes.py and tests/nas/tools/test_nas_discover.py
         small = [*SMALL, "--engine", "local", "--workers", "1"] if command[1] in ("search", "check") else []
         done = run(command, folder, *small, *more(command))
         assert done.returncode == 0, (page, command, done.stderr)

@@ -41,7 +41,7 @@ PYTHON = {
     "@register": "test_an_operator_in_one_file",
     "nas.discover": "test_a_network_of_ones_own",
     "DeviceProfile": "test_pages_runs.py",
-    "train_scenes": "test_pages_scenes.py",
+    "SceneRecipe(epochs=4)": "test_pages_scenes.py",
     "export_network": "test_pages_scenes.py",
 }
 pages = pytest.mark.parametrize("page", PAGES, ids=str)

@@ -31,12 +31,12 @@ def test_a_detector_is_trained_judged_and_exported(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(workplace)
-    code = block(Path("docs/data.md"), "train_scenes")
+    code = block(Path("docs/data.md"), "SceneRecipe(epochs=4)")
     small = code.replace('"scenes-mini"', '"scenes-mini", train_images=32').replace("epochs=4", "epochs=1")
     names: dict[str, Any] = {}
     exec(compile(small, "docs/data.md", "exec"), names)
     assert "'Trouser'" in capsys.readouterr().out
-    assert names["figures"]["images"] == 400
+    assert names["found"].images == 400
     exec(compile(block(Path("docs/export.md"), "export_network"), "docs/export.md", "exec"), names)
     assert (workplace / "exported-detector/model.onnx").exists()
     assert "'model.onnx'" in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """A record of schema 1, made by the last version that wrote it, is read, and carried over once it is written to.
 
-`tests/nas/schema_1` holds the record of a small search with its noise, trust and ablation, and what `nas show --json`
-of that version said of it.
+`tests/nas/session/schema_1` holds the record of a small search with its noise, trust and ablation, and what
+`nas show --json` of that version said of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trials.record.file import FILE_NAME
 from trials.record.store import Store
 from trials.trial import TrialState
 
-OLD = Path(__file__).parents[1] / "nas" / "schema_1"
+OLD = Path(__file__).parents[2] / "nas" / "session" / "schema_1"
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from nas.settings.loading import load_config
 from nas.studies.noise import NoisePlan, measure_noise
 from nas.studies.trust import TrustPlan, measure_trust
 from nas.telling import Silence
+from nas.terminal.trainings import TrainingsShown
 from nas.tools.reprice import reprice, write
 from nas.trainings.parent import ParentError
 from reports import RunView
@@ -231,7 +232,7 @@ def test_trust_and_noise_start_from_the_trials_weights(small: dict[str, Any], tm
     console = Console(file=io.StringIO(), record=True, width=200)
     run = nas.search(**small | {"trials": 5})
     before = (tmp_path / "run" / "parent.safetensors").read_bytes()
-    view = measure_trust(run.path, TrustPlan(5, 2, 1, ()), {}, console, Interruption())
+    view = measure_trust(run.path, TrustPlan(5, 2, 1, ()), {}, TrainingsShown(console), Interruption())
     assert (tmp_path / "run" / "parent.safetensors").read_bytes() == before
     assert len(view.beside) == 5
     assert "training the parent" not in console.export_text()
@@ -239,12 +240,14 @@ def test_trust_and_noise_start_from_the_trials_weights(small: dict[str, Any], tm
 
     # A search and a noise file of one configuration train the same parent: what they share is equal to the bit.
     config = load_config(None, flat(small | {"seed": 0}))
-    measure_noise(config, NoisePlan(2, (1,), 0, None), tmp_path / "noise.json", console, Interruption())
+    measure_noise(config, NoisePlan(2, (1,), 0, None), tmp_path / "noise.json", TrainingsShown(console), Interruption())
     assert (tmp_path / "noise.parent.safetensors").exists()
     content = json.loads((tmp_path / "noise.json").read_text())
     assert content["parent"]["digest"] == view.parent["digest"]
     assert content["repeats"][0]["loss"] == view.trials[0].result.loss
-    more = measure_noise(config, NoisePlan(3, (1,), 0, None), tmp_path / "noise.json", console, Interruption())
+    more = measure_noise(
+        config, NoisePlan(3, (1,), 0, None), tmp_path / "noise.json", TrainingsShown(console), Interruption()
+    )
     assert more.floors[0].seeds == 3
     assert console.export_text().count("training the parent") == 1  # for the first of the two
 
