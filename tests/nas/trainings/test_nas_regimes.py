@@ -245,7 +245,8 @@ def test_trust_and_noise_start_from_the_trials_weights(small: dict[str, Any], tm
     content = json.loads((tmp_path / "noise.json").read_text())
     assert content["parent"]["digest"] == view.parent["digest"]
     assert content["repeats"][0]["loss"] == view.trials[0].result.loss
-    more = measure_noise(
+    plan = NoisePlan(3, (1,), 0, None)
+    more = measure_noise(config, plan, tmp_path / "noise.json", TrainingsShown(console), Interruption())
         config, NoisePlan(3, (1,), 0, None), tmp_path / "noise.json", TrainingsShown(console), Interruption()
     )
     assert more.floors[0].seeds == 3
