@@ -56,7 +56,7 @@ SURVEYED: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def settle(model: nn.Module, images: torch.Tensor) -> None:
+def enliven(model: nn.Module, images: torch.Tensor) -> None:
     """Give batch norms the statistics of [B, 3, H, W] and layer scales a size that is seen.
 
     Untrained networks otherwise compute next to nothing in evaluation, and any two of them look alike.
@@ -84,14 +84,13 @@ def survey(
     """For each network: merges found, points by kind, reasons for the others, size, exactness.
 
     `difference` holds max |all-add − original| in evaluation and in training, on two random images, for weights that
-    `settle` made speak up. A network that
-    cannot be traced has `error`, the reason, instead.
+    `enliven` made speak up. A network that cannot be traced has `error`, the reason, instead.
     """
     for name in models:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model, images = SURVEYED[name](), torch.randn(2, 3, pixels, pixels)
-            settle(model, images)
+            enliven(model, images)
         try:
             space = examine(model, images, operators, reductions, name=name)
         except SpaceError as error:

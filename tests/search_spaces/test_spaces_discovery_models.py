@@ -10,7 +10,7 @@ import torch
 
 from search_spaces.discovery import examine
 from search_spaces.discovery.rewriting import largest_difference
-from search_spaces.discovery.survey import SURVEYED, settle, survey
+from search_spaces.discovery.survey import SURVEYED, enliven, survey
 from trials.costs import CostTable, count_macs, count_params
 
 ONE = "a concatenation of one map"
@@ -57,7 +57,7 @@ def test_the_survey_of_eleven() -> None:
 def test_another_architecture_starts_as_the_original_and_trains(name: str) -> None:
     torch.manual_seed(0)
     model, images = SURVEYED[name](), torch.randn(2, 3, 64, 64)
-    settle(model, images)
+    enliven(model, images)
     model, images = model.double(), images.double()  # an untrained network amplifies float32's rounding
     space = examine(model, images, SIX)
     for seed in range(2):

@@ -247,8 +247,6 @@ def test_trust_and_noise_start_from_the_trials_weights(small: dict[str, Any], tm
     assert content["repeats"][0]["loss"] == view.trials[0].result.loss
     plan = NoisePlan(3, (1,), 0, None)
     more = measure_noise(config, plan, tmp_path / "noise.json", TrainingsShown(console), Interruption())
-        config, NoisePlan(3, (1,), 0, None), tmp_path / "noise.json", TrainingsShown(console), Interruption()
-    )
     assert more.floors[0].seeds == 3
     assert console.export_text().count("training the parent") == 1  # for the first of the two
 
