@@ -52,7 +52,8 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     console.print(
         "elementwise: pooling, norms and elementwise work, within FLOPs; moved: bytes read and written, nothing fused; "
         "inference, training: activations at the peak and saved for each image, estimated\n"
-        f"counted for {'x'.join(map(str, found['counting']['input_shape']))} with {found['counting']['counter']}",
+        f"counted for {'x'.join(map(str, found['counting']['input_shape']))} with {found['counting']['counter']}; "
+        f"{_fvcore_text(found['counting'])}",
         highlight=False,
     )
     if found["latency_of"]:
@@ -74,6 +75,12 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
         console.print(f"noise, as measured in {found['noise']['run']}:", markup=False, highlight=False)
         for sentence in found["noise"]["story"]:
             console.print(f"  {sentence}", highlight=False)
+
+
+def _fvcore_text(counting: Mapping[str, Any]) -> str:
+    ours, theirs = counting["products"], counting["products_by_fvcore"]
+    text = f"fvcore itself counts {theirs:,} in the convolutions and products of all-add"
+    return f"{text}, as we do" if ours == theirs else f"{text}, we {ours:,}: it has no count for fused attention"
 
 
 def _scene_facts(data: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nas.settings.search import SearchConfig
 from nas.trainings.noise_file import unlike
 from nas.trainings.parent import check_parent
@@ -21,6 +23,7 @@ from search_spaces.discovery.reference import ReferencedDesign
 from search_spaces.space import SearchSpace
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import Share
+from trials.costs.counting import count_work, products_by_fvcore
 from trials.data import SceneConfig, check_scenes
 from trials.data.problems import EMPTY
 from trials.errors import StoreError
@@ -92,7 +95,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "not_varied": _not_varied(space),
         "size": space.size,
         "budgets": [str(constraint) for constraint in config.constraints()],
-        "counting": describe_counting(space),
+        "counting": describe_counting(space) | _beside_fvcore(space),
         "feasible": feasible.share().to_json(),
         "latency_of": None if profile is None else profile.describe()["device"],
         "binding": binding(config.constraints(), feasible.alone(), baseline, costs, predicted),
@@ -106,6 +109,13 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "estimated_search_seconds": shared_seconds + trial_seconds * config.trials / workers,
         "noise": recorded_noise(config),
     }
+
+
+def _beside_fvcore(space: SearchSpace) -> dict[str, int]:
+    """The multiply-adds of convolutions and products in all-add, by our counter and by fvcore."""
+    network, image = space.build(space.baseline), torch.zeros(1, *space.input_shape)
+    work = count_work(network, image)
+    return {"products": work.macs - work.elementwise_ops, "products_by_fvcore": products_by_fvcore(network, image)}
 
 
 def bad_entries(config: SearchConfig, announce: Callable[[str], None]) -> list[str]:

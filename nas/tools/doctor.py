@@ -54,7 +54,7 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    names = ("torch", "torchvision", "optuna", "ray", "sqlalchemy", "pydantic", "moocore", "plotly")
+    names = ("torch", "torchvision", "optuna", "ray", "fvcore", "sqlalchemy", "pydantic", "moocore", "plotly")
     return ", ".join(f"{name} {metadata.version(name)}" for name in names)
 
 

@@ -218,7 +218,7 @@ def describe_counting(space: SearchSpace) -> dict[str, Any]:
 def versions() -> dict[str, Any]:
     """The machine of the driver and the versions of what results depend on."""
     found = {"host": platform.node(), "processor": processor(), "python": platform.python_version()}
-    for package in ("fusion-nas", "torch", "torchvision", "optuna", "ray", "numpy"):
+    for package in ("fusion-nas", "torch", "torchvision", "optuna", "ray", "fvcore", "numpy"):
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found

@@ -103,3 +103,22 @@ def _separate_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+#: fvcore's names of convolutions and of products of matrices.
+_PRODUCTS = ("conv", "addmm", "linear", "matmul", "bmm", "einsum")
+
+
+def products_by_fvcore(model: nn.Module, *inputs: torch.Tensor) -> int:
+    """The multiply-adds of convolutions and products in one forward pass, as fvcore counts them.
+
+    Ours are `Work.macs - Work.elementwise_ops`: the same, but for what fvcore has no handle for, fused attention.
+    """
+    with warnings.catch_warnings(action="ignore"):  # it scripts a loss as it is imported
+        from fvcore.nn import FlopCountAnalysis
+
+    counted = copy.deepcopy(model).cpu().eval()
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        analysis = FlopCountAnalysis(counted, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        by_operator = analysis.by_operator()
+    return int(sum(by_operator[name] for name in _PRODUCTS))

@@ -76,6 +76,7 @@ def test_check_says_what_a_search_would_do_and_writes_nothing(tmp_path: Path) ->
     }  # fmt: skip
     assert found["counting"]["input_shape"] == [1, 1, 28, 28]
     assert "fvcore" in found["counting"]["counter"]
+    assert found["counting"]["products"] == found["counting"]["products_by_fvcore"] > 0
     assert found["costs"]["largest within"]["macs"] <= 1.05 * found["costs"]["baseline"]["macs"]
     assert (
         found["costs"]["baseline"]["macs"] == found["costs"]["cheapest"]["macs"] < found["costs"]["costliest"]["macs"]
