@@ -65,11 +65,9 @@ class Run:
             SelectionError: no such trial, or its weights were not kept.
             ExportError: an artefact does not agree with the trained network, or `out` holds something else.
         """
-        from safetensors.torch import load_file
-
         from nas.export import TrainedNetwork, export_network, validation_of
         from search_spaces import SearchSpace
-        from trials.record.weights import weights_path
+        from trials.record.weights import read_weights, weights_path
         from trials.training.trainer import make_trainer
 
         trial = self.select(selector)
@@ -87,7 +85,7 @@ class Run:
         trained = TrainedNetwork(
             space=SearchSpace.from_json(self.view.description["space"]),
             architecture=trial.result.architecture,
-            state_dict=load_file(weights),
+            state_dict=read_weights(weights),
             classes=data.classes,
             mean=data.mean,
             std=data.std,

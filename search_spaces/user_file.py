@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
+import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import numpy
 
 from search_spaces.errors import SpaceError, unknown
 
@@ -45,13 +51,43 @@ def _module(file: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, str(file.parent))  # what it imports from beside itself is found
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # the user's own code may raise anything
+        with guarded(file):
+            spec.loader.exec_module(module)
+    except SpaceError:
         del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def guarded(file: Path) -> Iterator[None]:
+    """Runs a user's code: what it imports from beside `file` is found, what it prints goes to stderr, and what it
+    changes of the whole process (arguments, path, random state, default dtype, threads) is put back.
+
+    Raises SpaceError for whatever it raises, an exit too, in one line that names the file.
+    """
+    import torch
+
+    arguments, path, threads, dtype = sys.argv, list(sys.path), torch.get_num_threads(), torch.get_default_dtype()
+    states = random.getstate(), numpy.random.get_state()
+    sys.argv, sys.path[:0] = [str(file)], [str(file.parent)]
+    try:
+        with contextlib.redirect_stdout(sys.stderr), torch.random.fork_rng(devices=[]):
+            yield
+    except SystemExit as error:
+        raise SpaceError(
+            f"{file} ends the program when it is imported (exit {error.code}): move what runs a program under "
+            'if __name__ == "__main__":'
+        ) from None
+    except SpaceError:
+        raise
+    except Exception as error:  # the user's own code may raise anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise SpaceError(f"{file} cannot be imported: {reason}") from error
     finally:
-        sys.path.remove(str(file.parent))
-    return module
+        sys.argv, sys.path[:] = arguments, path
+        random.setstate(states[0])
+        numpy.random.set_state(states[1])
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)

@@ -51,6 +51,8 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_
 PRELOADED = "torch,ray.tune"
 #: Workers that start before they are asked for.
 MAX_PRESTARTED = 8
+#: Bytes of a temporary folder's path that leave room for Ray's sockets.
+MAX_TMPDIR = 40
 
 
 class TrialActor(tune.Trainable):
@@ -160,6 +162,11 @@ class RayEngine:
         gpus_per_trial: float | None = None,
         device: str = "auto",
     ) -> None:
+        if address is not None and address.startswith("ray://"):
+            raise ConfigError(
+                f"--address {address}: a search's driver runs on the cluster: submit it there (ray job submit -- nas "
+                "search … --address auto), or start it on the head node"
+            )
         self._interruption = interruption
         os.environ.update(WORKER_ENVIRONMENT)
         warnings.filterwarnings("ignore", module="ray")
@@ -172,6 +179,7 @@ class RayEngine:
             if address is None:
                 cores = max(workers or 0, os.cpu_count() or 1)
                 options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
+                options |= _short_folder()
                 os.environ.setdefault("RAY_preload_python_modules", PRELOADED)
                 os.environ.setdefault("RAY_num_prestart_python_workers", str(min(workers or cores, MAX_PRESTARTED)))
             else:
@@ -287,6 +295,14 @@ def _fetch(weights: ray.ObjectRef[bytes] | None) -> bytes | None:
         return None if weights is None else ray.get(weights)
     except ray.exceptions.RayError:
         return None
+
+
+def _short_folder() -> dict[str, str]:
+    """Where Ray may make its sockets, whose paths take at most 107 bytes, some 65 of them Ray's own: batch systems set
+    a TMPDIR that leaves too few."""
+    if len(os.fsencode(tempfile.gettempdir())) <= MAX_TMPDIR:
+        return {}
+    return {"_temp_dir": tempfile.mkdtemp(prefix="ray-", dir="/tmp")}
 
 
 def _shown(resources: dict[str, float]) -> str:

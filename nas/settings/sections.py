@@ -279,7 +279,7 @@ class RaySection(Section):
 
     address: Annotated[
         str | None,
-        Setting("An existing Ray cluster: auto or ray://HOST:PORT.", Role.CIRCUMSTANCE, option="--address",
+        Setting("An existing Ray cluster: auto, or HOST:PORT of its head.", Role.CIRCUMSTANCE, option="--address",
                 metavar="ADDRESS", group=Group.PLACE, default="a runtime of its own", page="cluster.md"),
     ] = None  # fmt: skip
     cpus_per_trial: Annotated[float, Field(gt=0), Setting("Cores of a trial.", Role.CIRCUMSTANCE)] = 1.0

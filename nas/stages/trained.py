@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import nn
 
 from nas.settings.loading import read_config
@@ -13,7 +12,7 @@ from reports.view import RunView, SelectionError, TrialView
 from search_spaces.loading import load_weights
 from search_spaces.space import SearchSpace
 from trials.machine.device import memory_bytes, on_device, resolve
-from trials.record.weights import weights_path
+from trials.record.weights import read_weights, weights_path
 from trials.training.trainer import make_trainer
 
 
@@ -39,7 +38,7 @@ class TrainedNetworks:
         """On the device of the data, in evaluation."""
         network = self._space.build(trial.result.architecture)
         path = weights_path(self.view.path, trial.result.number)
-        load_weights(network, load_file(path), str(path))
+        load_weights(network, read_weights(path), str(path))
         return on_device(network, self.device).eval()
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from search_spaces.errors import SpaceError, unknown
-from search_spaces.user_file import load_object
+from search_spaces.user_file import guarded, load_object
 
 
 def load_model(reference: str, classes: int | None = None) -> nn.Module:
@@ -31,10 +33,11 @@ def load_model(reference: str, classes: int | None = None) -> nn.Module:
         return _torchvision(name, options)
     found = load_object(reference)
     if isinstance(found, nn.Module):
-        return found
+        return plain(reference, found)
     if not callable(found):
         raise SpaceError(f"{reference} is a {type(found).__name__}: give an nn.Module or a callable that returns one")
-    return _checked(reference, lambda: found(**(options if _takes_classes(found) else {})))
+    with guarded(Path(source).resolve()):
+        return _checked(reference, lambda: found(**(options if _takes_classes(found) else {})))
 
 
 def _takes_classes(factory: Any) -> bool:
@@ -66,6 +69,32 @@ def _checked(reference: str, factory: Callable[[], Any]) -> nn.Module:
         raise SpaceError(f"{reference} raised {_one_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise SpaceError(f"{reference} returned a {type(model).__name__}, not an nn.Module")
+    return plain(reference, model)
+
+
+def plain(reference: str, model: nn.Module) -> nn.Module:
+    """The network itself, taken out of what parallel training or the compiler wraps around it.
+
+    Raises:
+        SpaceError: one that cannot be traced or trained as it is: scripted, not built yet, or not in float32.
+    """
+    while isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel) or hasattr(model, "_orig_mod"):
+        inner: Any = model._orig_mod if hasattr(model, "_orig_mod") else model.module
+        model = inner
+    if isinstance(model, torch.jit.ScriptModule):
+        raise SpaceError(f"{reference} is TorchScript, which cannot be taken apart: give the module it was made of")
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+            raise SpaceError(
+                f"{reference}: {name} is built lazily, at the first call: call the network once on an image before "
+                "it is returned"
+            )
+        if tensor.is_floating_point() and tensor.dtype is not torch.float32:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise SpaceError(
+                f"{reference}: {name} is {kind}, but networks are trained in float32 (bfloat16 by autocast, see "
+                "--precision): return model.float()"
+            )
     return model
 
 

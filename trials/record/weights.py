@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from trials.errors import StoreDamaged
 from trials.record.training import Training
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def weights_path(folder: Path, number: int) -> Path:
@@ -16,6 +21,19 @@ def weights_path(folder: Path, number: int) -> Path:
 def training_weights_path(folder: Path, training: Training) -> Path:
     """Where those of a training are that no trial has asked for yet."""
     return folder / "weights" / f"training-{training.architecture.key}-{training.seed}-{training.epochs}.safetensors"
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Those in a file that was kept. Raises StoreDamaged where it broke off or was changed."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise StoreDamaged(
+            f"{path} is damaged ({' '.join(str(error).split())[:120]}): restore it from a copy, or choose another trial"
+        ) from None
 
 
 def write_weights(path: Path, content: bytes) -> None:
