@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from search_spaces.errors import SpaceError, unknown
 from search_spaces.user_file import guarded, load_object
@@ -84,7 +85,7 @@ def plain(reference: str, model: nn.Module) -> nn.Module:
     if isinstance(model, torch.jit.ScriptModule):
         raise SpaceError(f"{reference} is TorchScript, which cannot be taken apart: give the module it was made of")
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        if is_lazy(tensor):
             raise SpaceError(
                 f"{reference}: {name} is built lazily, at the first call: call the network once on an image before "
                 "it is returned"
