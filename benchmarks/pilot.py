@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.settings.loading import load_config
-from nas.trainings.prepared import prepare, versions
+from nas.trainings.prepared import prepare
+from nas.trainings.sameness import versions
 from search_spaces import Architecture, SearchSpace
 from search_spaces.space import fusion_modules
 from trials.data import ImageData, normalise

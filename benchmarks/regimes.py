@@ -20,7 +20,8 @@ from nas.settings.loading import load_config
 from nas.settings.search import SearchConfig
 from nas.terminal.trainings import TrainingsShown
 from nas.trainings.noise_file import NoiseFile
-from nas.trainings.prepared import prepare, versions
+from nas.trainings.prepared import prepare
+from nas.trainings.sameness import versions
 from nas.trainings.trainings import Wanted, missing, train_missing
 from reports.formatting import format_duration, format_percent
 from reports.significance import estimate

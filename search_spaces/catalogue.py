@@ -18,7 +18,8 @@ from search_spaces.networks import (
     imagenet_resnet,
     resnext50,
 )
-from search_spaces.user_file import is_reference, load_object
+from search_spaces.references import is_reference
+from search_spaces.user_file import load_object
 
 _DESIGNS: dict[str, NetworkDesign] = {
     **{f"resnet{depth}": cifar_resnet(depth) for depth in (8, 14, 20, 32, 56)},

@@ -24,6 +24,8 @@ from search_spaces.fusions.settings import DEFAULT as DEFAULT_SETTINGS
 from search_spaces.fusions.settings import FusionSettings
 from search_spaces.networks import InputSpec, NetworkDesign, PointShape
 from search_spaces.points import FusionPoint, chosen, fitting, offer, stage_of, tied
+from search_spaces.references import is_reference, located, short
+from search_spaces.user_file import code_behind
 
 __all__ = [
     "DEFAULT_OPERATORS", "DEFAULT_REDUCTIONS", "FusionPoint", "SearchSpace", "Tie", "Variable", "fusion_at",
@@ -57,8 +59,14 @@ class SearchSpace:
     vary: tuple[str, ...] = ()
     tie: Tie = "none"
     settings: FusionSettings = DEFAULT_SETTINGS
+    #: Of a network in a user's file: where that is, and what its code was (see `user_code`). Neither is its identity.
+    source: str | None = None
+    code: str | None = None
 
     def __post_init__(self) -> None:
+        if is_reference(self.name):
+            object.__setattr__(self, "source", self.source or located(self.name))
+            object.__setattr__(self, "name", short(self.name))
         _ = self.design  # first: a user's file may register operators of her own
         object.__setattr__(self, "operators", tuple(dict.fromkeys(self.operators)))
         for name in self.operators:
@@ -86,6 +94,8 @@ class SearchSpace:
         vary: Sequence[str] = (),
         tie: Tie = "none",
         settings: FusionSettings = DEFAULT_SETTINGS,
+        source: str | None = None,
+        code: str | None = None,
     ) -> SearchSpace:
         """The space of a catalogue network, for its own default input unless one is given.
 
@@ -95,17 +105,28 @@ class SearchSpace:
         Raises:
             SpaceError: nothing of that name, something that cannot be searched, or a setting that does not fit.
         """
-        spec = catalogue.design(name).default_input if input is None else input
+        spec = catalogue.design(source or name).default_input if input is None else input
         if spec is None:
             raise SpaceError(f"{name} takes images of any size: give the input, such as InputSpec(3, 224, 10)")
-        space = cls(name, spec, tuple(operators), tuple(reductions), tuple(vary), tie, settings)
+        space = cls(name, spec, tuple(operators), tuple(reductions), tuple(vary), tie, settings, source, code)
         if not space.points:
             raise SpaceError(f"{name} has no fusion point: there is nothing to search")
         return space
 
     @property
     def design(self) -> NetworkDesign:
-        return catalogue.design(self.name)
+        """Raises SpaceError where the code of a user's network is not what it was when the space was made."""
+        if self.source is None:
+            return catalogue.design(self.name)
+        found = code_behind(self.source)
+        if self.code is None:
+            object.__setattr__(self, "code", found)
+        if found != self.code:
+            raise SpaceError(
+                f"the network of {self.source} has changed: its code, with what it imports from beside itself, has "
+                f"the fingerprint {found}, recorded is {self.code}; put it back as it was, or search anew"
+            )
+        return catalogue.design(self.source)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -155,7 +176,8 @@ class SearchSpace:
     @property
     def fingerprint(self) -> str:
         """16 hex digits over everything that makes the space what it is, its points and choices included."""
-        whole: list[Any] = [self.to_json(), [point.to_json() for point in self.points]]
+        identity = {key: value for key, value in self.to_json().items() if key not in ("source", "code")}
+        whole: list[Any] = [identity, [point.to_json() for point in self.points]]
         if any(point.shape.merge == "cat" for point in self.points):
             whole.append("operators' own forms at concatenations")  # once these were embedded sums of the same names
         text = json.dumps(whole, sort_keys=True)
@@ -241,7 +263,7 @@ class SearchSpace:
 
     def build(self, architecture: Architecture) -> nn.Module:
         """The network: [B, channels, size, size] -> logits [B, classes], initialised from torch's seed."""
-        if architecture.space != self.name:
+        if short(architecture.space) != self.name:
             raise SpaceError(f"architecture of space {architecture.space!r} given to space {self.name!r}")
         design = self.design  # in a worker, this is what runs a user's file and registers her operators
         checked = self.architecture(architecture.choices)
@@ -263,6 +285,7 @@ class SearchSpace:
             "vary": list(self.vary),
             "tie": self.tie,
             "settings": asdict(self.settings),
+            **({} if self.source is None else {"source": self.source, "code": self.code}),
         }
 
     @classmethod
@@ -271,6 +294,7 @@ class SearchSpace:
             return cls.named(
                 data["name"], InputSpec(**data["input"]), data["operators"], data["reductions"],
                 data.get("vary", ()), data.get("tie", "none"), FusionSettings(**data.get("settings", {})),
+                data.get("source"), data.get("code"),
             )  # fmt: skip
         except (KeyError, TypeError) as error:
             raise SpaceError(f"not the JSON of a search space: {error}") from None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +31,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
+import nas
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.engines.lost_workers import kernel_kills, why_lost
@@ -58,8 +60,9 @@ MAX_TMPDIR = 40
 class TrialActor(tune.Trainable):
     """A warm worker: torch imported, data resident. A step is one epoch; the last one holds the outcome."""
 
-    def setup(self, config: dict[str, Any], plan: TrialPlan | None = None) -> None:
+    def setup(self, config: dict[str, Any], plan: TrialPlan | None = None, folder: str = "") -> None:
         assert plan is not None
+        _stand_in(folder)
         self._bench = Bench(plan, expendable=True)
         self._bench.warm_up()
         self.reset_config(config)
@@ -184,7 +187,7 @@ class RayEngine:
                 os.environ.setdefault("RAY_num_prestart_python_workers", str(min(workers or cores, MAX_PRESTARTED)))
             else:
                 options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
-            with interruption.shielded():
+            with interruption.shielded(), _away():
                 try:
                     ray.init(**options)
                 except ConnectionError as error:
@@ -211,7 +214,7 @@ class RayEngine:
         cpus, gpus = self._resources["cpu"], self._resources["gpu"]
         task: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_answer)
         with self._interruption.shielded():
-            pending = task.remote(question, plan)
+            pending = task.remote(question, plan, str(Path.cwd()))
             while not ray.wait([pending], timeout=0.2)[0]:
                 self._interruption.check()
             try:
@@ -227,7 +230,7 @@ class RayEngine:
         searcher = DriverSearcher(source, plan.timeout_seconds)
         with self._interruption.shielded(), tempfile.TemporaryDirectory(prefix="fusion-nas-") as scratch:
             tune.Tuner(
-                tune.with_resources(tune.with_parameters(TrialActor, plan=plan), self._resources),
+                tune.with_resources(tune.with_parameters(TrialActor, plan=plan, folder=str(Path.cwd())), self._resources),
                 tune_config=tune.TuneConfig(
                     search_alg=searcher, num_samples=-1, max_concurrent_trials=self.workers,
                     reuse_actors=True,
@@ -245,7 +248,7 @@ class RayEngine:
             yield LatencyBench(space, target, protocol)
             return
         on_device = ray.remote(num_cpus=self._resources["cpu"], num_gpus=self._resources["gpu"])
-        actor: Any = on_device(LatencyBench).remote(space, target, protocol)
+        actor: Any = on_device(PlacedBench).remote(str(Path.cwd()), space, target, protocol)
         try:
             yield RemoteBench(actor, self._interruption)
         finally:
@@ -256,6 +259,14 @@ class RayEngine:
         if self._started:
             with self._interruption.shielded():
                 ray.shutdown()
+
+
+class PlacedBench(LatencyBench):
+    """One in a worker, which stands in the folder of the driver."""
+
+    def __init__(self, folder: str, space: SearchSpace, target: Target, protocol: LatencyProtocol) -> None:
+        _stand_in(folder)
+        super().__init__(space, target, protocol)
 
 
 class RemoteBench:
@@ -285,7 +296,8 @@ class RemoteBench:
                 raise LatencyError(f"the worker that measures died: {reason[:200]}") from None
 
 
-def _answer(question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
+def _answer(question: Callable[[Bench], Answer], plan: TrialPlan, folder: str) -> Answer:
+    _stand_in(folder)
     return question(Bench(plan, expendable=True))
 
 
@@ -295,6 +307,25 @@ def _fetch(weights: ray.ObjectRef[bytes] | None) -> bytes | None:
         return None if weights is None else ray.get(weights)
     except ray.exceptions.RayError:
         return None
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    """Ray makes the folder where it starts the first that workers import from, in which a file may be called as one of
+    our packages. Meanwhile we stand where those are; where they are installed, workers find them by themselves."""
+    before, home = Path.cwd(), Path(nas.__file__).parents[1]
+    installed = home.name in ("site-packages", "dist-packages")
+    os.chdir(sys.prefix if installed else home)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _stand_in(folder: str) -> None:
+    """Where the search began, as far as this machine has it: a user's own code may read files from there."""
+    with suppress(OSError):
+        os.chdir(folder)
 
 
 def _short_folder() -> dict[str, str]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.settings.changes import differences, may_extend
+from nas.settings.changes import differences, may_extend, moved
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
 from nas.trainings.prepared import Prepared, describe
+from nas.trainings.sameness import check_same, check_versions, versions
 from reports.view import NothingFeasible, RunView, recorded_config
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import in_short
@@ -37,22 +38,14 @@ def admitted(folder: Path, config: SearchConfig, extend: bool, fresh: bool) -> R
 
 
 def check_unchanged(folder: Path, recorded: RunView, prepared: Prepared, extend: bool) -> None:
-    """Raises ConfigError where the data, the space or the device profile are not those of the recorded trials."""
-    config = prepared.config
-    if recorded.description["data"]["fingerprint"] != prepared.data.fingerprint:
-        raise ConfigError(
-            f"{folder}: the data of {config.data} have changed since its first trials; --fresh starts over"
-        )
-    before = recorded.description["space"].get("fingerprint")
-    if before not in (None, prepared.space.fingerprint):
-        raise ConfigError(
-            f"{folder}: the space {config.space} is another one now (fingerprint {prepared.space.fingerprint}, "
-            f"recorded {before}): its network or operators have changed; --fresh starts over"
-        )
+    """Raises ConfigError where data, space, versions or device profile are not those of the recorded trials."""
+    check_same(folder, recorded.description, prepared)
+    if not extend:
+        check_versions(folder, recorded.description)
     if not extend and _other_profile(recorded, prepared.profile):
         raise ConfigError(
-            f"{folder}: the device profile {config.latency_profile} is not the one that the run began with; --extend "
-            "goes on with this one, --fresh starts over"
+            f"{folder}: the device profile {prepared.config.latency_profile} is not the one that the run began with; "
+            "--extend goes on with this one, --fresh starts over"
         )
 
 
@@ -134,7 +127,9 @@ def _check_same(folder: Path, recorded: RunView, config: SearchConfig, extend: b
 
 
 def is_complete(recorded: RunView, config: SearchConfig) -> bool:
-    return recorded.finished and not differences(recorded.config, config.to_json())
+    """Whether nothing is left to do, nor to be looked at: what is elsewhere now may not be the same."""
+    given = config.to_json()
+    return recorded.finished and not differences(recorded.config, given) and not moved(recorded.config, given)
 
 
 def put_aside(folder: Path, say: Callable[[str], None]) -> None:
@@ -157,7 +152,7 @@ def open_store(
     identity = {
         "config": config.to_json(),
         "constraints": [constraint.to_json() for constraint in config.constraints()],
-        "description": describe(prepared),
+        "description": describe(prepared) | {"environment": versions()},
         "baseline": baseline.to_json(),
         "latency_profile": None if prepared.profile is None else prepared.profile.to_json(),
         "final_stage": None,

@@ -8,6 +8,7 @@ from typing import Any
 from nas.settings.errors import ConfigError
 from nas.settings.keys import role_of
 from nas.settings.loading import load_config, name_of
+from nas.settings.places import PLACES, without_place
 from nas.settings.search import SearchConfig, config_kind
 from nas.settings.setting import Role
 
@@ -20,12 +21,22 @@ def may_extend(key: str) -> bool:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """`{key: (recorded, given)}` of all settings that decide what a search finds, sections flattened.
 
-    What an older version did not record yet was as it is by default now.
+    What an older version did not record yet was as it is by default now. Where things are makes no difference.
     """
     defaults = flat(config_kind(new)().to_json())
     before, after = defaults | flat(old), defaults | flat(new)
     keys = [key for key in {**before, **after} if role_of(key) is not Role.CIRCUMSTANCE]
-    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+    return {
+        key: (before.get(key), after.get(key))
+        for key in keys
+        if without_place(key, before.get(key)) != without_place(key, after.get(key))
+    }
+
+
+def moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether something that decides a result is now looked for in another place."""
+    before, after = flat(old), flat(new)
+    return any(before.get(key) != after.get(key) for key in PLACES)
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_
 
 from nas.registry import ENGINES, PROPOSERS
 from nas.settings.errors import ConfigError
+from nas.settings.places import absolute, absolute_data, absolute_space
 from nas.settings.sections import (
     FusionSection,
     ImageTraining,
@@ -56,7 +57,7 @@ class SearchConfig(Section):
     ] = "classification"  # fmt: skip
     space: Annotated[
         str,
-        Setting("A named space, see nas spaces, FILE.py:DESIGN or torchvision:NAME.", option="--space",
+        Setting("A named space, see nas spaces, FILE.py:DESIGN or torchvision:NAME.", Role.PLACE, option="--space",
                 metavar="NAME", group=Group.SPACE, page="network.md"),
     ] = "resnet8"  # fmt: skip
     operators: Annotated[
@@ -81,7 +82,7 @@ class SearchConfig(Section):
     data: Annotated[
         str,
         Setting("fashion-mnist-mini, fashion-mnist, cifar10, cifar100 or folder:PATH; of scenes scenes-mini, "
-                "coco:PATH, voc:PATH or masks:PATH.", option="--data", metavar="NAME", group=Group.DATA,
+                "coco:PATH, voc:PATH or masks:PATH.", Role.PLACE, option="--data", metavar="NAME", group=Group.DATA,
                 page="data.md"),
     ] = DataConfig.name  # fmt: skip
     data_dir: Annotated[
@@ -196,6 +197,21 @@ class SearchConfig(Section):
     def _known_data(cls, name: str) -> str:
         validate_name(name)
         return name
+
+    @field_validator("space")
+    @classmethod
+    def _located_space(cls, name: str) -> str:
+        return absolute_space(name)
+
+    @field_validator("data")
+    @classmethod
+    def _located_data(cls, name: str) -> str:
+        return absolute_data(name)
+
+    @field_validator("data_dir", "latency_profile")
+    @classmethod
+    def _located(cls, path: str | None) -> str | None:
+        return None if path is None else absolute(path)
 
     @field_validator("max_flops", "max_params", "max_latency")
     @classmethod

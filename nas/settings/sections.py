@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nas.settings.errors import ConfigError
+from nas.settings.places import absolute
 from nas.settings.setting import Group, Role, Setting
 from nas.settings.values import read_seconds
 from trials.tasks.recipe import SceneRecipe
@@ -40,7 +41,7 @@ class TrainingSection(Section):
     ] = "scratch"  # fmt: skip
     parent: Annotated[
         str | None,
-        Setting("Under inherit: your own weights of the network, .safetensors or .pt.", option="--parent",
+        Setting("Under inherit: your own weights of the network, .safetensors or .pt.", Role.PLACE, option="--parent",
                 metavar="FILE", group=Group.TRAINING),
     ] = None  # fmt: skip
     parent_epochs: Annotated[
@@ -107,6 +108,11 @@ class TrainingSection(Section):
         epochs = given.get("epochs", cls.model_fields["epochs"].default)
         settled = _PARENT_EPOCHS * epochs if isinstance(epochs, int) else None
         return {**given, "parent_epochs": settled} if given.get("parent_epochs") is None else given
+
+    @field_validator("parent")
+    @classmethod
+    def _located_parent(cls, path: str | None) -> str | None:
+        return None if path is None else absolute(path)
 
     @model_validator(mode="after")
     def _parent_of_regime(self) -> TrainingSection:

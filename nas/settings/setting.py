@@ -15,6 +15,7 @@ class Role(StrEnum):
     """When a setting may change."""
 
     FIXED = "fixed"  # it decides what a run finds: the run keeps what it began with
+    PLACE = "where it is"  # what is there decides, and is recognised by its fingerprint: it may have moved
     EXTEND = "extend"  # in an extended run: recorded trials are priced anew, none is trained again
     CIRCUMSTANCE = "any time"  # where and how fast a search runs, and what is written at its end: not what it finds
 

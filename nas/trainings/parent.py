@@ -150,7 +150,7 @@ def _identity(prepared: Prepared) -> str:
         settings = {k: v for k, v in settings.items() if k not in _LATER or v != _LATER[k]}
     parts = {
         "regime": config.training.regime,
-        "parent": config.training.parent,
+        "parent": None if config.training.parent is None else Path(config.training.parent).name,
         "recipe": settings,
         "seed": config.seed,
         "space": prepared.space.fingerprint,

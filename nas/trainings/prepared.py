@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from nas.settings.errors import ConfigError
@@ -23,7 +22,7 @@ from trials.budgets.feasibility import Feasibility
 from trials.costs import CostTable, counter_version
 from trials.data import ImageData, SceneData
 from trials.judge import TrialPlan
-from trials.machine.device import processor, resolve
+from trials.machine.device import resolve
 from trials.profile import DeviceProfile
 from trials.tasks.average_precision import sizes_of
 from trials.training.trainer import Trainer, make_trainer
@@ -179,7 +178,6 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "latency_protocol": asdict(
             config.latency.protocol() if prepared.profile is None else prepared.profile.latency_protocol()
         ),
-        "environment": versions(),
     }
 
 
@@ -190,14 +188,14 @@ def describe_data(data: ImageData | SceneData) -> dict[str, Any]:
         described = data.description()
         return {
             **described,
-            "name": data.title,
+            "name": named_briefly(data.title),
             "channels": 3,
             "classes": described.pop("categories"),
             **splits,
             **({} if data.targets == "semantic" else {"objects_by_size": sizes_of(data.val)}),
         }
     return {
-        "name": data.name,
+        "name": named_briefly(data.name),
         "channels": data.channels,
         "image_size": data.image_size,
         "classes": list(data.classes),
@@ -207,18 +205,15 @@ def describe_data(data: ImageData | SceneData) -> dict[str, Any]:
     }
 
 
+def named_briefly(data: str) -> str:
+    """Data by their kind and the last folder of their path: whoever reads of them may be on another machine."""
+    form, colon, folder = data.partition(":")
+    return f"{form}:{Path(folder).name}" if colon else data
+
+
 def describe_counting(space: SearchSpace) -> dict[str, Any]:
     """What the multiply-adds and the other work of a run were counted of, and with what."""
     return {
         "input_shape": [1, *space.input_shape],
         "counter": counter_version(),
     }
-
-
-def versions() -> dict[str, Any]:
-    """The machine of the driver and the versions of what results depend on."""
-    found = {"host": platform.node(), "processor": processor(), "python": platform.python_version()}
-    for package in ("fusion-nas", "torch", "torchvision", "optuna", "ray", "fvcore", "numpy"):
-        with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found

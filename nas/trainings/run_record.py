@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nas.settings.errors import ConfigError
 from nas.trainings.prepared import Prepared
+from nas.trainings.sameness import check_same
 from reports.view import RunView
 from trials.record.file import FILE_NAME, PARENT_NAME
 from trials.record.store import Store
@@ -64,12 +64,7 @@ class RunRecord:
 
     def check(self, prepared: Prepared) -> None:
         """Raises ConfigError where the data or the space are not those of the run's trials any more."""
-        description = self.view.description
-        fingerprint = (description.get("space") or {}).get("fingerprint")
-        if description["data"]["fingerprint"] != prepared.data.fingerprint:
-            raise ConfigError(f"{self._folder}: the data of {prepared.config.data} have changed since its trials")
-        if fingerprint not in (None, prepared.space.fingerprint):
-            raise ConfigError(f"{self._folder}: the space {prepared.config.space} has changed since its trials")
+        check_same(self._folder, self.view.description, prepared)
 
     def __enter__(self) -> RunRecord:
         return self
