@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +21,7 @@ from reports.latency import latency_story
 from reports.precision import precision_story
 from reports.regime import regime_story
 from reports.view import RunView
+from trials.whole_files import write_whole
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,14 +35,7 @@ def write_report(view: RunView, path: Path) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        # A folder's name need not be UTF-8: what cannot be written is shown as "?".
-        with unfinished.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(render(view))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, render(view), errors="replace")  # a folder's name need not be UTF-8: what is not is shown as "?"
     return path
 
 

@@ -59,5 +59,11 @@ class StoreDamaged(StoreError):
     exit_code = 5
 
 
+class DiskFull(UserError, OSError):
+    """There is no room where something is to be written: the message names the file."""
+
+    exit_code = 1
+
+
 class RunInUse(StoreError):
     """Another process is writing this run's record."""

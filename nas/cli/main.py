@@ -5,7 +5,6 @@ Only click is imported at start: `nas --help` answers at once, each command impo
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -32,6 +31,7 @@ _COMMANDS: dict[str, tuple[click.Command, ...]] = {
 def main() -> None:
     """The `nas` program: runs a command and turns what a user can mend into one line and an exit code."""
     from search_spaces.errors import UserError
+    from trials.whole_files import FULL, disk_full
 
     # Before torch is imported anywhere: threads that spin on a shared machine slow every trial down.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -49,9 +49,11 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
+        if error.errno in FULL:
+            _end(f"nas: {disk_full(error.filename or 'a file of the run, of TMPDIR or of the caches')}", 1)
         if error.filename is None:
             raise
-        _end(f"nas: {error.filename}: {error.strerror}", 1 if error.errno == errno.ENOSPC else 2)
+        _end(f"nas: {error.filename}: {error.strerror}", 2)
 
 
 def _end(line: str, code: int) -> None:

@@ -31,7 +31,6 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-import nas
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.engines.lost_workers import kernel_kills, why_lost
@@ -229,8 +228,9 @@ class RayEngine:
     def run(self, plan: TrialPlan, source: JobSource) -> None:
         searcher = DriverSearcher(source, plan.timeout_seconds)
         with self._interruption.shielded(), tempfile.TemporaryDirectory(prefix="fusion-nas-") as scratch:
+            actor = tune.with_parameters(TrialActor, plan=plan, folder=str(Path.cwd()))
             tune.Tuner(
-                tune.with_resources(tune.with_parameters(TrialActor, plan=plan, folder=str(Path.cwd())), self._resources),
+                tune.with_resources(actor, self._resources),
                 tune_config=tune.TuneConfig(
                     search_alg=searcher, num_samples=-1, max_concurrent_trials=self.workers,
                     reuse_actors=True,
@@ -313,7 +313,7 @@ def _fetch(weights: ray.ObjectRef[bytes] | None) -> bytes | None:
 def _away() -> Iterator[None]:
     """Ray makes the folder where it starts the first that workers import from, in which a file may be called as one of
     our packages. Meanwhile we stand where those are; where they are installed, workers find them by themselves."""
-    before, home = Path.cwd(), Path(nas.__file__).parents[1]
+    before, home = Path.cwd(), Path(__file__).resolve().parents[2]
     installed = home.name in ("site-packages", "dist-packages")
     os.chdir(sys.prefix if installed else home)
     try:

@@ -20,6 +20,7 @@ from trials.tasks import decoding_latency, task_for
 from trials.tasks.detection import DetectionTask
 from trials.tasks.inputs import moved, network_inputs
 from trials.training.trainer import evenly_spaced
+from trials.whole_files import write_whole
 
 #: Validation images in the picture, and the score from which on a detection is drawn.
 IMAGES, LEAST_SCORE = 4, 0.3
@@ -54,7 +55,7 @@ def look(folder: Path, say: Callable[[str], None]) -> None:
                 seen["decoding"] = decoding_latency(
                     network, task, network_inputs(images, data), networks.protocol
                 ).to_json()
-        _write(folder / PICTURE_NAME, picture)
+        write_whole(folder / PICTURE_NAME, picture)
         record.put({"seen": seen})
 
 
@@ -90,9 +91,3 @@ def _confident(found: dict[str, Tensor]) -> Target:
         "labels": labels,
         "iscrowd": torch.zeros_like(labels, dtype=torch.bool),
     }
-
-
-def _write(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.new")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)

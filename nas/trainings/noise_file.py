@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from nas.trainings.prepared import Prepared
 from reports.noise import floors_of
 from trials.record.file import PARENT_NAME
 from trials.record.training import Training
+from trials.whole_files import write_whole
 
 #: Above what a thousand trainings of a deep network take; a larger file is none of ours.
 _MAX_BYTES = 32 * 1024**2
@@ -113,12 +113,7 @@ class NoiseFile:
             "parent": None if self._parent is None else dict(self._parent),
             "precision": None if self._precision is None else dict(self._precision),
         }
-        unfinished = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
-        try:
-            unfinished.write_text(json.dumps(content, indent=1, allow_nan=False))
-            unfinished.replace(self._path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_whole(self._path, json.dumps(content, indent=1, allow_nan=False))
 
     def __enter__(self) -> NoiseFile:
         return self

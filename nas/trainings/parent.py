@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from trials.tasks.metrics import leading
 from trials.training.checkpoint import read_checkpoint
 from trials.training.starts import FromParent, FromScratch, Start, WholeSupernet, digest_of, start_from
 from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
+from trials.whole_files import write_whole
 
 _METADATA = "fusion-nas"
 #: Keys of a recipe.
@@ -171,13 +171,7 @@ def _read(path: Path, identity: str) -> Parent | None:
 
 
 def _keep(path: Path, parent: Parent) -> None:
-    """Write it, whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        unfinished.write_bytes(save(load(parent.weights), {_METADATA: parent.facts.model_dump_json()}))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, save(load(parent.weights), {_METADATA: parent.facts.model_dump_json()}))
 
 
 def _judged(prepared: Prepared, source: str, weights: bytes) -> Parent:

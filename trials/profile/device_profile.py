@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import fields
 from itertools import pairwise
@@ -17,6 +16,7 @@ from search_spaces.architecture import Architecture
 from trials.errors import ProfileDamaged, ProfileError
 from trials.machine.target import Target
 from trials.trial import LatencyProtocol
+from trials.whole_files import write_whole
 
 FORMAT: Literal["fusion-nas device profile 1"] = "fusion-nas device profile 1"
 #: Far above what 100 measurements take; a larger file is none of ours.
@@ -271,13 +271,7 @@ class DeviceProfile(_Part):
 
     def save(self, path: Path | str) -> None:
         """Write the file, whole or not at all."""
-        file = Path(path)
-        unfinished = file.with_name(file.name + ".new")
-        try:
-            unfinished.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
-            os.replace(unfinished, file)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_whole(Path(path), json.dumps(self.to_json(), indent=1) + "\n")
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from search_spaces.errors import SpaceError
 from trials.latency import Measurement
+from trials.whole_files import write_whole
 
 
 class Journal:
@@ -20,9 +21,7 @@ class Journal:
         self.found = self._read()
         # Rewritten: a line that was cut off in the middle of writing must not precede new ones.
         lines = [self._header, *(_line(step, measurement) for step, measurement in self.found.items())]
-        unfinished = self.path.with_name(self.path.name + ".new")
-        unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        unfinished.replace(self.path)
+        write_whole(self.path, "".join(f"{line}\n" for line in lines))
 
     def append(self, step: str, measurement: Measurement) -> None:
         with self.path.open("a", encoding="utf-8") as file:

@@ -32,6 +32,7 @@ from trials.trial import (
     TrialState,
     Workload,
 )
+from trials.whole_files import disk_full
 
 #: Joins a trial to its training.
 _BELONGS = schema.trials.c.training == schema.trainings.c.id
@@ -78,13 +79,16 @@ class Store:
             raise StoreError(f"{path} exists already")
         unfinished = path.with_name(path.name + ".new")
         unfinished.unlink(missing_ok=True)
-        engine = _engine(unfinished, "DELETE")
-        schema.metadata.create_all(engine)
-        with engine.begin() as connection:
-            for key, value in {**meta, "schema_version": schema.SCHEMA_VERSION}.items():
-                connection.execute(insert(schema.meta).values(key=key, value=value))
-        engine.dispose()
-        os.replace(unfinished, path)
+        try:
+            with cls(unfinished, _engine(unfinished, "DELETE"), None)._connect() as connection:
+                schema.metadata.create_all(connection)
+                for key, value in {**meta, "schema_version": schema.SCHEMA_VERSION}.items():
+                    connection.execute(insert(schema.meta).values(key=key, value=value))
+            os.replace(unfinished, path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            lock.close()
+            raise
         return cls(path, _engine(path, journal_mode(path)), lock)
 
     @classmethod
@@ -230,6 +234,8 @@ class Store:
             if isinstance(error.orig, sqlite3.IntegrityError):
                 raise
             if isinstance(error.orig, sqlite3.OperationalError):
+                if error.orig.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                    raise disk_full(self.path) from error
                 raise StoreError(
                     f"{self.path} cannot be read or written now ({error.orig}): see to the disk, "
                     "then give the same command again; what was recorded is kept"

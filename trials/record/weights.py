@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trials.errors import StoreDamaged
 from trials.record.training import Training
+from trials.whole_files import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,8 +37,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def write_weights(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
+    """Whole or not at all. Raises DiskFull."""
     path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_suffix(".new")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)
+    write_whole(path, content)

@@ -1,0 +1,38 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from trials.errors import DiskFull
+
+#: A disk, or what one may use of it, is full.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def write_whole(path: Path, content: bytes | str, errors: str = "strict") -> None:
+    """Write a file beside, then put it in place of `path`; text in UTF-8, where `errors` says what cannot be.
+
+    Raises:
+        DiskFull: there is no room; what was at `path` is still there.
+        OSError: it cannot be written for another reason.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        unfinished.write_bytes(content if isinstance(content, bytes) else content.encode(errors=errors))
+        unfinished.replace(path)
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(path) from error
+        raise
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def disk_full(path: Path | str) -> DiskFull:
+    """The error for a file that finds no room."""
+    return DiskFull(
+        f"{path}: no room left on the disk: free some, then give the same command again; what was recorded is kept"
+    )
