@@ -81,11 +81,14 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def open_run(path: str | Path) -> Run:
-    """The run in a folder. Raises StoreError when it holds no readable one."""
+def open_run(path: str | Path, *, data: str | None = None, space: str | None = None) -> Run:
+    """The run in a folder. Raises StoreError when it holds no readable one.
+
+    `data` and `space` say where those are now, if they have moved since: they are recognised by their fingerprints.
+    """
     from nas.run import Run
 
-    return Run(path)
+    return Run(path, data=data, space=space)
 
 
 def discover(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.settings.loading import read_config
 from nas.settings.search import SearchConfig
 from reports import RunView, SelectionError, TrialView, write_report
 from trials.trial import TrialState
@@ -18,9 +17,11 @@ EXPORT_NAME = "exported"
 class Run:
     """A finished, interrupted or still running search, read from its folder. Free of torch until an export."""
 
-    def __init__(self, path: Path | str) -> None:
-        """Raises StoreError when the folder holds no readable run."""
+    def __init__(self, path: Path | str, *, data: str | None = None, space: str | None = None) -> None:
+        """`data` and `space` say where those are now, if they have moved. Raises StoreError when the folder holds no
+        readable run."""
         self.path = Path(path)
+        self._places = {"data": data, "space": space}
         self.view = RunView.load(self.path)
 
     def __repr__(self) -> str:
@@ -28,8 +29,10 @@ class Run:
 
     @property
     def config(self) -> SearchConfig:
-        """The configuration that the run records."""
-        return read_config(self.view.config)
+        """The configuration that the run records, with its data and network where they are now."""
+        from nas.trainings.recorded import recorded_config
+
+        return recorded_config(self.view, self._places)
 
     @property
     def trials(self) -> tuple[TrialView, ...]:
@@ -66,7 +69,7 @@ class Run:
             ExportError: an artefact does not agree with the trained network, or `out` holds something else.
         """
         from nas.export import TrainedNetwork, export_network, validation_of
-        from search_spaces import SearchSpace
+        from nas.trainings.recorded import recorded_space
         from trials.record.weights import read_weights, weights_path
         from trials.training.trainer import make_trainer
 
@@ -75,15 +78,16 @@ class Run:
         if not weights.is_file():
             there = [t for t in self.view.complete if weights_path(self.path, t.result.number).is_file()]
             raise SelectionError(f"the weights of trial {trial.result.number} are not kept: choose {_numbers(there)}")
-        data = make_trainer(self.config.data_config(), self.config.training.recipe(), announce).data
+        config = self.config
+        data = make_trainer(config.data_config(), config.training.recipe(), announce).data
         recorded = self.view.description["data"]["fingerprint"]
         if data.fingerprint != recorded:
             raise SelectionError(
-                f"the data of {self.config.data} have changed since the search (fingerprint {data.fingerprint}, "
-                f"recorded {recorded}): put back the data that {self.path} was made with"
+                f"the data of {config.data} are not those of the search (fingerprint {data.fingerprint}, recorded "
+                f"{recorded}): put back the data that {self.path} was made with, or say where they are with --data"
             )
         trained = TrainedNetwork(
-            space=SearchSpace.from_json(self.view.description["space"]),
+            space=recorded_space(self.view, config),
             architecture=trial.result.architecture,
             state_dict=read_weights(weights),
             classes=data.classes,

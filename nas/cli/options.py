@@ -161,6 +161,16 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(command)
 
 
+def places_options(command: Command) -> Command:
+    """Where what a run was made with is now."""
+    moved = "if they have moved: they are recognised by their fingerprint"
+    data = click.option("--data", metavar="NAME", help=f"Where RUN's data are, {moved}.")
+    space = click.option(
+        "--space", metavar="FILE.py:OBJECT", help=f"Where RUN's own network and its code are, {moved}."
+    )
+    return data(space(command))
+
+
 def given_settings(given: Mapping[str, Any], assignments: Iterable[str] = ()) -> tuple[dict[str, Any], dict[str, str]]:
     """What was given by options and by `--set`, as keys and values of a configuration; and how each was given.
 

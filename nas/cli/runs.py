@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from nas.cli.options import SettingsCommand, given_settings, json_option, options_of
+from nas.cli.options import SettingsCommand, given_settings, json_option, options_of, places_options
 from nas.terminal.console import console
 
 #: What a run can be priced by anew.
@@ -105,14 +105,15 @@ def report(run: Path, out: Path | None, as_json: bool) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("selector", default="knee")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: RUN/exported]")
+@places_options
 @json_option
-def export(run: Path, selector: str, out: Path | None, as_json: bool) -> None:
+def export(run: Path, selector: str, out: Path | None, data: str | None, space: str | None, as_json: bool) -> None:
     """Export a trial of RUN: weights, plain-PyTorch source, ONNX, each checked against the trained network.
 
     SELECTOR is a trial's number, best, knee (default), fastest or cheapest.
     """
     from nas.run import EXPORT_NAME, Run
 
-    parity = Run(run).export(selector, out, lambda line: click.echo(line, err=True))
+    parity = Run(run, data=data, space=space).export(selector, out, lambda line: click.echo(line, err=True))
     target = out or run / EXPORT_NAME
     click.echo(json.dumps({"exported": str(target), "parity": parity}, indent=2) if as_json else str(target))

@@ -23,12 +23,13 @@ from nas.cli.options import (
     given_settings,
     json_option,
     options_of,
+    places_options,
     set_option,
 )
 from nas.terminal.console import console
 
-#: Where a study of a run trains.
-_CIRCUMSTANCES = options_of("engine", "workers", "device", default="RUN's")
+#: Where a study of a run trains, and where what it trains with is now.
+_CIRCUMSTANCES = options_of("engine", "workers", "device", "data", "data_dir", "space", default="RUN's")
 
 
 @click.command(cls=SettingsCommand, settings=every_option(without=("out", "export")))
@@ -161,8 +162,9 @@ def ablate(
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("trials", nargs=-1)
+@places_options
 @json_option
-def attention(run: Path, trials: tuple[str, ...], as_json: bool) -> None:
+def attention(run: Path, trials: tuple[str, ...], data: str | None, space: str | None, as_json: bool) -> None:
     """Show how the attention weights of trained TRIALS are distributed over the validation images.
 
     TRIALS are numbers, best, knee, fastest or cheapest; without any, those of the front. Nothing is trained.
@@ -170,7 +172,8 @@ def attention(run: Path, trials: tuple[str, ...], as_json: bool) -> None:
     from nas.stages.attention import collect_attention
     from nas.terminal.studies import print_attention
 
-    view = collect_attention(run, trials, lambda line: click.echo(line, err=True))
+    places = {"data": data, "space": space}
+    view = collect_attention(run, trials, lambda line: click.echo(line, err=True), places)
     numbers = [view.select(selector).result.number for selector in trials] or [t.result.number for t in view.front]
     found = [view.attention[number] for number in dict.fromkeys(numbers) if number in view.attention]
     if as_json:

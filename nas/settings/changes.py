@@ -70,7 +70,8 @@ def resumed(
         role = role_of(key)
         if key == "out":
             raise ConfigError(f"{names[key]}: the run to go on with is {folder}; give --resume alone")
-        if role is Role.FIXED:
+        other = without_place(key, flat(recorded).get(key)) != without_place(key, given[key])
+        if role is Role.FIXED or (role is Role.PLACE and other):
             raise ConfigError(
                 f"{names[key]}: {folder} goes on with what it recorded; search with another value in another --out"
             )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nas.stages.trained import TrainedNetworks, kept_numbers
+from nas.trainings.recorded import Places, recorded_config
 from nas.trainings.run_record import RunRecord
 from reports.view import RunView, SelectionError, TrialView
 from trials.attention.histograms import TrialAttention
@@ -22,10 +23,13 @@ def look(folder: Path, say: Callable[[str], None]) -> None:
     collect_attention(folder, (), say)
 
 
-def collect_attention(folder: Path, selectors: Sequence[str], say: Callable[[str], None]) -> RunView:
+def collect_attention(
+    folder: Path, selectors: Sequence[str], say: Callable[[str], None], places: Places | None = None
+) -> RunView:
     """Record the attention histograms of the selected trials, of the front where none is named; returns the run.
 
-    What the record has is not collected again. Of the front, a trial whose weights were not kept is left out.
+    What the record has is not collected again. Of the front, a trial whose weights were not kept is left out. `places`
+    say where the run's data and network are now.
 
     Raises:
         SelectionError: no such trial, its weights were not kept, or the data have changed.
@@ -42,14 +46,16 @@ def collect_attention(folder: Path, selectors: Sequence[str], say: Callable[[str
     if not waiting:
         return view
     with RunRecord.open(folder) as record:
-        for found in _collected(record.view, list(waiting.values()), say):
+        for found in _collected(record.view, list(waiting.values()), say, places or {}):
             known = [*record.view.attention.values(), found]
             record.put({"attention": {str(one.number): one.to_json() for one in known}})
         return record.view
 
 
-def _collected(view: RunView, trials: Sequence[TrialView], say: Callable[[str], None]) -> Iterator[TrialAttention]:
-    networks = TrainedNetworks(view, say)
+def _collected(
+    view: RunView, trials: Sequence[TrialView], say: Callable[[str], None], places: Places
+) -> Iterator[TrialAttention]:
+    networks = TrainedNetworks(view, recorded_config(view, places), say)
     numbers = ", ".join(str(trial.result.number) for trial in trials)
     say(f"looking at the attention weights of trial{'s' * (len(trials) > 1)} {numbers}")
     # As in a trial: several threads would round sums in another order, and move a weight across the edge of a bin.

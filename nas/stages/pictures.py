@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.stages.trained import TrainedNetworks, kept_numbers
+from nas.trainings.recorded import recorded_config
 from nas.trainings.run_record import RunRecord
 from reports.scores import PICTURE_NAME
 from reports.view import RunView
@@ -42,7 +43,7 @@ def look(folder: Path, say: Callable[[str], None]) -> None:
     if (view.seen or {}).get("trial") == best.result.number and (folder / PICTURE_NAME).is_file():
         return
     with RunRecord.open(folder) as record:
-        networks = TrainedNetworks(record.view, say)
+        networks = TrainedNetworks(record.view, recorded_config(record.view, {}), say)
         assert isinstance(networks.trainer.data, SceneData)
         say(f"looking at what trial {best.result.number} sees")
         with intra_op_threads(1):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import nn
 
-from nas.settings.loading import read_config
+from nas.settings.search import SearchConfig
+from nas.trainings.recorded import recorded_space
 from reports.view import RunView, SelectionError, TrialView
 from search_spaces.loading import load_weights
-from search_spaces.space import SearchSpace
 from trials.machine.device import memory_bytes, on_device, resolve
 from trials.record.weights import read_weights, weights_path
 from trials.training.trainer import make_trainer
@@ -19,20 +19,19 @@ from trials.training.trainer import make_trainer
 class TrainedNetworks:
     """Networks of the trials whose weights were kept, and the data that they are judged by."""
 
-    def __init__(self, view: RunView, say: Callable[[str], None]) -> None:
+    def __init__(self, view: RunView, config: SearchConfig, say: Callable[[str], None]) -> None:
         """Raises SelectionError when the data are not those of the search any more."""
-        config = read_config(view.config)
         self.view = view
         self.device = resolve(config.device)
         self.protocol = config.latency.protocol()
         trainer = make_trainer(config.data_config(), config.training.recipe(), say)
         if trainer.data.fingerprint != view.description["data"]["fingerprint"]:
             raise SelectionError(
-                f"the data of {config.data} have changed since the search: put back those that {view.path} was made "
-                "with"
+                f"the data of {config.data} are not those of the search: put back those that {view.path} was made "
+                "with, or say where they are with --data"
             )
         self.trainer = trainer.on(self.device, config.data_memory * memory_bytes(self.device))
-        self._space = SearchSpace.from_json(view.description["space"])
+        self._space = recorded_space(view, config)
 
     def network(self, trial: TrialView) -> nn.Module:
         """On the device of the data, in evaluation."""

@@ -317,9 +317,9 @@ def test_changed_data_are_noticed(tmp_path: Path, tiny: dict[str, Any], monkeypa
     run = nas.search(**settings)
     assert run.view.description["data"]["classes"] == ["cat", "dog"]
     next((tmp_path / "images" / "cat").iterdir()).unlink()
-    with pytest.raises(ConfigError, match="have changed"):
+    with pytest.raises(ConfigError, match=r"are not those of its first trials \(fingerprint .*--data says where"):
         nas.search(**settings | {"trials": 2}, extend=True)
-    with pytest.raises(SelectionError, match="have changed"):
+    with pytest.raises(SelectionError, match="are not those of the search"):
         run.export("best", tmp_path / "exported")
 
 
