@@ -103,7 +103,7 @@ def judge(config: SearchConfig, design: Design, folder: Path, console: Console, 
     with NoiseFile(folder / f"{stem}.json", prepared) as record:
         todo = missing(wanted, record.known())
         if todo:
-            with open_engine(config, interruption) as engine:
+            with open_engine(config, interruption, print) as engine:
                 train_missing(todo, prepared, record, engine, TrainingsShown(console), interruption)
         known = {training.look: training for training in record.known() if training.error is None}
         parent = record.parent

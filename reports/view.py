@@ -40,6 +40,12 @@ class NothingFeasible(UserError, RuntimeError):
     exit_code = 3
 
 
+class AllFailed(UserError, RuntimeError):
+    """Trials were begun and none was completed: the message says why, not that budgets are too tight."""
+
+    exit_code = 1
+
+
 @dataclass(frozen=True)
 class TrialView:
     """A recorded trial and what the run's budgets and rivals make of it.
@@ -328,6 +334,7 @@ class RunView:
         Raises:
             SelectionError: not a selector or a recorded number.
             NothingFeasible: no complete trial is within every budget.
+            AllFailed: every trial failed.
         """
         if selector.isdecimal():
             number = int(selector)
@@ -340,6 +347,8 @@ class RunView:
         if selector not in SELECTORS:
             raise SelectionError(f"no selection {selector!r}: give a trial's number or {', '.join(SELECTORS)}")
         front = self.front
+        if not self.complete:
+            raise nothing_completed(self)
         if not front:
             raise NothingFeasible(f"no complete trial of {self.path} is within every budget ({self.budget_text()})")
         if selector == "best":
@@ -410,3 +419,15 @@ def _latency_json(figure: LatencyFigure) -> dict[str, Any]:
 def _rank(trial: TrialView) -> tuple[float, float, int]:
     r = trial.result
     return -(r.score or 0.0), r.loss if r.loss is not None else float("inf"), r.number
+
+
+def nothing_completed(view: RunView) -> UserError:
+    """The error for a run without a complete trial: that all failed, and of what, or that none was within a budget."""
+    if not view.failures:
+        return NothingFeasible(f"no trial of {view.path} was completed: see nas show {view.path}")
+    kinds = ", ".join(f"{number} {kind}" for kind, number in view.failures.items())
+    first = next(result for result in view.results if result.state is TrialState.FAILED)
+    return AllFailed(
+        f"all trials of {view.path} failed ({kinds}); trial {first.number}: {first.error or 'no reason recorded'}; "
+        f"see nas show {view.path}"
+    )

@@ -50,8 +50,9 @@ class Engine(Protocol):
     """
 
     @classmethod
-    def of(cls, config: SearchConfig, interruption: Interruption) -> Self:
-        """The engine that a configuration asks for. Raises ConfigError where it cannot be had."""
+    def of(cls, config: SearchConfig, interruption: Interruption, say: Callable[[str], None]) -> Self:
+        """The engine that a configuration asks for; what it waits for is said. Raises ConfigError where it cannot be
+        had."""
 
     @property
     def workers(self) -> int:
@@ -84,16 +85,16 @@ def calibrate(bench: Bench) -> Latency:
     return bench.latency(bench.reference)
 
 
-def make_engine(config: SearchConfig, interruption: Interruption) -> Engine:
+def make_engine(config: SearchConfig, interruption: Interruption, say: Callable[[str], None]) -> Engine:
     """The engine of a configuration, see `nas.registry.ENGINES`; it is imported here or not at all."""
-    engine: Engine = load(ENGINES[config.engine]).of(config, interruption)
+    engine: Engine = load(ENGINES[config.engine]).of(config, interruption, say)
     return engine
 
 
 @contextmanager
-def open_engine(config: SearchConfig, interruption: Interruption) -> Iterator[Engine]:
+def open_engine(config: SearchConfig, interruption: Interruption, say: Callable[[str], None]) -> Iterator[Engine]:
     """The engine of a configuration for as long as it is used; its workers are let go of afterwards."""
-    engine = make_engine(config, interruption)
+    engine = make_engine(config, interruption, say)
     try:
         yield engine
     finally:

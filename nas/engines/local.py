@@ -22,7 +22,7 @@ class LocalEngine:
     workers = 1
 
     @classmethod
-    def of(cls, config: SearchConfig, interruption: Interruption) -> Self:  # noqa: ARG003
+    def of(cls, config: SearchConfig, interruption: Interruption, say: Callable[[str], None]) -> Self:  # noqa: ARG003
         return cls(config.device)
 
     def __init__(self, device: str = "auto") -> None:

@@ -34,6 +34,7 @@ from ray.tune.search import Searcher
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.engines.lost_workers import kernel_kills, why_lost
+from nas.engines.sockets import temporary_folder_is_short
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
 from search_spaces.architecture import Architecture
@@ -52,8 +53,8 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_
 PRELOADED = "torch,ray.tune"
 #: Workers that start before they are asked for.
 MAX_PRESTARTED = 8
-#: Bytes of a temporary folder's path that leave room for Ray's sockets.
-MAX_TMPDIR = 40
+#: Seconds between two lines about what is waited for.
+SAID_EVERY_S = 30.0
 
 
 class TrialActor(tune.Trainable):
@@ -151,9 +152,9 @@ class RayEngine:
     """Trials side by side on Ray, on this machine or (with an address) on a cluster."""
 
     @classmethod
-    def of(cls, config: SearchConfig, interruption: Interruption) -> Self:
-        ray = config.ray
-        return cls(interruption, config.workers, ray.address, ray.cpus_per_trial, ray.gpus_per_trial, config.device)
+    def of(cls, config: SearchConfig, interruption: Interruption, say: Callable[[str], None]) -> Self:
+        ray, device = config.ray, config.device
+        return cls(interruption, config.workers, ray.address, ray.cpus_per_trial, ray.gpus_per_trial, device, say)
 
     def __init__(
         self,
@@ -163,6 +164,7 @@ class RayEngine:
         cpus_per_trial: float = 1.0,
         gpus_per_trial: float | None = None,
         device: str = "auto",
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         if address is not None and address.startswith("ray://"):
             raise ConfigError(
@@ -170,6 +172,8 @@ class RayEngine:
                 "search … --address auto), or start it on the head node"
             )
         self._interruption = interruption
+        self._say = say
+        self._shared = address is not None
         os.environ.update(WORKER_ENVIRONMENT)
         warnings.filterwarnings("ignore", module="ray")
         for name in ("ray", "ray.tune", "ray.tune.execution.tune_controller", "ray.tune.tune"):
@@ -209,7 +213,26 @@ class RayEngine:
         slots = [int(total.get(name.upper(), 0) / need) for name, need in self._resources.items() if need > 0]
         return min(slots)
 
+    def _await_room(self) -> None:
+        """Until a worker can be had: a cluster may be busy with other people's work, which is said."""
+        need, began, said = self._resources, time.monotonic(), 0.0
+        while self._shared:
+            free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+            if all(free.get(name.upper(), 0) >= amount for name, amount in need.items()):
+                return
+            self._interruption.check()
+            waited = time.monotonic() - began
+            if waited >= said:
+                wanted = ", ".join(f"{name.upper()} {amount:g}" for name, amount in need.items() if amount)
+                self._say(
+                    f"waiting for the cluster since {waited:.0f} s: a trial needs {wanted}, free are {_shown(free)} of "
+                    f"{_shown(_cluster_resources())}"
+                )
+                said = waited + SAID_EVERY_S
+            time.sleep(0.2)
+
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
+        self._await_room()
         cpus, gpus = self._resources["cpu"], self._resources["gpu"]
         task: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_answer)
         with self._interruption.shielded():
@@ -227,6 +250,7 @@ class RayEngine:
 
     def run(self, plan: TrialPlan, source: JobSource) -> None:
         searcher = DriverSearcher(source, plan.timeout_seconds)
+        self._await_room()
         with self._interruption.shielded(), tempfile.TemporaryDirectory(prefix="fusion-nas-") as scratch:
             actor = tune.with_parameters(TrialActor, plan=plan, folder=str(Path.cwd()))
             tune.Tuner(
@@ -329,11 +353,8 @@ def _stand_in(folder: str) -> None:
 
 
 def _short_folder() -> dict[str, str]:
-    """Where Ray may make its sockets, whose paths take at most 107 bytes, some 65 of them Ray's own: batch systems set
-    a TMPDIR that leaves too few."""
-    if len(os.fsencode(tempfile.gettempdir())) <= MAX_TMPDIR:
-        return {}
-    return {"_temp_dir": tempfile.mkdtemp(prefix="ray-", dir="/tmp")}
+    """Where Ray makes its sockets, when their paths would be too long in the usual place."""
+    return {} if temporary_folder_is_short() else {"_temp_dir": tempfile.mkdtemp(prefix="ray-", dir="/tmp")}
 
 
 def _shown(resources: dict[str, float]) -> str:

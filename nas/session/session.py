@@ -23,7 +23,8 @@ from nas.stages.stage import Search, stages
 from nas.telling import Progress
 from nas.trainings.parent import check_parent
 from nas.trainings.prepared import Prepared, describe_data, prepare
-from reports.view import NothingFeasible, RunView
+from nas.trainings.slow import slow
+from reports.view import RunView, nothing_completed
 from trials.budgets.constraints import Costs
 from trials.data.findings import sentences
 from trials.judge import TrialPlan
@@ -47,6 +48,7 @@ def run_search(
         ConfigError: `out` holds a run of another configuration.
         StoreError: its record cannot be used.
         NothingFeasible: no architecture, or none that was trained, meets the budgets.
+        AllFailed: every trial failed.
         Interrupted: by Ctrl-C or SIGTERM, everything saved.
     """
     folder = Path(config.out)
@@ -59,13 +61,15 @@ def run_search(
     prepared = prepare(config, progress.say)
     for sentence in sentences(describe_data(prepared.data).get("findings", {})):
         progress.say(f"data: {sentence}")
+    for sentence in slow(prepared):
+        progress.say(sentence)
     if recorded is not None:
         check_unchanged(folder, recorded, prepared, extend)
     check_parent(prepared, None if fresh else folder / PARENT_NAME)
     interruption = interruption or Interruption()
     with interruption.listening():
         progress.say(f"starting the {config.engine} engine")
-        with open_engine(config, interruption) as engine:
+        with open_engine(config, interruption, progress.say) as engine:
             interruption.check()
             plan, baseline = _calibrated(prepared, recorded, engine, progress)
             if fresh:
@@ -73,7 +77,7 @@ def run_search(
             _run_stages(folder, recorded, prepared, plan, baseline, engine, progress, interruption)
     run = Run(folder)
     if not run.view.complete:
-        raise NothingFeasible(f"no trial of {folder} was completed: see nas show {folder}")
+        raise nothing_completed(run.view)
     return run
 
 

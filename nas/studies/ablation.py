@@ -97,7 +97,7 @@ def ablate(
         narrator.say(_announcement(view, config, plan, wanted, todo))
         _put(record, view, plan)
         if todo:
-            with open_engine(config, interruption) as engine:
+            with open_engine(config, interruption, narrator.say) as engine:
                 train_missing(todo, prepared, record, engine, narrator, interruption)
         for prices in _latency_prices(plan, record.view, prepared, narrator, interruption):
             plan = replace(plan, latency=prices)
@@ -248,7 +248,7 @@ def _latency_prices(
     final = FinalPlan.of(prepared.config, prepared.space, None)
     try:
         with (
-            open_engine(prepared.config, interruption) as engine,
+            open_engine(prepared.config, interruption, narrator.say) as engine,
             engine.bench(final.space, final.target, final.protocol) as bench,
         ):
             target = f"measured on {final.target.of(bench.device_name(), final.protocol.batch_size)}, once each"

@@ -110,7 +110,7 @@ def measure_noise(
         todo = missing(wanted, record.known())
         workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
         if todo:
-            with open_engine(config, interruption) as engine:
+            with open_engine(config, interruption, narrator.say) as engine:
                 train_missing(todo, prepared, record, engine, narrator, interruption)
                 workers = engine.workers
         floors = floors_of(record.known(), prepared.space.baseline)

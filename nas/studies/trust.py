@@ -84,7 +84,7 @@ def measure_trust(
         prepared = prepare(config, narrator.say)
         record.check(prepared)
         record.put({"trust": asked})
-        with open_engine(config, interruption) as engine:
+        with open_engine(config, interruption, narrator.say) as engine:
             train_missing(todo, prepared, record, engine, narrator, interruption)
         return record.view
 

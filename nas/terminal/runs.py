@@ -145,9 +145,11 @@ def print_summary(console: Console, view: RunView) -> None:
     for selector in ("best", "knee", "fastest", "cheapest"):
         trial = view.select(selector)
         lines.append(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}")
-    small = "differences below about 0.7 points" if view.task == "classification" else "small differences"
+    images = view.description["data"].get("val")
+    each = f", of which one image is {100 / images:.2g} points" if images and view.task == "classification" else ""
     lines += trust_story(view) or [
-        f"{view.score_label} is of one seed on the validation split: {small} may be noise; nas noise measures that"
+        f"{view.score_label} is of one seed on the validation split{each}: small differences may be noise; nas noise "
+        "measures that"
     ]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 

@@ -16,6 +16,7 @@ from nas.trainings.noise_file import unlike
 from nas.trainings.parent import check_parent
 from nas.trainings.precision import choose_precision
 from nas.trainings.prepared import Prepared, describe_counting, describe_data, prepare
+from nas.trainings.slow import slow
 from reports.noise import advice_text, noise_floors, noise_story
 from reports.view import RunView
 from search_spaces.architecture import Architecture
@@ -72,6 +73,8 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         extremes |= {
             name: architecture for name, architecture in found.items() if architecture not in extremes.values()
         }
+    for sentence in slow(prepared):
+        announce(sentence)
     check_parent(prepared)
     profile = prepared.profile
     if profile is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,7 +13,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nas.engines.sockets import temporary_folder_is_short
+from reports.formatting import format_bytes
 from trials.record.file import network_file_system
+
+#: Bytes that a search should find free: decoded images, weights, what Ray keeps.
+LEAST_FREE_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ def examine(folder: Path) -> Iterator[Finding]:
         ("device", _device, ""),
         ("ray", _ray, "install ray[tune] >= 2.59, or search with --engine local"),
         ("record", lambda: _record(folder), "search with --out on a disk that can be written to"),
+        ("room", lambda: _room(folder), "free some, or set TMPDIR, FUSION_NAS_CACHE and --out to disks with room"),
         ("data", _data, "reinstall the package: its embedded dataset is missing or damaged"),
         ("onnx", _onnx, "install onnx, onnxscript and onnxruntime, or search with --export none"),
     ]
@@ -80,13 +87,31 @@ def _ray() -> str:
     version = tuple(int(part) for part in ray.__version__.split(".")[:2])
     if version < (2, 59):
         raise RuntimeError(f"ray {ray.__version__} lets others run code on this machine; 2.59 or newer is needed")
+    if not temporary_folder_is_short():
+        return f"ray {ray.__version__}, its sockets in /tmp: TMPDIR is too long for their paths"
     return f"ray {ray.__version__}"
 
 
-def _record(folder: Path) -> str:
-    place = folder
+def _room(folder: Path) -> str:
+    from trials.data.disk_cache import cache_root
+
+    places = {"out": folder, "TMPDIR": Path(tempfile.gettempdir()), "cache": cache_root()}
+    free = {name: shutil.disk_usage(_existing(place)).free for name, place in places.items()}
+    text = ", ".join(f"{name} {format_bytes(count)}" for name, count in free.items())
+    if min(free.values()) < LEAST_FREE_BYTES:
+        raise RuntimeError(f"free are {text}; a search wants {format_bytes(LEAST_FREE_BYTES)} in each")
+    return f"free: {text}"
+
+
+def _existing(place: Path) -> Path:
+    """The folder itself, or the one that it will be made in."""
     while not place.exists():
         place = place.parent
+    return place
+
+
+def _record(folder: Path) -> str:
+    place = _existing(folder)
     with tempfile.TemporaryDirectory(dir=place) as scratch:
         connection = sqlite3.connect(Path(scratch) / "probe.db")
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]

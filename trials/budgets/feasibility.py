@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from search_spaces.architecture import Architecture
-from search_spaces.space import SearchSpace
+from search_spaces.architecture import Architecture, FusionChoice
+from search_spaces.space import SearchSpace, Variable
 from trials.budgets.constraints import Constraint, Costs, violations
 from trials.costs import CostTable, FeasibleSet, RelaxedSet, feasible_set
 
@@ -107,6 +107,24 @@ class Feasibility:
             return None
         smallest, largest = map(self._architecture, (self._members.smallest(), self._members.largest()))
         return None if smallest is None or largest is None else (smallest, largest)
+
+    def out_of_reach(self) -> tuple[str, ...]:
+        """The operators that are over a budget even at their cheapest point with the cheapest elsewhere."""
+        found = []
+        for name in self._space.operators:
+            places = [(v, choice) for v in self._space.variables for choice in v.choices if choice.op == name]
+            if places and not any(self._affordable(variable, choice) for variable, choice in places):
+                found.append(name)
+        return tuple(found)
+
+    def _affordable(self, variable: Variable, choice: FusionChoice) -> bool:
+        """Of each budget by itself: together they may still be too tight."""
+        for constraint in self._constraints:
+            cheapest = self._costs.cheapest(constraint.metric)
+            changed = Architecture(cheapest.space, {**cheapest.choices, **dict.fromkeys(variable.points, choice)})
+            if violations((constraint,), self._costs(changed), self._baseline)[constraint.metric] > 0:
+                return False
+        return True
 
     def sample(self, rng: random.Random, wanted: Callable[[Architecture], bool]) -> Architecture | None:
         """A uniformly random architecture of those within the budgets that are `wanted`; None when none was found.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,12 @@ from safetensors.torch import load_file
 from search_spaces.space import SearchSpace
 from trials.errors import CheckpointError
 
-#: Under which training loops put the weights when they keep more beside them, and what a parallel wrapper puts before.
-_UNDER = ("state_dict", "model_state_dict", "model")
-_WRAPPED = "module."
+#: Under which training loops put the weights when they keep more beside them: averaged ones first, which are better.
+_UNDER = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "state_dict", "model_state_dict", "model", "net")
+#: What wrappers put before every name: parallel training, the compiler, Lightning's modules, averaging.
+_WRAPPED = ("module.", "_orig_mod.", "model.", "net.", "network.")
+#: How a file begins that only points to the weights, in a store of large files.
+_POINTER = b"version https://git-lfs"
 
 
 def read_checkpoint(path: Path, space: SearchSpace) -> dict[str, torch.Tensor]:
@@ -28,9 +31,9 @@ def read_checkpoint(path: Path, space: SearchSpace) -> dict[str, torch.Tensor]:
         CheckpointError: no such file, not readable without running code from it, or of another network: the first
             weight that is missing, superfluous, of another shape or not finite.
     """
-    given = _tensors(path, _content(path))
     with torch.random.fork_rng(devices=[]):
         wanted = space.build(space.baseline).state_dict()
+    given = _tensors(path, _content(path), wanted)
     # Older checkpoints lack the counters; they matter only to norms without a momentum.
     missing = [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")]
     if missing:
@@ -53,9 +56,16 @@ _MEND = "give the weights of that network"
 
 
 def _content(path: Path) -> Any:
-    if path.suffix not in (".safetensors", ".pt", ".pth"):
-        raise CheckpointError(f"{path} is no checkpoint by its name; give a .safetensors, .pt or .pth file")
+    if path.suffix not in (".safetensors", ".pt", ".pth", ".ckpt", ".bin"):
+        raise CheckpointError(
+            f"{path} is no checkpoint by its name; give a .safetensors, .pt, .pth, .ckpt or .bin file"
+        )
     try:
+        with path.open("rb") as file:
+            if file.read(len(_POINTER)) == _POINTER:
+                raise CheckpointError(
+                    f"{path} is a pointer to a file of a large-file store, not the weights: fetch them (git lfs pull)"
+                )
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
@@ -75,14 +85,23 @@ def _content(path: Path) -> Any:
         raise CheckpointError(f"{path} is damaged or no checkpoint ({reason[:120]}); give another file") from None
 
 
-def _tensors(path: Path, content: Any) -> dict[str, torch.Tensor]:
+def _tensors(path: Path, content: Any, wanted: Collection[str]) -> dict[str, torch.Tensor]:
     """The state in it, taken out of what training loops keep beside it."""
     for key in _UNDER:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise CheckpointError(f"{path} holds no mapping of names to tensors; save model.state_dict()")
-    names = [str(name) for name in content]
-    if names and all(name.startswith(_WRAPPED) for name in names):
-        names = [name.removeprefix(_WRAPPED) for name in names]
-    return dict(zip(names, content.values(), strict=True))
+    named = {str(name): tensor for name, tensor in content.items() if str(name) not in _COUNTERS}
+    while (wrapper := next((one for one in _WRAPPED if _all_begin_with(one, named, wanted)), None)) is not None:
+        named = {name.removeprefix(wrapper): tensor for name, tensor in named.items()}
+    return named
+
+
+#: What `torch.optim.swa_utils.AveragedModel` keeps beside its module.
+_COUNTERS = ("n_averaged",)
+
+
+def _all_begin_with(prefix: str, names: Collection[str], wanted: Collection[str]) -> bool:
+    """Whether a prefix is a wrapper's: every name has it, and the network's own have not."""
+    return bool(names) and all(n.startswith(prefix) for n in names) and not any(n.startswith(prefix) for n in wanted)

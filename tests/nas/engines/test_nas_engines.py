@@ -72,7 +72,7 @@ class Ledger:
 )
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     config = load_config(None, {"engine": request.param, "device": "cpu", "workers": 1})
-    with open_engine(config, Interruption()) as opened:
+    with open_engine(config, Interruption(), lambda line: None) as opened:
         yield opened
 
 

@@ -43,6 +43,13 @@ def test_what_training_loops_save_is_read(state: dict[str, torch.Tensor], tmp_pa
         found = read_checkpoint(tmp_path / name, SPACE)
         assert found.keys() == state.keys()
         assert all(torch.equal(found[key], state[key]) for key in state)
+    wrapped = {"ema": {f"module._orig_mod.{k}": v for k, v in state.items()} | {"n_averaged": torch.tensor(3)}}
+    torch.save(wrapped | {"state_dict": {}}, tmp_path / "averaged.pth")
+    torch.save({"state_dict": {f"model.{k}": v for k, v in state.items()}, "pytorch-lightning_version": "2.5"},
+               tmp_path / "lightning.ckpt")  # fmt: skip
+    for name in ("averaged.pth", "lightning.ckpt"):
+        found = read_checkpoint(tmp_path / name, SPACE)
+        assert all(torch.equal(found[key], state[key]) for key in state), name
     halved = read_checkpoint(tmp_path / "c.pt", SPACE)
     assert {key: tensor.dtype for key, tensor in halved.items()} == {key: t.dtype for key, t in state.items()}
 
@@ -68,12 +75,17 @@ def test_what_does_not_fit_is_one_line(state: dict[str, torch.Tensor], tmp_path:
     assert "no mapping of names to tensors" in refused({"epoch": 3})
     assert "no mapping of names to tensors" in refused([1, 2])
     assert "no such file" in refused(None, "there-is-none.pt")
-    assert "give a .safetensors, .pt or .pth file" in refused(None, "weights.onnx")
+    assert "give a .safetensors, .pt, .pth, .ckpt or .bin file" in refused(None, "weights.onnx")
     for name in ("bad.pt", "bad.safetensors"):
         (tmp_path / name).write_bytes(b"not a checkpoint at all")
         refused(None, name)
     (tmp_path / "empty.pt").write_bytes(b"")
     refused(None, "empty.pt")
+    (tmp_path / "pointer.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    assert "is a pointer to a file of a large-file store" in refused(None, "pointer.pt")
+    save_file(state, tmp_path / "short.safetensors")
+    (tmp_path / "short.safetensors").write_bytes((tmp_path / "short.safetensors").read_bytes()[:-100])
+    assert "is damaged or no checkpoint" in refused(None, "short.safetensors")
     (tmp_path / "folder.pt").mkdir()
     refused(None, "folder.pt")
 
