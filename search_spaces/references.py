@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -10,10 +11,17 @@ def is_reference(name: str) -> bool:
     return ".py:" in name
 
 
+def absolute(path: str) -> str:
+    """A path from whatever folder it is read; `~` is the user's home, where there is such a user."""
+    with suppress(RuntimeError):
+        return str(Path(path).expanduser().absolute())
+    return str(Path(path).absolute())
+
+
 def located(reference: str) -> str:
     """The same reference from whatever folder: with the whole path of its file."""
     file, _, name = reference.rpartition(":")
-    return f"{Path(file).expanduser().absolute()}:{name}"
+    return f"{absolute(file)}:{name}"
 
 
 def short(reference: str) -> str:

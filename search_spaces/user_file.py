@@ -22,6 +22,7 @@ import numpy
 import torch
 
 from search_spaces.errors import SpaceError, unknown
+from search_spaces.references import absolute
 from search_spaces.user_code import beside, code_of
 
 
@@ -44,7 +45,8 @@ def load_object(reference: str) -> Any:
 
 
 def _file(reference: str) -> Path:
-    file = Path(reference.rpartition(":")[0]).expanduser()
+    given = reference.rpartition(":")[0]
+    file = Path(absolute(given) if given.startswith("~") else given)
     if file.suffix != ".py":
         raise SpaceError(f"{reference}: give a Python file and an object in it, FILE.py:OBJECT")
     if not file.is_file():

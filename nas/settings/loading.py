@@ -118,7 +118,7 @@ def explain(error: ValidationError, kind: type[SearchConfig], path: Path | None,
     """
     problem = error.errors()[0]
     if not problem["loc"]:
-        return f"{path or 'configuration'}: {problem['ctx']['error']}"
+        return f"{path or 'configuration'}: {_in_short(str(problem['ctx']['error']))}"
     location = tuple(part for part in problem["loc"] if isinstance(part, str))
     where = _where(location, path, names)
     if problem["type"] == "extra_forbidden":
@@ -128,7 +128,7 @@ def explain(error: ValidationError, kind: type[SearchConfig], path: Path | None,
         return f"{where}: unknown key, given {_shown(problem['input'])}; {hint}known keys are {', '.join(known)}"
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, UserError):
-        return f"{where}: {cause}"
+        return f"{where}: {_in_short(str(cause))}"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
     hint = _nearest_literal(problem)
     return f"{where}: given {_shown(problem['input'])}; {message[0].lower()}{message[1:]}{hint}"
@@ -162,6 +162,15 @@ def _fields(kind: type[SearchConfig], section: tuple[str, ...]) -> Iterator[str]
     for name in section:
         model = sections(model)[name]
     yield from model.model_fields
+
+
+def _in_short(message: str) -> str:
+    """One that quotes what was given, however long that is."""
+    return message if len(message) <= _MOST else f"{message[: _MOST // 2]} … {message[-_MOST // 2 :]}"
+
+
+#: Characters of a message.
+_MOST = 800
 
 
 def _shown(value: Any) -> str:

@@ -7,12 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from search_spaces.references import is_reference, located, short
-
-
-def absolute(path: str) -> str:
-    """From whatever folder it is read."""
-    return str(Path(path).expanduser().absolute())
+from search_spaces.references import absolute, is_reference, located, short
 
 
 def absolute_data(name: str) -> str:

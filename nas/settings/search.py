@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_
 
 from nas.registry import ENGINES, PROPOSERS
 from nas.settings.errors import ConfigError
-from nas.settings.places import absolute, absolute_data, absolute_space
+from nas.settings.places import absolute_data, absolute_space
 from nas.settings.sections import (
     FusionSection,
     ImageTraining,
@@ -22,6 +22,7 @@ from nas.settings.sections import (
 )
 from nas.settings.setting import Group, Role, Setting
 from search_spaces.architecture import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS
+from search_spaces.references import absolute
 from trials.budgets.constraints import CONSTRAINED, Constraint
 from trials.data.config import MINI, DataConfig, SceneConfig, validate_name, validate_scenes_name
 from trials.data.readers import READERS

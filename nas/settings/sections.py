@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nas.settings.errors import ConfigError
-from nas.settings.places import absolute
 from nas.settings.setting import Group, Role, Setting
 from nas.settings.values import read_seconds
+from search_spaces.references import absolute
 from trials.tasks.recipe import SceneRecipe
 from trials.trial import LatencyProtocol, Precision, Recipe
 

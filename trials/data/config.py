@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 from search_spaces.errors import UserError
@@ -144,7 +144,7 @@ def _validate_name(name: str, readers: Mapping[str, Reader], known: tuple[str, .
             place = next(one for one in known if one.startswith(f"{form}:"))
             raise DataError(f"data {name!r} names no folder: write {place}, for instance {form}:{eg}")
         return
-    if name and ("/" in name or "\\" in name or Path(name).is_dir()):
+    if name and ("/" in name or "\\" in name or os.path.isdir(name)):  # noqa: PTH112  # Path raises for a name that is too long
         nearest = f"{likeliest}:{folder if len(form) > 1 and folder else name}"  # a bare path is the likeliest slip
     else:
         nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.0)[0]
