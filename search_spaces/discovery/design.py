@@ -12,6 +12,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from search_spaces.discovery.merges import Merge, NotVaried, find_merges
+from search_spaces.discovery.plain import plain
 from search_spaces.discovery.rewriting import largest_difference, propagate, with_fusions
 from search_spaces.discovery.tracing import Traced, trace
 from search_spaces.errors import SpaceError
@@ -77,6 +78,7 @@ def find_design(
     if not isinstance(example_input, torch.Tensor) or example_input.dim() != 4:
         given = tuple(example_input.shape) if isinstance(example_input, torch.Tensor) else type(example_input).__name__
         raise SpaceError(f"the example input is a tensor [B, C, H, W], not {given}")
+    model = plain(title, model, example_input.dtype if example_input.dtype is torch.float64 else torch.float32)
     classes = _classes(model, example_input)
     traced = trace(model, example_input)
     try:
