@@ -11,15 +11,13 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
+from search_spaces.discovery.exactness import difference
 from search_spaces.discovery.merges import Merge, NotVaried, find_merges
 from search_spaces.discovery.plain import plain
-from search_spaces.discovery.rewriting import largest_difference, propagate, with_fusions
+from search_spaces.discovery.rewriting import propagate, with_fusions
 from search_spaces.discovery.tracing import Traced, trace
 from search_spaces.errors import SpaceError
 from search_spaces.networks import FusionFactory, InputSpec, PointShape
-
-#: How far the all-add network may be from the original, in parts of its largest output.
-EXACT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,21 +103,20 @@ def find_design(
 def _exact_template(
     model: nn.Module, traced: Traced, merges: list[Merge], example: torch.Tensor, title: str
 ) -> tuple[fx.GraphModule, list[Merge], list[NotVaried]]:
-    """The network with its points, proven to give the original's outputs; in-place sums give way if they must."""
+    """The network with its points, proven to be the original; in-place sums give way if they must."""
     template = with_fusions(traced, merges)
-    difference = largest_difference(model, template, example, relative=True)
-    if difference <= EXACT:
+    wrong = difference(model, template, example)
+    if not wrong:
         return template, merges, []
     safe = [merge for merge in merges if merge.mutated is None]
     if len(safe) < len(merges):
         template = with_fusions(traced, safe)
-        difference = largest_difference(model, template, example, relative=True)
-        if difference <= EXACT:
+        if not difference(model, template, example):
             reason = "an in-place sum whose map is read elsewhere under another name"
             return template, safe, [NotVaried(m.shape.name, reason) for m in merges if m.mutated is not None]
     raise SpaceError(
-        f"{title} cannot be searched: traced, it gives outputs that differ from its own by {difference:.1%} "
-        "(hint: a forward that is random in evaluation, or writes into tensors in place, cannot be traced)"
+        f"{title} cannot be searched: {wrong} (hint: a forward that is random in evaluation, or writes into tensors "
+        "in place, cannot be traced)"
     )
 
 

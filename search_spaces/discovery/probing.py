@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -38,19 +40,30 @@ class Probe:
 
     def value(self, graph: fx.Graph, wanted: fx.Node) -> Any:
         """Of a node, a tensor as a fake one. Raises whatever computing it raises."""
-        with self._fake, torch.no_grad(), random_states_kept():
-            for node in graph.nodes:
-                if node not in self._values:
-                    self._values[node] = self._run(node)
-                if node is wanted:
-                    break
-            return self._values[wanted]
+        self._run_to(graph, wanted)
+        return self._values[wanted]
 
     def decision(self, graph: fx.Graph, wanted: fx.Node) -> bool:
         """Whether a node is true. Raises where that depends on the values of a tensor."""
         value = self.value(graph, wanted)
         with self._fake, torch.no_grad():
             return bool(value)
+
+    def as_far_as_it_runs(self, graph: fx.Graph) -> dict[fx.Node, Any]:
+        """The values of a finished graph, up to the first step that does not take this shape, or needs numbers."""
+        with suppress(Exception):
+            self._run_to(graph, None)
+        return self._values
+
+    def _run_to(self, graph: fx.Graph, wanted: fx.Node | None) -> None:
+        with _single_numbers_kept(self.root), self._fake, torch.no_grad(), random_states_kept():
+            for node in graph.nodes:
+                if node.op == "output":
+                    return
+                if node not in self._values:
+                    self._values[node] = self._run(node)
+                if node is wanted:
+                    return
 
     def _run(self, node: fx.Node) -> Any:
         args = fx.node.map_arg(node.args, self._values.__getitem__)
@@ -69,14 +82,12 @@ class Probe:
                 return self.root.get_submodule(str(node.target))(*args, **kwargs)
 
 
-def values_of(root: nn.Module, graph: fx.Graph, shape: tuple[int, ...], dtype: torch.dtype) -> dict[fx.Node, Any]:
-    """Of a finished graph, as far as it runs on such inputs."""
-    probe, found = Probe(root, shape, dtype), {}
-    for node in graph.nodes:
-        if node.op == "output":
-            break
-        try:
-            found[node] = probe.value(graph, node)
-        except Exception:  # this network does not take this size, or a step of it needs numbers
-            break
-    return found
+@contextmanager
+def _single_numbers_kept(root: nn.Module) -> Iterator[None]:
+    """Puts back what fake tensors compute for real: single numbers, such as how many batches a norm has seen."""
+    kept = [(buffer, buffer.clone()) for buffer in root.buffers() if buffer.dim() == 0]
+    try:
+        yield
+    finally:
+        for buffer, before in kept:
+            buffer.copy_(before)

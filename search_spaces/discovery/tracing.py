@@ -201,13 +201,15 @@ class Traced:
     """A network as a graph over `root`, a copy of it.
 
     `whole` gives the reason for each module that is one step of the graph although it is not a layer of torch.nn;
-    `decided` names the branches that were decided for the example's shapes.
+    `decided` names the branches that were decided for the example's shapes, `input_shape` [B, C, H, W] and `dtype`.
     """
 
     root: nn.Module
     graph: fx.Graph
     whole: Mapping[str, str]
     decided: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    dtype: torch.dtype
 
 
 def trace(model: nn.Module, example: torch.Tensor) -> Traced:
@@ -248,7 +250,8 @@ def trace(model: nn.Module, example: torch.Tensor) -> Traced:
         whole[path] = reason
     set_modes(root, modes)
     _follow_training(quiet.graph, busy.graph)
-    return Traced(root, quiet.graph, whole, tuple({**quiet.decided, **busy.decided}))
+    decided = tuple({**quiet.decided, **busy.decided})
+    return Traced(root, quiet.graph, whole, decided, tuple(example.shape), example.dtype)
 
 
 def set_modes(root: nn.Module, modes: Mapping[str, bool]) -> None:
