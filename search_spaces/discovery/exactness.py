@@ -72,8 +72,10 @@ def _run(network: nn.Module, inputs: torch.Tensor, passes: int | None = None) ->
         except Exception:
             return None
     if training:
-        found |= {name: p.grad for name, p in running.named_parameters() if p.grad is not None}
-        found |= {name: buffer for name, buffer in running.named_buffers() if name in running.state_dict()}
+        found |= {name: p.grad for name, p in running.named_parameters(remove_duplicate=False) if p.grad is not None}
+        saved = running.state_dict()
+        buffers = running.named_buffers(remove_duplicate=False)
+        found |= {name: buffer for name, buffer in buffers if name in saved}
     return found
 
 
