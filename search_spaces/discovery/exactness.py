@@ -44,6 +44,17 @@ def difference(model: nn.Module, network: nn.Module, example: torch.Tensor) -> s
     return ""
 
 
+def untrainable(model: nn.Module, example: torch.Tensor) -> str:
+    """What the original raises in a step of training, in one line; empty where it trains. A copy is run."""
+    with random_states_kept(), torch.enable_grad():
+        try:
+            leaves = pytree.tree_leaves(copy.deepcopy(model).train()(torch.cat([example, example.flip(3)])))
+            _backward(leaves)
+        except Exception as error:  # of a user's own code
+            return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return ""
+
+
 def _inputs(example: torch.Tensor) -> Iterator[torch.Tensor]:
     """[B, C, H, W], then of another batch, and of another size and batch."""
     yield example
