@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from search_spaces.discovery.exactness import difference, untrainable
+from search_spaces.discovery.exactness import difference
 from search_spaces.discovery.merges import Merge, NotVaried, find_merges
 from search_spaces.discovery.plain import plain
 from search_spaces.discovery.rewriting import copy_what_changes, propagate, with_fusions
@@ -79,8 +79,6 @@ def find_design(
         raise SpaceError(f"the example input is a tensor [B, C, H, W], not {given}")
     model = plain(title, model, example_input.dtype if example_input.dtype is torch.float64 else torch.float32)
     classes = _classes(model, example_input)
-    if why := untrainable(model, example_input):
-        raise SpaceError(f"{title} runs, but does not train: {why}")
     traced = trace(model, example_input)
     try:
         propagate(traced, example_input)
