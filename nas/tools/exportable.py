@@ -1,4 +1,4 @@
-"""What an export of a searched network will hold, found out before anything is trained: untrained, it is exported once."""
+"""What an export of a searched network will hold, before anything is trained: one is made of an untrained network."""
 
 from __future__ import annotations
 
