@@ -62,11 +62,12 @@ class Run:
     ) -> dict[str, Any]:
         """Export a trial's network to `out` (`exported` in the run's folder); returns the parity report.
 
-        Writes arch.json, weights.safetensors, model.py, model.onnx and parity.json, all or nothing.
+        Writes arch.json, weights.safetensors, model.py, model.onnx and parity.json; what could not be made of the
+        last three is left out, and `left_out` of the report says why.
 
         Raises:
             SelectionError: no such trial, or its weights were not kept.
-            ExportError: an artefact does not agree with the trained network, or `out` holds something else.
+            ExportError: no artefact agrees with the trained network, or `out` holds something else.
         """
         from nas.export import TrainedNetwork, export_network, validation_of
         from nas.trainings.recorded import recorded_space

@@ -213,8 +213,8 @@ class _Laps:
 
 
 def weights_of(network: nn.Module) -> bytes:
-    """The state dict as safetensors bytes."""
-    return save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
+    """The state dict as safetensors bytes, a weight that has two names under both."""
+    return save({name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()})
 
 
 def reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nas.export import isolated
-from nas.export.errors import ExportError
+from nas.export.errors import ArtefactError
 from nas.export.kinds import Outputs
 
 #: Asked for float32 [N, C, H, W], or uint8, which model.py scales itself; the answer comes later.
@@ -32,7 +32,7 @@ _START = (
 def model_alone(model: Path, outputs: Sequence[str], refused: list[str]) -> Iterator[Ask]:
     """Load model.py in a process that cannot import `refused`; questions are answered there one after another.
 
-    An answer raises ExportError where model.py does not run.
+    An answer raises ArtefactError where model.py does not run.
     """
     script, home = str(Path(isolated.__file__).resolve()), str(Path(torch.__file__).parents[1])
     with (
@@ -60,7 +60,9 @@ def model_alone(model: Path, outputs: Sequence[str], refused: list[str]) -> Iter
                 with suppress(OSError):
                     questions.close()  # or its unwritten rest would be an error of its own
                 process.wait()
-                raise ExportError(f"the generated model.py does not run by itself: {_last(complaints)}") from None
+                raise ArtefactError(
+                    "model.py", f"the generated model.py does not run by itself: {_last(complaints)}"
+                ) from None
             return found
 
         start = {"model": str(model.resolve()), "outputs": list(outputs), "refused": refused}

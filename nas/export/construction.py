@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from nas.export.baking import baked
 from nas.export.errors import ExportError
 from nas.export.graph import homes_of
 from search_spaces import Architecture, FusionChoice, PointShape, SearchSpace
@@ -70,7 +71,7 @@ def construction(space: SearchSpace, architecture: Architecture) -> Construction
     with torch.random.fork_rng(devices=[]):
         network = design.build(space.input, fuse)
     if isinstance(network, fx.GraphModule):
-        return Construction(network, {}, tuple(calls))
+        return Construction(baked(network), {}, tuple(calls))
     if not isinstance(design, ConstructedDesign):
         raise ExportError(
             f"{space.name} has a design that does not say how it builds its network: derive {type(design).__name__} "

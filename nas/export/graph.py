@@ -15,9 +15,11 @@ from torch import fx, nn
 from nas.export.errors import ExportError
 from nas.export.literals import literal
 from nas.export.sources import Sources
-from nas.export.standalone import put
+from nas.export.standalone import put, restored
 
 CLASS_NAME = "TracedNetwork"
+#: What nn.Module itself keeps among a module's attributes.
+_OWN = frozenset(vars(nn.Module()))
 #: A tensor that is no weight stands in the source as numbers; more of them would be a weight in disguise.
 MAX_CONSTANTS = 4096
 _CLASS = '''\
@@ -47,7 +49,7 @@ def class_of_graph(network: fx.GraphModule, title: str, points: Iterable[str], s
     Raises:
         ExportError: a module in it cannot be made anew from its attributes, or the graph holds large constants.
     """
-    network = _without_arguments(network)
+    everything, network = network, _without_arguments(network)
     fusions = tuple(points)
     store = sources.add(put)
     parts = [f"{store}(self, {literal(name)}, fusions[{literal(name)}])" for name in fusions]
@@ -56,7 +58,7 @@ def class_of_graph(network: fx.GraphModule, title: str, points: Iterable[str], s
         if path not in made:
             made.add(path)
             parts.append(f"{store}(self, {literal(path)}, {_constructor(path, module, sources)})")
-    parts += [f"{store}(self, {literal(path)}, {text})" for path, text in _tensors(network, made)]
+    parts += [f"{store}(self, {literal(path)}, {text})" for path, text in _tensors(everything, made)]
     body = "\n".join(f"        {part}" for part in parts)
     # Under the graph's own names for them: an imported one might be that of a value in the forward pass.
     aliases = "".join(f"{name} = {sources.add(thing)}\n" for name, thing in _functions(network).items())
@@ -88,9 +90,33 @@ def _functions(network: fx.GraphModule) -> dict[str, Any]:
 
 
 def _constructor(path: str, module: nn.Module, sources: Sources) -> str:
-    """The call that makes such a module: each parameter of its constructor is the attribute of that name."""
+    """Source that makes such a module: a call of its class, or, where that cannot be, what it is put together from.
+
+    Raises:
+        ExportError: it has no source, or holds what source cannot say.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ExportError(f"{path} is compiled by torch.jit and has no source: let the network hold the plain module")
+    for inner, part in module.named_modules():
+        if part._forward_hooks or part._forward_pre_hooks:
+            where = f"{path}.{inner}".rstrip(".")
+            raise ExportError(f"{where}, a {type(part).__name__}, has hooks, which no source is made of: take them off")
     if type(module) is nn.Module:
         return "nn.Module()"
+    try:
+        arguments = _arguments(module)
+        text = ", ".join(f"{name}={_value(value, sources)}" for name, value in arguments.items())
+        with torch.random.fork_rng(devices=[]):
+            made = type(module)(**arguments)
+    except Exception:  # a constructor that does more, or wants what is not kept
+        return _parts(path, module, sources)
+    if repr(made) != repr(module) or _shapes(made) != _shapes(module) or _plain(made) != _plain(module):
+        return _parts(path, module, sources)
+    return f"{sources.add(type(module))}({text})"
+
+
+def _arguments(module: nn.Module) -> dict[str, Any]:
+    """The arguments of its constructor: each is the attribute of that name. Raises LookupError where one is not."""
     arguments: dict[str, Any] = {}
     for name, parameter in inspect.signature(type(module)).parameters.items():
         if name in ("device", "dtype") or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -98,26 +124,58 @@ def _constructor(path: str, module: nn.Module, sources: Sources) -> str:
         value = getattr(module, name, parameter.default)
         if isinstance(parameter.default, bool) and not isinstance(value, bool):
             value = value is not None  # `bias=True` is kept as the bias itself, or as None
-        if value is parameter.empty:
-            raise ExportError(
-                f"{path}, a {type(module).__name__}, does not keep its argument {name!r}: make it an attribute"
-            )
-        if isinstance(value, torch.Tensor | nn.Module):
-            raise ExportError(
-                f"{path}, a {type(module).__name__}, is made with {name!r}, a {type(value).__name__}, which is no "
-                "value that source code can hold: let it make that itself"
-            )
+        if value is parameter.empty or isinstance(value, torch.Tensor | nn.Module):
+            raise LookupError(name)
         pair = (parameter.default,) * len(value) if isinstance(value, tuple) else parameter.default
         if parameter.default is parameter.empty or (value != parameter.default and value != pair):
             arguments[name] = value
-    with torch.random.fork_rng(devices=[]):
-        made = type(module)(**arguments)
-    if repr(made) != repr(module) or _shapes(made) != _shapes(module):
-        raise ExportError(
-            f"{path}, a {type(module).__name__}, is not what its arguments {arguments} make: it was changed afterwards"
-        )
-    text = ", ".join(f"{name}={literal(value)}" for name, value in arguments.items())
-    return f"{sources.add(type(module))}({text})"
+    return arguments
+
+
+def _parts(path: str, module: nn.Module, sources: Sources) -> str:
+    """The same by its attributes, submodules and tensors."""
+    attributes, parts, constants = [], [], []
+    for name, value in vars(module).items():
+        if name in _OWN:
+            continue
+        try:
+            attributes.append(f"{literal(name)}: {_value(value, sources)}")
+        except ExportError:
+            raise ExportError(
+                f"{path}, a {type(module).__name__}, holds {name!r}, a {type(value).__name__}, which is no value that "
+                "source code can hold: let it be numbers, text, or a buffer"
+            ) from None
+    for name, child in module._modules.items():
+        made = "None" if child is None else _constructor(f"{path}.{name}", child, sources)
+        parts.append(f"{literal(name)}: {made}")
+    for name, parameter in module._parameters.items():
+        text = "None" if parameter is None else f"nn.Parameter({_empty(parameter)})"
+        parts.append(f"{literal(name)}: {text}")
+    for name, buffer in module._buffers.items():
+        if buffer is None:
+            parts.append(f"{literal(name)}: None")
+        elif name in module._non_persistent_buffers_set:
+            constants.append(f"{literal(name)}: {_constant(f'{path}.{name}', buffer)}")
+        else:
+            parts.append(f"{literal(name)}: {_empty(buffer)}")
+    given = ", ".join("{" + ", ".join(entries) + "}" for entries in (attributes, parts, constants))
+    return f"{sources.add(restored)}({sources.add(type(module))}, {given})"
+
+
+def _plain(module: nn.Module) -> dict[str, Any]:
+    """Its attributes of numbers and text, and those of all its parts."""
+    return {
+        f"{path}.{name}": value
+        for path, part in module.named_modules()
+        for name, value in vars(part).items()
+        if name not in _OWN and isinstance(value, int | float | str | tuple | None)
+    }
+
+
+def _value(value: Any, sources: Sources) -> str:
+    if inspect.isclass(value) or inspect.isfunction(value) or inspect.isbuiltin(value):
+        return sources.add(value)
+    return literal(value)
 
 
 def _shapes(module: nn.Module) -> dict[str, torch.Size]:
@@ -125,22 +183,38 @@ def _shapes(module: nn.Module) -> dict[str, torch.Size]:
 
 
 def _tensors(network: fx.GraphModule, made: set[str]) -> list[tuple[str, str]]:
-    """Parameters and buffers that belong to none of the modules that are made."""
+    """Parameters and buffers that belong to none of the modules that are made, called or not; one that has two names
+    is one."""
     persistent = network.state_dict().keys()
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    buffers = dict(network.named_buffers(remove_duplicate=False))
+    first: dict[int, str] = {}
+    for path in sorted([*parameters, *buffers], key=lambda path: not _inside(path, made)):
+        first.setdefault(id(parameters.get(path, buffers.get(path))), path)
     found = []
-    for path, parameter in network.named_parameters():
+    for path, parameter in parameters.items():
         if not _inside(path, made):
-            found.append((path, f"nn.Parameter({_empty(parameter)})"))
-    for path, buffer in network.named_buffers():
+            again = first[id(parameter)]
+            text = f"nn.Parameter({_empty(parameter)})" if again == path else f"self.get_parameter({literal(again)})"
+            found.append((path, text))
+    for path, buffer in buffers.items():
         if _inside(path, made):
             continue
-        if path in persistent:
+        if path not in persistent:
+            found.append((path, f"{_constant(path, buffer)}, persistent=False"))
+        elif first[id(buffer)] == path:
             found.append((path, _empty(buffer)))
-        elif buffer.numel() > MAX_CONSTANTS:
-            raise ExportError(f"{path}, a constant of {buffer.numel()} numbers: let it be a buffer of its module")
         else:
-            found.append((path, f"torch.tensor({literal(buffer.tolist())}, dtype={buffer.dtype}), persistent=False"))
-    return found
+            found.append((path, f"self.get_buffer({literal(first[id(buffer)])})"))
+    # What has another's name is said after that other.
+    return sorted(found, key=lambda entry: entry[1].startswith("self."))
+
+
+def _constant(path: str, buffer: torch.Tensor) -> str:
+    """A tensor that is no weight, as numbers."""
+    if buffer.numel() > MAX_CONSTANTS:
+        raise ExportError(f"{path}, a constant of {buffer.numel()} numbers: let it be a buffer of its module")
+    return f"torch.tensor({literal(buffer.tolist())}, dtype={buffer.dtype})"
 
 
 def _inside(path: str, made: set[str]) -> bool:

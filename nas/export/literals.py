@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import torch
 
 from nas.export.errors import ExportError
 
 
 def literal(value: Any) -> str:
     """A value as source, with double quotes as a formatter would have them. Raises ExportError for any other kind."""
-    if value is None or type(value) in (bool, int, float):
-        return repr(value)
+    if type(value) is float and not math.isfinite(value):
+        return f'float("{value}")'
+    if value is None or type(value) in (bool, int, float) or isinstance(value, torch.dtype | torch.Size | torch.device):
+        return f"torch.{value!r}" if isinstance(value, torch.device) else repr(value)
     if type(value) is str:
         text = repr(value)
         return f'"{text[1:-1]}"' if text[0] == "'" and '"' not in text else text

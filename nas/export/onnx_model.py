@@ -29,9 +29,9 @@ def write_onnx(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
         image = torch.zeros(1, spec.channels, spec.size, spec.size)
         model = onnx_program(network, image, [output.name for output in outputs])
     except Exception as error:  # whatever torch's exporter meets, the user's next step is the same
-        detail = " ".join(str(error).split())[:300]
         raise ExportError(
-            f"{trained.architecture.key} cannot be written as ONNX: {detail}; choose other operators"
+            f"{trained.architecture.key} cannot be written as ONNX: {_cause(error)}; choose other operators, or write "
+            "that step without decisions by a tensor's values"
         ) from error
     onnx.helper.set_model_props(
         model,
@@ -47,6 +47,14 @@ def write_onnx(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
     )
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, str(path))
+
+
+def _cause(error: BaseException) -> str:
+    """What torch's exporter met, without the advice that it wraps around it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def onnx_forward(path: Path) -> Callable[[Tensor], Outputs]:

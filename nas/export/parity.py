@@ -7,6 +7,7 @@ import json
 import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from nas.export import isolated
 from nas.export.alone import Ask, model_alone
-from nas.export.errors import ExportError
+from nas.export.errors import ArtefactError
 from nas.export.kinds import Outputs
 from nas.export.onnx_model import onnx_forward
 from nas.export.standalone import normalise
@@ -39,17 +40,22 @@ Answers = Mapping[str, Outputs]
 
 @dataclass(frozen=True)
 class Asked:
-    """The trained network and what was made of it."""
+    """The trained network and what was made of it; None for what could not be made."""
 
     network: Callable[[Tensor], Outputs]
-    model: Ask
-    onnx: Callable[[Tensor], Outputs]
+    model: Ask | None
+    onnx: Callable[[Tensor], Outputs] | None
 
     def answers(self, inputs: Tensor, images: Tensor | None = None) -> Answers:
         """To float32 [N, C, H, W]; model.py makes them of the uint8 `images` itself where it is given these."""
-        meanwhile = self.model(inputs if images is None else images)
-        network, onnx = self.network(inputs), self.onnx(inputs)
-        return {"network": network, "model.py": meanwhile.result(), "model.onnx": onnx}
+        meanwhile = None if self.model is None else self.model(inputs if images is None else images)
+        found = {"network": self.network(inputs)}
+        onnx = None if self.onnx is None else self.onnx(inputs)
+        if meanwhile is not None:
+            found["model.py"] = meanwhile.result()
+        if onnx is not None:
+            found["model.onnx"] = onnx
+        return found
 
 
 @dataclass(frozen=True)
@@ -105,29 +111,42 @@ class Gaps:
         ]
 
 
-def _too_wide(key: tuple[str, str, str], gap: Gap, allowed: float) -> ExportError:
+def _too_wide(key: tuple[str, str, str], gap: Gap, allowed: float) -> ArtefactError:
     artefact, question, output = key
-    return ExportError(
+    return ArtefactError(
+        artefact,
         f"{artefact} differs from the trained network by {gap.difference:.3g} in {output} ({question}), "
-        f"above {allowed:.1g} of the largest, {gap.largest:.3g}: keep the run and report it"
+        f"above {allowed:.1g} of the largest, {gap.largest:.3g}: keep the run and report it",
     )
 
 
 def check_parity(
-    trained: TrainedNetwork, network: nn.Module, folder: Path, judge: Judge | None, refused: list[str]
+    trained: TrainedNetwork,
+    network: nn.Module,
+    folder: Path,
+    judge: Judge | None,
+    refused: list[str],
+    left_out: Mapping[str, str],
 ) -> dict[str, Any]:
     """The report of parity.json: model.py in its own process, model.onnx in ONNX Runtime, each against the network.
 
-    model.py, which is the same computation, must stay within TOLERANCE; model.onnx within what rounding explains.
+    model.py, which is the same computation, must stay within TOLERANCE; model.onnx within what rounding explains. Those
+    in `left_out` are not there.
 
     Raises:
-        ExportError: an artefact differs by more than the tolerance, or what was recorded is not met.
+        ArtefactError: an artefact does not run, or differs by more than the tolerance.
+        ExportError: what was recorded is not met.
     """
     network = network.to(memory_format=torch.channels_last)
     names = [output.name for output in trained.kind.outputs]
     gaps, rounding, verdict = Gaps(), 0.0, {}
-    with model_alone(folder / "model.py", names, refused) as model, isolated.one_thread():
-        onnx = onnx_forward(folder / "model.onnx")
+    with ExitStack() as stack:
+        stack.enter_context(isolated.one_thread())
+        model = onnx = None
+        if "model.py" not in left_out:
+            model = stack.enter_context(model_alone(folder / "model.py", names, refused))
+        if "model.onnx" not in left_out:
+            onnx = _runs(folder / "model.onnx")
         asked = Asked(lambda inputs: isolated.outputs_of(network, inputs, names), model, onnx)
         exact = copy.deepcopy(network).double()
         for question, inputs in batches_to_ask(trained, judge).items():
@@ -135,11 +154,12 @@ def check_parity(
             gaps.widen(question, answers)
             rounding = max(rounding, own_rounding(exact, inputs, answers["network"]))
         allowed = {"model.py": TOLERANCE, "model.onnx": min(CEILING, max(TOLERANCE, ROUNDINGS * rounding))}
+        allowed = {name: share for name, share in allowed.items() if name not in left_out}
         gaps.check(allowed)
         if judge is not None:
             readings = _readings(trained, judge, asked, gaps)
             gaps.check(allowed)
-            verdict = judge.verdict(readings, max(allowed.values()))
+            verdict = judge.verdict(readings, max(allowed.values(), default=TOLERANCE))
     return {
         "passed": True,
         "tolerance": {
@@ -150,6 +170,7 @@ def check_parity(
             f"at least {TOLERANCE:g}, at most {CEILING:g}",
         },
         "artefacts": {name: {"batches": gaps.rows(name)} for name in allowed},
+        "left_out": dict(left_out),
         "accuracy": None,
         "figures": None,
         **verdict,
@@ -168,6 +189,26 @@ def check_parity(
             **{name: version(name) for name in ("torch", "onnx", "onnxruntime")},
         },
     }
+
+
+def _runs(path: Path) -> Callable[[Tensor], Outputs]:
+    """The file in ONNX Runtime. What that does not run is said of the file."""
+
+    def failed(error: Exception) -> ArtefactError:
+        return ArtefactError(path.name, f"ONNX Runtime does not run it: {' '.join(str(error).split())[:200]}")
+
+    try:
+        forward = onnx_forward(path)
+    except Exception as error:
+        raise failed(error) from error
+
+    def run(inputs: Tensor) -> Outputs:
+        try:
+            return forward(inputs)
+        except Exception as error:
+            raise failed(error) from error
+
+    return run
 
 
 def batches_to_ask(trained: TrainedNetwork, judge: Judge | None) -> dict[str, Tensor]:

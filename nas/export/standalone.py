@@ -16,14 +16,22 @@ from torch import nn
 
 #: More than any network's list of tensors takes; a larger one is not a header.
 MAX_HEADER_BYTES = 16 * 1024 * 1024
-DTYPES = {"F32": torch.float32, "I64": torch.int64, "BOOL": torch.bool}
+DTYPES = {
+    "F32": torch.float32,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file: header length (8 bytes, little-endian), JSON header, bytes of the tensors.
 
     Raises:
-        ValueError: the file is not exactly that, or holds another dtype than float32, int64 and bool.
+        ValueError: the file is not exactly that, or holds another dtype than those of DTYPES.
     """
     content = bytearray(path.read_bytes())
     length = int.from_bytes(content[:8], "little")
@@ -92,3 +100,27 @@ def put(root: nn.Module, path: str, part: nn.Module | nn.Parameter | torch.Tenso
         root.register_parameter(leaf, part)
     else:
         root.register_buffer(leaf, part, persistent)
+
+
+def restored(
+    kind: type[nn.Module],
+    attributes: dict[str, Any],
+    parts: dict[str, nn.Module | nn.Parameter | torch.Tensor | None],
+    constants: dict[str, torch.Tensor],
+) -> nn.Module:
+    """A module of that class put together from what it held, where its constructor cannot be called again.
+
+    `parts` are its modules, parameters and buffers, `constants` the buffers that are no weights.
+    """
+    module = kind.__new__(kind)
+    nn.Module.__init__(module)
+    for name, value in attributes.items():
+        setattr(module, name, value)
+    for name, part in parts.items():
+        if part is None:
+            module.register_parameter(name, None)
+        else:
+            put(module, name, part)
+    for name, constant in constants.items():
+        put(module, name, constant, persistent=False)
+    return module

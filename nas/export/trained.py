@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from nas.export.baking import baked
 from nas.export.detector import Detector
 from nas.export.errors import ExportError
 from nas.export.kinds import Classifier, Kind, Segmenter
@@ -52,7 +53,7 @@ class TrainedNetwork:
             raise ExportError(f"std {self.std} is not above 0 everywhere: give each channel's standard deviation")
 
     def build(self) -> nn.Module:
-        """The network with its trained weights, float32 on the CPU, in eval mode."""
+        """The network with its trained weights, float32 on the CPU, in eval mode; see `baked` for parametrized ones."""
         with torch.random.fork_rng(devices=[]):  # an export must not move the caller's seed
             network = self.space.build(self.architecture)
         try:
@@ -62,7 +63,7 @@ class TrainedNetwork:
             raise ExportError(
                 f"the weights are not those of {self.architecture.key} in {self.space.name}: {detail}"
             ) from None
-        return network.eval().requires_grad_(False)
+        return baked(network).requires_grad_(False)
 
     @cached_property
     def kind(self) -> Kind:
@@ -74,8 +75,11 @@ class TrainedNetwork:
         return Segmenter(spec) if isinstance(network, SegmentationNet) else Classifier(spec)
 
 
-def write_description(trained: TrainedNetwork, packages: list[str], path: Path) -> None:
-    """arch.json: all that is known of the network, in a form that needs no model to read."""
+def write_description(trained: TrainedNetwork, packages: list[str], left_out: Mapping[str, str], path: Path) -> None:
+    """arch.json: all that is known of the network, in a form that needs no model to read.
+
+    `packages` are those that model.py needs; `left_out` are the artefacts that could not be made, each with the reason.
+    """
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -93,6 +97,7 @@ def write_description(trained: TrainedNetwork, packages: list[str], path: Path) 
         },
         **trained.kind.description(trained.classes),
         "model.py": {"needs": packages},
+        "left_out": dict(left_out),
         "provenance": dict(trained.provenance),
     }
     try:

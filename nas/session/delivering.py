@@ -37,7 +37,7 @@ def deliver(run: Run, selector: str, say: Say) -> Delivered:
 
     Raises:
         NothingFeasible: no trial is within the budgets; the report is written.
-        ExportError: an artefact does not agree with the trained network.
+        ExportError: no artefact agrees with the trained network.
     """
     _look_at_networks(run, say)
     report = Run(run.path).report()
@@ -62,7 +62,8 @@ def _export(run: Run, selector: str, say: Say) -> Path:
     wanted = run.select(selector).result
     if _exported_number(target / "arch.json") != wanted.number:
         say(f"exporting trial {wanted.number} ({selector}) and checking it against the trained network")
-        run.export(selector, target)
+        for name, reason in run.export(selector, target)["left_out"].items():
+            say(f"not exported: {name}: {reason}")
     return target
 
 

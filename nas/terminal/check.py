@@ -34,6 +34,10 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in not_varied(found["not_varied"]):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for note in found["notes"]:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    for name, reason in found["not_exported"].items():
+        console.print(f"not exported: {name}: {reason}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"\n{len(found['points'])} points; {_feasible_text(found)}", highlight=False)
     if found["budgets"]:
         console.print(_binding_text(found), highlight=False)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from nas.settings.search import SearchConfig
+from nas.tools.exportable import left_out
 from nas.trainings.noise_file import unlike
 from nas.trainings.parent import check_parent
 from nas.trainings.precision import choose_precision
@@ -111,6 +112,8 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "estimated_shared_seconds": shared_seconds,
         "estimated_search_seconds": shared_seconds + trial_seconds * config.trials / workers,
         "noise": recorded_noise(config),
+        "not_exported": left_out(space, announce),
+        "notes": list(design.notes(space.input)) if isinstance(design := space.design, ReferencedDesign) else [],
     }
 
 

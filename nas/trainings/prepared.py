@@ -11,6 +11,7 @@ from typing import Any
 
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
+from nas.trainings.batch_of_one import check_batch
 from reports.view import NothingFeasible
 from search_spaces.catalogue import HEADS, design
 from search_spaces.errors import SpaceError, UserError
@@ -82,6 +83,7 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
         _check_figures(config, trainer.data)
     with _named(config, "space"):
         space = make_space(config, spec)
+    check_batch(space, config.training.batch_size)
     profile = None
     if config.latency_profile is not None:
         with _named(config, "latency_profile"):

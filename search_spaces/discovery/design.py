@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +12,13 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
+from search_spaces.discovery.exactness import difference
 from search_spaces.discovery.merges import Merge, NotVaried, find_merges
-from search_spaces.discovery.rewriting import largest_difference, propagate, with_fusions
+from search_spaces.discovery.plain import plain
+from search_spaces.discovery.rewriting import copy_what_changes, propagate, with_fusions
 from search_spaces.discovery.tracing import Traced, trace
 from search_spaces.errors import SpaceError
 from search_spaces.networks import FusionFactory, InputSpec, PointShape
-
-#: How far the all-add network may be from the original, in parts of its largest output.
-EXACT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +77,7 @@ def find_design(
     if not isinstance(example_input, torch.Tensor) or example_input.dim() != 4:
         given = tuple(example_input.shape) if isinstance(example_input, torch.Tensor) else type(example_input).__name__
         raise SpaceError(f"the example input is a tensor [B, C, H, W], not {given}")
+    model = plain(title, model, example_input.dtype if example_input.dtype is torch.float64 else torch.float32)
     classes = _classes(model, example_input)
     traced = trace(model, example_input)
     try:
@@ -88,6 +89,7 @@ def find_design(
     merges = [merge for merge, reason in zip(found, reasons, strict=True) if reason is None]
     refused += [NotVaried(m.shape.name, why) for m, why in zip(found, reasons, strict=True) if why is not None]
     template, merges, unsafe = _exact_template(model, traced, merges, example_input, title)
+    copied = copy_what_changes(template, [merge.shape.name for merge in merges], example_input)
     _, channels, height, width = example_input.shape
     return DiscoveredDesign(
         title,
@@ -96,28 +98,32 @@ def find_design(
         InputSpec(channels, max(height, width), classes),
         (channels, height, width),
         (*refused, *unsafe),
-        (*traced.decided, *_own_train_methods(traced)),
+        (
+            *traced.decided,
+            *_own_train_methods(traced),
+            *(f"{name}: it is given a copy of a map that is changed in place afterwards" for name in copied),
+            *_never_called(traced),
+        ),
     )
 
 
 def _exact_template(
     model: nn.Module, traced: Traced, merges: list[Merge], example: torch.Tensor, title: str
 ) -> tuple[fx.GraphModule, list[Merge], list[NotVaried]]:
-    """The network with its points, proven to give the original's outputs; in-place sums give way if they must."""
+    """The network with its points, proven to be the original; in-place sums give way if they must."""
     template = with_fusions(traced, merges)
-    difference = largest_difference(model, template, example, relative=True)
-    if difference <= EXACT:
+    wrong = difference(model, template, example)
+    if not wrong:
         return template, merges, []
     safe = [merge for merge in merges if merge.mutated is None]
     if len(safe) < len(merges):
         template = with_fusions(traced, safe)
-        difference = largest_difference(model, template, example, relative=True)
-        if difference <= EXACT:
+        if not difference(model, template, example):
             reason = "an in-place sum whose map is read elsewhere under another name"
             return template, safe, [NotVaried(m.shape.name, reason) for m in merges if m.mutated is not None]
     raise SpaceError(
-        f"{title} cannot be searched: traced, it gives outputs that differ from its own by {difference:.1%} "
-        "(hint: a forward that is random in evaluation, or writes into tensors in place, cannot be traced)"
+        f"{title} cannot be searched: {wrong} (hint: a forward that is random in evaluation, or writes into tensors "
+        "in place, cannot be traced)"
     )
 
 
@@ -142,6 +148,32 @@ def _own_train_methods(traced: Traced) -> list[str]:
         for path, module in traced.root.named_modules()
         if type(module).train is not nn.Module.train and path not in steps
     ]
+
+
+def _never_called(traced: Traced) -> list[str]:
+    """Modules with weights that forward does not use: they stay as they are, and cost their parameters."""
+    used = {str(node.target) for node in traced.graph.nodes if node.op in ("call_module", "get_attr")}
+    entered = {node.meta["frame"][0] for node in traced.graph.nodes}
+    tensors = {id(t) for name in used for t in _tensors_at(traced.root, name)}
+    idle = [
+        path
+        for path, module in traced.root.named_modules()
+        if path
+        and path not in entered
+        and (own := list(module.parameters()))
+        and not any(id(t) in tensors for t in own)
+    ]
+    outermost = [path for path in idle if path.rpartition(".")[0] not in idle]
+    return [f"{path}: forward never calls it; its weights stay as they are" for path in outermost]
+
+
+def _tensors_at(root: nn.Module, name: str) -> list[torch.Tensor]:
+    """The parameters of the module, or the parameter, of that name."""
+    try:
+        found = operator.attrgetter(name)(root)
+    except AttributeError:
+        return []
+    return list(found.parameters()) if isinstance(found, nn.Module) else [found]
 
 
 def _first_line(error: Exception) -> str:

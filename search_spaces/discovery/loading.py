@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
+from search_spaces.discovery.plain import plain
 from search_spaces.errors import SpaceError, unknown
 from search_spaces.user_file import guarded, load_object
 
@@ -71,32 +70,6 @@ def _checked(reference: str, factory: Callable[[], Any]) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise SpaceError(f"{reference} returned a {type(model).__name__}, not an nn.Module")
     return plain(reference, model)
-
-
-def plain(reference: str, model: nn.Module) -> nn.Module:
-    """The network itself, taken out of what parallel training or the compiler wraps around it.
-
-    Raises:
-        SpaceError: one that cannot be traced or trained as it is: scripted, not built yet, or not in float32.
-    """
-    while isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel) or hasattr(model, "_orig_mod"):
-        inner: Any = model._orig_mod if hasattr(model, "_orig_mod") else model.module
-        model = inner
-    if isinstance(model, torch.jit.ScriptModule):
-        raise SpaceError(f"{reference} is TorchScript, which cannot be taken apart: give the module it was made of")
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if is_lazy(tensor):
-            raise SpaceError(
-                f"{reference}: {name} is built lazily, at the first call: call the network once on an image before "
-                "it is returned"
-            )
-        if tensor.is_floating_point() and tensor.dtype is not torch.float32:
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise SpaceError(
-                f"{reference}: {name} is {kind}, but networks are trained in float32 (bfloat16 by autocast, see "
-                "--precision): return model.float()"
-            )
-    return model
 
 
 def _one_line(error: Exception) -> str:

@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
-from torch import fx, nn
+from torch import fx
 
+from search_spaces.discovery.layout import LAST, MAP, layouts
+from search_spaces.discovery.probing import Probe
 from search_spaces.discovery.tracing import Traced
 from search_spaces.networks import PointShape
 
@@ -113,38 +115,33 @@ class _Facts:
     """What is asked about nodes: how deep, how laid out, from where."""
 
     def __init__(self, traced: Traced) -> None:
+        shape = traced.input_shape
+        self.dtype = traced.dtype
         self.order: dict[fx.Node, int] = {}
         self.depth: dict[fx.Node, int] = {}
         self.ancestors: dict[fx.Node, set[fx.Node]] = {}
         self.from_input: set[fx.Node] = set()
-        self.channels_last: set[fx.Node] = set()
+        batch, channels, height, width = shape
+        inputs = [
+            (batch + 1, channels, height, width),
+            (batch, channels, 2 * height, width),
+            (batch, channels, height, 2 * width),
+        ]
+        probes = [Probe(traced.root, given, traced.dtype) for given in inputs]
+        elsewhere = [probe.as_far_as_it_runs(traced.graph) for probe in probes]
+        self.layouts = layouts(traced.graph, traced.root, elsewhere)
         self.calls = Counter[str]()
         frames: set[tuple[str, int]] = set()
         for index, node in enumerate(traced.graph.nodes):
-            inputs = node.all_input_nodes
+            sources = node.all_input_nodes
             self.order[node] = index
-            self.depth[node] = 1 + max((self.depth[other] for other in inputs), default=-1)
-            self.ancestors[node] = {node}.union(*(self.ancestors[other] for other in inputs))
-            if node.op == "placeholder" or any(other in self.from_input for other in inputs):
+            self.depth[node] = 1 + max((self.depth[other] for other in sources), default=-1)
+            self.ancestors[node] = {node}.union(*(self.ancestors[other] for other in sources))
+            if node.op == "placeholder" or any(other in self.from_input for other in sources):
                 self.from_input.add(node)
-            if self._is_channels_last(node, traced.root):
-                self.channels_last.add(node)
             if node.meta["frame"] not in frames:
                 frames.add(node.meta["frame"])
                 self.calls[node.meta["frame"][0]] += 1
-
-    def _is_channels_last(self, node: fx.Node, root: nn.Module) -> bool:
-        dims = None
-        if node.target in (torch.permute, "permute"):
-            rest = node.args[1:] or (node.kwargs.get("dims"),)
-            dims = tuple(rest[0]) if isinstance(rest[0], list | tuple) else rest
-        if dims == (0, 2, 3, 1):
-            return True
-        if dims == (0, 3, 1, 2):
-            return False
-        if node.op == "call_module" and isinstance(root.get_submodule(str(node.target)), nn.Conv2d):
-            return False
-        return any(other in self.channels_last for other in node.all_input_nodes)
 
     # ---- why not
 
@@ -199,8 +196,13 @@ class _Facts:
             return "it writes into a tensor given as out="
         if not value.is_floating_point() or len({_value(operand).dtype for operand in operands}) > 1:
             return "its tensors are not of one floating-point type"
-        if node in self.channels_last:
+        if value.dtype != self.dtype:
+            kind, wanted = (str(given).removeprefix("torch.") for given in (value.dtype, self.dtype))
+            return f"its maps are {kind}, and fusion operators compute in {wanted}"
+        if any(self.layouts.get(operand) == LAST for operand in operands):
             return "a map laid out as [B, H, W, C], and fusion operators take [B, C, H, W]"
+        if any(self.layouts.get(operand) != MAP for operand in operands) or self.layouts.get(node) != MAP:
+            return f"a merge of {_dims(value.shape)}, which are no feature maps [B, C, H, W]"
         if not node.users:
             return "its result is not used"
         return ""

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from search_spaces.discovery.design import DiscoveredDesign, find_design
+from search_spaces.discovery.exactness import untrainable
 from search_spaces.discovery.loading import load_model
 from search_spaces.discovery.merges import NotVaried
 from search_spaces.errors import SpaceError
@@ -41,6 +42,10 @@ class ReferencedDesign:
         """Every other merge, with the reason why it is no point."""
         return found(self.reference, spec).not_varied
 
+    def notes(self, spec: InputSpec) -> tuple[str, ...]:
+        """What the traced network takes for granted."""
+        return found(self.reference, spec).notes
+
     def build(self, spec: InputSpec, fuse: FusionFactory) -> nn.Module:
         """The network with newly made weights (an `nn.Module`'s own), and `fuse(name, channels)` at each point."""
         traced = found(self.reference, spec)
@@ -67,6 +72,8 @@ def found(reference: str, spec: InputSpec) -> DiscoveredDesign:
         model = load_model(reference, spec.classes)
         images = torch.randn(2, spec.channels, spec.size, spec.size)
     design = find_design(model, images, reference, lambda shape: None)
+    if why := untrainable(model, images):
+        raise SpaceError(f"{reference} runs on images of {spec.size} pixels, but does not train on them: {why}")
     if design.default_input.classes != spec.classes:
         gives = f"{design.default_input.classes} classes" if design.default_input.classes else "no [B, classes] tensor"
         raise SpaceError(

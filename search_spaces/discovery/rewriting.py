@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -99,6 +100,47 @@ def with_fusions(traced: Traced, merges: Iterable[Merge]) -> fx.GraphModule:
         owner, _, _ = name.rpartition(".")
         network.get_submodule(name).training = network.get_submodule(owner).training
     return network
+
+
+class _Changes(fx.Interpreter):
+    """Runs a network once; `changed()` names the maps that a fusion was given and a later step wrote into."""
+
+    def __init__(self, network: fx.GraphModule, fusions: set[str]) -> None:
+        super().__init__(network)
+        self._fusions = fusions
+        self._given: list[tuple[fx.Node, int, torch.Tensor, int]] = []
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.op == "call_module" and str(n.target) in self._fusions:
+            given, _ = self.fetch_args_kwargs_from_env(n)
+            self._given += [(n, index, given[index], given[index]._version) for index in range(len(given))]
+        return super().run_node(n)
+
+    def changed(self) -> list[tuple[str, int]]:
+        return [(n.name, index) for n, index, tensor, version in self._given if tensor._version != version]
+
+
+def copy_what_changes(network: fx.GraphModule, fusions: Iterable[str], example: torch.Tensor) -> list[str]:
+    """Let a fusion have a copy of each map that is written into afterwards, as by an in-place activation.
+
+    A sum needs its maps no more; an operator's gradients do. Returns the names of these fusions.
+    """
+    places: dict[tuple[str, int], None] = {}
+    for training in (False, True):
+        copied = copy.deepcopy(network).train(training)
+        run = _Changes(copied, set(fusions))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), suppress(Exception):  # some do not train on one image
+            run.run(example.clone())
+        places.update(dict.fromkeys(run.changed()))
+    nodes = {node.name: node for node in network.graph.nodes}
+    for name, index in places:
+        node = nodes[name]
+        with network.graph.inserting_before(node):
+            clone = network.graph.call_method("clone", (node.args[index],))
+        node.update_arg(index, clone)
+    if places:
+        network.recompile()
+    return list(dict.fromkeys(str(nodes[name].target) for name, _ in places))
 
 
 def largest_difference(

@@ -3,13 +3,13 @@
 Plain `torch.fx` has four habits that would change a user's network without a word, and each is met here:
 `x += y` becomes out-of-place (here it stays in place), `self.training` is frozen as it was while tracing (here
 both modes are traced, and what differs is read from the module when the network runs), a branch on a shape
-raises (here it is decided for the example's shapes and noted), and one untraceable module spoils the whole network
-(here it is kept whole, as one step, with the reason).
+raises (here it is decided and noted where it is the same at every size that was tried), and one untraceable module
+spoils the whole network (here it is kept whole, as one step, with the reason). What a forward does beside computing its
+result keeps it whole too: see `steadiness`.
 """
 
 from __future__ import annotations
 
-import copy
 import inspect
 import operator
 from collections import Counter, OrderedDict, defaultdict
@@ -19,8 +19,10 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
+from search_spaces.discovery.plain import copied
+from search_spaces.discovery.probing import Probe, other_sizes
+from search_spaces.discovery.steadiness import Context, Watch, context, hooked, random_states_kept
 from search_spaces.errors import SpaceError
 
 #: One execution of a module's forward: its path and the number of calls of it before.
@@ -30,8 +32,11 @@ Event = tuple[str, ...]
 _IN_PLACE = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor")
 
 
+_HINT = "(hint: move that part into a submodule of its own, which is then kept whole)"
+
+
 class Untraceable(Exception):
-    """A module whose forward the tracer could not follow."""
+    """A module whose forward the tracer could not follow, or must not: why, in full."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(reason)
@@ -60,16 +65,19 @@ for _name in _IN_PLACE:
 class _Tracer(fx.Tracer):
     """Records in which frame each node arose, and what happened in each frame, so that two traces can be compared."""
 
-    def __init__(self, example: torch.Tensor, whole: Mapping[str, str]) -> None:
+    proxy_buffer_attributes = True  # a buffer is read when the network runs, and not written to while it is traced
+
+    def __init__(self, model: nn.Module, example: torch.Tensor, whole: Mapping[str, str]) -> None:
         super().__init__()
         self.example = example
         self.whole = whole
         self.calls: Counter[str] = Counter()
         self.frames: list[Frame] = [("", 0)]
+        self.contexts: list[Context] = [context()]
         self.events: dict[Frame, list[Event]] = defaultdict(list)
         self.decided: dict[str, None] = {}
-        self._fake = FakeTensorMode(allow_non_fake_inputs=True)
-        self._values: dict[fx.Node, Any] = {}
+        self._probe = Probe(model, tuple(example.shape), example.dtype)
+        self._others = [Probe(model, shape, example.dtype) for shape in other_sizes(example.shape)]
         self._evaluating = False
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -82,19 +90,36 @@ class _Tracer(fx.Tracer):
     ) -> Any:
         if self._evaluating:
             return forward(*args, **kwargs)
-        path = self.path_of_module(m)
+        path = self._path(m)
+        followed = not self.is_leaf_module(m, path)
+        if followed and (why := hooked(m)):
+            raise Untraceable(path, why)
+        watch = Watch(m) if followed else None
         self.events[self.frames[-1]].append(("call", path))
         self.frames.append((path, self.calls[path]))
+        self.contexts.append(context())
         self.events[self.frames[-1]] = []
         self.calls[path] += 1
         try:
-            return super().call_module(m, forward, args, kwargs)
+            result = super().call_module(m, forward, args, kwargs)
         except Untraceable:
             raise
         except Exception as error:
-            raise Untraceable(path, _one_line(error)) from error
+            raise Untraceable(path, _cannot(error)) from error
         finally:
             self.frames.pop()
+            self.contexts.pop()
+        if watch is not None and (why := watch.found()):
+            raise Untraceable(path, why)
+        return result
+
+    def _path(self, m: nn.Module) -> str:
+        try:
+            return str(self.path_of_module(m))
+        except NameError:
+            raise Untraceable(
+                self.frames[-1][0], f"its forward calls a {type(m).__name__} that is no submodule of it"
+            ) from None
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         if self._evaluating:
@@ -102,6 +127,13 @@ class _Tracer(fx.Tracer):
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        if self.contexts[0] != context() and args[0] != "get_attr":
+            # The innermost frame that was entered in the outermost context is the one that left it.
+            inner = max(index for index, entered in enumerate(self.contexts) if entered == self.contexts[0])
+            raise Untraceable(
+                self.frames[inner][0],
+                "its forward runs a part under torch.no_grad, torch.autocast or the like, which a graph does not hold",
+            )
         node: fx.Node = super().create_node(*args, **kwargs)
         node.meta["frame"] = self.frames[-1]
         target = "constant" if str(node.target).startswith("_tensor_constant") else repr(node.target)
@@ -114,33 +146,48 @@ class _Tracer(fx.Tracer):
     def create_arg(self, a: Any) -> Any:
         if type(a) is OrderedDict:
             return self.create_proxy("call_function", OrderedDict, (list(a.items()),), {}).node
+        if isinstance(a, torch.Tensor) and a.requires_grad and not isinstance(a, nn.Parameter):
+            raise Untraceable(
+                self.frames[-1][0], "its forward computes with parameters that it does not read by their own names"
+            )
         return super().create_arg(a)
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         """Decide a branch by the example's shapes; tensors are fake here, so values cannot decide one."""
-        value = bool(self._evaluate(obj.node, decide=True))
+        value = bool(self._evaluate(self._probe, obj.node, decide=True))
+        self._same_elsewhere(obj.node, value, decide=True)
         where = self.frames[-1][0] or "the forward pass"
         shape = "x".join(map(str, self.example.shape))
         self.decided[f"{where}: a branch was decided ({value}) for inputs of shape {shape}"] = None
         return value
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
-        value = self._evaluate(obj.node)
+        value = self._evaluate(self._probe, obj.node)
         if not isinstance(value, list | tuple):
             raise TypeError("a loop over a tensor, whose length is known only when it runs")
+        self._same_elsewhere(obj.node, len(value), decide=False)
         items: Any = obj
         return iter([items[index] for index in range(len(value))])
 
-    def _evaluate(self, wanted: fx.Node, decide: bool = False) -> Any:
+    def _same_elsewhere(self, node: fx.Node, here: Any, *, decide: bool) -> None:
+        """Raises Untraceable where a network that runs on another size takes another way there."""
+        for probe in list(self._others):
+            try:
+                there = self._evaluate(probe, node, decide=decide)
+            except TypeError:  # it does not take such inputs
+                self._others.remove(probe)
+                continue
+            if (there if decide else len(there)) != here:
+                shapes = ["x".join(map(str, shape)) for shape in (self.example.shape, probe.shape)]
+                raise Untraceable(
+                    self.frames[-1][0],
+                    f"its forward takes other steps for inputs of {shapes[1]} than of {shapes[0]}",
+                )
+
+    def _evaluate(self, probe: Probe, wanted: fx.Node, decide: bool = False) -> Any:
         self._evaluating = True
         try:
-            with self._fake, torch.no_grad():
-                for node in self.graph.nodes:
-                    if node not in self._values:
-                        self._values[node] = self._run(node)
-                    if node is wanted:
-                        break
-                return bool(self._values[wanted]) if decide else self._values[wanted]
+            return probe.decision(self.graph, wanted) if decide else probe.value(self.graph, wanted)
         except Exception as error:
             raise TypeError(
                 f"a branch or loop that depends on the values of a tensor ({type(error).__name__})"
@@ -148,35 +195,21 @@ class _Tracer(fx.Tracer):
         finally:
             self._evaluating = False
 
-    def _run(self, node: fx.Node) -> Any:
-        args = fx.node.map_arg(node.args, self._values.__getitem__)
-        kwargs = fx.node.map_arg(node.kwargs, self._values.__getitem__)
-        match node.op:
-            case "placeholder":
-                return self._fake.from_tensor(self.example) if not node.args else node.args[0]
-            case "get_attr":
-                return operator.attrgetter(str(node.target))(self.root)
-            case "call_function":
-                assert callable(node.target)
-                return node.target(*args, **kwargs)
-            case "call_method":
-                return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-            case _:
-                return self.root.get_submodule(str(node.target))(*args, **kwargs)
-
 
 @dataclass(frozen=True)
 class Traced:
     """A network as a graph over `root`, a copy of it.
 
     `whole` gives the reason for each module that is one step of the graph although it is not a layer of torch.nn;
-    `decided` names the branches that were decided for the example's shapes.
+    `decided` names the branches that were decided for the example's shapes, `input_shape` [B, C, H, W] and `dtype`.
     """
 
     root: nn.Module
     graph: fx.Graph
     whole: Mapping[str, str]
     decided: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    dtype: torch.dtype
 
 
 def trace(model: nn.Module, example: torch.Tensor) -> Traced:
@@ -189,7 +222,12 @@ def trace(model: nn.Module, example: torch.Tensor) -> Traced:
     Raises:
         SpaceError: the outermost forward itself cannot be traced, or is another one in training.
     """
-    root = copy.deepcopy(model)
+    root = copied(type(model).__name__, model)
+    if why := hooked(root):
+        raise SpaceError(
+            f"{type(model).__name__} cannot be searched: {why} (hint: take them off, or put the network into a "
+            "module that calls it)"
+        )
     modes = {path: module.training for path, module in root.named_modules()}
     whole: dict[str, str] = {}
     while True:
@@ -199,7 +237,7 @@ def trace(model: nn.Module, example: torch.Tensor) -> Traced:
             set_modes(root, dict.fromkeys(modes, True))
             busy = _trace(root, example, whole)
         except Untraceable as error:
-            path, reason = error.path, f"torch.fx cannot follow its forward: {error.reason}"
+            path, reason = error.path, error.reason
         else:
             different = _difference(quiet.events, busy.events)
             if different is None:
@@ -207,13 +245,13 @@ def trace(model: nn.Module, example: torch.Tensor) -> Traced:
             path, reason = different, "its forward takes other steps in training than in evaluation"
         if not path or path in whole:
             raise SpaceError(
-                f"{type(model).__name__} cannot be searched: {path or 'the outermost forward'}: {reason} "
-                "(hint: move that part into a submodule of its own, which is then kept whole)"
+                f"{type(model).__name__} cannot be searched: {path or 'the outermost forward'}: {reason} {_HINT}"
             )
         whole[path] = reason
     set_modes(root, modes)
     _follow_training(quiet.graph, busy.graph)
-    return Traced(root, quiet.graph, whole, tuple({**quiet.decided, **busy.decided}))
+    decided = tuple({**quiet.decided, **busy.decided})
+    return Traced(root, quiet.graph, whole, decided, tuple(example.shape), example.dtype)
 
 
 def set_modes(root: nn.Module, modes: Mapping[str, bool]) -> None:
@@ -224,17 +262,21 @@ def set_modes(root: nn.Module, modes: Mapping[str, bool]) -> None:
 
 
 def _trace(root: nn.Module, example: torch.Tensor, whole: Mapping[str, str]) -> _Tracer:
-    tracer = _Tracer(example, whole)
     parameters = list(inspect.signature(root.forward).parameters.values())
     plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     defaults = {p.name: p.default for p in parameters[1:] if p.kind in plain and p.default is not p.empty}
     try:
-        with torch.no_grad():
+        # With gradients, so that what a forward computes without them shows.
+        with torch.enable_grad(), random_states_kept():
+            tracer, watch = _Tracer(root, example, whole), Watch(root)
             tracer.trace(root, concrete_args=defaults or None)
+            why = watch.found()
     except Untraceable:
         raise
     except Exception as error:
-        raise Untraceable("", _one_line(error)) from error
+        raise Untraceable("", _cannot(error)) from error
+    if why:
+        raise Untraceable("", why)
     return tracer
 
 
@@ -289,6 +331,6 @@ def _shape_of(argument: Any) -> str:
     return repr(argument)
 
 
-def _one_line(error: Exception) -> str:
+def _cannot(error: Exception) -> str:
     text = " ".join(str(error).split()).partition(". ")[0]
-    return f"{type(error).__name__}: {text[:160]}"
+    return f"torch.fx cannot follow its forward: {type(error).__name__}: {text[:160]}"

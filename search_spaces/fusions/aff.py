@@ -12,6 +12,7 @@ from search_spaces.fusions.layers import (
     check_shapes,
     drop,
     global_average,
+    like,
     pointwise,
     select,
     zero_last,
@@ -95,8 +96,7 @@ class AttentionalConcatenation(nn.Module):
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
         u = join(maps, self.channels)
-        weighed: torch.Tensor = self.scale * self.attention(u) * u
-        return weighed
+        return like(self.scale * self.attention(u) * u, u)
 
 
 class IterativeAttentionalConcatenation(nn.Module):
@@ -131,7 +131,7 @@ class IterativeAttentionalConcatenation(nn.Module):
         u = join(maps, self.channels)
         first: torch.Tensor = self.scale * self.attention1(u) * u
         second: torch.Tensor = self.scale * self.attention2(first) * u
-        return second
+        return like(second, u)
 
 
 @register(
@@ -262,4 +262,4 @@ class MultiScaleRefinement(nn.Module):
         check_shapes((x, y))
         u = x + y
         refined: torch.Tensor = self.scale * self.attention(u) * u
-        return refined
+        return like(refined, x)

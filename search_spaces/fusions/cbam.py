@@ -13,6 +13,7 @@ from search_spaces.fusions.layers import (
     double_bottleneck_width,
     drop,
     global_average,
+    like,
     pointwise,
     project_sum,
     zero_last,
@@ -108,7 +109,8 @@ class CBAMConcatenation(ConvolutionalBlockAttention):
         self.channels = channels
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        return self.refine(join(maps, self.channels))
+        u = join(maps, self.channels)
+        return like(self.refine(u), u)
 
 
 class CBAMProjectedConcatenation(CBAMConcatenation):
@@ -133,8 +135,7 @@ class CBAMProjectedConcatenation(CBAMConcatenation):
             project_sum(self.project, sum(channels))
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        projected: torch.Tensor = self.project(super().forward(*maps))
-        return projected
+        return like(self.project(super().forward(*maps)), maps[0])
 
 
 @register("cbam", width=bottleneck_width, steps=1, attention=_GATES, cat=CBAMConcatenation)
@@ -162,7 +163,7 @@ class CBAMFusion(ConvolutionalBlockAttention):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        return x + self.refine(y)
+        return x + like(self.refine(y), x)
 
 
 @register(
@@ -200,5 +201,4 @@ class CBAMConcatFusion(ConvolutionalBlockAttention):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        projected: torch.Tensor = self.project(self.refine(torch.cat([x, y], dim=1)))
-        return projected
+        return like(self.project(self.refine(torch.cat([x, y], dim=1))), x)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from search_spaces.fusions.cbam import CBAMConcatenation, CBAMFusion
 from search_spaces.fusions.concatenation import Concatenation, join
-from search_spaces.fusions.layers import bottleneck_width, check_shapes, global_average
+from search_spaces.fusions.layers import bottleneck_width, check_shapes, global_average, like
 from search_spaces.fusions.linear import Add, Concat, ProjectedConcatenation
 from search_spaces.fusions.norms import Norm
 from search_spaces.fusions.registry import AttentionWeights, register
@@ -72,8 +72,7 @@ class DynamicConcatenation(nn.Module):
         pooled = global_average(join(maps, self.channels)).flatten(1)
         weights = self.share(self.router(pooled))[:, :, None, None, None]
         fused = [weights[:, index] * expert(*maps) for index, expert in enumerate(self.experts)]
-        mixed: torch.Tensor = fused[0] + fused[1] + fused[2] + fused[3]
-        return mixed
+        return like(fused[0] + fused[1] + fused[2] + fused[3], maps[0])
 
 
 class TopOneDynamicConcatenation(DynamicConcatenation):
@@ -130,8 +129,7 @@ class DynamicFusion(nn.Module):
         pooled = torch.cat([global_average(x), global_average(y)], dim=1).flatten(1)
         weights = self.share(self.router(pooled))[:, :, None, None, None]
         fused = [weights[:, index] * expert(x, y) for index, expert in enumerate(self.experts)]
-        mixed: torch.Tensor = fused[0] + fused[1] + fused[2] + fused[3]
-        return mixed
+        return like(fused[0] + fused[1] + fused[2] + fused[3], x)
 
 
 @register("dynamic_top1", width=bottleneck_width, steps=8, attention=_ROUTING, cat=TopOneDynamicConcatenation)

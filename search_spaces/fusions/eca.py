@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from search_spaces.fusions.concatenation import join
-from search_spaces.fusions.layers import check_shapes, global_average, zero_last
+from search_spaces.fusions.layers import check_shapes, global_average, like, zero_last
 from search_spaces.fusions.registry import AttentionWeights, register
 
 
@@ -39,7 +39,7 @@ class EfficientChannelConcatenation(nn.Module):
         u = join(maps, self.channels)
         pooled = global_average(u).flatten(2).transpose(1, 2)  # [B, 1, C]
         gate: torch.Tensor = self.scale * self.gate(self.conv(pooled))
-        return gate.transpose(1, 2).unsqueeze(3) * u
+        return like(gate.transpose(1, 2).unsqueeze(3) * u, u)
 
 
 @register("eca", steps=0, attention=(AttentionWeights("gate"),), cat=EfficientChannelConcatenation)
@@ -65,4 +65,4 @@ class EfficientChannelFusion(nn.Module):
         check_shapes((x, y))
         pooled = global_average(y).flatten(2).transpose(1, 2)  # [B, 1, C]
         gate: torch.Tensor = self.scale * self.gate(self.conv(pooled))
-        return x + gate.transpose(1, 2).unsqueeze(3) * y
+        return x + like(gate.transpose(1, 2).unsqueeze(3) * y, x)

@@ -12,6 +12,7 @@ from search_spaces.fusions.layers import (
     check_shapes,
     drop,
     global_average,
+    like,
     pointwise,
     select,
     zero_last,
@@ -38,7 +39,7 @@ class GatedConcatenation(nn.Module):
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
         u = join(maps, self.channels)
         gated: torch.Tensor = self.scale * self.share(self.gate(u)) * u
-        return gated
+        return like(gated, u)
 
 
 class EfficientConcatenation(nn.Module):
@@ -73,7 +74,7 @@ class EfficientConcatenation(nn.Module):
         u = join(maps, self.channels)
         hidden = F.relu(self.norm(self.fc1(global_average(u))))
         gate: torch.Tensor = self.scale * self.share(self.fc2(drop(hidden, self.dropout, self.training)))
-        return gate * u
+        return like(gate * u, u)
 
 
 @register("gated", steps=0, attention=(AttentionWeights("share"),), cat=GatedConcatenation)

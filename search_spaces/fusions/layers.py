@@ -33,8 +33,18 @@ def global_average(u: torch.Tensor) -> torch.Tensor:
 
 
 def select(weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor, scale: float) -> torch.Tensor:
-    """s·(M·x + (1 − M)·y), all [B, C, H, W], written y + M·(x − y): one product less."""
-    return scale * (y + weight * (x - y))
+    """s·(M·x + (1 − M)·y), all [B, C, H, W], written y + M·(x − y): one product less.
+
+    In float16 x − y may be above its largest number, 65,504, where the result is not: it is computed in float32.
+    """
+    if x.dtype == torch.float16:
+        return select(weight.float(), x.float(), y.float(), scale).to(x.dtype)
+    return scale * (y + weight.to(x.dtype) * (x - y))
+
+
+def like(fused: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+    """`fused` in the type of the map `given`: autocast computes softmax and norms in float32, convolutions in less."""
+    return fused.to(given.dtype)
 
 
 def drop(values: torch.Tensor, share: float, training: bool) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from search_spaces.fusions.concatenation import Concatenation, join
-from search_spaces.fusions.layers import check_shapes, pointwise, project_sum
+from search_spaces.fusions.layers import check_shapes, like, pointwise, project_sum
 from search_spaces.fusions.registry import register
 
 
@@ -44,8 +44,7 @@ class ProjectedConcatenation(nn.Module):
             project_sum(self.project, sum(channels))
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        projected: torch.Tensor = self.project(join(maps, self.channels))
-        return projected
+        return like(self.project(join(maps, self.channels)), maps[0])
 
 
 @register("concat", max_inputs=None, steps=0, cat=ProjectedConcatenation)
@@ -66,5 +65,4 @@ class Concat(nn.Module):
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
         check_shapes(maps, self.inputs)
-        projected: torch.Tensor = self.project(torch.cat(maps, dim=1))
-        return projected
+        return like(self.project(torch.cat(maps, dim=1)), maps[0])

@@ -7,7 +7,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from search_spaces.fusions.concatenation import join
-from search_spaces.fusions.layers import bottleneck_width, check_shapes, drop, global_average, pointwise, zero_last
+from search_spaces.fusions.layers import (
+    bottleneck_width,
+    check_shapes,
+    drop,
+    global_average,
+    like,
+    pointwise,
+    zero_last,
+)
 from search_spaces.fusions.norms import Norm, normalisation
 from search_spaces.fusions.registry import AttentionWeights, register
 
@@ -54,7 +62,9 @@ class SelectiveConcatenation(nn.Module):
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
         hidden = F.relu(self.norm(self.reduce(global_average(join(maps, self.channels)))))
         weights = self.scale * self.share(self.choose(drop(hidden, self.dropout, self.training)))
-        return torch.cat([weights[:, index : index + 1] * chosen for index, chosen in enumerate(maps)], dim=1)
+        return torch.cat(
+            [like(weights[:, index : index + 1] * chosen, chosen) for index, chosen in enumerate(maps)], dim=1
+        )
 
 
 class WeightedConcatenation(nn.Module):
@@ -125,7 +135,7 @@ class SelectiveKernelFusion(nn.Module):
         hidden = F.relu(self.norm(self.reduce(global_average(total(maps)))))
         logits = self.choose(drop(hidden, self.dropout, self.training))
         weights = self.scale * self.share(logits.unflatten(1, (self.inputs, -1)))
-        return total([weights[:, index] * chosen for index, chosen in enumerate(maps)])
+        return total([like(weights[:, index] * chosen, chosen) for index, chosen in enumerate(maps)])
 
 
 @register("weighted", max_inputs=None, steps=0, cat=WeightedConcatenation)

@@ -13,6 +13,7 @@ from search_spaces.fusions.layers import (
     double_bottleneck_width,
     drop,
     global_average,
+    like,
     pointwise,
     project_sum,
     zero_last,
@@ -66,7 +67,7 @@ class SqueezeExciteConcatenation(nn.Module):
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
         u = join(maps, self.channels)
         gate: torch.Tensor = self.scale * self.gate(u)
-        return gate * u
+        return like(gate * u, u)
 
 
 class SqueezeExciteProjectedConcatenation(SqueezeExciteConcatenation):
@@ -90,8 +91,7 @@ class SqueezeExciteProjectedConcatenation(SqueezeExciteConcatenation):
             project_sum(self.project, sum(channels))
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        projected: torch.Tensor = self.project(super().forward(*maps))
-        return projected
+        return like(self.project(super().forward(*maps)), maps[0])
 
 
 @register(
@@ -128,7 +128,7 @@ class SqueezeExciteFusion(nn.Module):
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
         gate: torch.Tensor = self.scale * self.gate(y)
-        return x + gate * y
+        return x + like(gate * y, x)
 
 
 @register(
@@ -173,5 +173,4 @@ class SqueezeExciteConcatFusion(nn.Module):
         check_shapes(maps, self.inputs)
         u = torch.cat(maps, dim=1)
         gate: torch.Tensor = self.scale * self.gate(u)
-        projected: torch.Tensor = self.project(gate * u)
-        return projected
+        return like(self.project(like(gate * u, u)), u)

@@ -79,7 +79,7 @@ def printed(at_least: int, at_most: int, predicted: float | None = None) -> str:
         "points": [], "budgets": [str(constraint) for constraint in constraints], "costs": costs,
         "feasible": Share(at_least, at_most, SIZE).to_json(),
         "binding": binding(constraints, leaves(macs=0.008), BASELINE, costs, predicted),
-        "latency_of": None, "noise": None, "precision": None,
+        "latency_of": None, "noise": None, "precision": None, "notes": [], "not_exported": {},
         "counting": {"input_shape": [1, 3, 32, 32], "counter": "fvcore 0.1.5", "products": 4, "products_by_fvcore": 4},
         "images_per_second": {"baseline": 10.0}, "estimated_trial_seconds": 1.0, "estimated_search_seconds": 9.0,
         "estimated_shared_seconds": 0.0, "trials": 9, "workers": 1,
