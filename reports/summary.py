@@ -228,11 +228,27 @@ def data_findings(view: RunView) -> list[str]:
     return sentences((view.description.get("data") or {}).get("findings") or {})
 
 
+_LEFT_OUT = {
+    "unreadable": "left out, as it cannot be read",
+    "dropped": "left out, as it is bad",
+    "left_out": "left out with a bad annotation",
+}
+
+
+def _each_of(finding: Mapping[str, Any]) -> str:
+    """All that the record has of what was left out, by name."""
+    examples = list(finding.get("examples") or ())
+    more = int(finding.get("images", 0)) - len(examples)
+    return "; ".join([*examples, *([f"and {more:,} more"] if more > 0 else [])])
+
+
 def data_facts(view: RunView) -> dict[str, Any]:
     """What the record says of the data, findings in words, and the classes last: they may be a thousand words."""
     data = dict(view.description.get("data") or {})
-    if data.pop("findings", None) is not None:
+    findings = data.pop("findings", None)
+    if findings is not None:
         data["equal images, unreadable files"] = "; ".join(data_findings(view)) or "none found"
+        data |= {said: left for kind, said in _LEFT_OUT.items() if (left := _each_of(findings.get(kind) or {}))}
     return dict(sorted(data.items(), key=lambda item: item[0] == "classes"))
 
 

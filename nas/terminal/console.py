@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def console(stderr: bool = False) -> Console:
-    """stdout, or stderr. No markup: names and errors may hold brackets."""
+    """stdout, or stderr. No markup and no emoji: names and errors may hold brackets and colons (`masks:three:`)."""
     from rich.console import Console
 
     # A pipe has no width of its own.
     wide = None if stderr or sys.stdout.isatty() or "COLUMNS" in os.environ else 200
-    return Console(stderr=stderr, width=wide, markup=False, highlight=False)
+    return Console(stderr=stderr, width=wide, markup=False, highlight=False, emoji=False)
 
 
 def narrator(console: Console) -> Callable[[str], None]:

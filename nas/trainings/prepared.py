@@ -9,6 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
 from nas.trainings.batch_of_one import check_batch
@@ -22,6 +25,7 @@ from trials.budgets.constraints import Costs
 from trials.budgets.feasibility import Feasibility
 from trials.costs import CostTable, counter_version
 from trials.data import ImageData, SceneData
+from trials.data.readers.masks import IGNORED
 from trials.judge import TrialPlan
 from trials.machine.device import resolve
 from trials.profile import DeviceProfile
@@ -130,14 +134,15 @@ def _check_training(config: SearchConfig, images: int, image_size: int) -> None:
 
 
 def _check_figures(config: SearchConfig, data: SceneData) -> None:
-    """Raises ConfigError where a figure that is maximised or asked for is of objects that validation lacks."""
-    if config.task != "detection":
+    """Raises ConfigError where the score, or a figure that is asked for, is of what the validation images lack."""
+    if data.val.maps is not None:
+        _check_maps(config, data, data.val.maps)
         return
     there = sizes_of(data.val)
+    if not sum(there.values()):
+        raise ConfigError(f"data: the validation images of {config.data} show no object: AP cannot be told")
     for figure in dict.fromkeys([*config.objectives, *config.minimum]):
         size = figure.rpartition("_")[2]
-        if figure == "ap" and not sum(there.values()):
-            raise ConfigError(f"data: the validation images of {config.data} show no object: AP cannot be told")
         if there.get(size) == 0:
             key = "objectives" if figure in config.objectives else "minimum"
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in there.items())
@@ -145,6 +150,19 @@ def _check_figures(config: SearchConfig, data: SceneData) -> None:
                 f"{key}: {figure} is of {size} objects, and the validation images of {config.data} show none: "
                 f"they have {kinds}"
             )
+
+
+def _check_maps(config: SearchConfig, data: SceneData, maps: Tensor) -> None:
+    """Raises ConfigError where all pixels that count are of one class: a constant would score 100 %."""
+    shown = torch.unique(maps)
+    shown = shown[shown != IGNORED].tolist()
+    if len(shown) > 1:
+        return
+    what = f"class {data.categories[shown[0]]!r} alone" if shown else "no pixel that counts"
+    raise ConfigError(
+        f"data: the validation maps of {config.data} show {what}, of {len(data.categories)} classes: mIoU cannot tell "
+        "networks apart; give maps with at least two classes"
+    )
 
 
 @contextmanager

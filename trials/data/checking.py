@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,21 @@ import numpy as np
 
 from trials.data.config import DataError, SceneConfig
 from trials.data.disk_cache import Entry, EntryWriter, cached
-from trials.data.items import SceneTable, tabulate
-from trials.data.problems import EMPTY, DataRefused, Problem, ProblemList
+from trials.data.folders import UNNAMED, look_through, unread
+from trials.data.items import Noted, SceneTable, tabulate
+from trials.data.problems import EMPTY, UNREADABLE, DataRefused, Problem, ProblemList
 from trials.data.readers import READERS
-from trials.data.survey import files_key, find_root, walk
+from trials.data.survey import files_key, find_root, still_bad
 
-_CACHE_VERSION = 2  # raise it when reading or checking changes, so that old entries are not used
-_ARRAYS = ("sizes", "first", "boxes", "labels", "areas", "crowd")
+_CACHE_VERSION = 3  # raise it when reading or checking changes, so that old entries are not used
+_ARRAYS = ("sizes", "first", "boxes", "labels", "areas", "crowd", "turns")
 
 
 @dataclass(frozen=True, eq=False)
 class CheckedFolder:
     """A folder as it was found: the good images of each split, and all that is bad.
 
-    root: the resolved folder. foreground: see `Reading`.
+    root: the resolved folder. foreground: see `Reading`. aside: the files that are not read, by the reason.
     """
 
     root: Path
@@ -32,15 +33,19 @@ class CheckedFolder:
     splits: dict[str, SceneTable]
     foreground: bool
     problems: tuple[Problem, ...]
+    noted: Noted
+    aside: Mapping[str, list[str]]
 
 
 def check_folder(config: SceneConfig, announce: Callable[[str], None]) -> CheckedFolder:
-    """Read the folder that `config` names; the same files are read and decoded once, whatever the policies.
+    """Read the folder that `config` names; the same files are read and decoded once, whatever the policies, but for
+    those that could not be read: they are tried again.
 
     Raises DataError for a folder that is not of the form; what is wrong with single entries is in `problems`.
     """
     root = find_root(config.folder, f"{config.form}:FOLDER")
-    key, _ = files_key([_CACHE_VERSION, config.form, config.targets], root, walk(root))
+    contents = look_through(root)
+    key, _ = files_key([_CACHE_VERSION, config.form, config.targets], root, contents.files)
 
     def write(entry: EntryWriter) -> None:
         announce(f"checking {root}")
@@ -51,13 +56,24 @@ def check_folder(config: SceneConfig, announce: Callable[[str], None]) -> Checke
             raise DataError(f"cannot read {error.filename or root}: {error.strerror or error}") from error
         entry.notes |= {"categories": reading.categories, "foreground": reading.foreground, "splits": {}}
         entry.notes["problems"] = [asdict(problem) for problem in problems]
+        entry.notes["noted"] = asdict(reading.noted)
         for split, images in reading.splits.items():
             _put(entry, split, tabulate(images))
 
-    entry = cached(f"scenes-{key}", write)
+    def holds(entry: Entry) -> bool:
+        return still_bad(root, [bad["file"] for bad in entry.notes["problems"] if bad["kind"] == UNREADABLE])
+
+    entry = cached(f"scenes-{key}", write, holds)
     splits = {split: _table(entry, split, texts) for split, texts in entry.notes["splits"].items()}
     problems = tuple(Problem(**problem) for problem in entry.notes["problems"])
-    return CheckedFolder(root, tuple(entry.notes["categories"]), splits, bool(entry.notes["foreground"]), problems)
+    noted = Noted(**entry.notes["noted"])
+    used = {*noted.used, *(problem.file for problem in problems)}
+    for table in splits.values():
+        used |= {*table.files, *(table.map_files or ())}
+    return CheckedFolder(
+        root, tuple(entry.notes["categories"]), splits, bool(entry.notes["foreground"]), problems, noted,
+        unread(contents, used, UNNAMED),
+    )  # fmt: skip
 
 
 def _put(entry: EntryWriter, split: str, table: SceneTable) -> None:

@@ -30,6 +30,15 @@ EmptyPolicy = Literal["keep", "refuse", "drop"]
 class DataError(UserError, ValueError):
     """Data that cannot be used. The message is one line: what was found, what was expected, how to mend it."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    """Text with names of files in it, as any terminal can print it: names may hold anything but NUL and a slash, also
+    line breaks and bytes that are no text."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
 
 class _Named:
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import deque
@@ -15,11 +16,14 @@ import numpy as np
 from PIL import Image
 
 from trials.data.content import Images
+from trials.data.orientation import AS_IT_LIES, orientation_of, turned, turned_size
 
 T = TypeVar("T")
 
 _ANNOUNCE_EVERY_S = 3.0
 _MOST_THREADS = 16
+_DRAFTED = ("JPEG", "MPO")
+_LASTING = (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True)
@@ -74,26 +78,28 @@ def thread_count() -> int:
     return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
-def decode_image(path: Path, form: ImageFormat) -> Images:
-    """One image file as uint8 [C, side, side]: its shorter side resized (antialiased), its centre kept.
+def decode_image(path: Path, form: ImageFormat) -> tuple[Images, bool]:
+    """One image file as uint8 [C, side, side], and whether it was turned as its EXIF orientation says.
 
-    Orientation tags are not applied, as in torchvision's ImageFolder. Raises whatever PIL does for a file it cannot
-    read.
+    Its shorter side is resized (antialiased), its centre kept. Raises whatever PIL does for a file it cannot read.
     """
-    image = _opened(path, (form.side, form.side), form.mode)
+    image, orientation = _opened(path, (form.side, form.side), form.mode)
     side = min(image.size)
     if image.size != (form.side, form.side):
         left, top = (image.width - side) / 2, (image.height - side) / 2
         # Crop and resize in one step: the same as resizing the shorter side and cropping the centre.
         box = (left, top, left + side, top + side)
         image = image.resize((form.side, form.side), Image.Resampling.BILINEAR, box=box)
-    pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[None] if form.mode == "L" else pixels.transpose(2, 0, 1)
+    pixels = np.asarray(turned(image, orientation), dtype=np.uint8)
+    return pixels[None] if form.mode == "L" else pixels.transpose(2, 0, 1), orientation != AS_IT_LIES
 
 
 def decode_fitted(path: Path, width: int, height: int) -> Images:
-    """One image file as uint8 [3, height, width], all of it, resized antialiased. Raises as `decode_image` does."""
-    image = _opened(path, (width, height), "RGB").resize((width, height), Image.Resampling.BILINEAR)
+    """One image file as uint8 [3, height, width], all of it, turned as its EXIF orientation says and resized
+    antialiased. Raises as `decode_image` does."""
+    image, orientation = _opened(path, (width, height), "RGB")
+    lying = turned_size(height, width, orientation)[::-1]
+    image = turned(image.resize(lying, Image.Resampling.BILINEAR), orientation)
     return np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)
 
 
@@ -103,16 +109,34 @@ def check_mode(mode: str) -> None:
         raise ValueError(f"mode {mode} has more than 8 bits a pixel: convert it to 8-bit grey or RGB")
 
 
-def _opened(path: Path, size: tuple[int, int], mode: str) -> Image.Image:
-    """The image, decoded at no less than twice `size` (width, height), in `mode`."""
+def again(read: Callable[[], T]) -> T:
+    """What `read` returns; a second time where the system, and not the file, failed it: networks and disks do."""
+    try:
+        return read()
+    except OSError as error:
+        if error.errno is None or error.errno in _LASTING:
+            raise
+        return read()
+
+
+def _opened(path: Path, size: tuple[int, int], mode: str) -> tuple[Image.Image, int]:
+    """The image as it lies, decoded at no less than twice `size` (width, height, as it is seen), in `mode`; its
+    orientation."""
+    return again(lambda: _open(path, size, mode))
+
+
+def _open(path: Path, size: tuple[int, int], mode: str) -> tuple[Image.Image, int]:
     with Image.open(path) as opened:
-        # Large JPEGs are decoded at a fraction of their size, at least twice the side asked for: several times
-        # faster, and the antialiased resize afterwards still has pixels to average.
-        opened.draft(None, (2 * size[0], 2 * size[1]))
+        if opened.format in _DRAFTED:
+            # Large JPEGs are decoded at a fraction of their size, at least twice the side asked for: several times
+            # faster, and the antialiased resize afterwards still has pixels to average.
+            lying = turned_size(size[1], size[0], orientation_of(opened))
+            opened.draft(None, (2 * lying[1], 2 * lying[0]))
         image: Image.Image = opened
         check_mode(image.mode)
+        opened.load()
+        orientation = orientation_of(opened)  # after loading: PIL turns TIFFs itself, and PNGs may say it last
         if image.mode in ("P", "PA") and "transparency" in image.info:
             image = image.convert("RGBA")  # PIL warns when such a palette goes straight to RGB
         image = image.convert(mode)
-        image.load()
-        return image
+        return image, orientation

@@ -82,8 +82,10 @@ def cache_root() -> Path:
     return Path(os.environ.get("FUSION_NAS_CACHE") or "~/.cache/fusion-nas").expanduser().absolute() / "decoded"
 
 
-def cached(key: str, write: Callable[[EntryWriter], None]) -> Entry:
-    """The entry `key`; where there is none, or it is damaged, `write` fills a new one first.
+def cached(
+    key: str, write: Callable[[EntryWriter], None], holds: Callable[[Entry], bool] = lambda entry: True
+) -> Entry:
+    """The entry `key`; where there is none, it is damaged or no longer `holds`, `write` fills a new one first.
 
     Entries appear whole or not at all (written aside, then renamed); of several processes on one machine that want
     the same new entry, one writes while the others wait. Arrays are mapped, copy-on-write: processes share their
@@ -94,14 +96,15 @@ def cached(key: str, write: Callable[[EntryWriter], None]) -> Entry:
     root = cache_root()
     entry = root / key
     with suppress(*_DAMAGED):
-        return _read(entry)
+        return _holding(_read(entry), holds)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _lock(root / f"{key}.lock"):
             try:
-                return _read(entry)  # made by another process while this one waited
+                return _holding(_read(entry), holds)  # made by another process while this one waited
             except _DAMAGED:
                 _sweep(root)
+                shutil.rmtree(entry, ignore_errors=True)
                 _replace(entry, write)
         return _read(entry)
     except OSError as error:
@@ -122,6 +125,12 @@ def _read(entry: Path) -> Entry:
             raise ValueError(f"{entry / name} holds {array.dtype} {array.shape}")
         arrays[name] = array
     return Entry(arrays, dict(known["notes"]))
+
+
+def _holding(entry: Entry, holds: Callable[[Entry], bool]) -> Entry:
+    if not holds(entry):
+        raise ValueError("what was kept is no longer so")
+    return entry
 
 
 def _write(folder: Path, write: Callable[[EntryWriter], None]) -> None:

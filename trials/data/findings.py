@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from trials.data.config import one_line
 from trials.data.content import Digests
 
 EXAMPLES = 3  # of each finding: names of a few, and how many more
+_MOST_KEPT = 200  # examples of what was left out that the record keeps, so that it can be mended from there
 
 Names = Callable[[int], str]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How many images it is true of, and what the first few are called."""
+    """How many images (or files, or entries) it is true of, and what the first few are called."""
 
     images: int = 0
     examples: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, all_of_it: Sequence[str]) -> Finding:
-        return cls(len(all_of_it), tuple(all_of_it[:EXAMPLES]))
+        return cls(len(all_of_it), tuple(one_line(each) for each in all_of_it[:EXAMPLES]))
+
+    @classmethod
+    def listing(cls, all_of_it: Sequence[str]) -> Finding:
+        """With many more of them."""
+        return cls(len(all_of_it), tuple(one_line(each) for each in all_of_it[:_MOST_KEPT]))
 
 
 @dataclass(frozen=True)
@@ -33,26 +40,39 @@ class Findings:
 
     val_in_train, test_in_train: images of the split that are training images too: scores on it are too high.
     repeated: training images that equal an earlier one. unreadable: files that were left out.
+    dropped: bad entries that were left out. left_out: good images that went with a bad annotation of theirs.
+    turned: images whose EXIF orientation was applied. areas: annotations whose area cannot be that of their object.
+    not_read: files of the folder that are not read, by the reason. remarks: whole sentences on what is odd.
     """
 
     val_in_train: Finding = Finding()
     test_in_train: Finding = Finding()
     repeated: Finding = Finding()
     unreadable: Finding = Finding()
+    dropped: Finding = Finding()
+    left_out: Finding = Finding()
+    turned: Finding = Finding()
+    areas: Finding = Finding()
+    not_read: Mapping[str, Finding] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def find_equal(digests: Mapping[str, tuple[Digests, Names]], unreadable: Sequence[str] = ()) -> Findings:
+def find_equal(digests: Mapping[str, tuple[Digests, Names]]) -> Findings:
     """What is to be found in the splits' image digests; images and scenes alike."""
     train, train_names = digests["train"]
     leaks = {
-        f"{split}_in_train": shared(*digests[split], train, train_names)
+        split: shared(*digests[split], train, train_names) if split in digests else Finding()
         for split in ("val", "test")
-        if split in digests
     }
-    return Findings(**leaks, repeated=repeated(train, train_names), unreadable=Finding.of(unreadable))
+    return Findings(val_in_train=leaks["val"], test_in_train=leaks["test"], repeated=repeated(train, train_names))
+
+
+def find_unread(aside: Mapping[str, Sequence[str]]) -> dict[str, Finding]:
+    """The files that are not read, by the reason, the most frequent first."""
+    return {why: Finding.of(files) for why, files in sorted(aside.items(), key=lambda item: (-len(item[1]), item[0]))}
 
 
 _SAID = {
@@ -60,6 +80,10 @@ _SAID = {
     "test_in_train": ("test image is a training image", "test images are training images", "too"),
     "repeated": ("training image repeats", "training images repeat", "another one"),
     "unreadable": ("image cannot be read and is", "images cannot be read and are", "left out"),
+    "dropped": ("bad entry is", "bad entries are", "left out"),
+    "left_out": ("image is", "images are", "left out with a bad annotation"),
+    "areas": ("annotation has", "annotations have", "an area that cannot be its object's: that of the box is taken"),
+    "turned": ("image is", "images are", "turned, with what is annotated, as the EXIF orientation says"),
 }
 
 
@@ -71,6 +95,13 @@ def sentences(findings: Mapping[str, Any]) -> list[str]:
         count = int(found.get("images", 0))
         if count:
             said.append(f"{count:,} {one if count == 1 else many} {rest}: {listed(found['examples'], count)}")
+    said += findings.get("remarks") or ()
+    if not_read := findings.get("not_read"):
+        reasons = (
+            f"{why}: {one['images']:,} ({listed(one['examples'], int(one['images']))})" for why, one in not_read.items()
+        )
+        count = sum(int(one["images"]) for one in not_read.values())
+        said.append(f"{count:,} {'file is' if count == 1 else 'files are'} not read; {'; '.join(reasons)}")
     return said
 
 
@@ -85,7 +116,7 @@ def shared(digests: Digests, names: Names, train: Digests, train_names: Names) -
     order = np.argsort(train, kind="stable")
     places = np.searchsorted(train, digests, sorter=order).clip(max=len(train) - 1)
     hits = np.flatnonzero(train[order[places]] == digests)
-    examples = (f"{names(int(i))} = {train_names(int(order[places[i]]))}" for i in hits[:EXAMPLES])
+    examples = (one_line(f"{names(int(i))} = {train_names(int(order[places[i]]))}") for i in hits[:EXAMPLES])
     return Finding(len(hits), tuple(examples))
 
 
@@ -94,5 +125,5 @@ def repeated(digests: Digests, names: Names) -> Finding:
     _, first, which = np.unique(digests, return_index=True, return_inverse=True)
     earliest = first[which.reshape(-1)]
     later = np.flatnonzero(earliest != np.arange(len(digests)))
-    examples = (f"{names(int(i))} = {names(int(earliest[i]))}" for i in later[:EXAMPLES])
+    examples = (one_line(f"{names(int(i))} = {names(int(earliest[i]))}") for i in later[:EXAMPLES])
     return Finding(len(later), tuple(examples))

@@ -13,6 +13,7 @@ from trials.data.config import DataError, Targets
 from trials.data.content import Images
 from trials.data.decoding import decode_fitted, in_threads
 from trials.data.items import Integers, SceneTable
+from trials.data.orientation import AS_IT_LIES, turned_mask
 from trials.data.pixels import Chunk, Notes, Pixels, cached_pixels
 from trials.data.problems import reason_of
 from trials.data.readers.masks import IGNORED, load_map
@@ -21,7 +22,7 @@ from trials.data.survey import files_key
 
 PAD_GREY = 114  # of 255, near the mean of photographs, so that normalised padding is near zero
 _CHUNK = 32  # images a task
-_CACHE_VERSION = 2  # raise it when fitting changes, so that old entries are not used
+_CACHE_VERSION = 3  # raise it when fitting changes, so that old entries are not used
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ def fitted_sizes(sizes: Integers, side: int) -> Integers:
 def fit_split(root: Path, table: SceneTable, form: Form, announce: Callable[[str], None]) -> Pixels:
     """The images of `table` in `form`, from the cache where it has them.
 
-    Images are resized antialiased; orientation tags are not applied. Maps keep the nearest value; a pixel belongs to an
-    object when its mask covers half of it. Padding is grey in images and ignored in maps.
+    Images are turned as their EXIF orientation says and resized antialiased. Maps keep the nearest
+    value; a pixel belongs to an object when its mask covers half of it. Padding is grey in images and ignored in maps.
     Raises DataError naming an image that cannot be read any more.
     """
 
@@ -61,6 +62,7 @@ def _key(root: Path, table: SceneTable, form: Form) -> str:
     """Of content and not of names: the same images elsewhere need not be decoded again."""
     described: list[object] = [_CACHE_VERSION, form.side, form.targets, form.foreground]
     described += [table.digests, table.sizes.tolist(), table.first.tolist()]
+    described.append(None if table.turns is None else table.turns.tolist())
     if form.targets == "semantic":
         described += [table.labels.tolist(), [counts.decode() for counts in table.counts or ()]]
     key, _ = files_key(described, root if table.map_files else Path(), table.map_files or ())
@@ -79,7 +81,8 @@ def _fit_part(root: Path, table: SceneTable, form: Form) -> Chunk:
                 continue
             if table.map_files is not None:
                 path = root / table.map_files[place]
-                painted = _fit_map(path, width, height, form.foreground)
+                orientation = AS_IT_LIES if table.turns is None else int(table.turns[place])
+                painted = _fit_map(path, width, height, form.foreground, orientation)
             else:
                 painted = _paint(table.take(np.array([place])), width, height)
         except Exception as error:  # PIL's decoders raise nearly anything on damaged files
@@ -90,8 +93,8 @@ def _fit_part(root: Path, table: SceneTable, form: Form) -> Chunk:
     return images, maps
 
 
-def _fit_map(path: Path, width: int, height: int, foreground: bool) -> Images:
-    values = load_map(path)
+def _fit_map(path: Path, width: int, height: int, foreground: bool, orientation: int) -> Images:
+    values = turned_mask(load_map(path), orientation)
     if foreground:
         values = (values == IGNORED).astype(np.uint8)
     return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.NEAREST), dtype=np.uint8)

@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from trials.data.content import Images
 from trials.data.decoding import ImageFormat, decode_image, in_threads
+from trials.data.disk_cache import EntryWriter, cached
 from trials.data.pixels import Chunk, Notes, Pixels, cached_pixels
 from trials.data.problems import DataRefused, Problem
 from trials.data.readers.folder import ImageFolder
-from trials.data.survey import Header, files_key, read_headers, unreadable
+from trials.data.survey import FileStates, Header, files_key, read_headers, unreadable
 
 _LARGEST_NATIVE = 96  # pixels: larger images are resized unless a size is asked for
 _RESIZED_SIDE = 64  # pixels
 _SMALLEST_NATIVE = 8
-_SAMPLE = 512  # images whose headers decide the native size and the colour mode
-_CHUNK = 256  # images a task
+_FEW = 512  # images whose headers are read each time; those of more are read once for all processes
+_SAMPLE = 16  # of more images, how many are looked at first: they often tell already what all together would
+_CHUNK, _HEADERS = 256, 4096  # images a task
 # Below this mean file size Python's own part of reading an image outweighs PIL's decoding, and threads only fight for
 # the interpreter lock: 32x32 JPEGs took twice as long with two threads as with one; 96x96 ones (3.4 KB) gain.
 _WORTH_THREADS_BYTES = 3000
-_CACHE_VERSION = 3  # raise it when decoding changes, so that old entries are not used
+_CACHE_VERSION = 4  # raise it when decoding changes, so that old entries are not used
 
 
-def choose_format(folder: ImageFolder, image_size: int | None, announce: Callable[[str], None]) -> ImageFormat:
-    """Choose size and mode from the headers of up to 512 images, spread evenly over the whole folder.
+class _Headers:
+    """What the headers seen so far say of all images together."""
+
+    def __init__(self) -> None:
+        self.sizes: set[tuple[int, int]] = set()
+        self.grey = True
+        self.unreadable: list[Problem] = []
+
+    def take(self, headers: Sequence[Header | Problem]) -> None:
+        for header in headers:
+            if isinstance(header, Problem):
+                self.unreadable.append(header)
+            elif len(self.sizes) < 2:
+                self.sizes.add((header.width, header.height))
+        self.grey = self.grey and all(header.mode == "L" for header in headers if isinstance(header, Header))
+
+    def native(self) -> int | None:
+        """The side of the images, where all are the same small square; None where not."""
+        if len(self.sizes) != 1:
+            return None
+        [(width, height)] = self.sizes
+        return width if width == height and _SMALLEST_NATIVE <= width <= _LARGEST_NATIVE else None
+
+    def are_decided(self, image_size: int | None) -> bool:
+        """Whether no further header can change the form."""
+        return not self.grey and bool(self.sizes) and (image_size is not None or self.native() is None)
+
+
+def choose_format(
+    folder: ImageFolder, image_size: int | None, announce: Callable[[str], None], states: FileStates | None = None
+) -> ImageFormat:
+    """Choose size and mode from the headers of the whole folder; they are read, and kept, until both are decided.
 
     Over the whole folder and not over the images chosen, so that the form does not change with the subset.
     The side is `image_size`; where that is None, the images' own when all are the same square of 8 to 96 pixels,
@@ -35,18 +68,20 @@ def choose_format(folder: ImageFolder, image_size: int | None, announce: Callabl
     An image that cannot be read is passed over: decoding names it. Raises DataRefused where none can be.
     """
     files = [name for listing in folder.splits.values() for name in listing.files]
-    places = np.unique(np.linspace(0, len(files) - 1, num=min(_SAMPLE, len(files))).astype(np.int64))
-    found = read_headers(folder.root, [files[place] for place in places])
-    headers = [header for header in found if isinstance(header, Header)]
-    if not headers:
-        raise DataRefused(str(folder.root), [problem for problem in found if isinstance(problem, Problem)])
-    mode = "L" if {header.mode for header in headers} == {"L"} else "RGB"
+    looked_at = _SAMPLE if len(files) > _FEW else len(files)
+    places = np.unique(np.linspace(0, len(files) - 1, num=looked_at).astype(np.int64))
+    seen = _Headers()
+    seen.take(read_headers(folder.root, [files[place] for place in places]))
+    if len(files) > _FEW and not seen.are_decided(image_size):
+        seen = _all_headers(folder.root, files, image_size, announce, states)
+    if not seen.sizes:
+        raise DataRefused(str(folder.root), seen.unreadable)
+    mode = "L" if seen.grey else "RGB"
     if image_size is not None:
         return ImageFormat(image_size, mode)
-    sizes = {(header.width, header.height) for header in headers}
-    width, height = min(sizes)
-    if len(sizes) == 1 and width == height and _SMALLEST_NATIVE <= width <= _LARGEST_NATIVE:
-        return ImageFormat(width, mode)
+    native = seen.native()
+    if native is not None:
+        return ImageFormat(native, mode)
     announce(
         f"images of {folder.root} are not all the same square of {_SMALLEST_NATIVE} to {_LARGEST_NATIVE} pixels: "
         f"their shorter side is resized to {_RESIZED_SIDE} and the centre is kept (image_size sets another size)"
@@ -54,41 +89,85 @@ def choose_format(folder: ImageFolder, image_size: int | None, announce: Callabl
     return ImageFormat(_RESIZED_SIDE, mode)
 
 
+def _all_headers(
+    root: Path, files: Sequence[str], image_size: int | None, announce: Callable[[str], None], states: FileStates | None
+) -> _Headers:
+    """What all headers say, read once for all processes."""
+
+    def write(entry: EntryWriter) -> None:
+        seen = _Headers()
+
+        def read(start: int, end: int) -> list[Header | Problem]:
+            return read_headers(root, files[start:end])
+
+        for headers in in_threads(read, len(files), _HEADERS, announce, "reading headers of images", 1):
+            seen.take(headers)
+            if seen.are_decided(image_size):
+                break
+        entry.notes |= {"grey": seen.grey, "sizes": sorted(seen.sizes)}
+        entry.notes["unreadable"] = [astuple(problem) for problem in seen.unreadable]
+
+    def holds(notes: Mapping[str, Any]) -> bool:
+        failed = [problem[0] for problem in notes["unreadable"]]
+        return all(isinstance(header, Problem) for header in read_headers(root, failed))
+
+    key, _ = files_key([_CACHE_VERSION, "headers", image_size is None], root, files, states)
+    notes = cached(f"headers-{key}", write, lambda entry: holds(entry.notes)).notes
+    seen = _Headers()
+    seen.grey, seen.sizes = bool(notes["grey"]), {(width, height) for width, height in notes["sizes"]}
+    seen.unreadable = [Problem(*problem) for problem in notes["unreadable"]]
+    return seen
+
+
 def decode_files(
-    root: Path, names: Sequence[str], form: ImageFormat, drop: bool, announce: Callable[[str], None]
-) -> tuple[Pixels, dict[int, Problem]]:
+    root: Path,
+    names: Sequence[str],
+    form: ImageFormat,
+    drop: bool,
+    announce: Callable[[str], None],
+    states: FileStates | None = None,
+) -> tuple[Pixels, dict[int, Problem], list[int]]:
     """The images `names` (relative to `root`) in `form`, uint8 [N, C, side, side], from the cache where it has them.
 
-    Files that cannot be read are left out with `drop`, and returned beside the images by their places in `names`.
-    Raises DataRefused without; with `drop`, only where none can be read.
+    Files that cannot be read are left out with `drop`, and returned beside the images by their places in `names`; they
+    are tried again with each load. The last are the places of those that were turned by their EXIF orientation.
+    Raises DataRefused without `drop`; with it, only where none can be read.
     """
-    key, size_bytes = files_key([_CACHE_VERSION, form.side, form.mode], root, names)
+    key, size_bytes = files_key([_CACHE_VERSION, form.side, form.mode], root, names, states)
     threads = None if size_bytes >= _WORTH_THREADS_BYTES * len(names) else 1
 
-    def decoded(start: int, end: int) -> tuple[Images, dict[int, Problem]]:
+    def decoded(start: int, end: int) -> tuple[Images, dict[int, Problem], list[int]]:
         out = np.empty((end - start, form.channels, form.side, form.side), dtype=np.uint8)
         bad: dict[int, Problem] = {}
+        turned: list[int] = []
         for place in range(start, end):
             path = root / names[place]
             try:
-                out[place - start - len(bad)] = decode_image(path, form)
+                out[place - start - len(bad)], is_turned = decode_image(path, form)
             except Exception as error:  # PIL's decoders raise nearly anything on damaged files
                 bad[place] = unreadable(names[place], error, path)
-        return out[: len(out) - len(bad)], bad
+            else:
+                turned += [place] if is_turned else []
+        return out[: len(out) - len(bad)], bad, turned
 
     def chunks(notes: Notes) -> Iterator[Chunk]:
         """All that cannot be read is looked for before it is refused, so that it can be mended at once."""
         found: dict[int, Problem] = {}
-        for images, bad in in_threads(decoded, len(names), _CHUNK, announce, "decoding images", threads):
+        notes["turned"] = []
+        for images, bad, turned in in_threads(decoded, len(names), _CHUNK, announce, "decoding images", threads):
             found |= bad
+            notes["turned"] += turned
             if len(images) and (drop or not found):
                 yield images, None
         if found and not (drop and len(found) < len(names)):
             raise DataRefused(str(root), list(found.values()))
         notes["unreadable"] = [[place, *astuple(problem)] for place, problem in found.items()]
 
-    pixels = cached_pixels(key, chunks)
+    def holds(notes: Mapping[str, Any]) -> bool:
+        return all(place in decoded(place, place + 1)[1] for place, *_ in notes["unreadable"])
+
+    pixels = cached_pixels(key, chunks, holds)
     left_out = {place: Problem(*problem) for place, *problem in pixels.notes["unreadable"]}
     if left_out and not drop:  # kept by a load that left them out
         raise DataRefused(str(root), list(left_out.values()))
-    return pixels, left_out
+    return pixels, left_out, pixels.notes["turned"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from trials.data.config import DataConfig, DataError
 from trials.data.content import Content, Images, Labels, fingerprint, measure
-from trials.data.findings import Names, find_equal, listed
+from trials.data.findings import Finding, Names, find_equal, find_unread, listed
 from trials.data.image_files import choose_format, decode_files
 from trials.data.images import ImageData, Split
 from trials.data.pixels import Chunk, Notes, cached_pixels
@@ -22,7 +22,7 @@ from trials.data.readers import READERS
 from trials.data.readers.folder import ImageFolder
 from trials.data.readers.published import ArraySet, ArraySource
 from trials.data.splitting import choose_subset, cut_validation
-from trials.data.survey import files_key
+from trials.data.survey import FileStates, files_key
 
 _RESIZE_CHUNK = 512  # images a step: float32 copies of a whole dataset would not fit
 _CACHE_VERSION = 2  # raise it when reading, cutting or resizing change, so that old entries are not used
@@ -30,13 +30,15 @@ _CACHE_VERSION = 2  # raise it when reading, cutting or resizing change, so that
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A split: images, labels, what the images contain, what they are called, and which files were left out."""
+    """A split: images, labels, what the images contain, what they are called, which files were left out, and which
+    were turned by their EXIF orientation."""
 
     images: Images
     labels: Labels
     content: Content
     names: Names
     unreadable: tuple[Problem, ...] = ()
+    turned: tuple[str, ...] = ()
 
 
 def load_data(config: DataConfig, announce: Callable[[str], None] = lambda _: None) -> ImageData:
@@ -111,7 +113,8 @@ def _key(config: DataConfig, split: str, files: tuple[Path, ...]) -> str:
 def _load_folder(config: DataConfig, folder: ImageFolder, announce: Callable[[str], None]) -> ImageData:
     # File lists first: split and subset are chosen before anything is decoded, so a short run on a huge folder
     # decodes only what it uses.
-    image_format = choose_format(folder, config.image_size, announce)
+    states = FileStates(folder.root)
+    image_format = choose_format(folder, config.image_size, announce, states)
     chosen = dict(folder.splits)
     if "val" not in chosen:
         train, val = cut_validation(chosen["train"].labels, folder.classes, config.val_fraction, config.split_seed)
@@ -122,10 +125,13 @@ def _load_folder(config: DataConfig, folder: ImageFolder, announce: Callable[[st
     refused: list[Problem] = []
     for split, listing in chosen.items():
         try:
-            kept, unreadable = decode_files(folder.root, listing.files, image_format, config.drop_unreadable, announce)
+            kept, unreadable, turned = decode_files(
+                folder.root, listing.files, image_format, config.drop_unreadable, announce, states
+            )
         except DataRefused as error:
             refused += error.problems  # those of all splits are named at once
             continue
+        turned_files = tuple(listing.files[place] for place in turned)
         left = np.delete(np.arange(len(listing.files)), list(unreadable))
         listing = listing.take(left)
         empty = set(range(len(folder.classes))) - set(listing.labels.tolist())
@@ -133,14 +139,21 @@ def _load_folder(config: DataConfig, folder: ImageFolder, announce: Callable[[st
             few = listed((repr(folder.classes[number]) for number in sorted(empty)), len(empty))
             raise DataError(f"{folder.root}: none of the {split} images of class {few} can be read: mend them")
         parts[split] = _Part(
-            kept.images, listing.labels, kept.content, listing.files.__getitem__, tuple(unreadable.values())
+            kept.images,
+            listing.labels,
+            kept.content,
+            listing.files.__getitem__,
+            tuple(unreadable.values()),
+            turned_files,
         )
     if refused:
         raise DataRefused(config.name, refused)
-    return _assemble(config.name, folder.classes, parts)
+    return _assemble(config.name, folder.classes, parts, folder.aside)
 
 
-def _assemble(name: str, classes: tuple[str, ...], parts: dict[str, _Part]) -> ImageData:
+def _assemble(
+    name: str, classes: tuple[str, ...], parts: dict[str, _Part], aside: Mapping[str, Sequence[str]] | None = None
+) -> ImageData:
     splits = {
         split: Split(torch.from_numpy(part.images), torch.from_numpy(np.ascontiguousarray(part.labels)))
         for split, part in parts.items()
@@ -160,9 +173,11 @@ def _assemble(name: str, classes: tuple[str, ...], parts: dict[str, _Part]) -> I
         mean=content.mean,
         std=content.std,
         fingerprint=fingerprint(classes, described),
-        findings=find_equal(
-            {split: (part.content.digests, part.names) for split, part in parts.items()},
-            [str(problem) for part in parts.values() for problem in part.unreadable],
+        findings=replace(
+            find_equal({split: (part.content.digests, part.names) for split, part in parts.items()}),
+            unreadable=Finding.listing([str(problem) for part in parts.values() for problem in part.unreadable]),
+            turned=Finding.of([file for part in parts.values() for file in part.turned]),
+            not_read=find_unread(aside or {}),
         ),
     )
 

@@ -6,10 +6,12 @@ All in the pixels of the original images.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trials.data.orientation import AS_IT_LIES
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -36,7 +38,9 @@ class Annotation:
 @dataclass(frozen=True)
 class AnnotatedImage:
     """One image: its file, relative to the data set's folder with forward slashes, its size in pixels, the digest of
-    its bytes, its objects, and the file of its map of classes where the data set has such files."""
+    its bytes, its objects, and the file of its map of classes where the data set has such files. All is as it is to be
+    seen, but for a map that lies as its image does in the file: it is yet to be turned by `map_turn`, an EXIF
+    orientation."""
 
     file: str
     height: int
@@ -44,6 +48,7 @@ class AnnotatedImage:
     digest: str
     objects: tuple[Annotation, ...] = ()
     map_file: str = ""
+    map_turn: int = AS_IT_LIES
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +56,8 @@ class SceneTable:
     """N images with M objects; those of image i are at `first[i]` to `first[i + 1]`.
 
     sizes: [N, 2], height and width. boxes: [M, 4], labels [M], areas [M], crowd [M], as in `Annotation`.
-    counts: the masks' run lengths, M of them, or None. map_files: N of them, or None.
+    counts: the masks' run lengths, M of them, or None. map_files: N of them, or None. turns: [N], how maps are yet to
+    be turned, as in `AnnotatedImage`; None where none is.
     """
 
     files: tuple[str, ...]
@@ -64,6 +70,7 @@ class SceneTable:
     crowd: Flags
     counts: tuple[bytes, ...] | None = None
     map_files: tuple[str, ...] | None = None
+    turns: Integers | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -88,6 +95,7 @@ class SceneTable:
             crowd=self.crowd[objects],
             counts=None if self.counts is None else tuple(self.counts[place] for place in objects),
             map_files=None if self.map_files is None else tuple(self.map_files[place] for place in positions),
+            turns=None if self.turns is None else self.turns[positions],
         )
 
 
@@ -105,7 +113,24 @@ def tabulate(images: Sequence[AnnotatedImage]) -> SceneTable:
         crowd=np.array([each.crowd for each in objects], dtype=np.bool_),
         counts=tuple(each.counts or b"" for each in objects) if any(each.counts for each in objects) else None,
         map_files=tuple(image.map_file for image in images) if any(image.map_file for image in images) else None,
+        turns=np.array([image.map_turn for image in images], dtype=np.int64),
     )
+
+
+@dataclass
+class Noted:
+    """What a reader noted beside problems, as files or entries by name; it fills this as it reads.
+
+    used: the files that it opened or that annotations name, images of the splits left out or not: all others of the
+    folder are said not to be read. left_out: good images that go with a bad annotation of theirs. turned: images whose
+    EXIF orientation was applied. areas: annotations whose area was not that of their object. remarks: whole sentences.
+    """
+
+    used: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)
+    areas: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -116,3 +141,4 @@ class Reading:
     categories: tuple[str, ...]
     splits: dict[str, list[AnnotatedImage]]
     foreground: bool = False
+    noted: Noted = field(default_factory=Noted)

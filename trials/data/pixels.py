@@ -31,9 +31,14 @@ class Pixels:
 Chunk = tuple[Images, Images | None]
 
 
-def cached_pixels(key: str, chunks: Callable[[Notes], Iterator[Chunk]]) -> Pixels:
+def cached_pixels(
+    key: str,
+    chunks: Callable[[Notes], Iterator[Chunk]],
+    holds: Callable[[Mapping[str, Any]], bool] = lambda notes: True,
+) -> Pixels:
     """The pixels kept under `key`; where there are none, those of `chunks(notes)` (at least one) are written there.
 
+    holds: of the notes that were kept with them, whether they are to be taken still.
     What `chunks` has put into `notes` when it ends (JSON, under text keys) is kept with them.
     Raises what `trials.data.disk_cache.cached` does, and passes on what `chunks` raises.
     """
@@ -56,7 +61,7 @@ def cached_pixels(key: str, chunks: Callable[[Notes], Iterator[Chunk]]) -> Pixel
         described = {"sha256": content.sha256, "mean": content.mean, "std": content.std}
         entry.notes |= {"content": described, "sha256": digest.hexdigest(), "notes": notes}
 
-    entry = cached(key, write)
+    entry = cached(key, write, lambda entry: holds(entry.notes["notes"]))
     known, arrays = entry.notes["content"], entry.arrays
     mean, std = (tuple(map(float, known[name])) for name in ("mean", "std"))
     content = Content(str(known["sha256"]), mean, std, arrays["digests"])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trials.data.config import DataError
+from trials.data.config import DataError, one_line
 
 _SHOWN = 3  # problems that one line names; `nas check` lists them all
 _LONGEST_REASON = 120
@@ -47,7 +47,7 @@ class Problem:
     kind: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.file, self.entry, self.what) if part)
+        return one_line(": ".join(part for part in (self.file, self.entry, self.what) if part))
 
 
 class ProblemList(list[Problem]):

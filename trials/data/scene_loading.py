@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from trials.data.checking import apply_policies, check_folder, without_objects
-from trials.data.config import SceneConfig
-from trials.data.findings import find_equal
+from trials.data.config import DataError, SceneConfig
+from trials.data.findings import Finding, find_equal, find_unread
 from trials.data.fitting import Form, fit_split, fitted_sizes
 from trials.data.items import SceneTable
 from trials.data.pixels import Pixels
 from trials.data.problems import Problem, counted, counts
 from trials.data.readers import READERS
+from trials.data.readers.masks import IGNORED
 from trials.data.scenes import SceneData, SceneSplit
 from trials.data.splitting import cut_by_content, subset_by_content
 
@@ -36,6 +38,14 @@ def load_scenes(config: SceneConfig, announce: Announce = lambda _: None) -> Sce
     if not READERS[config.form].folder:
         return _load_composed(config, announce)
     checked = check_folder(config, announce)
+    categories = checked.categories
+    if config.targets == "semantic" and config.form != "masks":
+        categories = ("background", *categories)
+    if config.targets == "semantic" and len(categories) > IGNORED:
+        raise DataError(
+            f"{config.name} has {len(categories)} classes, background included: maps of classes hold {IGNORED} at "
+            "most; put rare categories together, or search detectors (targets 'boxes')"
+        )
     tables, dropped = apply_policies(config, checked)
     if dropped:
         announce(f"{config.name}: left out {counted(dropped)}")
@@ -50,10 +60,18 @@ def load_scenes(config: SceneConfig, announce: Announce = lambda _: None) -> Sce
         split: _built(table, fit_split(checked.root, table, form, announce), form.side)
         for split, table in tables.items()
     }
-    categories = checked.categories
-    if config.targets == "semantic" and config.form != "masks":
-        categories = ("background", *categories)
     data = _assemble(config, categories, splits, counts(dropped))
+    noted = checked.noted
+    findings = replace(
+        data.findings,
+        dropped=Finding.listing([str(problem) for problem in dropped]),
+        left_out=Finding.listing(noted.left_out),
+        turned=Finding.of(noted.turned),
+        areas=Finding.of(noted.areas),
+        not_read=find_unread(checked.aside),
+        remarks=tuple(noted.remarks),
+    )
+    data = replace(data, findings=findings)
     _announce_oddities(data, announce)
     return data
 

@@ -5,24 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
 from trials.data.config import LARGEST_STRIDE, DataError
-from trials.data.decoding import check_mode, in_threads
+from trials.data.decoding import again, check_mode, in_threads
+from trials.data.folders import is_image, look_through
+from trials.data.orientation import AS_IT_LIES, orientation_of, turned_size
 from trials.data.problems import MISSING, SIZE, UNREADABLE, BadEntry, Problem, reason_of
 
 _MOST_PIXELS = 80_000_000  # below PIL's own limit, which warns first and raises at twice that
 _CHUNK = 64  # images a task
-
-# torchvision.datasets.folder.IMG_EXTENSIONS, written out so that listing a folder does not import torch;
-# a test holds the two together.
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,31 @@ class Header:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image file that can be decoded: its size in pixels, the digest of its bytes, and PIL's mode."""
+    """An image file that can be decoded: its size in pixels as it is to be seen, the digest of its bytes, PIL's mode,
+    and its EXIF orientation."""
 
     height: int
     width: int
     digest: str
     mode: str
+    orientation: int = AS_IT_LIES
+
+    @property
+    def lying(self) -> tuple[int, int]:
+        """Height and width of the pixels as they lie in the file."""
+        return turned_size(self.height, self.width, self.orientation)
+
+    def is_annotated_lying(self, said: tuple[float, float] | None) -> bool:
+        """Whether annotations that say their image has that size (height, width; None: nothing is said) are of the
+        pixels as they lie in the file and not as they are to be seen. Where it does not tell, they are.
+
+        Raises BadEntry where the image has another size.
+        """
+        if said is None or said == self.lying:
+            return True
+        if said != (self.height, self.width):
+            raise BadEntry(f"the file has {self.width}x{self.height} pixels", SIZE)
+        return False
 
 
 def find_root(folder: str, form: str) -> Path:
@@ -55,34 +72,46 @@ def find_root(folder: str, form: str) -> Path:
     return root
 
 
-def files_key(decides: object, root: Path, names: Iterable[str]) -> tuple[str, int]:
+class FileStates(dict[str, tuple[int, int] | None]):
+    """Size in bytes and time of change in ns of the files of a folder, by name; None for those that are not there.
+
+    Each is asked for once: to ask for those of a million files takes seconds.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._base = str(root)
+
+    def __missing__(self, name: str) -> tuple[int, int] | None:
+        try:
+            status = os.stat(f"{self._base}/{name}")  # noqa: PTH116  a Path for each of them takes as long again
+        except OSError:  # a broken link: said when it is read
+            self[name] = None
+        else:
+            self[name] = (status.st_size, status.st_mtime_ns)
+        return self[name]
+
+
+def files_key(decides: object, root: Path, names: Iterable[str], states: FileStates | None = None) -> tuple[str, int]:
     """A cache key of what was made by `decides` (JSON) of the files `names` of `root`, and their bytes together.
 
     It changes with a file's path, size or time of change, so that an edited file is read again.
+    states: of this folder, where they are asked for more than once.
     """
     digest = hashlib.sha256(json.dumps([decides, str(root)]).encode())
-    base, size_bytes = str(root), 0
+    states = FileStates(root) if states is None else states
+    size_bytes = 0
     for name in names:
-        try:
-            status = os.stat(f"{base}/{name}")  # noqa: PTH116  a Path for each of a million files takes seconds
-        except OSError:  # a broken link: said when it is read
-            digest.update(f"{name}\0missing\0".encode(errors="surrogateescape"))
-            continue
-        size_bytes += status.st_size
-        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+        state = states[name]
+        said = "missing" if state is None else f"{state[0]}\0{state[1]}"
+        size_bytes += 0 if state is None else state[0]
+        digest.update(f"{name}\0{said}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()[:32], size_bytes
 
 
-def walk(root: Path) -> Iterator[str]:
-    """All files of a folder by name, relative to it, in order; hidden folders are passed over."""
-
-    def unlisted(error: OSError) -> None:
-        raise DataError(f"cannot list {error.filename}: {error.strerror}") from error
-
-    start = len(str(root)) + 1
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=unlisted):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (f"{folder}/{name}"[start:] for name in sorted(files))
+def walk(root: Path) -> tuple[str, ...]:
+    """The files of a folder that may be read, by name, relative to it, in order; see `trials.data.folders`."""
+    return look_through(root).files
 
 
 def contained(root: Path, file: str) -> Path:
@@ -104,11 +133,15 @@ def read_headers(root: Path, names: Iterable[str]) -> list[Header | Problem]:
     for name in names:
         path = root / name
         try:
-            with Image.open(path) as image:
-                headers.append(Header(*image.size, image.mode))
+            headers.append(again(partial(_read_header, path)))
         except Exception as error:  # PIL's decoders raise nearly anything on damaged files
             headers.append(unreadable(name, error, path))
     return headers
+
+
+def _read_header(path: Path) -> Header:
+    with Image.open(path) as image:
+        return Header(*image.size, image.mode)
 
 
 def unreadable(name: str, error: Exception, path: Path) -> Problem:
@@ -127,6 +160,21 @@ def inspect_images(root: Path, files: Sequence[str], announce: Callable[[str], N
     return dict(zip(names, (one for part in parts for one in part), strict=True))
 
 
+def still_bad(root: Path, files: Iterable[str]) -> bool:
+    """Whether none of these can be read now: what could not be read once may have been mended since, or have been
+    out of reach, and neither shows in a file's state."""
+    return not any(_is_readable(root, file) for file in files)
+
+
+def _is_readable(root: Path, file: str) -> bool:
+    if is_image(file):
+        return not isinstance(_inspected(root, file), BadEntry)
+    try:
+        return bool((root / file).read_bytes())
+    except OSError:
+        return False
+
+
 def _inspected(root: Path, file: str) -> Picture | BadEntry:
     try:
         return _inspect(contained(root, file))
@@ -136,13 +184,15 @@ def _inspected(root: Path, file: str) -> Picture | BadEntry:
 
 def _inspect(path: Path) -> Picture:
     try:
-        raw = path.read_bytes()
+        raw = again(path.read_bytes)
         with Image.open(BytesIO(raw)) as image:
             width, height = image.size
             mode = image.mode
+            orientation = AS_IT_LIES
             if width * height <= _MOST_PIXELS:
                 image.draft(None, (width // 8, height // 8))  # JPEGs at an eighth: all of the stream is read still
                 image.load()
+                orientation = orientation_of(image)
     except Exception as error:  # PIL's decoders raise nearly anything on damaged files
         raise BadEntry(f"the image cannot be decoded ({reason_of(error, path)})", UNREADABLE) from error
     if width * height > _MOST_PIXELS:
@@ -156,4 +206,5 @@ def _inspect(path: Path) -> Picture:
             f"the image has {width}x{height} pixels: smaller than {LARGEST_STRIDE}, the largest stride of the networks",
             SIZE,
         )
-    return Picture(height, width, hashlib.sha256(raw).hexdigest()[:32], mode)
+    seen = turned_size(height, width, orientation)
+    return Picture(*seen, hashlib.sha256(raw).hexdigest()[:32], mode, orientation)

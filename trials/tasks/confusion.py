@@ -17,8 +17,9 @@ class SegmentationFigures:
     """Shares of all pixels that count, 0..1. IoU of a class: of the pixels that are of it or taken for it, those that
     are both.
 
-    `miou` is the mean over the classes that occur, in the maps or in what was predicted; None stands for those that
-    do not. Source: the VOC challenge's segmentation accuracy (Everingham et al., 2015, section 3.2).
+    `miou` is the mean over the classes that occur in the maps; None stands for those that do not: one pixel that is
+    taken for a class of which there is none must not cost as much as a whole class. It lowers the class that it is of.
+    Source: the VOC challenge's segmentation accuracy (Everingham et al., 2015, section 3.2).
     """
 
     miou: float
@@ -48,7 +49,7 @@ def figures_of(confusion: Tensor, categories: Sequence[str]) -> SegmentationFigu
     either = counts.sum(dim=0) + counts.sum(dim=1) - hits
     iou = (hits / either.clamp(min=1)).tolist()
     by_category = {
-        name: value if there else None for name, value, there in zip(categories, iou, either > 0, strict=True)
+        name: value if there else None for name, value, there in zip(categories, iou, counts.sum(dim=1) > 0, strict=True)
     }
     occurring = [value for value in by_category.values() if value is not None]
     return SegmentationFigures(sum(occurring) / len(occurring), float(hits.sum() / counts.sum()), by_category)

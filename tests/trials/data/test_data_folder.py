@@ -15,7 +15,7 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from trials.data import DataConfig, DataError, ImageData, decoding, disk_cache, image_files, load_data
-from trials.data.survey import IMAGE_EXTENSIONS
+from trials.data.folders import IMAGE_EXTENSIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 RANDOM = np.random.default_rng(0)
@@ -33,7 +33,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     paths: list[Path] = []
     real = decoding.decode_image
 
-    def counted(path: Path, form: decoding.ImageFormat) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    def counted(path: Path, form: decoding.ImageFormat) -> object:
         paths.append(path)
         return real(path, form)
 
@@ -132,14 +132,14 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 def test_other_folders_beside_train_are_announced_and_hidden_ones_passed_over(tmp_path: Path) -> None:
     write_classes(tmp_path / "pets/train")
     write_classes(tmp_path / "pets/train/.thumbnails")
-    write_classes(tmp_path / "pets/valid")
+    write_classes(tmp_path / "pets/old")
     said: list[str] = []
     load(tmp_path / "pets", said)
-    assert said == [f"{tmp_path / 'pets'}: only train, val and test are read; ignored: valid"]
+    assert said == [f"{tmp_path / 'pets'}: only train is read; ignored: old"]
 
 
-def test_extensions_are_torchvisions(tmp_path: Path) -> None:
-    assert IMAGE_EXTENSIONS == IMG_EXTENSIONS
+def test_extensions_are_torchvisions_and_further_ones_that_pillow_reads(tmp_path: Path) -> None:
+    assert set(IMG_EXTENSIONS) <= set(IMAGE_EXTENSIONS) <= set(Image.registered_extensions())
     folder = write_classes(tmp_path / "pets", count=2)
     write_image(folder / "cat/shout.JPG")
     (folder / "cat/notes.txt").write_text("not an image")
@@ -258,7 +258,7 @@ def test_resizing_keeps_the_centre(tmp_path: Path, suffix: str, across: bool) ->
     pixels[:, :100], pixels[:, 100:200], pixels[:, 200:] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     path = tmp_path / f"bands{suffix}"
     Image.fromarray(pixels if across else pixels.transpose(1, 0, 2).copy()).save(path, quality=95)
-    out = decoding.decode_image(path, decoding.ImageFormat(16, "RGB")).astype(int)
+    out = decoding.decode_image(path, decoding.ImageFormat(16, "RGB"))[0].astype(int)
     inner = out[:, 2:-2, 2:-2].reshape(3, -1).mean(1)
     assert inner == pytest.approx([0, 255, 0], abs=6)
 

@@ -76,10 +76,11 @@ def test_a_hostile_file_is_refused_by_name_or_dropped(tmp_path: Path, text: str 
     ],
 )
 def test_a_bad_object_is_refused_by_name_or_dropped(tmp_path: Path, bad: str, said: str) -> None:
-    root = write_voc(tmp_path, {"a": voc_object() + bad, "b": voc_object()})
+    root = write_voc(tmp_path, {"a": voc_object() + bad, "b": voc_object(), "c": voc_object()})
     assert said in refused(f"voc:{root}")
     data = load(f"voc:{root}", data_errors="drop")
     assert data.description()["objects"] == {"train": 1, "val": 1}
+    assert data.findings.left_out.examples == ("JPEGImages/a.png",)  # its good object would stand on background
 
 
 def test_a_category_that_training_lacks_is_a_problem_of_its_object(tmp_path: Path) -> None:

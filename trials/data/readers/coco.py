@@ -6,18 +6,31 @@ The format is that of https://cocodataset.org/#format-data: boxes are left, top,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trials.data.config import DataError, Targets
-from trials.data.items import AnnotatedImage, Annotation, Reading
+from trials.data.config import DataError, Targets, one_line
+from trials.data.findings import listed
+from trials.data.folders import look_through
+from trials.data.items import AnnotatedImage, Annotation, Noted, Reading
+from trials.data.orientation import AS_IT_LIES, turned_box
 from trials.data.problems import CATEGORY, DUPLICATE, MALFORMED, SIZE, BadEntry, ProblemList, quoted
 from trials.data.readers.coco_files import AnnotationFile, find_annotations, find_images
-from trials.data.readers.entries import as_integer, as_name, as_number, clipped_box, image_name
-from trials.data.readers.run_lengths import area, mask_counts
+from trials.data.readers.entries import (
+    as_integer,
+    as_name,
+    as_number,
+    check_ending,
+    clipped_box,
+    is_believable,
+    relative_name,
+    said_size,
+)
+from trials.data.readers.locating import Files
+from trials.data.readers.run_lengths import area, mask_counts, turned_counts
 from trials.data.survey import inspect_images
 
 Document = dict[str, list[Any]]
@@ -33,9 +46,14 @@ def read(root: Path, targets: Targets, problems: ProblemList, announce: Callable
     train = files["train"]
     categories: tuple[str, ...] = ()
     splits: dict[str, list[AnnotatedImage]] = {}
+    noted = Noted(used=[found.name for found in files.values()])
+    index = Files(root, look_through(root).files)
     for split in sorted(files, key=lambda split: split != "train"):
         found = files[split]
         document = _load(found)
+        if split == "test" and not document["annotations"]:
+            announce(f"{found.name} has no annotations: the test images are not read")
+            continue
         names = _categories(found, document["categories"])
         categories = categories or tuple(names.values())
         for name in sorted(set(categories) ^ set(names.values())):
@@ -44,10 +62,21 @@ def read(root: Path, targets: Targets, problems: ProblemList, announce: Callable
                 f"{lacking.name} lacks category {name!r}, which {having.name} has "
                 f"({len(names)} against {len(categories)} in {train.name}): make them agree"
             )
-        split_reader = _Split(root, found, {number: categories.index(name) for number, name in names.items()}, problems)
+        labels = {number: categories.index(name) for number, name in names.items()}
+        split_reader = _Split(root, found, labels, problems, noted, index)
         images = split_reader.images(document["images"], announce)
         splits[split] = split_reader.annotated(images, document["annotations"], with_masks=targets == "semantic")
-    return Reading(categories, splits)
+    return Reading(categories, splits, noted=noted)
+
+
+@dataclass(frozen=True)
+class _Usable:
+    """An image as it is to be seen, and what its annotations are of: pixels that lie as `lying` (height, width) and are
+    turned by `orientation`."""
+
+    image: AnnotatedImage
+    lying: tuple[int, int]
+    orientation: int
 
 
 @dataclass
@@ -58,66 +87,102 @@ class _Split:
     found: AnnotationFile
     labels: dict[int, int]
     problems: ProblemList
+    noted: Noted
+    index: Files
 
-    def images(self, entries: list[Any], announce: Callable[[str], None]) -> dict[int, AnnotatedImage | None]:
+    def images(self, entries: list[Any], announce: Callable[[str], None]) -> dict[int, _Usable | None]:
         """The images by id, without objects yet; None for those that cannot be used, which are said once."""
-        listed: dict[int, tuple[str, Any]] = {}
+        entered: dict[int, tuple[str, Any]] = {}
         files: set[str] = set()
         for place, entry in enumerate(entries):
             with self._collecting("image", entry, place):
                 number = as_integer(_field(entry, "id"), "id")
-                if number in listed:
-                    raise BadEntry(f"its id is that of {quoted(listed[number][0])} too", DUPLICATE)
-                listed[number] = ("", entry)  # a bad name below is said here, and not once more for each object
-                file = image_name(_field(entry, "file_name"), "file_name")
+                if number in entered:
+                    raise BadEntry(f"its id is that of {quoted(entered[number][0])} too", DUPLICATE)
+                entered[number] = ("", entry)  # a bad name below is said here, and not once more for each object
+                file = relative_name(_field(entry, "file_name"), "file_name")
                 if file in files:
                     raise BadEntry(f"file_name {quoted(file)} is that of another entry too", DUPLICATE)
                 files.add(file)
-                listed[number] = (file, entry)
-        folder = find_images(self.root, self.found, [file for file, _ in listed.values() if file])
-        places = {number: f"{folder}/{file}".removeprefix("./") for number, (file, _) in listed.items() if file}
+                entered[number] = (file, entry)
+        folders = find_images(self.root, self.found, [file for file, _ in entered.values() if file])
+        places = self._places({number: file for number, (file, _) in entered.items() if file}, folders)
+        self.noted.used += places.values()
         seen = inspect_images(self.root, list(places.values()), announce)
-        usable: dict[int, AnnotatedImage | None] = dict.fromkeys(listed)
+        usable: dict[int, _Usable | None] = dict.fromkeys(entered)
         for number, file in places.items():
-            entry, picture = listed[number][1], seen[file]
+            entry, picture = entered[number][1], seen[file]
             if isinstance(picture, BadEntry):
                 self.problems.note(file, "", picture.what, picture.kind)
                 continue
-            said = [entry.get("height", picture.height), entry.get("width", picture.width)]
-            if said != [picture.height, picture.width]:
-                size = f"{quoted(said[1])}x{quoted(said[0])}, the file has {picture.width}x{picture.height} pixels"
-                self.problems.note(self.found.name, f"image {number}", f"{quoted(file)} is said to have {size}", SIZE)
+            width, height = entry.get("width"), entry.get("height")
+            try:
+                is_lying = picture.is_annotated_lying(said_size(width, height))
+            except BadEntry as bad:
+                said = f"{quoted(file)} is said to have {quoted(width)}x{quoted(height)}, {bad.what}"
+                self.problems.note(self.found.name, f"image {number}", said, SIZE)
                 continue
-            usable[number] = AnnotatedImage(file, picture.height, picture.width, picture.digest)
+            if picture.orientation != AS_IT_LIES:
+                self.noted.turned.append(file)
+            image = AnnotatedImage(file, picture.height, picture.width, picture.digest)
+            of = (picture.lying, picture.orientation) if is_lying else ((picture.height, picture.width), AS_IT_LIES)
+            usable[number] = _Usable(image, *of)
         return usable
 
+    def _places(self, names: dict[int, str], folders: Sequence[str]) -> dict[int, str]:
+        """The files that are meant, by the id of the image; two entries for one file are bad."""
+        places: dict[int, str] = {}
+        owners: dict[str, int] = {}
+        respelt: list[str] = []
+        for number, name in names.items():
+            with self._collecting("image", {"id": number}, 0):
+                found = self.index.find(folders, name)
+                if found is None:
+                    check_ending(name, "file_name")
+                    found = f"{folders[0]}/{name}".removeprefix("./")
+                elif not found.endswith(name):
+                    respelt.append(f"{name} is {found}")
+                if found in owners:
+                    raise BadEntry(f"file_name {quoted(name)} is the file of image {owners[found]} too", DUPLICATE)
+                owners[found] = number
+                places[number] = found
+        if respelt:
+            self.noted.remarks.append(
+                f"{len(respelt):,} images are spelt otherwise than {self.found.name} says: "
+                f"{one_line(listed(respelt, len(respelt)))}"
+            )
+        return places
+
     def annotated(
-        self, images: dict[int, AnnotatedImage | None], entries: list[Any], with_masks: bool
+        self, images: dict[int, _Usable | None], entries: list[Any], with_masks: bool
     ) -> list[AnnotatedImage]:
-        """The usable images with their objects; an image that bad entries leave without any is left out too."""
+        """The usable images with their objects; an image with a bad annotation is left out with it, for without it
+        what it shows would count as background."""
         objects: dict[int, list[Annotation]] = {number: [] for number in images}
-        meant: set[int] = set()
-        seen: set[int] = set()
+        spoilt: set[int] = set()
+        seen: dict[int, Any] = {}
         for place, entry in enumerate(entries):
+            bad_before = len(self.problems)
             with self._collecting("annotation", entry, place):
                 owner = as_integer(_field(entry, "image_id"), "image_id")
                 if owner not in images:
                     raise BadEntry(f"image_id {owner} is the id of no image", MALFORMED)
-                meant.add(owner)
                 number = as_integer(_field(entry, "id"), "id")
                 if number in seen:
                     raise BadEntry("another annotation has the same id", DUPLICATE)
-                seen.add(number)
+                seen[number] = entry
                 image = images[owner]
                 if image is not None:
                     objects[owner].append(self._object(entry, image, with_masks))
+            if len(self.problems) > bad_before and not _is_repeated(entry, seen):
+                spoilt |= _meant(entry)
+        left = {number: each.image for number, each in images.items() if each is not None}
+        self.noted.left_out += [image.file for number, image in left.items() if number in spoilt]
         return [
-            replace(image, objects=tuple(objects[number]))
-            for number, image in images.items()
-            if image is not None and (objects[number] or number not in meant)
+            replace(image, objects=tuple(objects[number])) for number, image in left.items() if number not in spoilt
         ]
 
-    def _object(self, entry: Any, image: AnnotatedImage, with_masks: bool) -> Annotation:
+    def _object(self, entry: Any, image: _Usable, with_masks: bool) -> Annotation:
         category = as_integer(_field(entry, "category_id"), "category_id")
         if category not in self.labels:
             raise BadEntry(f"category_id {category} is the id of no category", CATEGORY)
@@ -125,18 +190,25 @@ class _Split:
         if not isinstance(given, list) or len(given) != 4:
             raise BadEntry(f"bbox is {quoted(given)}: it must be [left, top, width, height]", MALFORMED)
         left, top, width, height = (as_number(number, "bbox") for number in given)
-        box = clipped_box((left, top, left + width, top + height), image.height, image.width)
+        rows, columns = image.lying
+        lying = clipped_box((left, top, left + width, top + height), rows, columns)
+        box = turned_box(lying, rows, columns, image.orientation)
         crowd = entry.get("iscrowd", 0)
-        if crowd not in (0, 1):
+        if crowd not in (0, 1, None, "0", "1"):
             raise BadEntry(f"iscrowd is {quoted(crowd)}: it must be 0 or 1", MALFORMED)
+        is_crowd = crowd in (1, "1")
         if not with_masks:
             covered = as_number(entry.get("area", width * height), "area")
             if covered < 0:
                 raise BadEntry(f"area is {covered:g}: it must not be negative", MALFORMED)
-            return Annotation(box, self.labels[category], covered, bool(crowd))
-        counts = mask_counts(entry.get("segmentation"), image.height, image.width)
-        covered = area(counts, image.height, image.width)
-        return Annotation(box, self.labels[category], float(covered), bool(crowd), counts)
+            if not is_believable(covered, box):
+                self.noted.areas.append(f"{self.found.name}: annotation {quoted(entry.get('id'))} ({covered:g})")
+                covered = (box[2] - box[0]) * (box[3] - box[1])
+            return Annotation(box, self.labels[category], covered, is_crowd)
+        counts = mask_counts(entry.get("segmentation"), rows, columns)
+        covered = area(counts, rows, columns)
+        counts = turned_counts(counts, rows, columns, image.orientation)
+        return Annotation(box, self.labels[category], float(covered), is_crowd, counts)
 
     @contextmanager
     def _collecting(self, what: str, entry: Any, place: int) -> Iterator[None]:
@@ -147,6 +219,22 @@ class _Split:
             number = entry.get("id") if isinstance(entry, dict) else None
             called = f"{what} {quoted(number)}" if number is not None else f"{what} at place {place}"
             self.problems.note(self.found.name, called, bad.what, bad.kind)
+
+
+def _meant(entry: Any) -> set[int]:
+    """The id of the image that a bad annotation is of, also where it is text and can be taken for nothing else."""
+    value = entry.get("image_id") if isinstance(entry, dict) else None
+    try:
+        number = float(value) if isinstance(value, (int, float, str)) else None
+        return {int(number)} if number is not None and number.is_integer() else set()
+    except (ValueError, OverflowError):
+        return set()
+
+
+def _is_repeated(entry: Any, seen: dict[int, Any]) -> bool:
+    """Whether an annotation is that of before word for word: nothing is lost without it."""
+    number = entry.get("id") if isinstance(entry, dict) else None
+    return isinstance(number, int) and seen.get(number) is not entry and seen.get(number) == entry
 
 
 def _field(entry: Any, name: str) -> Any:
@@ -167,6 +255,8 @@ def _load(found: AnnotationFile) -> Document:
         reason = " ".join(str(error).split())
         raise DataError(f"{found.path} is not JSON, or was cut short ({reason}): write it again") from error
     for name in ("images", "annotations", "categories"):
+        if name == "annotations" and found.split == "test" and isinstance(document, dict):
+            document.setdefault(name, [])  # published test images come without
         if not isinstance(document, dict) or not isinstance(document.get(name), list):
             raise DataError(f"{found.path} has no list of {name!r}: it must be a COCO instances file")
     for name in ("images", "categories"):

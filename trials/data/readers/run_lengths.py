@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trials.data.config import DataError
+from trials.data.orientation import AS_IT_LIES, turned_mask
 from trials.data.problems import MASK, BadEntry, quoted
 
 Mask = NDArray[np.uint8]
@@ -47,6 +48,14 @@ def area(counts: bytes, height: int, width: int) -> int:
 def decode(counts: bytes, height: int, width: int) -> Mask:
     """The mask, uint8 [height, width] of 0 and 1."""
     return cast(Mask, _api().decode({"size": [height, width], "counts": counts}))
+
+
+def turned_counts(counts: bytes, height: int, width: int, orientation: int) -> bytes:
+    """The run lengths of a mask of that size, which lies as its image does in the file, as it is to be seen."""
+    if orientation == AS_IT_LIES:
+        return counts
+    mask = turned_mask(decode(counts, height, width), orientation)
+    return cast(bytes, _api().encode(np.asfortranarray(mask))["counts"])
 
 
 def _polygon(numbers: object, height: int, width: int) -> list[float]:

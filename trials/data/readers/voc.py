@@ -8,6 +8,7 @@ neither asks for them nor counts them as false.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -16,13 +17,22 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from trials.data.config import DataError, Targets
-from trials.data.items import AnnotatedImage, Annotation, Reading
-from trials.data.problems import CATEGORY, DUPLICATE, MALFORMED, SIZE, BadEntry, ProblemList, quoted
-from trials.data.readers.entries import Box, as_name, clipped_box, image_name
-from trials.data.survey import IMAGE_EXTENSIONS, SPLITS, Picture, contained, inspect_images
+from trials.data.decoding import again
+from trials.data.folders import IMAGE_EXTENSIONS, is_image, look_through, splits_among
+from trials.data.items import AnnotatedImage, Annotation, Noted, Reading
+from trials.data.orientation import AS_IT_LIES, turned_box
+from trials.data.problems import CATEGORY, DUPLICATE, MALFORMED, UNREADABLE, BadEntry, ProblemList, quoted
+from trials.data.readers.entries import Box, as_name, clipped_box, plain_text, relative_name, said_size
+from trials.data.readers.locating import Files
+from trials.data.survey import Picture, contained, inspect_images
 
+_IMAGES = "JPEGImages"
 _LARGEST_XML = 10_000_000  # bytes
 
+
+_DIFFICULT = {"1": True, "true": True, "yes": True}
+_DIFFICULT |= dict.fromkeys(("0", "false", "no", "unspecified", "none", ""), False)
+_LABELLED = re.compile(r"(.+?)\s+(-1|0|1)")  # a line of a list of one category: the name, and whether it is there
 
 _Documents = dict[str, tuple[Element, str]]  # by the name of the XML file: its root element and the image's file
 _NamedObject = tuple[str, str, Annotation]  # the category's name, the entry for messages, and the object without label
@@ -37,7 +47,13 @@ def read(root: Path, _: Targets, problems: ProblemList, announce: Callable[[str]
     for name in ("Annotations", "JPEGImages"):
         if not (root / name).is_dir():
             raise DataError(f"{root} has no folder {name}: voc:FOLDER needs Annotations and JPEGImages, as VOC2012 has")
-    documents = {split: _documents(root, names, problems) for split, names in _splits(root).items()}
+    noted = Noted()
+    there = {path.stem for path in (root / "Annotations").iterdir() if _is_annotation(path)}
+    files = Files(root, look_through(root).files)
+    documents = {
+        split: _documents(root, names, lambda name, document: _image_of(name, document, files, there), problems, noted)
+        for split, names in _splits(root, there, noted, announce).items()
+    }
     pictures = inspect_images(root, [file for part in documents.values() for _, file in part.values()], announce)
     images: dict[str, dict[str, AnnotatedImage]] = {split: {} for split in documents}
     objects: dict[str, list[_NamedObject]] = {}
@@ -48,61 +64,100 @@ def read(root: Path, _: Targets, problems: ProblemList, announce: Callable[[str]
                 problems.note(file, "", picture.what, picture.kind)
                 continue
             try:
-                _check_size(document, picture)
+                is_lying = _is_annotated_lying(document, picture)
             except BadEntry as bad:
                 problems.note(_xml(stem), "size", bad.what, bad.kind)
                 continue
+            if picture.orientation != AS_IT_LIES:
+                noted.turned.append(file)
             images[split][stem] = AnnotatedImage(file, picture.height, picture.width, picture.digest)
-            objects[stem] = _objects(stem, document, picture, problems)
+            of = (picture.lying, picture.orientation) if is_lying else ((picture.height, picture.width), AS_IT_LIES)
+            objects[stem] = _objects(stem, document, *of, problems)
     categories = tuple(sorted({name for stem in images["train"] for name, _, _ in objects[stem]}))
     splits: dict[str, list[AnnotatedImage]] = {}
     for split, usable in images.items():
         splits[split] = []
         for stem, image in usable.items():
             labelled = _labelled(stem, objects[stem], categories, problems)
-            # An image that bad entries leave without any object would teach that there is nothing in it.
-            if labelled or documents[split][stem][0].find("object") is None:
+            # An image without one of its objects would teach that there is only background.
+            if len(labelled) == len(documents[split][stem][0].findall("object")):
                 splits[split].append(replace(image, objects=labelled))
-    return Reading(categories, splits)
+            else:
+                noted.left_out.append(image.file)
+    return Reading(categories, splits, noted=noted)
 
 
-def _splits(root: Path) -> dict[str, list[str]]:
-    """The names of the images of each split, from the lists; without lists all XML files are one split."""
-    lists = root / "ImageSets" / "Main"
-    splits = {}
-    for split in SPLITS:
-        path = lists / f"{split}.txt"
-        if path.is_file():
-            try:
-                lines = path.read_text(encoding="utf-8").splitlines()
-            except (OSError, ValueError) as error:
-                raise DataError(f"cannot read {path}: {error}; it must be a text file with a name a line") from error
-            splits[split] = [line.split()[0] for line in lines if line.strip()]
+def _splits(root: Path, there: set[str], noted: Noted, announce: Callable[[str], None]) -> dict[str, list[str]]:
+    """The names of the images of each split, from the lists; without lists all XML files, `there`, are one split."""
+    lists, splits = root / "ImageSets" / "Main", {}
+    stems = [path.stem for path in lists.iterdir() if path.suffix == ".txt"] if lists.is_dir() else []
+    named = splits_among(stems)
+    if "trainval" in stems and not {"train", "val"} & set(named):
+        named = {"train": "trainval", **named}
+    for split, stem in named.items():
+        path = lists / f"{stem}.txt"
+        noted.used.append(path.relative_to(root).as_posix())
+        try:
+            lines = plain_text(path.read_bytes()).splitlines()
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read {path}: {error}; it must be a text file with a name a line") from error
+        splits[split] = [_listed_name(line.strip(), there) for line in lines if line.strip()]
     if "train" not in splits and splits:
         raise DataError(f"{lists} has no train.txt: the names of the training images are needed, one a line")
-    splits = splits or {"train": sorted(path.stem for path in (root / "Annotations").glob("*.xml"))}
+    splits = splits or {"train": sorted(there)}
     for split, names in splits.items():
         if not names:
             raise DataError(f"{root} has no annotated image in {split}: Annotations/NAME.xml are needed")
+    if "test" in splits and not there & set(splits["test"]):
+        announce(f"{root}: no test image has annotations: they are not read")
+        del splits["test"]
     return splits
 
 
-def _documents(root: Path, names: list[str], problems: ProblemList) -> _Documents:
+def _is_annotation(path: Path) -> bool:
+    return path.suffix == ".xml" and not path.name.startswith(".")
+
+
+def _listed_name(line: str, there: set[str]) -> str:
+    """The name in a line of a list, which may hold spaces, and be followed by 1, 0 or -1, or by the image's ending."""
+    labelled = _LABELLED.fullmatch(line)
+    likely = [line, *([labelled[1]] if labelled else []), line.split()[0]]
+    likely += [PurePosixPath(name).stem for name in likely if is_image(name)]
+    return next((name for name in likely if name in there), likely[1 if labelled else 0])
+
+
+def _documents(
+    root: Path, names: list[str], image_of: Callable[[str, Element], str], problems: ProblemList, noted: Noted
+) -> _Documents:
     documents: _Documents = {}
+    owners: dict[str, str] = {}
     for name in names:
         try:
-            image_name(f"{name}.jpg", "the name")  # it comes from a list: it must not leave the folder
+            relative_name(f"{name}.jpg", "the name")  # it comes from a list: it must not leave the folder
             if name in documents:
                 raise BadEntry("the list of the split names it twice", DUPLICATE)
             document = _parse(contained(root, _xml(name)))
-            # The image has the name of the XML file, as in VOC's own kit; `filename` is often left as it was elsewhere,
-            # and tells the ending alone.
-            ending = PurePosixPath((document.findtext("filename") or "").strip()).suffix
-            ending = ending if ending.lower() in IMAGE_EXTENSIONS else ".jpg"
-            documents[name] = (document, f"JPEGImages/{name}{ending}")
+            file = image_of(name, document)
+            noted.used += [_xml(name), file]
+            if file in owners:
+                raise BadEntry(f"its image {file} is that of {_xml(owners[file])} too", DUPLICATE)
+            owners[file] = name
+            documents[name] = (document, file)
         except BadEntry as bad:
             problems.note(_xml(name), "", bad.what, bad.kind)
     return documents
+
+
+def _image_of(name: str, document: Element, files: Files, there: set[str]) -> str:
+    """The image of an XML file has its name, as in VOC's own kit; `filename` is often left as it was elsewhere: it
+    tells the ending, and the image only where none has the name and that is no other XML file's (`there`)."""
+    said = (document.findtext("filename") or "").strip().replace("\\", "/")
+    ending = PurePosixPath(said).suffix
+    ending = ending if ending.lower() in IMAGE_EXTENSIONS else ".jpg"
+    found = files.find([_IMAGES], f"{name}{ending}")
+    if found is None and said and PurePosixPath(said).stem not in there:
+        found = files.find([_IMAGES], PurePosixPath(said).name)
+    return found or f"{_IMAGES}/{name}{ending}"
 
 
 def _xml(name: str) -> str:
@@ -126,34 +181,38 @@ def _parse(path: Path) -> Element:
     try:
         if path.stat().st_size > _LARGEST_XML:
             raise BadEntry(f"it is larger than {_LARGEST_XML:,} bytes: it is no annotation of one image", MALFORMED)
-        parser.Parse(path.read_bytes(), True)
+        parser.Parse(again(path.read_bytes).lstrip(b" \t\r\n"), True)
         return builder.close()
-    except (OSError, expat.ExpatError) as error:
+    except OSError as error:
+        raise BadEntry(f"it cannot be read ({error.strerror or error})", UNREADABLE) from error
+    except (expat.ExpatError, ValueError, LookupError, AssertionError) as error:  # unknown encodings are the latter
         raise BadEntry(f"it is not XML, or was cut short ({error})", MALFORMED) from error
 
 
-def _check_size(document: Element, picture: Picture) -> None:
-    """BadEntry when the file says another size than the image has; some tools write 0 for a size they do not know."""
-    said = [document.findtext(f"size/{side}", "0").strip() for side in ("width", "height")]
-    if said not in (["0", "0"], [str(picture.width), str(picture.height)]):
-        raise BadEntry(
-            f"the image is said to have {quoted('x'.join(said))}, the file has {picture.width}x{picture.height} pixels",
-            SIZE,
-        )
+def _is_annotated_lying(document: Element, picture: Picture) -> bool:
+    """See `Picture.is_annotated_lying`. BadEntry when the file says another size than the image has."""
+    width, height = (document.findtext(f"size/{side}", "0").strip() for side in ("width", "height"))
+    try:
+        return picture.is_annotated_lying(said_size(width, height))
+    except BadEntry as bad:
+        raise BadEntry(f"the image is said to have {quoted(f'{width}x{height}')}, {bad.what}", bad.kind) from bad
 
 
-def _objects(stem: str, document: Element, picture: Picture, problems: ProblemList) -> list[_NamedObject]:
+def _objects(
+    stem: str, document: Element, lying: tuple[int, int], orientation: int, problems: ProblemList
+) -> list[_NamedObject]:
+    """lying: height and width of the pixels that the boxes are of, which `orientation` turns."""
     objects = []
     for place, element in enumerate(document.findall("object"), start=1):
         entry = f"object {place}"
         try:
             name = as_name(element.findtext("name"), "name")
-            box = clipped_box(_corners(element), picture.height, picture.width)
+            box = turned_box(clipped_box(_corners(element), *lying), *lying, orientation)
             area = (box[2] - box[0]) * (box[3] - box[1])
             difficult = element.findtext("difficult", "0").strip()
-            if difficult not in ("0", "1"):
+            if difficult.lower() not in _DIFFICULT:
                 raise BadEntry(f"difficult is {quoted(difficult)}: it must be 0 or 1", MALFORMED)
-            objects.append((name, entry, Annotation(box, -1, area, difficult == "1")))
+            objects.append((name, entry, Annotation(box, -1, area, _DIFFICULT[difficult.lower()])))
         except BadEntry as bad:
             problems.note(_xml(stem), entry, bad.what, bad.kind)
     return objects
