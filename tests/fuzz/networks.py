@@ -65,7 +65,9 @@ def source(seed: int) -> tuple[str, list[str]]:
     text += f"        self.stem = nn.Conv2d(3, {width}, 3, {rng.choice((1, 2))}, 1)\n        {begin}\n"
     for index, block in enumerate(blocks):
         text += f"        self.block{index} = {block.title().replace('_', '')}({width})\n"
-    text += f"        self.head = nn.Linear({width}, num_classes)\n\n    def forward(self, x):\n        x = self.stem(x)\n"
+    text += (
+        f"        self.head = nn.Linear({width}, num_classes)\n\n    def forward(self, x):\n        x = self.stem(x)\n"
+    )
     text += f"        {first}\n" * bool(first)
     text += "".join(f"        x = self.block{index}(x)\n" for index in range(len(blocks)))
     text += f"        return self.head({head})\n\n\ndef make(num_classes=4):\n    return {made}\n"
@@ -91,10 +93,14 @@ class Figures:
         ]
         lines += [f"  refused {count:4}: {reason}" for reason, count in self.refused.most_common()]
         lines += [f"  left out {count:3}: {reason}" for reason, count in self.left_out.most_common()]
-        return "\n".join([*lines, *(f"  LOST: {text}" for text in self.wrong), *(f"  BROKE: {t}" for t in self.tracebacks)])
+        return "\n".join(
+            [*lines, *(f"  LOST: {text}" for text in self.wrong), *(f"  BROKE: {t}" for t in self.tracebacks)]
+        )
 
 
-def run(seeds: range, *, export_every: int, seconds: float = float("inf"), say: Callable[[str], None] = print) -> Figures:
+def run(
+    seeds: range, *, export_every: int, seconds: float = float("inf"), say: Callable[[str], None] = print
+) -> Figures:
     """Try the networks of these seeds, as many as the time allows; every so many of the admitted are exported."""
     figures, until = Figures(), time.monotonic() + seconds
     for seed in seeds:
@@ -107,7 +113,7 @@ def run(seeds: range, *, export_every: int, seconds: float = float("inf"), say: 
             figures.tried += 1
             where = f"seed {seed} ({', '.join(made_of)})"
             try:
-                _try(file, figures, export_every)
+                _try(file, figures, export_every, where, say)
             except Wrong as error:
                 figures.wrong.append(f"{where}: {error}")
                 say(figures.wrong[-1])
@@ -117,7 +123,7 @@ def run(seeds: range, *, export_every: int, seconds: float = float("inf"), say: 
     return figures
 
 
-def _try(file: Path, figures: Figures, export_every: int) -> None:
+def _try(file: Path, figures: Figures, export_every: int, where: str, say: Callable[[str], None]) -> None:
     reference = f"{file}:make"
     answers = [_discovered(reference, seed) for seed in (0, 1, 2)]
     kinds = [_summary(answer) for answer in answers]
@@ -126,6 +132,7 @@ def _try(file: Path, figures: Figures, export_every: int) -> None:
     first = answers[0]
     if isinstance(first, str):
         figures.refused[_kind_of(first, reference)] += 1
+        say(f"{where}: refused: {first.replace(reference, 'it')[:300]}")
         return
     model, space = first
     _equals(model, space)
@@ -159,7 +166,7 @@ def _one_line(error: Exception) -> str:
 
 def _summary(answer: tuple[nn.Module, DiscoveredSpace] | str) -> str:
     if isinstance(answer, str):
-        return answer
+        return answer if " raised " not in answer else "it raised"  # torch's own words may hold an address
     space = answer[1]
     return f"{[p.shape for p in space.points]} {space.not_varied} {space.notes}"
 
@@ -175,7 +182,13 @@ def _kind_of(text: str, reference: str) -> str:
 def _outcome(network: nn.Module, images: Tensor, training: bool) -> dict[str, Tensor] | None:
     """Outputs of two passes, and in training gradients and statistics; None where it does not run."""
     running = copy.deepcopy(network).train(training)
-    torch.manual_seed(5), numpy.random.seed(5), random.seed(5)
+    torch.manual_seed(5)
+    numpy.random.seed(5)
+    random.seed(5)
+    for module in running.modules():
+        home = sys.modules.get(type(module).__module__)
+        if hasattr(home, "RNG"):
+            home.RNG.bit_generator.state = numpy.random.default_rng(5).bit_generator.state
     found = {}
     try:
         for number in range(2):
