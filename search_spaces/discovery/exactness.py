@@ -31,7 +31,7 @@ def difference(model: nn.Module, network: nn.Module, example: torch.Tensor) -> s
         passes = 1 if number else 2
         expected = _run(model, inputs, passes)
         if expected is not None and (far := _far(expected, _run(network, inputs, passes), EXACT)):
-            return f"traced, it gives outputs that differ from its own by {far} for {_shape(inputs)}"
+            return f"traced, it gives other outputs than its own ({far}) for {_shape(inputs)}"
     for inputs in _inputs(example):
         if len(inputs) == 1:  # batch norms of single values refuse it, and the next has another
             continue
@@ -40,13 +40,13 @@ def difference(model: nn.Module, network: nn.Module, example: torch.Tensor) -> s
             continue
         again = _run(model, inputs)
         if again is not None and not _far(expected, again, ALIKE):  # else no seed decides what it draws
-            return f"traced, it trains otherwise than it does itself by {far} for {_shape(inputs)}"
+            return f"traced, it trains otherwise than by itself ({far}) for {_shape(inputs)}"
     return ""
 
 
 def untrainable(model: nn.Module, example: torch.Tensor) -> str:
     """What the original raises in a step of training, in one line; empty where it trains. A copy is run."""
-    with random_states_kept(), torch.enable_grad():
+    with random_states_kept(model), torch.enable_grad():
         try:
             leaves = pytree.tree_leaves(copy.deepcopy(model).train()(torch.cat([example, example.flip(3)])))
             _backward(leaves)
@@ -68,7 +68,7 @@ def _run(network: nn.Module, inputs: torch.Tensor, passes: int | None = None) ->
     """
     training = passes is None
     found: Found = {}
-    with random_states_kept():
+    with random_states_kept(network):
         seed_everything(0)
         try:
             running = copy.deepcopy(network).train(training)
@@ -77,13 +77,17 @@ def _run(network: nn.Module, inputs: torch.Tensor, passes: int | None = None) ->
                     leaves = pytree.tree_leaves(running(inputs.clone()))
                     for index, leaf in enumerate(leaves):
                         kind = leaf.detach() if isinstance(leaf, torch.Tensor) else torch.zeros(0)
-                        found[f"output {index} of pass {number}"] = kind.clone()
+                        found[f"output {index + 1} of pass {number + 1}"] = kind.clone()
                 if training:
                     _backward(leaves)
         except Exception:
             return None
     if training:
-        found |= {name: p.grad for name, p in running.named_parameters(remove_duplicate=False) if p.grad is not None}
+        found |= {
+            f"the gradient of {name}": p.grad
+            for name, p in running.named_parameters(remove_duplicate=False)
+            if p.grad is not None
+        }
         saved = running.state_dict()
         buffers = running.named_buffers(remove_duplicate=False)
         found |= {name: buffer for name, buffer in buffers if name in saved}
@@ -102,18 +106,18 @@ def _backward(leaves: list[Any]) -> None:
 
 
 def _far(expected: Found, given: Found | None, most: float) -> str:
-    """How far, as a share of the largest value; empty where within `most`."""
+    """What is farther away than `most`, as a share of the largest value; empty where nothing is."""
     if given is None:
-        return "an error"
+        return "it raises an error"
     if expected.keys() != given.keys():
-        return f"what it has of {min(expected.keys() ^ given.keys())}"
+        return f"one has {min(expected.keys() ^ given.keys())}, the other not"
     # A gradient that is nothing but rounding, as of a bias before a batch norm, is measured by the others.
     gradients = [t for name, t in expected.items() if not name.startswith("output") and t.is_floating_point()]
     least = 1e-3 * max((float(_sizes(t).max()) for t in gradients if t.numel()), default=0.0)
     for name, tensor in expected.items():
         other = given[name]
         if tensor.shape != other.shape or tensor.dtype != other.dtype:
-            return "another shape or type"
+            return f"{name} has another shape or type"
         if torch.equal(tensor, other) or not tensor.numel():
             continue
         gap = (tensor.double() - other.double()).abs()
@@ -122,7 +126,7 @@ def _far(expected: Found, given: Found | None, most: float) -> str:
         scale = max(float(_sizes(tensor).max()), 0.0 if name.startswith("output") else least)
         share = float(gap.nan_to_num(nan=float("inf")).max()) / scale if scale else float("inf")
         if share > most:
-            return f"{share:.1%} in {name}"
+            return f"{name} differs"
     return ""
 
 

@@ -52,6 +52,8 @@ def layouts(graph: fx.Graph, root: nn.Module, elsewhere: Sequence[Mapping[fx.Nod
         value = node.meta.get("value")
         if isinstance(value, torch.Tensor):
             layout = _layout(node, value, root, found, maps)
+            if layout is None and value.dim() == 4 and tuple(value.shape) in maps and _follows(node, value, elsewhere):
+                layout = MAP
             if layout == MAP and not _moves_as_a_map(node, value, elsewhere):
                 layout = None
             found[node] = layout
@@ -132,6 +134,15 @@ def _telling(value: torch.Tensor) -> bool:
     """Whether a map of this shape looks like none of its own permutations."""
     _, channels, height, width = value.shape
     return channels not in (height, width)
+
+
+def _follows(node: fx.Node, value: torch.Tensor, elsewhere: Sequence[Mapping[fx.Node, Any]]) -> bool:
+    """Whether batch, height and width are seen to follow those of the input: more than `_moves_as_a_map` asks."""
+    for follower, values in zip((0, 2, 3), elsewhere, strict=True):
+        other = values.get(node)
+        if not isinstance(other, torch.Tensor) or int(other.shape[follower]) == int(value.shape[follower]):
+            return False
+    return _moves_as_a_map(node, value, elsewhere)
 
 
 def _moves_as_a_map(node: fx.Node, value: torch.Tensor, elsewhere: Sequence[Mapping[fx.Node, Any]]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -127,7 +128,8 @@ class _Facts:
             (batch, channels, 2 * height, width),
             (batch, channels, height, 2 * width),
         ]
-        probes = [Probe(traced.root, given, traced.dtype) for given in inputs]
+        root = copy.deepcopy(traced.root)
+        probes = [Probe(root, given, traced.dtype) for given in inputs]
         elsewhere = [probe.as_far_as_it_runs(traced.graph) for probe in probes]
         self.layouts = layouts(traced.graph, traced.root, elsewhere)
         self.calls = Counter[str]()

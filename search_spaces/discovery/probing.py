@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -28,7 +27,11 @@ def other_sizes(shape: torch.Size) -> list[tuple[int, ...]]:
 
 
 class Probe:
-    """The values of a graph that is being made, for one shape of input [B, C, H, W]."""
+    """The values of a graph that is being made, for one shape of input [B, C, H, W].
+
+    Modules run for real, so that their counters and generators move, and single numbers are computed: `root` is a copy
+    of the network.
+    """
 
     def __init__(self, root: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> None:
         self.root = root
@@ -56,7 +59,7 @@ class Probe:
         return self._values
 
     def _run_to(self, graph: fx.Graph, wanted: fx.Node | None) -> None:
-        with _single_numbers_kept(self.root), self._fake, torch.no_grad(), random_states_kept():
+        with self._fake, torch.no_grad(), random_states_kept():
             for node in graph.nodes:
                 if node.op == "output":
                     return
@@ -80,14 +83,3 @@ class Probe:
                 return getattr(args[0], str(node.target))(*args[1:], **kwargs)
             case _:
                 return self.root.get_submodule(str(node.target))(*args, **kwargs)
-
-
-@contextmanager
-def _single_numbers_kept(root: nn.Module) -> Iterator[None]:
-    """Puts back what fake tensors compute for real: single numbers, such as how many batches a norm has seen."""
-    kept = [(buffer, buffer.clone()) for buffer in root.buffers() if buffer.dim() == 0]
-    try:
-        yield
-    finally:
-        for buffer, before in kept:
-            buffer.copy_(before)

@@ -22,7 +22,7 @@ from torch import fx, nn
 
 from search_spaces.discovery.plain import copied
 from search_spaces.discovery.probing import Probe, other_sizes
-from search_spaces.discovery.steadiness import Context, Watch, context, hooked, random_states_kept
+from search_spaces.discovery.steadiness import Context, Watch, context, hooked, own_modes, random_states_kept
 from search_spaces.errors import SpaceError
 
 #: One execution of a module's forward: its path and the number of calls of it before.
@@ -76,6 +76,7 @@ class _Tracer(fx.Tracer):
         self.contexts: list[Context] = [context()]
         self.events: dict[Frame, list[Event]] = defaultdict(list)
         self.decided: dict[str, None] = {}
+        model = copied(type(model).__name__, model)
         self._probe = Probe(model, tuple(example.shape), example.dtype)
         self._others = [Probe(model, shape, example.dtype) for shape in other_sizes(example.shape)]
         self._evaluating = False
@@ -92,7 +93,7 @@ class _Tracer(fx.Tracer):
             return forward(*args, **kwargs)
         path = self._path(m)
         followed = not self.is_leaf_module(m, path)
-        if followed and (why := hooked(m)):
+        if followed and (why := hooked(m) or own_modes(m)):
             raise Untraceable(path, why)
         watch = Watch(m) if followed else None
         self.events[self.frames[-1]].append(("call", path))
@@ -102,6 +103,8 @@ class _Tracer(fx.Tracer):
         self.calls[path] += 1
         try:
             result = super().call_module(m, forward, args, kwargs)
+            if watch is not None and (why := watch.found()):
+                raise Untraceable(path, why)
         except Untraceable:
             raise
         except Exception as error:
@@ -109,8 +112,8 @@ class _Tracer(fx.Tracer):
         finally:
             self.frames.pop()
             self.contexts.pop()
-        if watch is not None and (why := watch.found()):
-            raise Untraceable(path, why)
+            if watch is not None:
+                watch.put_back()
         return result
 
     def _path(self, m: nn.Module) -> str:
@@ -136,6 +139,7 @@ class _Tracer(fx.Tracer):
             )
         node: fx.Node = super().create_node(*args, **kwargs)
         node.meta["frame"] = self.frames[-1]
+        node.meta["caller"] = self.frames[-2 if node.op == "call_module" else -1][0]
         target = "constant" if str(node.target).startswith("_tensor_constant") else repr(node.target)
         self.events[self.frames[-1]].append((node.op, target, _shape_of(node.args), _shape_of(node.kwargs)))
         return node
@@ -223,10 +227,10 @@ def trace(model: nn.Module, example: torch.Tensor) -> Traced:
         SpaceError: the outermost forward itself cannot be traced, or is another one in training.
     """
     root = copied(type(model).__name__, model)
-    if why := hooked(root):
+    if why := hooked(root) or own_modes(root):
         raise SpaceError(
-            f"{type(model).__name__} cannot be searched: {why} (hint: take them off, or put the network into a "
-            "module that calls it)"
+            f"{type(model).__name__} cannot be searched: {why} (hint: take that off, or into a submodule, which is "
+            "then kept whole)"
         )
     modes = {path: module.training for path, module in root.named_modules()}
     whole: dict[str, str] = {}
@@ -240,6 +244,8 @@ def trace(model: nn.Module, example: torch.Tensor) -> Traced:
             path, reason = error.path, error.reason
         else:
             different = _difference(quiet.events, busy.events)
+            if different is None:
+                different = _rewired(quiet.graph, busy.graph)
             if different is None:
                 break
             path, reason = different, "its forward takes other steps in training than in evaluation"
@@ -269,8 +275,11 @@ def _trace(root: nn.Module, example: torch.Tensor, whole: Mapping[str, str]) -> 
         # With gradients, so that what a forward computes without them shows.
         with torch.enable_grad(), random_states_kept():
             tracer, watch = _Tracer(root, example, whole), Watch(root)
-            tracer.trace(root, concrete_args=defaults or None)
-            why = watch.found()
+            try:
+                tracer.trace(root, concrete_args=defaults or None)
+                why = watch.found()
+            finally:
+                watch.put_back()
     except Untraceable:
         raise
     except Exception as error:
@@ -289,6 +298,25 @@ def _difference(quiet: Mapping[Frame, list[Event]], busy: Mapping[Frame, list[Ev
     if not paths:
         return None
     return max(found, key=lambda path: path.count(".") if path else -1, default="")
+
+
+def _rewired(quiet: fx.Graph, busy: fx.Graph) -> str | None:
+    """The module that gives the same steps other values in training than in evaluation."""
+    places = [{node: index for index, node in enumerate(graph.nodes)} for graph in (quiet, busy)]
+    for node, other in zip(quiet.nodes, busy.nodes, strict=True):
+        first, second = (
+            [place[source] for source in _sources(step)] for step, place in zip((node, other), places, strict=True)
+        )
+        if first != second:
+            return str(node.meta["caller"]) if "caller" in node.meta else ""
+    return None
+
+
+def _sources(node: fx.Node) -> list[fx.Node]:
+    """The nodes among its arguments, in order and as often as they stand there."""
+    found: list[fx.Node] = []
+    fx.node.map_arg((node.args, node.kwargs), found.append)  # type: ignore[arg-type,func-returns-value]
+    return found
 
 
 def _follow_training(quiet: fx.Graph, busy: fx.Graph) -> None:
@@ -319,7 +347,7 @@ def _follow_training(quiet: fx.Graph, busy: fx.Graph) -> None:
 def _shape_of(argument: Any) -> str:
     """An argument as text in which every node is alike and so are True and False."""
     if isinstance(argument, fx.Node):
-        return "%" + argument.op
+        return "%"
     if isinstance(argument, bool):
         return "bool"
     if isinstance(argument, tuple | list):
