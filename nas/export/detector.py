@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import Tensor
+
 from nas.export import standalone_detection
-from nas.export.kinds import Kind, Output, recorded_figure, scene_fitting
+from nas.export.kinds import Kind, Output, recorded_figure, scene_fit, scene_fitting
 from nas.export.literals import literal
 from nas.export.sources import Sources
 from search_spaces import InputSpec
@@ -99,6 +101,10 @@ class Detector(Kind):
     @property
     def fitting(self) -> str:
         return scene_fitting(self.input)
+
+    @property
+    def fit(self) -> tuple[Callable[..., Tensor], Mapping[str, Any]]:
+        return scene_fit(self.input)
 
     @property
     def reserved(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import textwrap
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,7 +23,7 @@ _WIDTH = 120
 #: What model.py itself calls something; a definition of the same name gets another.
 _RESERVED = (
     *("CLASSES", "MEAN", "STD", "INPUT_CHANNELS", "INPUT_SIZE", "WEIGHTS", "annotations"),
-    *("build", "load", "preprocess", "main", "fusions", "network", CLASS_NAME),
+    *("build", "load", "fit", "preprocess", "main", "fusions", "network", CLASS_NAME),
 )
 _IMPORTS = (Import("torch", None, "torch"), Import("torch", "nn", "nn"), Import("pathlib", "Path", "Path"))
 
@@ -62,11 +63,16 @@ def load(weights: str | Path = WEIGHTS) -> nn.Module:
     return network.eval()
 
 
-def preprocess(images: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, {channels}, {size}, {size}] -> what the network takes.
+def fit(image: object) -> torch.Tensor:
+    """A PIL image of any size -> uint8 [{channels}, {size}, {size}], as in training. Needs Pillow.
 
-    {fitting}
+{fitting}
     """
+    return {fit}(image, INPUT_SIZE, {fit_arguments})
+
+
+def preprocess(images: torch.Tensor) -> torch.Tensor:
+    """uint8 [N, {channels}, {size}, {size}], each as `fit` gives it -> what the network takes."""
     return {normalise}(images, MEAN, STD)
 
 
@@ -110,6 +116,8 @@ def generate(trained: TrainedNetwork) -> GeneratedSource:
         traced, network = [], sources.add(built.network)
         arguments = [f"        {name}={_argument(value, sources, 8)}," for name, value in built.arguments.items()]
         arguments.append("        fuse=lambda name, channels: fusions[name],")
+    fit_function, fit_arguments = kind.fit
+    fit = sources.add(fit_function)
     functions = kind.functions(sources)
     blocks = [*sources.text(), *traced]
     spec = trained.space.input
@@ -121,7 +129,9 @@ def generate(trained: TrainedNetwork) -> GeneratedSource:
         normalise=normalise,
         channels=spec.channels,
         size=spec.size,
-        fitting=kind.fitting,
+        fitting=textwrap.fill(kind.fitting, _WIDTH, initial_indent="    ", subsequent_indent="    "),
+        fit=fit,
+        fit_arguments=", ".join(f"{name}={value!r}" for name, value in fit_arguments.items()),
         functions=functions and f"{functions}\n\n",
         example=kind.example,
     )

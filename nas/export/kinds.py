@@ -5,13 +5,14 @@ A classifier and a segmenter are described here, a detector in `detector`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from nas.export.sources import Sources
+from nas.export.standalone import fit_centre, fit_padded
 from search_spaces import InputSpec
 from trials.data.fitting import PAD_GREY
 
@@ -41,6 +42,10 @@ class Kind(Protocol):
     @property
     def fitting(self) -> str:
         """How an image is brought to the input's size, before it is given to model.py's `preprocess`."""
+
+    @property
+    def fit(self) -> tuple[Callable[..., Tensor], Mapping[str, Any]]:
+        """The function of `standalone` that does so with a PIL image, and its arguments beside image and side."""
 
     @property
     def reserved(self) -> tuple[str, ...]:
@@ -82,7 +87,15 @@ class Classifier(Kind):
 
     @property
     def fitting(self) -> str:
-        return "Resize before, as in training."
+        side = self.input.size
+        return (
+            "Turn the image as its EXIF orientation says, cut out its largest centred square, resize that to "
+            f"{side} x {side} pixels, bilinear and antialiased, in {'RGB' if self.input.channels == 3 else 'grey'}."
+        )
+
+    @property
+    def fit(self) -> tuple[Callable[..., Tensor], Mapping[str, Any]]:
+        return fit_centre, {"mode": mode_of(self.input)}
 
     @property
     def usage(self) -> str:
@@ -129,6 +142,10 @@ class Segmenter(Kind):
         return scene_fitting(self.input)
 
     @property
+    def fit(self) -> tuple[Callable[..., Tensor], Mapping[str, Any]]:
+        return scene_fit(self.input)
+
+    @property
     def usage(self) -> str:
         spec = self.input
         return (
@@ -157,9 +174,19 @@ class Segmenter(Kind):
 def scene_fitting(spec: InputSpec) -> str:
     """How scenes are brought to the size of the input, as `trials.data` does it."""
     return (
-        f"Resize before, antialiased, to {spec.size} pixels on the longer side; pad with grey, {PAD_GREY}, below and "
-        "on the right."
+        f"Turn the image as its EXIF orientation says, resize it, bilinear and antialiased, to {spec.size} pixels on "
+        f"its longer side, in RGB; pad with grey, {PAD_GREY}, below or on the right."
     )
+
+
+def scene_fit(spec: InputSpec) -> tuple[Callable[..., Tensor], Mapping[str, Any]]:
+    """The same as a function."""
+    return fit_padded, {"mode": mode_of(spec), "grey": PAD_GREY}
+
+
+def mode_of(spec: InputSpec) -> str:
+    """PIL's name of what the images are."""
+    return "L" if spec.channels == 1 else "RGB"
 
 
 def recorded_figure(provenance: Mapping[str, Any], name: str, words: str) -> str | None:

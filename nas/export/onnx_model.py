@@ -42,6 +42,7 @@ def write_onnx(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
             "mean": json.dumps(trained.mean),
             "std": json.dumps(trained.std),
             "layout": LAYOUT,
+            "fitting": trained.kind.fitting,
             "description": json.dumps(trained.kind.description(trained.classes), ensure_ascii=False),
         },
     )

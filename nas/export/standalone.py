@@ -5,6 +5,7 @@ Needs torch alone. These very functions are written into model.py.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from collections.abc import Sequence
@@ -85,6 +86,45 @@ def normalise(images: torch.Tensor, mean: Sequence[float], std: Sequence[float])
     center = torch.tensor(mean, device=images.device).view(-1, 1, 1)
     scale = torch.tensor(std, device=images.device).view(-1, 1, 1)
     return (images.float() / 255 - center) / scale
+
+
+def fit_centre(image: Any, side: int, mode: str) -> torch.Tensor:
+    """A PIL image of any size and mode -> uint8 [C, side, side]: its largest centred square, resized."""
+    upright = upright_image(image, mode)
+    square = min(upright.size)
+    left, top = (upright.width - square) / 2, (upright.height - square) / 2
+    resized = upright.resize((side, side), 2, box=(left, top, left + square, top + square))  # 2: bilinear, antialiased
+    return image_pixels(resized)
+
+
+def fit_padded(image: Any, side: int, mode: str, grey: int) -> torch.Tensor:
+    """A PIL image of any size and mode -> uint8 [C, side, side]: all of it, grey below or on the right."""
+    upright = upright_image(image, mode)
+    longer = max(upright.size)
+    width, height = (max(round(length * side / longer), 1) for length in upright.size)
+    fitted = torch.full((len(upright.getbands()), side, side), grey, dtype=torch.uint8)
+    fitted[:, :height, :width] = image_pixels(upright.resize((width, height), 2))  # 2: bilinear, antialiased
+    return fitted
+
+
+def upright_image(image: Any, mode: str) -> Any:
+    """A PIL image in RGB or L, turned as its EXIF orientation says.
+
+    Raises:
+        ValueError: it has more than 8 bits a pixel, which PIL would clip.
+    """
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"mode {image.mode} has more than 8 bits a pixel: convert it to 8-bit grey or RGB")
+    turned = importlib.import_module("PIL.ImageOps").exif_transpose(image)
+    if turned.mode in ("P", "PA") and "transparency" in turned.info:
+        turned = turned.convert("RGBA")
+    return turned.convert(mode)
+
+
+def image_pixels(image: Any) -> torch.Tensor:
+    """A PIL image in RGB or L -> uint8 [C, H, W]."""
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return pixels.view(image.height, image.width, -1).permute(2, 0, 1).contiguous()
 
 
 def put(root: nn.Module, path: str, part: nn.Module | nn.Parameter | torch.Tensor, persistent: bool = True) -> None:

@@ -80,6 +80,7 @@ def write_description(trained: TrainedNetwork, packages: list[str], left_out: Ma
 
     `packages` are those that model.py needs; `left_out` are the artefacts that could not be made, each with the reason.
     """
+    function, arguments = trained.kind.fit
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -94,6 +95,7 @@ def write_description(trained: TrainedNetwork, packages: list[str], left_out: Ma
             "mean": list(trained.mean),
             "std": list(trained.std),
             "fitting": trained.kind.fitting,
+            "fit": {"function": function.__name__, "side": trained.space.input.size, **arguments},
         },
         **trained.kind.description(trained.classes),
         "model.py": {"needs": packages},
@@ -110,5 +112,5 @@ def write_description(trained: TrainedNetwork, packages: list[str], left_out: Ma
 def write_weights(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
     """weights.safetensors, from the network itself: float32 whatever the state dict was."""
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in network.state_dict().items()}
-    metadata = {"format": "pt", "architecture": trained.architecture.key}
+    metadata = {"format": "pt", "architecture": trained.architecture.key, "fitting": trained.kind.fitting}
     path.write_bytes(save(tensors, metadata))  # save_file would make it readable to its owner alone

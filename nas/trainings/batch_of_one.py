@@ -25,7 +25,9 @@ def check_batch(space: SearchSpace, batch_size: int) -> None:
         network = space.build(space.baseline).train()
         image = torch.rand(1, *space.input_shape)
     if why := _error(network, image):
-        raise ConfigError(f"training.batch_size: given {batch_size}, but {space.name} does not train on one image: {why}")
+        raise ConfigError(
+            f"training.batch_size: given {batch_size}, but {space.name} does not train on one image: {why}"
+        )
 
 
 def _trains(space: SearchSpace, op: str) -> bool:
