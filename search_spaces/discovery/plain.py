@@ -27,8 +27,10 @@ def plain(reference: str, model: nn.Module, dtype: torch.dtype = torch.float32) 
     """
     while (inner := _wrapped(model)) is not None:
         model = inner
-    if isinstance(model, torch.jit.ScriptModule):
-        raise SpaceError(f"{reference} is TorchScript, which cannot be taken apart: give the module it was made of")
+    for path, part in model.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            which = f"{reference}: {path}" if path else reference
+            raise SpaceError(f"{which} is TorchScript, which cannot be taken apart: give the module it was made of")
     if any(_wrapped(part) is not None for part in model.modules()):
         model = copied(reference, model)
         for part in list(model.modules()):
