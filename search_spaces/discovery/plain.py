@@ -25,8 +25,7 @@ def plain(reference: str, model: nn.Module, dtype: torch.dtype = torch.float32) 
         SpaceError: one that cannot be traced or trained as it is: scripted, not built yet, of another floating-point
             type than `dtype`, that of its images; one that cannot be copied or saved.
     """
-    while (inner := _wrapped(model)) is not None:
-        model = inner
+    model = unwrapped(model)
     for path, part in model.named_modules():
         if isinstance(part, torch.jit.ScriptModule):
             which = f"{reference}: {path}" if path else reference
@@ -35,11 +34,16 @@ def plain(reference: str, model: nn.Module, dtype: torch.dtype = torch.float32) 
         model = copied(reference, model)
         for part in list(model.modules()):
             for name, child in list(part.named_children()):
-                while (inner := _wrapped(child)) is not None:
-                    child = inner
-                setattr(part, name, child)
+                setattr(part, name, unwrapped(child))
     _check_tensors(reference, model, dtype)
     _check_state(reference, model)
+    return model
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """What is inside `DataParallel`, `DistributedDataParallel` and `torch.compile`, or the model itself."""
+    while (inner := _wrapped(model)) is not None:
+        model = inner
     return model
 
 
@@ -108,4 +112,9 @@ def _check_state(reference: str, model: nn.Module) -> None:
                 raise SpaceError(
                     f"{reference}: {where} has torch.nn.utils.{name}, whose weight is made by a hook: use "
                     f"torch.nn.utils.parametrizations.{name}"
+                )
+            if type(hook).__module__ == "torch.nn.utils.prune":
+                raise SpaceError(
+                    f"{reference}: {where} is pruned by a hook: make it final by torch.nn.utils.prune.remove, which "
+                    "leaves the zeros in its weights"
                 )

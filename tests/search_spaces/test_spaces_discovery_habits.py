@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
-from search_spaces import DiscoveredSpace, SpaceError, discover
+from search_spaces import DiscoveredSpace, SpaceError, discover, inherit
 from search_spaces.discovery.exactness import difference
 
 IMAGES = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -75,6 +75,19 @@ def test_a_network_is_taken_out_of_what_wraps_it() -> None:
         assert isinstance(wrapped, nn.DataParallel) or hasattr(wrapped, "_orig_mod") or len(wrapped) == 2
 
 
+def test_a_parent_is_taken_out_of_its_wrapper_too() -> None:
+    model = net(Block())
+    space = discover(model, IMAGES)
+    child = inherit(nn.DataParallel(model), space.baseline, space)
+    assert torch.equal(child.eval()(IMAGES), model.eval()(IMAGES))
+
+
+def _pruned() -> nn.Module:
+    model = net(Block())
+    prune.l1_unstructured(model[0], "weight", 0.5)
+    return model
+
+
 def _scripted() -> nn.Module:
     return torch.jit.script(nn.Conv2d(3, 4, 1))
 
@@ -115,6 +128,7 @@ class Locked(Block):
         (lambda: net(Extra()), r"1, a Extra, keeps more than tensors among its weights \(get_extra_state\)"),
         (lambda: net(Locked()), "cannot be copied: TypeError: cannot pickle 'generator' object"),
         (lambda: net(nn.utils.weight_norm(nn.Conv2d(8, 8, 1))), r"use torch\.nn\.utils\.parametrizations\.weight_norm"),
+        (_pruned, "0 is pruned by a hook: make it final by torch.nn.utils.prune.remove"),
     ],
 )
 def test_what_cannot_be_searched_is_one_line(model: Callable[[], nn.Module], message: str) -> None:
