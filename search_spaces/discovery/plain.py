@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.optim.swa_utils import AveragedModel
 
 from search_spaces.errors import SpaceError
 
@@ -36,12 +37,13 @@ def plain(reference: str, model: nn.Module, dtype: torch.dtype = torch.float32) 
             for name, child in list(part.named_children()):
                 setattr(part, name, unwrapped(child))
     _check_tensors(reference, model, dtype)
+    _check_gradient_hooks(reference, model)
     _check_state(reference, model)
     return model
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """What is inside `DataParallel`, `DistributedDataParallel` and `torch.compile`, or the model itself."""
+    """What is inside `DataParallel`, `DistributedDataParallel`, `AveragedModel`, `torch.compile`, or the model itself."""
     while (inner := _wrapped(model)) is not None:
         model = inner
     return model
@@ -61,7 +63,7 @@ def copied(reference: str, model: nn.Module) -> nn.Module:
 
 def _wrapped(model: nn.Module) -> nn.Module | None:
     """What is inside a wrapper that computes nothing itself."""
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
         inner: Any = model.module
     else:
         inner = getattr(model, "_orig_mod", None)  # of torch.compile
@@ -90,6 +92,15 @@ def _check_tensors(reference: str, model: nn.Module, dtype: torch.dtype) -> None
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
             kind = "without data" if tensor.is_meta else "quantized" if tensor.is_quantized else str(tensor.layout)
             raise SpaceError(f"{reference}: {name} is {kind}: give the network with ordinary tensors")
+
+
+def _check_gradient_hooks(reference: str, model: nn.Module) -> None:
+    """Copies of a tensor do not keep what is called with its gradient."""
+    for name, parameter in model.named_parameters():
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            raise SpaceError(
+                f"{reference}: {name} has a hook on its gradient, which copies of the network do not keep: take it off"
+            )
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
