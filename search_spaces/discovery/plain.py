@@ -43,7 +43,7 @@ def plain(reference: str, model: nn.Module, dtype: torch.dtype = torch.float32) 
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """What is inside `DataParallel`, `DistributedDataParallel`, `AveragedModel`, `torch.compile`, or the model itself."""
+    """What is inside `DataParallel`, `AveragedModel`, `torch.compile` and the like, or the model itself."""
     while (inner := _wrapped(model)) is not None:
         model = inner
     return model
