@@ -10,6 +10,7 @@ from torch import nn
 
 from search_spaces import catalogue
 from search_spaces.architecture import Architecture, FusionChoice
+from search_spaces.discovery.plain import unwrapped
 from search_spaces.errors import SpaceError
 from search_spaces.fusions import FusionSettings
 from search_spaces.networks import PointShape
@@ -38,6 +39,7 @@ def inherit(parent_model: nn.Module, architecture: Architecture, space: SearchSp
         SpaceError: the architecture is of another space, or a trunk weight is missing, superfluous or of another
             shape: its name and both shapes.
     """
+    parent_model = unwrapped(parent_model)
     found = space or _space_of(parent_model, architecture)
     if architecture.space != found.name:
         raise SpaceError(f"architecture of space {architecture.space!r} given to space {found.name!r}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from torch import nn
 from torch.nn.utils import parametrize
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def baked(network: nn.Module) -> nn.Module:
+
+def baked(network: Network) -> Network:
     """The network, in place, in eval mode, without parametrizations: each tensor is what they make of it now."""
     network.eval()
     for module in list(network.modules()):

@@ -52,12 +52,19 @@ def class_of_graph(network: fx.GraphModule, title: str, points: Iterable[str], s
     everything, network = network, _without_arguments(network)
     fusions = tuple(points)
     store = sources.add(put)
-    parts = [f"{store}(self, {literal(name)}, fusions[{literal(name)}])" for name in fusions]
     made = set(fusions)
+    parts = [f"{store}(self, {literal(name)}, fusions[{literal(name)}])" for name in fusions]
+    plain = []
     for path, module in _steps(network):
-        if path not in made:
+        if path in made:
+            continue
+        text = f"{store}(self, {literal(path)}, {_constructor(path, module, sources)})"
+        if type(module) is nn.Module:
+            plain.append(text)
+        else:
+            parts.append(text)
             made.add(path)
-            parts.append(f"{store}(self, {literal(path)}, {_constructor(path, module, sources)})")
+    parts = plain + parts  # a plain one is made before what stands in it, a fusion too
     parts += [f"{store}(self, {literal(path)}, {text})" for path, text in _tensors(everything, made)]
     body = "\n".join(f"        {part}" for part in parts)
     # Under the graph's own names for them: an imported one might be that of a value in the forward pass.
@@ -78,8 +85,7 @@ def _steps(network: fx.GraphModule) -> list[tuple[str, nn.Module]]:
             owner = target.rpartition(".")[0]
             if not isinstance(network.get_submodule(owner), nn.Sequential):
                 found.setdefault(owner, nn.Module())
-    # A plain one is made before what stands in it.
-    return sorted(found.items(), key=lambda item: type(item[1]) is not nn.Module)
+    return sorted(found.items(), key=lambda item: item[0].count(".") if type(item[1]) is nn.Module else -1)
 
 
 def _functions(network: fx.GraphModule) -> dict[str, Any]:
@@ -95,8 +101,6 @@ def _constructor(path: str, module: nn.Module, sources: Sources) -> str:
     Raises:
         ExportError: it has no source, or holds what source cannot say.
     """
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ExportError(f"{path} is compiled by torch.jit and has no source: let the network hold the plain module")
     for inner, part in module.named_modules():
         if part._forward_hooks or part._forward_pre_hooks:
             where = f"{path}.{inner}".rstrip(".")

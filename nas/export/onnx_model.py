@@ -28,6 +28,7 @@ def write_onnx(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
     try:
         image = torch.zeros(1, spec.channels, spec.size, spec.size)
         model = onnx_program(network, image, [output.name for output in outputs])
+        onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # whatever torch's exporter meets, the user's next step is the same
         raise ExportError(
             f"{trained.architecture.key} cannot be written as ONNX: {_cause(error)}; choose other operators, or write "
@@ -46,7 +47,6 @@ def write_onnx(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
             "description": json.dumps(trained.kind.description(trained.classes), ensure_ascii=False),
         },
     )
-    onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, str(path))
 
 

@@ -18,8 +18,8 @@ def check_batch(space: SearchSpace, batch_size: int) -> None:
     if refusing:
         others = " or ".join(norm for norm in NORMS if norm != "batch")
         raise ConfigError(
-            f"training.batch_size: given {batch_size}, but {', '.join(refusing)} normalise one value a channel then, by "
-            f"batch norm: give 2 or more, leave them out of operators, or give fusion.norm {others}"
+            f"training.batch_size: given {batch_size}, but {', '.join(refusing)} normalise one value a channel then, "
+            f"by batch norm: give 2 or more, leave them out of operators, or give fusion.norm {others}"
         )
     with torch.random.fork_rng(devices=[]):
         network = space.build(space.baseline).train()

@@ -12,9 +12,9 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from search_spaces.discovery.exactness import difference
+from search_spaces.discovery.exactness import difference, unsteady
 from search_spaces.discovery.merges import Merge, NotVaried, find_merges
-from search_spaces.discovery.plain import plain
+from search_spaces.discovery.plain import copied, plain
 from search_spaces.discovery.rewriting import copy_what_changes, propagate, with_fusions
 from search_spaces.discovery.tracing import Traced, trace
 from search_spaces.errors import SpaceError
@@ -77,9 +77,16 @@ def find_design(
     if not isinstance(example_input, torch.Tensor) or example_input.dim() != 4:
         given = tuple(example_input.shape) if isinstance(example_input, torch.Tensor) else type(example_input).__name__
         raise SpaceError(f"the example input is a tensor [B, C, H, W], not {given}")
-    model = plain(title, model, example_input.dtype if example_input.dtype is torch.float64 else torch.float32)
+    dtype = torch.float64 if example_input.dtype is torch.float64 else torch.float32
+    model = copied(title, plain(title, model, dtype))
     classes = _classes(model, example_input)
     traced = trace(model, example_input)
+    if unsteady(model, example_input):
+        where = "; ".join(f"{path}: {reason}" for path, reason in list(traced.whole.items())[:3])
+        raise SpaceError(
+            f"{title} cannot be searched: in evaluation it gives other outputs each time for the same images"
+            f"{f' ({where})' if where else ''}: let it draw or count only where self.training"
+        )
     try:
         propagate(traced, example_input)
     except Exception as error:
@@ -89,7 +96,7 @@ def find_design(
     merges = [merge for merge, reason in zip(found, reasons, strict=True) if reason is None]
     refused += [NotVaried(m.shape.name, why) for m, why in zip(found, reasons, strict=True) if why is not None]
     template, merges, unsafe = _exact_template(model, traced, merges, example_input, title)
-    copied = copy_what_changes(template, [merge.shape.name for merge in merges], example_input)
+    doubled = copy_what_changes(template, [merge.shape.name for merge in merges], example_input)
     _, channels, height, width = example_input.shape
     return DiscoveredDesign(
         title,
@@ -101,7 +108,7 @@ def find_design(
         (
             *traced.decided,
             *_own_train_methods(traced),
-            *(f"{name}: it is given a copy of a map that is changed in place afterwards" for name in copied),
+            *(f"{name}: it is given a copy of a map that is changed in place afterwards" for name in doubled),
             *_never_called(traced),
         ),
     )

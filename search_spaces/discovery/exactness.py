@@ -44,6 +44,15 @@ def difference(model: nn.Module, network: nn.Module, example: torch.Tensor) -> s
     return ""
 
 
+def unsteady(model: nn.Module, example: torch.Tensor) -> bool:
+    """Whether it answers the same images otherwise each time in evaluation: by a draw, or by what it keeps in mind."""
+    found = _run(model, example, 3)
+    if found is None:
+        return False
+    passes = [{name.partition(" of ")[0]: t for name, t in found.items() if name.endswith(f" {n}")} for n in (1, 2, 3)]
+    return any(_far(passes[0], later, EXACT) for later in passes[1:])
+
+
 def untrainable(model: nn.Module, example: torch.Tensor) -> str:
     """What the original raises in a step of training, in one line; empty where it trains. A copy is run."""
     with random_states_kept(model), torch.enable_grad():

@@ -106,8 +106,6 @@ def _kept_whole(traced: Traced) -> Iterator[NotVaried]:
         kind = type(module).__name__
         if path in traced.whole:
             yield NotVaried(path, f"module kept whole: {traced.whole[path]}")
-        elif isinstance(module, torch.jit.ScriptModule):
-            yield NotVaried(path, "module kept whole: it is compiled by torch.jit")
         elif any(name != "parametrizations" for name, _ in module.named_children()):
             yield NotVaried(path, f"module kept whole: what torch.nn.{kind} merges inside is not seen")
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.optim.swa_utils import AveragedModel
 
 from search_spaces.errors import SpaceError
 
@@ -25,19 +26,26 @@ def plain(reference: str, model: nn.Module, dtype: torch.dtype = torch.float32) 
         SpaceError: one that cannot be traced or trained as it is: scripted, not built yet, of another floating-point
             type than `dtype`, that of its images; one that cannot be copied or saved.
     """
-    while (inner := _wrapped(model)) is not None:
-        model = inner
-    if isinstance(model, torch.jit.ScriptModule):
-        raise SpaceError(f"{reference} is TorchScript, which cannot be taken apart: give the module it was made of")
+    model = unwrapped(model)
+    for path, part in model.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            which = f"{reference}: {path}" if path else reference
+            raise SpaceError(f"{which} is TorchScript, which cannot be taken apart: give the module it was made of")
     if any(_wrapped(part) is not None for part in model.modules()):
         model = copied(reference, model)
         for part in list(model.modules()):
             for name, child in list(part.named_children()):
-                while (inner := _wrapped(child)) is not None:
-                    child = inner
-                setattr(part, name, child)
+                setattr(part, name, unwrapped(child))
     _check_tensors(reference, model, dtype)
+    _check_gradient_hooks(reference, model)
     _check_state(reference, model)
+    return model
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """What is inside `DataParallel`, `AveragedModel`, `torch.compile` and the like, or the model itself."""
+    while (inner := _wrapped(model)) is not None:
+        model = inner
     return model
 
 
@@ -55,7 +63,7 @@ def copied(reference: str, model: nn.Module) -> nn.Module:
 
 def _wrapped(model: nn.Module) -> nn.Module | None:
     """What is inside a wrapper that computes nothing itself."""
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
         inner: Any = model.module
     else:
         inner = getattr(model, "_orig_mod", None)  # of torch.compile
@@ -86,6 +94,15 @@ def _check_tensors(reference: str, model: nn.Module, dtype: torch.dtype) -> None
             raise SpaceError(f"{reference}: {name} is {kind}: give the network with ordinary tensors")
 
 
+def _check_gradient_hooks(reference: str, model: nn.Module) -> None:
+    """Copies of a tensor do not keep what is called with its gradient."""
+    for name, parameter in model.named_parameters():
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            raise SpaceError(
+                f"{reference}: {name} has a hook on its gradient, which copies of the network do not keep: take it off"
+            )
+
+
 def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     yield from model.named_parameters()
     yield from model.named_buffers()
@@ -106,4 +123,9 @@ def _check_state(reference: str, model: nn.Module) -> None:
                 raise SpaceError(
                     f"{reference}: {where} has torch.nn.utils.{name}, whose weight is made by a hook: use "
                     f"torch.nn.utils.parametrizations.{name}"
+                )
+            if type(hook).__module__ == "torch.nn.utils.prune":
+                raise SpaceError(
+                    f"{reference}: {where} is pruned by a hook: make it final by torch.nn.utils.prune.remove, which "
+                    "leaves the zeros in its weights"
                 )

@@ -41,7 +41,7 @@ def assemble(traced: Traced, root: nn.Module, graph: fx.Graph | None = None) -> 
         if isinstance(tensor, torch.Tensor) and name not in network.state_dict():
             _graft(network, name, tensor)
     for path, module in network.named_modules():
-        for name in () if isinstance(module, torch.jit.ScriptModule) else module._buffers:
+        for name in module._buffers:
             if f"{path}.{name}".lstrip(".") not in saved:  # a constant that tracing found: no part of the weights
                 module._non_persistent_buffers_set.add(name)
     set_modes(network, {path: module.training for path, module in traced.root.named_modules()})

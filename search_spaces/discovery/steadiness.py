@@ -116,7 +116,7 @@ def _generators(module: nn.Module) -> list[Any]:
 
 def _states() -> tuple[object, ...]:
     """Those of the generators that all draw from."""
-    cuda = torch.cuda.get_rng_state().numpy().tobytes() if torch.cuda.is_initialized() else b""
+    cuda = torch.cuda.get_rng_state().numpy().tobytes() if torch.cuda.is_available() else b""
     return torch.get_rng_state().numpy().tobytes(), cuda, random.getstate(), _legacy(numpy.random.get_state())
 
 

@@ -82,7 +82,7 @@ class _Tracer(fx.Tracer):
         self._evaluating = False
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if module_qualified_name in self.whole or isinstance(m, torch.jit.ScriptModule):
+        if module_qualified_name in self.whole:
             return True
         return super().is_leaf_module(m, module_qualified_name)
 
@@ -315,7 +315,7 @@ def _rewired(quiet: fx.Graph, busy: fx.Graph) -> str | None:
 def _sources(node: fx.Node) -> list[fx.Node]:
     """The nodes among its arguments, in order and as often as they stand there."""
     found: list[fx.Node] = []
-    fx.node.map_arg((node.args, node.kwargs), found.append)  # type: ignore[arg-type,func-returns-value]
+    fx.node.map_arg((node.args, node.kwargs), found.append)
     return found
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (a block is one line, as far as it can be)
 """What people write in their networks: blocks of C channels, each a class body that takes and gives [B, C, H, W]."""
 
 from __future__ import annotations

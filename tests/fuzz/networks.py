@@ -2,9 +2,9 @@
 
     python -m tests.fuzz.networks --count 300 --seed 0
 
-Of each network: discovery says the same whatever torch's seed; what it refuses it refuses by SpaceError in one line; what
-it admits is, built with `add` everywhere, the original in evaluation and in training, forward and backward, at two sizes
-and batches; another architecture trains for a step; and each artefact of its export computes what the network computes.
+Of each network: discovery says the same whatever torch's seed; what it refuses it refuses by SpaceError in one line;
+what it admits is, built with `add` everywhere, the original in evaluation and in training, forward and backward, at two
+sizes and batches; another architecture trains for a step; and each artefact of its export computes what it computes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def source(seed: int) -> tuple[str, list[str]]:
     text = HEADER
     for block in blocks:
         prepared, forward = BLOCKS[block]
-        text += f"\n\nclass {block.title().replace('_', '')}(nn.Module):\n    def __init__(self, c):\n        super().__init__()\n"
+        text += f"\n\nclass {block.title().replace('_', '')}(nn.Module):\n    def __init__(self, c):\n"
+        text += "        super().__init__()\n"
         text += f"        {prepared}\n\n    def forward(self, x):\n        {forward}\n"
         text = text.replace("[:, : c // 2]", f"[:, : {width // 2}]").replace("[:, c // 2 :]", f"[:, {width // 2} :]")
         text = text.replace("(1, c, 1, 1), 0.5)", f"(1, {width}, 1, 1), 0.5)").replace("== c;", f"== {width};")
@@ -260,7 +261,8 @@ def _exported(space: SearchSpace, architecture: Any, network: nn.Module, out: Pa
     figures.exported += 1
     for artefact, reason in report["left_out"].items():
         figures.left_out[f"{artefact}: {_kind_of(reason, str(out.parent / 'net.py'))}"] += 1
-        if "differs" in reason or "does not run" in reason:
+        # An exporter of torch's may hold one batch size, or one branch: named, and by nas check before. Source is ours.
+        if artefact == "model.py" and ("differs" in reason or "does not run" in reason):
             raise Wrong(f"{artefact}: {reason}")
     if not (out / "weights.safetensors").is_file():
         raise Wrong("no weights")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import nn
@@ -17,14 +15,13 @@ SELECTING = ("aff", "iaff", "gated", "efficient")
 
 
 @pytest.fixture
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """There autocast computes a softmax and a group norm in float32; on a CPU it does not."""
     monkeypatch.setattr(nn.Softmax, "forward", lambda self, given: torch.softmax(given.float(), self.dim))
     group_norm = torch.group_norm
     monkeypatch.setattr(
         torch, "group_norm", lambda given, groups, w, b, eps: group_norm(given.float(), groups, w, b, eps)
     )
-    yield
 
 
 @pytest.mark.parametrize("form", ["sum", "cat"])
