@@ -100,14 +100,19 @@ def edition_named(name: str) -> Edition:
 
 
 def rows(edition: Edition, space: SearchSpace) -> Iterator[Row]:
-    """All that the edition wants, the most telling first: a whole seed of everything before the next, and of each block
-    of architectures its looks with its truth, so that the table can be used wherever it is cut off."""
-    architectures = architectures_of(edition, space)
-    for seed in range(edition.seeds):
-        for start in range(0, len(architectures), BLOCK):
-            for schedule in edition.schedules:
-                for architecture in architectures[start : start + BLOCK]:
-                    yield Row(schedule, Wanted(architecture, seed, schedule.epochs))
+    """All that the edition wants, the most telling first, so that the table can be used wherever it is cut off.
+
+    Of each block of architectures its looks with its truth; a whole seed of everything before the next, but for the
+    uniform ones, which are trained under two seeds at once: from then on it is known how noisy everything is.
+    """
+    architectures, alike = architectures_of(edition, space), len(uniform(space))
+    blocks = [architectures[start : start + BLOCK] for start in range(0, len(architectures), BLOCK)]
+    early = [(seed, block) for number, block in enumerate(blocks) if number * BLOCK < alike for seed in range(2)]
+    later = [(seed, block) for seed in range(edition.seeds) for block in blocks]
+    for seed, block in [*early, *(one for one in later if one not in early)]:
+        for schedule in edition.schedules if seed < edition.seeds else ():
+            for architecture in block:
+                yield Row(schedule, Wanted(architecture, seed, schedule.epochs))
     for seed in range(edition.doubled_seeds):
         for architecture in uniform(space):
             yield Row(edition.doubled, Wanted(architecture, seed, edition.doubled.epochs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import pytest
 
 from nas.bench.building import build, images_path
 from nas.bench.editions import EDITIONS, Edition, Schedule, architectures_of, rows
+from nas.bench.errors import BenchError
 from nas.bench.images import Images, read_images
+from nas.bench.packing import beginning, contents_of
+from nas.bench.table import Table
+from nas.bench.table_file import to_bytes, write_table
 from nas.engines.interruption import Interrupted, Interruption
 from nas.settings.errors import ConfigError
 from nas.telling import Silence
@@ -66,7 +71,8 @@ def test_what_tells_most_comes_first() -> None:
     wanted = list(rows(edition, SPACE))
     assert len(wanted) == 60 * 3 * 4 + 14 * 2
     assert len({(row.schedule, row.wanted.identity("")) for row in wanted}) == len(wanted)
-    assert [row.wanted.seed for row in wanted[: 60 * 4]] == [0] * 240
+    assert [row.wanted.seed for row in wanted[:112]] == ([0] * 28 + [1] * 28) * 2, "the noise is known early"
+    assert {row.wanted.seed for row in wanted[112 : 112 + 46 * 4]} == {0}
     per_architecture = Counter(row.wanted.architecture.key for row in wanted[:28])
     assert set(per_architecture.values()) == {4}, "a block is whole before the next begins"
     architectures = architectures_of(edition, SPACE)
@@ -96,6 +102,26 @@ def test_it_is_built_once_and_goes_on(edition: Edition, tmp_path: Path) -> None:
         assert len(images.right) == training.images
         assert images.right.sum() == training.correct, "the same network, judged the same"
         assert abs(float(images.losses.mean(dtype=float)) - (training.loss or 0)) < 1e-3
+    contents = contents_of(out, edition)
+    file = tmp_path / "table.zip"
+    write_table(file, contents)
+    table = Table.load(file)
+    assert table.query("concat,concat,concat", "scratch-2", 0).images is not None
+    assert table.header["datasheet"]["trainings"]["inherit-1"]["images_trained"] == 256
+    elsewhere = Told()
+    begin = beginning(edition, str(file), elsewhere.say)
+    build(edition, "fashion-mnist-mini", tmp_path / "elsewhere", begin, elsewhere, Interruption())
+    assert not elsewhere.ended, "another machine goes on from the table"
+    assert to_bytes(contents_of(tmp_path / "elsewhere", edition)) == file.read_bytes()
+    with pytest.raises(ConfigError, match="are not the images of"):
+        build(
+            replace(edition, settings={**edition.settings, "train_images": 300}), "fashion-mnist-mini",
+            tmp_path / "other", begin, elsewhere, Interruption(),
+        )  # fmt: skip
+    with pytest.raises(BenchError, match="is of edition tiny, not cpu"):
+        beginning(EDITIONS["cpu"], str(file), elsewhere.say)
+    with pytest.raises(BenchError, match="is no record of edition cpu"):
+        contents_of(out, EDITIONS["cpu"])
     nothing = Told()
     build(edition, "fashion-mnist-mini", out, lambda prepared, record: None, nothing, Interruption())
     assert not nothing.ended
