@@ -51,6 +51,11 @@ class Answer:
     curve: tuple[float, ...]
     images: Images | None = field(repr=False)
 
+    def to_json(self) -> dict[str, Any]:
+        """Without what it made of single images."""
+        plain = {name: value for name, value in vars(self).items() if name not in ("architecture", "images")}
+        return {"choices": self.architecture.labels(), **plain}
+
 
 @dataclass(frozen=True)
 class Mean:
@@ -71,6 +76,9 @@ class Price:
     params: int
     latency_ms: Mapping[str, float]
 
+    def to_json(self) -> dict[str, Any]:
+        return {"macs": self.macs, "params": self.params, "latency_ms": dict(self.latency_ms)}
+
 
 class Table:
     """A table of trainings in memory."""
@@ -88,6 +96,11 @@ class Table:
     def header(self) -> Mapping[str, Any]:
         """How it was made: space, data, recipes, versions, and the datasheet."""
         return self._contents.header
+
+    @property
+    def trainings(self) -> tuple[Training, ...]:
+        """All of them, those that failed too."""
+        return self._contents.trainings
 
     @cached_property
     def points(self) -> Mapping[str, tuple[str, ...]]:
@@ -225,7 +238,12 @@ def load(name: str = "resnet8-cifar10") -> Table:
     """A table of this package. Raises BenchError where there is none of that name."""
     if name not in TABLES:
         raise BenchError(f"table {name!r}: this package has {', '.join(TABLES)}; read a file by Table.load")
-    return Table.load(TABLES[name])
+    return Table(read_table(TABLES[name]), f"the table {name}")
+
+
+def opened(given: str | None) -> Table:
+    """The table in a file; this package's own where none is given. Raises BenchError as `Table.load` does."""
+    return load() if given is None else Table.load(Path(given))
 
 
 def query(architecture: Given, fidelity: str, seed: int) -> Answer:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from nas.cli.interrupting import interruptible
-from nas.cli.options import json_option
+from nas.cli.options import LIST, json_option
 
 #: The lowest priority: a table is built beside other work.
 _NICENESS = 19
@@ -74,3 +75,78 @@ def pack(record: Path, file: Path, edition: str, as_json: bool) -> None:
             f"{file}: {done['trainings']} trainings, {done['with_images']} of them image by image, "
             f"{file.stat().st_size / 1e6:.1f} MB"
         )
+
+
+_table = click.option("--table", metavar="FILE", default=None, help="Another table than this package's.")
+
+
+@bench.command()
+@_table
+@json_option
+def show(table: str | None, as_json: bool) -> None:
+    """What is in the table, how noisy it is, how its looks rank, and what operators are worth."""
+    from nas.bench.operators import operator_effects
+    from nas.bench.table import opened
+    from nas.terminal.bench import print_datasheet
+    from nas.terminal.console import console
+
+    there = opened(table)
+    effects = operator_effects(there)
+    if as_json:
+        header = {key: value for key, value in there.header.items() if key != "architectures"}
+        click.echo(json.dumps({**header, "operators": [effect.to_json() for effect in effects]}, indent=2))
+    else:
+        print_datasheet(console(), there, effects)
+
+
+@bench.command()
+@click.argument("architecture")
+@click.argument("fidelity")
+@click.argument("seed", type=int)
+@_table
+@json_option
+def query(architecture: str, fidelity: str, seed: int, table: str | None, as_json: bool) -> None:
+    """What came of one training: ARCHITECTURE is a choice for each point, such as add,cbam/4,cbam/16."""
+    from nas.bench.table import opened
+    from nas.terminal.bench import answer_text
+
+    there = opened(table)
+    found = there.query(architecture, fidelity, seed)
+    if as_json:
+        click.echo(json.dumps(found.to_json() | {"price": there.price(architecture).to_json()}))
+    else:
+        click.echo(answer_text(found, there.price(architecture)))
+
+
+@bench.command()
+@click.option("--quick", is_flag=True, help="One budget, 20 seeds: some two minutes on two cores.")
+@click.option("--methods", type=LIST, default=(), metavar="A,B,…", help="Only these, or MODULE:CLASS.  [default: all]")
+@click.option("--seeds", type=click.IntRange(min=2), metavar="N", help="Searches of each.  [default: 20 or 50]")
+@click.option("--processes", type=click.IntRange(min=1), metavar="P", help="Side by side.  [default: one a core]")
+@_table
+@json_option
+def compare(
+    quick: bool,
+    methods: Sequence[str],
+    seeds: int | None,
+    processes: int | None,
+    table: str | None,
+    as_json: bool,
+) -> None:
+    """Let search methods search in the table's world and in two planted ones, and say which finds what.
+
+    Nothing is trained. Figures have 95 % intervals over seeds, all methods face the same noise.
+    """
+    from nas.bench.arena.compare import compare as compare_methods
+    from nas.bench.arena.compare import comparison_of
+    from nas.bench.table import opened
+    from nas.terminal.bench import counting, print_comparison
+    from nas.terminal.console import console
+
+    there, wanted = opened(table), comparison_of(quick, methods, seeds)
+    with counting(console(stderr=True), "searching") as progress:
+        found = compare_methods(there, wanted, processes or os.cpu_count() or 1, progress)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        print_comparison(console(), found)
