@@ -214,7 +214,9 @@ def _shifts(outputs: Sequence[_Effects]) -> Values:
 def _deviations(outputs: Sequence[_Effects]) -> Values:
     """[n, outputs], of each architecture under each seed that every output has."""
     common = sorted(set.intersection(*(set(effects.deviations) for effects in outputs)))
-    return np.array([[e.inflation * e.deviations[one] for e in outputs] for one in common]).reshape(len(common), -1)
+    return np.array([[e.inflation * e.deviations[one] for e in outputs] for one in common]).reshape(
+        len(common), len(outputs)
+    )
 
 
 def _completed(
