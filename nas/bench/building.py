@@ -6,7 +6,8 @@ command goes on, here or on another machine that begins from the table as it was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -21,10 +22,11 @@ from nas.session.admission import open_store
 from nas.settings.loading import load_config
 from nas.settings.search import SearchConfig
 from nas.telling import Narrator
-from nas.trainings.prepared import Prepared, prepare
+from nas.trainings.prepared import Prepared, make_space, prepare
 from nas.trainings.run_record import RunRecord
 from nas.trainings.trainings import TrainingSource, Wanted, complete_plan
 from search_spaces.loading import load_weights
+from search_spaces.networks import InputSpec
 from trials.judge import TrialPlan
 from trials.machine import device as devices
 from trials.machine.quiet import occupied
@@ -85,6 +87,24 @@ def build(
         left = len(list(missing(wanted, record.known())))
         failed = sum(training.error is not None for training in record.known())
         return Progress(len(wanted) - left, len(wanted), failed)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is wanted and missing, by the schedules' names in their order."""
+
+    wanted: Mapping[str, int]
+    missing: Mapping[str, int]
+
+
+def outlook(edition: Edition, known: Iterable[Training]) -> Outlook:
+    """What a build would do, without its data and its device."""
+    settings = configuration(edition, "fashion-mnist-mini", Path("none"), edition.truth)
+    spec = InputSpec(3, settings.image_size or 32, 10)
+    wanted = list(rows(edition, make_space(settings, spec)))
+    left = Counter(row.schedule.name for row in missing(wanted, known))
+    whole = Counter(row.schedule.name for row in wanted)
+    return Outlook(whole, {name: left[name] for name in whole})
 
 
 def missing(wanted: Iterable[Row], known: Iterable[Training]) -> Iterator[Row]:

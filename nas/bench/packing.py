@@ -112,19 +112,34 @@ def _images(folder: Path, truth: Schedule, trainings: list[Training]) -> dict[Id
 
 
 def beginning(edition: Edition, given: str | None, say: Callable[[str], None]) -> Callable[[Prepared, RunRecord], None]:
-    """What a new record of an edition begins with: the table in a file, this package's where none is given, or `none`.
+    """What a new record of an edition begins with, see `begins_with`. Raises BenchError as that does."""
+    found = begins_with(edition, given)
+    return (lambda prepared, record: None) if found is None else unpacked(*found, say)
+
+
+def begins_with(edition: Edition, given: str | None) -> tuple[Contents, str] | None:
+    """The table in a file, this package's where none is given, and its name; None for `none`, and where this package
+    has none of the edition.
 
     Raises BenchError where the file that is given is no table of the edition.
     """
     file = next(iter(TABLES.values())) if given is None else Path(given)
     if given == "none" or (given is None and not file.exists()):
-        return lambda prepared, record: None
+        return None
     contents = read_table(file)
     if contents.header["edition"] == edition.name:
-        return unpacked(contents, str(file), say)
+        return contents, str(file)
     if given is None:
-        return lambda prepared, record: None
+        return None
     raise BenchError(f"{file} is of edition {contents.header['edition']}, not {edition.name}: give another --table")
+
+
+def known_of(folder: Path, edition: Edition, given: str | None) -> tuple[Training, ...]:
+    """What the record of a folder knows, or would begin with. Raises BenchError and StoreError."""
+    if (folder / FILE_NAME).exists():
+        return RunView.load(folder).trainings
+    found = begins_with(edition, given)
+    return () if found is None else found[0].trainings
 
 
 def unpacked(contents: Contents, name: str, say: Callable[[str], None]) -> Callable[[Prepared, RunRecord], None]:

@@ -32,16 +32,25 @@ _edition = click.option(
 @click.option(
     "--table", metavar="FILE", default=None, help="What a new record begins with, or none.  [default: this package's]"
 )
+@click.option("--dry-run", is_flag=True, help="Say what is missing, and train nothing.")
 @_edition
 @json_option
-def build(data: str, out: str, table: str | None, edition: str, as_json: bool) -> None:
+def build(data: str, out: str, table: str | None, dry_run: bool, edition: str, as_json: bool) -> None:
     """Train what the table lacks, at the lowest priority; the same command goes on where it stopped."""
     from nas.bench.building import build as build_table
+    from nas.bench.building import outlook
     from nas.bench.editions import edition_named
-    from nas.bench.packing import beginning
+    from nas.bench.packing import beginning, known_of
     from nas.terminal.trainings import narrator
 
     chosen, told = edition_named(edition), narrator()
+    if dry_run:
+        ahead = outlook(chosen, known_of(Path(out), chosen, table))
+        if as_json:
+            click.echo(json.dumps({"wanted": dict(ahead.wanted), "missing": dict(ahead.missing)}))
+        for name in () if as_json else ahead.wanted:
+            click.echo(f"{name}: {ahead.missing[name]} of {ahead.wanted[name]} are missing")
+        return
     begin = beginning(chosen, table, told.say)
     os.nice(_NICENESS)
     done = interruptible(lambda interruption: build_table(chosen, data, Path(out), begin, told, interruption))
