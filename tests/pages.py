@@ -5,6 +5,7 @@
 | test_pages.py | nothing long: links, tables, options, the cluster's command, blocks of Python that take seconds |
 | test_pages_runs.py | README.md, then the pages that go on with its run: budgets, trust, report, settings |
 | test_pages_own.py | your data and your network: searches of their own |
+| test_pages_bench.py | FusionBench's page |
 | test_pages_scenes.py | detection and segmentation, of your data and exporting |
 """
 
@@ -25,6 +26,8 @@ PAGES = (README, *sorted(Path("docs").glob("*.md")))
 AFTER_README = ("budgets", "trust", "report", "settings")
 #: What searches images and networks of one's own.
 OWN = ("data", "network")
+#: What asks the packaged table.
+BENCH = ("bench",)
 #: What makes a command small enough for a test; it runs otherwise as it stands.
 SMALL = ["--train-images", "256", "--trials", "2", "--epochs", "1", "--batch-size", "64"]
 

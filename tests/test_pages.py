@@ -16,6 +16,7 @@ import pytest
 import torch
 from pages import (
     AFTER_README,
+    BENCH,
     OWN,
     PAGES,
     README,
@@ -34,7 +35,7 @@ from nas.cli.main import commands as program
 
 DOCS = {page.stem for page in PAGES if page != README}
 #: Pages whose commands a test runs; the others have none but that of the cluster.
-RUN = {*AFTER_README, *OWN}
+RUN = {*AFTER_README, *OWN, *BENCH}
 #: What stands only once in a block of Python, and the test that runs it.
 PYTHON = {
     "nas.search": "test_the_library_use",
@@ -43,6 +44,8 @@ PYTHON = {
     "DeviceProfile": "test_pages_runs.py",
     "SceneRecipe(epochs=4)": "test_pages_scenes.py",
     "export_network": "test_pages_scenes.py",
+    "from nas.bench import query": "test_pages_bench.py",
+    "class Greedy": "test_pages_bench.py",
 }
 pages = pytest.mark.parametrize("page", PAGES, ids=str)
 

@@ -11,6 +11,7 @@ import sys
 
 import click
 
+from nas.cli.bench import bench
 from nas.cli.latency import latency
 from nas.cli.networks import discover, spaces
 from nas.cli.runs import export, report, reprice, show, status
@@ -25,6 +26,7 @@ _COMMANDS: dict[str, tuple[click.Command, ...]] = {
     "What it found": (show, report, export, reprice),
     "How far to trust it": (noise, trust, ablate, attention),
     "On a device": (latency,),
+    "Which method searches best": (bench,),
 }
 
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from trials.data import SceneSplit, Split
+from trials.data import ImageData, SceneSplit, Split
 from trials.machine.quiet import Occupancy
 from trials.seeds import drawing
 from trials.tasks.inputs import Normalisation
 from trials.tasks.metrics import FIGURES
-from trials.tasks.task import Data, categories_of, name_of, task_for
+from trials.tasks.task import Data, Task, categories_of, name_of, task_for
 from trials.trial import Failure
 
 
@@ -51,6 +52,17 @@ def exact_float32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
+@dataclass(frozen=True)
+class ImageReadings:
+    """What a classifier makes of each image of a split, in the split's order.
+
+    right: bool [N], on the CPU. losses: float32 [N], cross-entropies, on the CPU.
+    """
+
+    right: Tensor
+    losses: Tensor
+
+
 @torch.inference_mode()
 def evaluate(network: nn.Module, split: Split | SceneSplit, data: Data, machine: Occupancy) -> Judgement:
     """Judge `network` on a split of `data` in float32, so that an export can be held to the last image.
@@ -60,18 +72,11 @@ def evaluate(network: nn.Module, split: Split | SceneSplit, data: Data, machine:
         TaskError: the network is not for these data.
     """
     name, task = name_of(data), task_for(network, data)
-    device = next(network.parameters()).device
-    normalised = Normalisation(data, device)
-    network.eval()
     readings = []
-    loss = torch.zeros((), dtype=torch.float64, device=device)
-    with exact_float32(), drawing(device, 0, "evaluation"):
-        for start in range(0, len(split), task.eval_batch):
-            machine.give_way()
-            images, targets = task.part(split, range(start, min(start + task.eval_batch, len(split))), device)
-            outputs = network(normalised(images))
-            loss += task.summed_loss(outputs, targets)
-            readings.append(task.read(outputs, targets))
+    loss = torch.zeros((), dtype=torch.float64, device=next(network.parameters()).device)
+    for outputs, targets in _outputs(network, split, data, task, machine):
+        loss += task.summed_loss(outputs, targets)
+        readings.append(task.read(outputs, targets))
     mean_loss = float(loss) / len(split)
     if not math.isfinite(mean_loss):
         raise NonFiniteLoss(f"validation loss is {mean_loss}")
@@ -79,3 +84,27 @@ def evaluate(network: nn.Module, split: Split | SceneSplit, data: Data, machine:
     correct = figures.pop("correct", None)
     (leading, *others) = FIGURES[name]
     return Judgement(figures[leading], mean_loss, len(split), correct, figures if others else {})
+
+
+@torch.inference_mode()
+def read_images(network: nn.Module, split: Split, data: ImageData, machine: Occupancy) -> ImageReadings:
+    """What `evaluate` sums up, image by image: for comparisons of two networks on the same images."""
+    right, losses = [], []
+    for outputs, targets in _outputs(network, split, data, task_for(network, data), machine):
+        right.append((outputs.argmax(1) == targets).cpu())
+        losses.append(F.cross_entropy(outputs.float(), targets, reduction="none").cpu())
+    return ImageReadings(torch.cat(right), torch.cat(losses))
+
+
+def _outputs(
+    network: nn.Module, split: Split | SceneSplit, data: Data, task: Task, machine: Occupancy
+) -> Iterator[tuple[Any, Any]]:
+    """A network's outputs for a split with its targets, batch by batch, in float32."""
+    device = next(network.parameters()).device
+    normalised = Normalisation(data, device)
+    network.eval()
+    with exact_float32(), drawing(device, 0, "evaluation"):
+        for start in range(0, len(split), task.eval_batch):
+            machine.give_way()
+            images, targets = task.part(split, range(start, min(start + task.eval_batch, len(split))), device)
+            yield network(normalised(images)), targets

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from trials.data import DataConfig, ImageData, SceneConfig, SceneData, Split, load_data, load_scenes
+from trials.errors import TaskError
 from trials.machine.device import autocast
 from trials.machine.quiet import Occupancy
 from trials.seeds import drawing
 from trials.tasks import SceneRecipe
-from trials.tasks.evaluation import Judgement, evaluate
+from trials.tasks.evaluation import ImageReadings, Judgement, evaluate, read_images
 from trials.tasks.inputs import Normalisation
 from trials.tasks.task import Data
 from trials.training.loop import train
@@ -45,6 +46,15 @@ class Trainer:
     def evaluate(self, network: nn.Module, machine: Occupancy) -> Judgement:
         """Judge it on the validation split, in float32."""
         return evaluate(network, self.data.val, self.data, machine)
+
+    def read_images(self, network: nn.Module, machine: Occupancy) -> ImageReadings:
+        """What it makes of each image of the validation split, see `trials.tasks.evaluation`.
+
+        Raises TaskError where the data are scenes, whose images have no one answer each.
+        """
+        if not isinstance(self.data, ImageData):
+            raise TaskError("images are read one by one for classifiers only: scenes have no one answer each")
+        return read_images(network, self.data.val, self.data, machine)
 
     def recalibrate(self, network: nn.Module, seed: int, machine: Occupancy) -> None:
         """Make its batch norms' statistics those of training images, in the training's precision.

@@ -1,0 +1,158 @@
+"""Our own search in the arena: the same session, stages, proposers and record, its trainings answered from a table."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Self
+
+import torch
+from torch import nn
+
+from nas.bench.arena.playing import Ask, Brief, Clock, Ledger, Play
+from nas.bench.arena.worlds import World
+from nas.bench.editions import Schedule
+from nas.engines.engine import Answer, DeviceBench, JobSource
+from nas.engines.interruption import Interruption
+from nas.registry import STAGES, load
+from nas.session.admission import open_store
+from nas.settings.loading import load_config
+from nas.settings.search import SearchConfig
+from nas.stages.stage import Search
+from nas.telling import Silence
+from nas.trainings.prepared import Prepared
+from reports.noise import noise_floors
+from reports.trust import Comparisons
+from reports.view import RunView
+from search_spaces.architecture import Architecture
+from search_spaces.space import SearchSpace
+from trials.data import ImageData, Split
+from trials.errors import LatencyError
+from trials.judge import Bench, TrialPlan
+from trials.latency import Target
+from trials.training.trainer import Trainer
+from trials.trial import LatencyProtocol, TrialJob, TrialResult, TrialState
+
+#: Stages that need a network: what trainings start from is the table's, and so is what it measured.
+_WITHOUT = ("starts", "front_latency")
+#: Folders in memory, where there is such a place: a search here is a few hundred transactions and nothing else.
+_MEMORY = Path("/dev/shm")
+
+
+class TableEngine:
+    """An engine that answers from a world, at simulated times. An `Engine`, but for benches: nothing is built."""
+
+    on_this_cpu = True
+
+    @classmethod
+    def of(cls, config: SearchConfig, interruption: Interruption) -> Self:  # noqa: ARG003
+        raise LatencyError("the arena's engine is made with a world, not from a configuration")
+
+    def __init__(self, ledger: Ledger, workers: int, regime: str) -> None:
+        self.workers = workers
+        self._ledger = ledger
+        self._regime = regime
+        self._clock = Clock[TrialJob](workers)
+
+    def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
+        raise LatencyError("the arena has no device to ask")
+
+    def run(self, plan: TrialPlan, source: JobSource) -> None:
+        def next_job() -> TrialJob | None:
+            job = source.next_job()
+            if job is not None:
+                self._ledger.hand_out(self._asked(job))
+            return job
+
+        def ended(job: TrialJob) -> None:
+            look = self._ledger.end(self._asked(job), self._clock.now)
+            result = TrialResult.of(
+                job, TrialState.COMPLETE, score=look.accuracy, loss=look.loss, seconds=look.seconds,
+                train_seconds=look.seconds,
+            )  # fmt: skip
+            source.record(result, None)
+
+        self._clock.run(next_job, lambda job: self._ledger.look(self._asked(job)).seconds, ended)
+
+    def _asked(self, job: TrialJob) -> Ask:
+        return Ask(job.architecture, f"{self._regime}-{job.epochs}", job.seed)
+
+    def bench(
+        self, space: SearchSpace, target: Target, protocol: LatencyProtocol
+    ) -> AbstractContextManager[DeviceBench]:
+        raise LatencyError("the arena has no device to measure on")
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+@dataclass(frozen=True)
+class _TableStart:
+    """In place of what trainings start from: they were made."""
+
+    recalibrates: ClassVar[bool] = False
+    name: str
+
+    def network(self, space: SearchSpace, architecture: Architecture, seed: int) -> nn.Module:
+        raise NotImplementedError("nothing is trained in the arena")
+
+
+@dataclass(frozen=True)
+class House:
+    """Our search with one of its samplers."""
+
+    sampler: str
+
+    def __call__(self, brief: Brief, world: World, realisation: int) -> Play:
+        """As `nas.bench.arena.playing.play`. The trainings of the opening's noise count as any other."""
+        began = time.process_time()
+        schedule, ledger = Schedule.parse(brief.look), Ledger(world, realisation)
+        with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+            out = Path(folder) / "run"
+            prepared = _prepared(self._config(brief, schedule, out), world)
+            plan = replace(prepared.plan(), start=_TableStart(f"{schedule.regime}:table"), screening=False)
+            with open_store(out, prepared, prepared.baseline, None, lambda line: None) as store:
+                engine = TableEngine(ledger, brief.workers, schedule.regime)
+                search = Search(out, store, prepared, plan, engine, Silence(), Interruption())
+                for name, place in STAGES.items():
+                    stage = None if name in _WITHOUT else load(place)()
+                    if stage is not None and stage.missing(search):
+                        stage.run(search)
+                view = search.view
+        best = view.front[0].result.architecture if view.front else None
+        return Play(tuple(ledger.events), best, _names_winner(view), time.process_time() - began)
+
+    def _config(self, brief: Brief, schedule: Schedule, out: Path) -> SearchConfig:
+        looks = brief.images // brief.looks[brief.look]
+        settings = {
+            "space": brief.space.name, "operators": list(brief.space.operators),
+            "reductions": list(brief.space.reductions), "data": "fashion-mnist-mini", "engine": "local",
+            "sampler": self.sampler, "trials": looks, "seed": brief.seed, "out": str(out), "export": "none",
+            "training.regime": schedule.regime, "training.epochs": schedule.epochs,
+            "max_flops": None if brief.max_macs is None else str(int(brief.max_macs)),
+        }  # fmt: skip
+        config = load_config(None, settings)
+        # Two networks under further seeds are what the opening takes for the noise, of the same images.
+        noise = 2 * (config.seeds_for_noise - 1)
+        return load_config(None, {**settings, "trials": max(1, looks - noise), "noise_seeds": config.seeds_for_noise})
+
+
+def _names_winner(view: RunView) -> bool:
+    """Whether the report says that the best is distinguishable from the baseline."""
+    base, front = view.baseline_trial, view.front
+    if base is None or not front or front[0].result.number == base.result.number:
+        return False
+    found = Comparisons(view, noise_floors(view))(front[0], base)
+    return found is None or found.distinguishable
+
+
+def _prepared(config: SearchConfig, world: World) -> Prepared:
+    """A configuration with the world's space and costs, and data of which only the size is true."""
+    channels, size, _ = world.space.input_shape
+    one = Split(torch.zeros(1, channels, size, size, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
+    data = ImageData("fusionbench", ("none",), one, one, None, (0.5,) * channels, (0.5,) * channels, "0" * 16)
+    return Prepared(config, Trainer(data, config.training.recipe()), world.space, world.costs, None)

@@ -1,0 +1,256 @@
+"""What a search finds when it trains nothing: the table's world, and two in which the truth is planted.
+
+An answer is the figure of its architecture, what its seed does to all alike, and a deviation: the two are drawn from
+those that were measured, whole (accuracy and loss of every fidelity together), so that they are as noisy and go
+together as really they do. Figures of architectures that the table lacks are its model's, with the residual that some
+architecture of the table has when it is left out of it; they are told from measured ones, and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.bench.arena.model import Fitted, Kernel, Values, fit
+from nas.bench.editions import Schedule
+from nas.bench.errors import BenchError
+from nas.bench.table import Table
+from search_spaces.architecture import Architecture
+from search_spaces.space import SearchSpace
+from trials.costs import CostTable
+from trials.record.training import Training
+from trials.seeds import derive
+from trials.trial import Costs
+
+#: Architectures with every fidelity, and deviations of them, that a world takes at the least.
+FEWEST_ARCHITECTURES, FEWEST_DEVIATIONS = 5, 8
+FIGURES = ("accuracy", "loss")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a training would have come to: accuracy (0..1), loss, seconds of one thread; whether the architecture's own
+    figure at this fidelity was measured."""
+
+    accuracy: float
+    loss: float
+    seconds: float
+    measured: bool
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Every architecture of a space with its true figures, and what makes looks at them noisy.
+
+    figures: [architectures, outputs], `outputs` being (fidelity, figure), in the order of `architectures`. shifts
+    [seeds, outputs] are what a seed does to all alike, deviations [n, outputs] what is left. `epoch_seconds` are one
+    thread's. `planted`: the choice at a point, and the points of accuracy that it is worth at the truth.
+    """
+
+    name: str
+    space: SearchSpace
+    costs: CostTable
+    fidelities: tuple[str, ...]
+    truth: str
+    images_per_epoch: int
+    architectures: tuple[Architecture, ...]
+    figures: Values
+    measured: NDArray[np.bool_]
+    shifts: Values
+    deviations: Values
+    epoch_seconds: Values
+    planted: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {architecture.key: place for place, architecture in enumerate(self.architectures)}
+
+    def look(self, architecture: Architecture, fidelity: str, seed: int, realisation: int) -> Look:
+        """A training under a seed. Seeds have effects of their own in each `realisation` of the world's noise."""
+        place, first = self._places[architecture.key], 2 * self._fidelity(fidelity)
+        shift = self.shifts[derive(realisation, "shift", seed) % len(self.shifts)]
+        drawn = self.deviations[derive(realisation, "deviation", seed, architecture.key) % len(self.deviations)]
+        accuracy, loss = (self.figures[place] + shift + drawn)[first : first + 2]
+        seconds = self.epoch_seconds[place] * Schedule.parse(fidelity).epochs
+        return Look(float(np.clip(accuracy, 0, 1)), float(loss), float(seconds), bool(self.measured[place, first]))
+
+    def true_accuracy(self, architecture: Architecture) -> float:
+        """The mean of the longest schedule from scratch, 0..1."""
+        return float(self.figures[self._places[architecture.key], 2 * self._fidelity(self.truth)])
+
+    def images(self, fidelity: str) -> int:
+        """That a look trains on."""
+        return Schedule.parse(fidelity).epochs * self.images_per_epoch
+
+    def price(self, architecture: Architecture) -> Costs:
+        return self.costs(architecture)
+
+    def _fidelity(self, name: str) -> int:
+        if name not in self.fidelities:
+            raise BenchError(f"fidelity {name!r}: this world has {', '.join(self.fidelities)}")
+        return self.fidelities.index(name)
+
+    def null(self) -> World:
+        """All architectures equal at every fidelity, the noise as it is."""
+        equal = np.broadcast_to(self.figures.mean(0), self.figures.shape)
+        return replace(self, name="null", figures=equal)
+
+    def known(self, planted: Mapping[tuple[str, str], float]) -> World:
+        """As `null`, but for (point, operator): points of accuracy that it is worth at the truth.
+
+        Looks show it by as much as the table's looks spread beside its truth.
+        """
+        spread = self.figures.std(0)
+        slopes = np.zeros_like(spread)
+        true = 2 * self._fidelity(self.truth)
+        for output in range(len(slopes)):
+            sign = 1.0 if output % 2 == 0 else -1.0
+            slopes[output] = sign * spread[output] / spread[true] if spread[true] > 0 else 0.0
+        gains = np.array(
+            [
+                sum(gain for (point, op), gain in planted.items() if a.choices[point].op == op) / 100
+                for a in self.architectures
+            ]
+        )
+        return replace(self, name="known", figures=self.null().figures + gains[:, None] * slopes, planted=dict(planted))
+
+
+def table_world(table: Table, fidelities: Sequence[str] | None = None) -> World:
+    """The world of a table; of these fidelities, all of its own where None.
+
+    Raises BenchError where it has too few architectures with all of them, or too few under two seeds.
+    """
+    space = SearchSpace.from_json({k: v for k, v in table.header["space"].items() if k != "fingerprint"})
+    names, truth = _fidelities(table, fidelities)
+    trainings = _by_fidelity(table, names)
+    outputs = [_effects(trainings[name], figure) for name in names for figure in FIGURES]
+    whole = sorted(set.intersection(*(set(effects.figures) for effects in outputs)))
+    if len(whole) < FEWEST_ARCHITECTURES:
+        raise BenchError(
+            f"{table.name} has {len(whole)} architectures with every one of {', '.join(names)}; a world takes at least "
+            f"{FEWEST_ARCHITECTURES}: go on with nas bench build"
+        )
+    deviations = _deviations(outputs)
+    if len(deviations) < FEWEST_DEVIATIONS:
+        raise BenchError(
+            f"{table.name} has {len(deviations)} trainings that tell its noise (an architecture with every one of "
+            f"{', '.join(names)} under two seeds); a world takes at least {FEWEST_DEVIATIONS}: go on with nas bench "
+            "build"
+        )
+    architectures = tuple(space.enumerate())
+    figures, measured = _completed(space, architectures, outputs, whole)
+    return World(
+        "table", space, CostTable(space), tuple(names), truth, int(table.header["data"]["train"]), architectures,
+        figures, measured, _shifts(outputs), deviations, _epoch_seconds(table, space, architectures),
+    )  # fmt: skip
+
+
+def _fidelities(table: Table, given: Sequence[str] | None) -> tuple[list[str], str]:
+    of_table = table.header["fidelities"]
+    truth: str = of_table["truth"]
+    names = [*of_table["looks"], of_table["tuned"], truth] if given is None else list(dict.fromkeys([*given, truth]))
+    lacking = [name for name in names if name not in table.fidelities]
+    if lacking:
+        raise BenchError(f"{table.name} lacks fidelity {', '.join(lacking)}: it has {', '.join(table.fidelities)}")
+    return names, truth
+
+
+def _by_fidelity(table: Table, names: Sequence[str]) -> dict[str, list[Training]]:
+    found: dict[str, list[Training]] = {name: [] for name in names}
+    for training in table.trainings:
+        name = f"{training.start.partition(':')[0]}-{training.epochs}"
+        if name in found and training.error is None:
+            found[name].append(training)
+    return found
+
+
+@dataclass(frozen=True)
+class _Effects:
+    """One figure at one fidelity, by y = architecture + seed + deviation: least squares where not all seeds are there.
+
+    `inflation` makes up for what the deviations have lost to the effects that were fitted.
+    """
+
+    figures: Mapping[str, float]
+    shifts: Mapping[int, float]
+    deviations: Mapping[tuple[str, int], float]
+    inflation: float
+
+
+def _effects(trainings: Sequence[Training], figure: str) -> _Effects:
+    there = {(t.architecture.key, t.seed): (t.score if figure == "accuracy" else t.loss) or 0.0 for t in trainings}
+    keys, seeds = sorted({key for key, _ in there}), sorted({seed for _, seed in there})
+    if not there:
+        return _Effects({}, {}, {}, 1.0)
+    design = np.zeros((len(there), len(keys) + len(seeds) - 1))
+    for row, (key, seed) in enumerate(there):
+        design[row, keys.index(key)] = 1
+        if seed != seeds[0]:
+            design[row, len(keys) + seeds.index(seed) - 1] = 1
+    values = np.array(list(there.values()))
+    solution = np.linalg.lstsq(design, values, rcond=None)[0]
+    shifts = np.array([0.0, *solution[len(keys) :]])
+    left = values - design @ solution
+    free = len(values) - int(np.linalg.matrix_rank(design))
+    repeated = {key for key, _ in there if sum(other == key for other, _ in there) > 1}
+    deviations = {one: float(d) for one, d in zip(there, left, strict=True) if one[0] in repeated}
+    return _Effects(
+        {key: float(solution[place] + shifts.mean()) for place, key in enumerate(keys)},
+        {seed: float(shifts[place] - shifts.mean()) for place, seed in enumerate(seeds)},
+        deviations, (len(deviations) / free) ** 0.5 if free > 0 else 1.0,
+    )  # fmt: skip
+
+
+def _shifts(outputs: Sequence[_Effects]) -> Values:
+    """[seeds, outputs], of the seeds that every output has."""
+    seeds = sorted(set.intersection(*(set(effects.shifts) for effects in outputs)))
+    return np.array([[effects.shifts[seed] for effects in outputs] for seed in seeds])
+
+
+def _deviations(outputs: Sequence[_Effects]) -> Values:
+    """[n, outputs], of each architecture under each seed that every output has."""
+    common = sorted(set.intersection(*(set(effects.deviations) for effects in outputs)))
+    return np.array([[e.inflation * e.deviations[one] for e in outputs] for one in common]).reshape(
+        len(common), len(outputs)
+    )
+
+
+def _completed(
+    space: SearchSpace, architectures: Sequence[Architecture], outputs: Sequence[_Effects], whole: Sequence[str]
+) -> tuple[Values, NDArray[np.bool_]]:
+    """Figures [architectures, outputs], and which of them were measured."""
+    kernel, by_key = Kernel(space.operators), {architecture.key: architecture for architecture in architectures}
+    figures = np.zeros((len(architectures), len(outputs)))
+    measured = np.zeros(figures.shape, bool)
+    donors = [derive(0, "donor", architecture.key) % len(whole) for architecture in architectures]
+    for output, effects in enumerate(outputs):
+        known = [by_key[key] for key in sorted(effects.figures)]
+        values = np.array([effects.figures[architecture.key] for architecture in known])
+        fitted: Fitted = fit(kernel.parts(known, known), values)
+        residual = dict(zip((a.key for a in known), fitted.residuals, strict=True))
+        predicted = fitted.predict(kernel.parts(architectures, known))
+        for place, architecture in enumerate(architectures):
+            measured[place, output] = architecture.key in effects.figures
+            figures[place, output] = effects.figures.get(
+                architecture.key, predicted[place] + residual[whole[donors[place]]]
+            )
+    return figures, measured
+
+
+def _epoch_seconds(table: Table, space: SearchSpace, architectures: Sequence[Architecture]) -> Values:
+    """One thread's seconds an epoch of each: the median of its trainings, or by what its choices take."""
+    rates: dict[str, list[float]] = {}
+    for training in table.trainings:
+        if training.error is None:
+            rates.setdefault(training.architecture.key, []).append(training.train_seconds / training.epochs)
+    by_key = {architecture.key: architecture for architecture in architectures}
+    known = [by_key[key] for key in sorted(rates)]
+    values = np.array([np.log(np.median(rates[architecture.key])) for architecture in known])
+    kernel = Kernel(space.operators)
+    predicted = fit(kernel.parts(known, known), values).predict(kernel.parts(architectures, known))
+    measured = dict(zip((a.key for a in known), values, strict=True))
+    return np.exp([measured.get(a.key, one) for a, one in zip(architectures, predicted, strict=True)])

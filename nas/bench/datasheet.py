@@ -1,0 +1,126 @@
+"""What a table is made of, how noisy it is and how its looks rank: computed from its trainings, kept with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nas.bench.decomposition import Decomposition, decompose
+from nas.bench.editions import Edition, Schedule
+from nas.bench.images import Images
+from trials.ranks import kendall_tau, spearman
+from trials.record.training import Identity, Training
+
+#: What is decomposed, in units that are printed: percentage points, nats.
+FIGURES: Mapping[str, float] = {"accuracy": 100.0, "loss": 1.0}
+#: Fewer architectures than this have no rank agreement worth a figure.
+_FEWEST = 5
+
+
+def datasheet(edition: Edition, trainings: Sequence[Training], images: Mapping[Identity, Images]) -> dict[str, Any]:
+    """How many trainings there are of each fidelity, where their differences come from, how looks rank. JSON."""
+    return {
+        "trainings": {
+            schedule.name: {
+                "trainings": len(there), "failed": sum(t.error is not None for t in there),
+                "architectures": len({t.architecture for t in there}), "seeds": sorted({t.seed for t in there}),
+                "train_seconds": round(float(np.mean([t.train_seconds for t in there])), 1),
+                "images_trained": there[0].epochs * _images_per_epoch(edition),
+            }
+            for schedule in (*edition.schedules, edition.doubled)
+            if (there := of_schedule(trainings, schedule))
+        },
+        "noise": {
+            schedule.name: {
+                figure: found.to_json() for figure in FIGURES
+                if (found := decomposed(of_schedule(trainings, schedule), figure, images)) is not None
+            }
+            for schedule in edition.schedules
+        },
+        "looks": {
+            against.name: looks_against(edition, trainings, against)
+            for against in (edition.truth, edition.tuned, edition.doubled)
+        },
+    }  # fmt: skip
+
+
+def _images_per_epoch(edition: Edition) -> int:
+    return int(edition.settings["train_images"])
+
+
+def of_schedule(trainings: Sequence[Training], schedule: Schedule) -> list[Training]:
+    return [t for t in trainings if (t.start.partition(":")[0], t.epochs) == (schedule.regime, schedule.epochs)]
+
+
+def figure_of(training: Training, figure: str) -> float:
+    """Accuracy in points, or the loss. Raises ValueError where the training failed."""
+    value = training.score if figure == "accuracy" else training.loss
+    if value is None:
+        raise ValueError(f"the training of {training.architecture.key} failed: {training.error}")
+    return value * FIGURES[figure]
+
+
+def decomposed(trainings: Sequence[Training], figure: str, images: Mapping[Identity, Images]) -> Decomposition | None:
+    """Of the architectures that have every seed, in the given figure; None while there are fewer than 2 × 2."""
+    table = {(t.architecture.key, t.seed): t for t in trainings if t.error is None}
+    seeds = sorted({seed for _, seed in table})
+    whole = sorted({key for key, _ in table if all((key, seed) in table for seed in seeds)})
+    if len(whole) < 2 or len(seeds) < 2:
+        seeds = _most_common(trainings)
+        whole = sorted({key for key, _ in table if all((key, seed) in table for seed in seeds)})
+        if len(whole) < 2 or len(seeds) < 2:
+            return None
+    values = np.array([[figure_of(table[key, seed], figure) for seed in seeds] for key in whole])
+    right = None
+    if figure == "accuracy" and all(table[key, seed].identity in images for key in whole for seed in seeds):
+        right = np.array([[images[table[key, seed].identity].right for seed in seeds] for key in whole])
+    found = decompose(values, right)
+    return found if found.images is None else _scaled(found)
+
+
+def _most_common(trainings: Sequence[Training]) -> list[int]:
+    """The seeds but the last, which may have only begun."""
+    return sorted({t.seed for t in trainings})[:-1]
+
+
+def _scaled(found: Decomposition) -> Decomposition:
+    assert found.images is not None
+    return replace(found, images=found.images * FIGURES["accuracy"])
+
+
+def means(trainings: Sequence[Training], figure: str) -> dict[str, float]:
+    """The mean over seeds by architecture, of those that did not fail."""
+    found: dict[str, list[float]] = {}
+    for training in trainings:
+        if training.error is None:
+            found.setdefault(training.architecture.key, []).append(figure_of(training, figure))
+    return {key: float(np.mean(values)) for key, values in found.items()}
+
+
+def looks_against(edition: Edition, trainings: Sequence[Training], against: Schedule) -> dict[str, Any]:
+    """How one look under one seed ranks architectures beside the mean accuracy of `against` under the other seeds:
+    Spearman's ρ and Kendall's τ, means over the look's seeds; higher is better, losses are turned round."""
+    found: dict[str, Any] = {}
+    long = [t for t in of_schedule(trainings, against) if t.error is None]
+    for schedule in (*edition.schedules, edition.doubled):
+        there = [t for t in of_schedule(trainings, schedule) if t.error is None]
+        for figure, sign in (("accuracy", 1.0), ("loss", -1.0)):
+            agreements = []
+            for seed in sorted({t.seed for t in there}):
+                truth = means([t for t in long if t.seed != seed], "accuracy")
+                look = {t.architecture.key: sign * figure_of(t, figure) for t in there if t.seed == seed}
+                both = sorted(truth.keys() & look.keys())
+                if len(both) >= _FEWEST:
+                    x, y = np.array([look[key] for key in both]), np.array([truth[key] for key in both])
+                    agreements.append((float(spearman(x, y)), float(kendall_tau(x, y)), len(both)))
+            if agreements:
+                rho, tau, _ = np.mean(agreements, axis=0)
+                fewest = min(count for *_, count in agreements)
+                found.setdefault(schedule.name, {})[figure] = {
+                    "rho": round(float(rho), 3), "tau": round(float(tau), 3), "architectures": fewest,
+                    "seeds": len(agreements),
+                }  # fmt: skip
+    return found
