@@ -82,7 +82,7 @@ def build(
         todo = list(missing(wanted, record.known()))
         if todo:
             narrator.say(f"{len(todo)} of {len(wanted)} trainings are missing in {out}")
-            with open_engine(config, interruption) as engine:
+            with open_engine(config, interruption, narrator.say) as engine:
                 _train(edition, todo, prepared, record, out, engine, narrator, interruption)
         left = len(list(missing(wanted, record.known())))
         failed = sum(training.error is not None for training in record.known())

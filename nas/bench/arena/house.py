@@ -49,7 +49,7 @@ class TableEngine:
     on_this_cpu = True
 
     @classmethod
-    def of(cls, config: SearchConfig, interruption: Interruption) -> Self:  # noqa: ARG003
+    def of(cls, config: SearchConfig, interruption: Interruption, say: Callable[[str], None]) -> Self:  # noqa: ARG003
         raise LatencyError("the arena's engine is made with a world, not from a configuration")
 
     def __init__(self, ledger: Ledger, workers: int, regime: str) -> None:
