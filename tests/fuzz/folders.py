@@ -39,7 +39,8 @@ _MODES = ("L", "P", "RGBA", "LA", "1", "I;16", "CMYK", "F", "I", "PA")
 _SIZES = ((1, 1), (7, 7), (300, 1), (31, 33), (48, 36), (64, 64))
 _ODD_NAMES = (
     "with space", "brackets [1]", "(copy)", "line\nbreak", b"not utf\xff".decode(errors="surrogateescape"),
-    "Zu\u0308rich", "Zürich", "emoji 🐈", "per%20cent", "back\\slash", "-dash", "quote's \"", "x" * 200, "tab\t", "1.2.3",
+    "Zu\u0308rich", "Zürich", "emoji 🐈", "per%20cent", "back\\slash", "-dash", "quote's \"",
+    "x" * 200, "tab\t", "1.2.3",
 )  # fmt: skip
 _VALUES: tuple[Any, ...] = (
     None, "", "8", "64.0", 8.0, 8.5, -1, 0, 1, True, False, 2**70, float("nan"), float("inf"), [], {}, [1, 2], "True",

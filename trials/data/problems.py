@@ -7,6 +7,7 @@ neither: it is a finding (`trials.data.findings`).
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from trials.data.config import DataError, one_line
 
 _SHOWN = 3  # problems that one line names; `nas check` lists them all
 _LONGEST_REASON = 120
+_IN_MEMORY = re.compile("<_io[.]BytesIO object at 0x[0-9a-f]+>")  # what PIL calls a file whose bytes it was given
 _LONGEST = 80  # characters of text from a file that a message repeats
 
 MISSING = "missing file"
@@ -89,7 +91,8 @@ def quoted(value: object) -> str:
 
 def reason_of(error: Exception, path: Path) -> str:
     """Why a file cannot be read, on one line and without its own path: whatever PIL or the operating system raised."""
-    reason = " ".join((getattr(error, "strerror", None) or str(error)).replace(str(path), "it").split())
+    said = _IN_MEMORY.sub("it", (getattr(error, "strerror", None) or str(error)).replace(str(path), "it"))
+    reason = " ".join(said.split())
     return reason[:_LONGEST_REASON] or type(error).__name__
 
 

@@ -49,7 +49,8 @@ def figures_of(confusion: Tensor, categories: Sequence[str]) -> SegmentationFigu
     either = counts.sum(dim=0) + counts.sum(dim=1) - hits
     iou = (hits / either.clamp(min=1)).tolist()
     by_category = {
-        name: value if there else None for name, value, there in zip(categories, iou, counts.sum(dim=1) > 0, strict=True)
+        name: value if there else None
+        for name, value, there in zip(categories, iou, counts.sum(dim=1) > 0, strict=True)
     }
     occurring = [value for value in by_category.values() if value is not None]
     return SegmentationFigures(sum(occurring) / len(occurring), float(hits.sum() / counts.sum()), by_category)

@@ -104,4 +104,4 @@ def check_ending(name: str, field: str) -> None:
 def plain_text(raw: bytes) -> str:
     """The text of a file as tools write it: UTF-8 or, with its mark at the start, UTF-16. ValueError for all else."""
     marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return raw.decode("utf-16" if marked else "utf-8-sig")
+    return raw.decode("utf-16" if marked else "utf-8").removeprefix("\ufeff")

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from trials.data.folders import is_image
+from trials.data.folders import is_image, split_of
 
 
 class Files:
@@ -24,9 +24,11 @@ class Files:
         self._there = {name for name in names if is_image(name)}
         self._alike: dict[str, list[str]] = defaultdict(list)
         self._stems: dict[str, list[str]] = defaultdict(list)
+        self._called: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self._there):
             self._alike[_folded(name)].append(name)
             self._stems[_folded(_without_ending(name))].append(name)
+            self._called[PurePosixPath(name).name].append(name)
 
     def find(self, folders: Iterable[str], name: str) -> str | None:
         """The file that `name` means in one of `folders`, the likeliest first; None where there is none, or two."""
@@ -42,6 +44,10 @@ class Files:
             stem = _without_ending(place) if is_image(place) else place
             if len(found := self._stems.get(_folded(stem), [])) == 1:
                 return found[0]
+        for spelling in spellings:
+            found = self._called.get(PurePosixPath(spelling).name, [])
+            if len(found) == 1 and not any(split_of(part) for part in PurePosixPath(found[0]).parts):
+                return found[0]  # of a folder that is called otherwise; a split's may hold another image of the name
         return None
 
 

@@ -27,6 +27,8 @@ from trials.data.readers.locating import Files
 from trials.data.survey import Picture, contained, inspect_images
 
 _IMAGES = "JPEGImages"
+_DECLARED = re.compile(rb"""<\?xml[^>]*encoding=["']([A-Za-z0-9._-]+)["'][^>]*\?>""")
+_KNOWN_TO_EXPAT = (b"utf-8", b"utf-16", b"us-ascii", b"iso-8859-1")
 _LARGEST_XML = 10_000_000  # bytes
 
 
@@ -181,12 +183,21 @@ def _parse(path: Path) -> Element:
     try:
         if path.stat().st_size > _LARGEST_XML:
             raise BadEntry(f"it is larger than {_LARGEST_XML:,} bytes: it is no annotation of one image", MALFORMED)
-        parser.Parse(again(path.read_bytes).lstrip(b" \t\r\n"), True)
+        parser.Parse(_xml_text(again(path.read_bytes)), True)
         return builder.close()
     except OSError as error:
         raise BadEntry(f"it cannot be read ({error.strerror or error})", UNREADABLE) from error
     except (expat.ExpatError, ValueError, LookupError, AssertionError) as error:  # unknown encodings are the latter
         raise BadEntry(f"it is not XML, or was cut short ({error})", MALFORMED) from error
+
+
+def _xml_text(raw: bytes) -> bytes | str:
+    """What expat is given: without space before the declaration, decoded where it knows not the encoding."""
+    raw = raw.lstrip(b" \t\r\n")
+    declared = _DECLARED.match(raw)
+    if declared is None or declared[1].lower() in _KNOWN_TO_EXPAT:
+        return raw
+    return raw[declared.end() :].decode(declared[1].decode("ascii"))
 
 
 def _is_annotated_lying(document: Element, picture: Picture) -> bool:
