@@ -201,7 +201,7 @@ def test_validation_images_without_objects_fail_before_training(settings: dict[s
     given = settings | {
         "data": f"coco:{tmp_path / 'empty'}",
         "out": str(tmp_path / "run"),
-        "objectives": ["ap50", "macs"],
+        "objectives": ["ap", "macs"],
     }
     with pytest.raises(ConfigError, match="show no object: AP cannot be told"):
         run_search(load_config(None, given), Silence())
