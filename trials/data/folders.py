@@ -44,11 +44,11 @@ _SET = re.compile(r"[ _-]?set$")
 
 _RECORD = "study.db"  # trials.record.file.FILE_NAME, which stands above this room: what makes a folder a run
 # Programs that look at folders leave their own there, images among them: thumbnails and copies.
-_DROPPINGS = (
+_DROPPINGS = frozenset((
     ".ds_store", "__macosx", ".appledouble", ".trashes", ".fseventsd", ".spotlight-v100", "icon\r",
     "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information",
     "@eadir", ".ipynb_checkpoints",
-)  # fmt: skip
+))  # fmt: skip
 
 Aside = dict[str, list[str]]  # files that are not read, by the reason
 
@@ -202,7 +202,11 @@ class _Walk:
             folder = pending.pop()
             for entry in _listed(self._root, folder):
                 file = f"{folder}/{entry.name}" if folder else entry.name
-                if _is_folder(entry):
+                if _is_plain(entry):
+                    self._files.append((folder, entry.name))
+                    if through_link:
+                        self._links |= self._lead(file)
+                elif _is_folder(entry):
                     why = _why_not(self._root, file, entry.name)
                     if why is not None:
                         self._aside[why] += _all_below(self._root, file)
@@ -230,6 +234,12 @@ def _listed(root: Path, folder: str) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"cannot list {path}: {error.strerror or error}") from error
+
+
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    """Whether there is nothing to be said of it: a file that may be read, as nearly all are."""
+    name = entry.name
+    return entry.is_file(follow_symlinks=False) and name[0] != "." and name.lower() not in _DROPPINGS
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

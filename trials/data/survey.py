@@ -72,8 +72,8 @@ def find_root(folder: str, form: str) -> Path:
     return root
 
 
-class FileStates(dict[str, tuple[int, int] | None]):
-    """Size in bytes and time of change in ns of the files of a folder, by name; None for those that are not there.
+class FileStates(dict[str, tuple[int, bytes]]):
+    """Size in bytes of the files of a folder, by name, and what a key has of their state.
 
     Each is asked for once: to ask for those of a million files takes seconds.
     """
@@ -82,14 +82,16 @@ class FileStates(dict[str, tuple[int, int] | None]):
         super().__init__()
         self._base = str(root)
 
-    def __missing__(self, name: str) -> tuple[int, int] | None:
+    def __missing__(self, name: str) -> tuple[int, bytes]:
         try:
             status = os.stat(f"{self._base}/{name}")  # noqa: PTH116  a Path for each of them takes as long again
         except OSError:  # a broken link: said when it is read
-            self[name] = None
+            state = (0, f"{name}\0missing\0".encode(errors="surrogateescape"))
         else:
-            self[name] = (status.st_size, status.st_mtime_ns)
-        return self[name]
+            text = f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0"
+            state = (status.st_size, text.encode(errors="surrogateescape"))
+        self[name] = state
+        return state
 
 
 def files_key(decides: object, root: Path, names: Iterable[str], states: FileStates | None = None) -> tuple[str, int]:
@@ -98,15 +100,11 @@ def files_key(decides: object, root: Path, names: Iterable[str], states: FileSta
     It changes with a file's path, size or time of change, so that an edited file is read again.
     states: of this folder, where they are asked for more than once.
     """
-    digest = hashlib.sha256(json.dumps([decides, str(root)]).encode())
     states = FileStates(root) if states is None else states
-    size_bytes = 0
-    for name in names:
-        state = states[name]
-        said = "missing" if state is None else f"{state[0]}\0{state[1]}"
-        size_bytes += 0 if state is None else state[0]
-        digest.update(f"{name}\0{said}\0".encode(errors="surrogateescape"))
-    return digest.hexdigest()[:32], size_bytes
+    there = [states[name] for name in names]
+    digest = hashlib.sha256(json.dumps([decides, str(root)]).encode())
+    digest.update(b"".join(line for _, line in there))
+    return digest.hexdigest()[:32], sum(size for size, _ in there)
 
 
 def walk(root: Path) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from reports import RunView
 from reports.noise import noise_floors
 from reports.regime import regime_story
 from reports.scores import category_table, figure_table
+from reports.summary import data_facts
 from reports.trust import trust_story
 from trials.data import DataRefused
 from trials.record.store import Store
@@ -191,6 +192,49 @@ def test_objects_that_are_not_there_cannot_be_an_objective(settings: dict[str, A
     with pytest.raises(ConfigError, match=r"ap_large is of large objects, and the validation images of .* show none"):
         run_search(config, Silence())
     assert not (tmp_path / "run").exists()
+
+
+def test_validation_images_without_objects_fail_before_training(settings: dict[str, Any], tmp_path: Path) -> None:
+    path = cells(tmp_path / "empty", 8) / "annotations" / "val.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {"annotations": []}))
+    given = settings | {
+        "data": f"coco:{tmp_path / 'empty'}",
+        "out": str(tmp_path / "run"),
+        "objectives": ["ap", "macs"],
+    }
+    with pytest.raises(ConfigError, match="show no object: AP cannot be told"):
+        run_search(load_config(None, given), Silence())
+    assert not (tmp_path / "run").exists()
+
+
+def test_validation_maps_of_one_class_fail_before_training(settings: dict[str, Any], tmp_path: Path) -> None:
+    for split, values in (("train", (0, 1)), ("val", (0, 255))):
+        for kind in ("images", "masks"):
+            (tmp_path / f"maps/{split}/{kind}").mkdir(parents=True)
+        for number in range(16):
+            Image.new("RGB", (32, 32), (number, 9, 9)).save(tmp_path / f"maps/{split}/images/{number}.png")
+            drawn = Image.new("L", (32, 32), values[0])
+            drawn.paste(values[1], (0, 0, 16, 16))
+            drawn.save(tmp_path / f"maps/{split}/masks/{number}.png")
+    given = {key: value for key, value in settings.items() if key != "objectives"}
+    given |= {"task": "segmentation", "data": f"masks:{tmp_path / 'maps'}", "out": str(tmp_path / "run")}
+    with pytest.raises(ConfigError, match="show class 'class 0' alone, of 2 classes: mIoU cannot tell"):
+        run_search(load_config(None, given), Silence())
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_was_left_out_stands_in_the_record_and_the_report(settings: dict[str, Any], tmp_path: Path) -> None:
+    path = cells(tmp_path / "bad") / "annotations" / "train.json"
+    document = json.loads(path.read_text())
+    document["annotations"][0]["bbox"] = [60, 60, 30, 30]
+    path.write_text(json.dumps(document))
+    given = settings | {"data": f"coco:{tmp_path / 'bad'}", "out": str(tmp_path / "run"), "trials": 1}
+    run = run_search(load_config(None, given | {"data_errors": "drop"}), Silence())
+    facts = data_facts(run.view)
+    assert facts["left out with a bad annotation"] == "images/001.png"
+    assert facts["left out, as it is bad"].startswith("annotations/train.json: annotation 1: box [60, 60, 90, 90]")
+    assert "images/001.png" in run.report(tmp_path / "report.html").read_text()
 
 
 def test_check_lists_every_bad_annotation(settings: dict[str, Any], tmp_path: Path) -> None:

@@ -26,6 +26,16 @@ def test_figures_by_hand() -> None:
     assert figures.pixel_accuracy == pytest.approx(4 / 7)
 
 
+def test_a_stray_pixel_of_a_class_that_is_not_there_does_not_halve_the_score() -> None:
+    maps = torch.zeros(1, 100, 100, dtype=torch.uint8)
+    maps[:, 50:] = 1
+    predicted = maps.long()
+    predicted[0, 0, 0] = 2
+    figures = figures_of(count_pixels(predicted, maps, 4), NAMES)
+    assert figures.miou == pytest.approx((4999 / 5000 + 1) / 2)
+    assert figures.iou_by_category["green"] is None
+
+
 def test_pixels_of_several_batches_are_counted_together() -> None:
     generator = torch.Generator().manual_seed(0)
     maps = torch.randint(0, 4, (4, 8, 8), generator=generator, dtype=torch.uint8)
