@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 import click
 
@@ -35,6 +36,9 @@ def main() -> None:
     from search_spaces.errors import UserError
     from trials.whole_files import FULL, disk_full
 
+    if sys.stdout is None or sys.stderr is None:  # closed by whoever started us
+        silence = Path(os.devnull).open("w")  # noqa: SIM115  # for as long as the program runs
+        sys.stdout, sys.stderr = sys.stdout or silence, sys.stderr or silence
     # Before torch is imported anywhere: threads that spin on a shared machine slow every trial down.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that half-made files are removed
@@ -52,7 +56,9 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         if error.errno in FULL:
-            _end(f"nas: {disk_full(error.filename or 'a file of the run, of TMPDIR or of the caches')}", 1)
+            _end(
+                f"nas: {disk_full(error.filename or 'the output, or a file of the run, of TMPDIR or of the caches')}", 1
+            )
         if error.filename is None:
             raise
         _end(f"nas: {error.filename}: {error.strerror}", 2)

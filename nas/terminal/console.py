@@ -15,9 +15,14 @@ def console(stderr: bool = False) -> Console:
     """stdout, or stderr. No markup and no emoji: names and errors may hold brackets and colons (`masks:three:`)."""
     from rich.console import Console
 
+    class Printing(Console):
+        def on_broken_pipe(self) -> None:
+            """Left to whoever runs the command: `nas show | head` is no failure."""
+            raise BrokenPipeError
+
     # A pipe has no width of its own.
     wide = None if stderr or sys.stdout.isatty() or "COLUMNS" in os.environ else 200
-    return Console(stderr=stderr, width=wide, markup=False, highlight=False, emoji=False)
+    return Printing(stderr=stderr, width=wide, markup=False, highlight=False, emoji=False)
 
 
 def narrator(console: Console) -> Callable[[str], None]:

@@ -124,3 +124,24 @@ def test_a_long_temporary_folder_and_a_full_disk_are_found_by_the_doctor(
 def test_a_ray_client_is_refused_in_one_line() -> None:
     with pytest.raises(ConfigError, match=r"--address ray://127\.0\.0\.1:10001: a search's driver runs on the cluster"):
         RayEngine(None, address="ray://127.0.0.1:10001")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("redirected", "code", "said"),
+    [
+        (
+            ">/dev/full",
+            1,
+            "nas: the output, or a file of the run, of TMPDIR or of the caches: no room left on the disk",
+        ),
+        (">&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+        ("| true", 0, ""),
+    ],
+)
+def test_output_that_nobody_takes_is_no_traceback(redirected: str, code: int, said: str) -> None:
+    command = f"{sys.executable} -m nas spaces {redirected}"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == bool(said)
