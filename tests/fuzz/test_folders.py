@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import os
 
 import pytest
 from folders import run
@@ -12,7 +12,7 @@ _SECONDS = 12.0
 
 def test_no_mutated_folder_ends_in_a_traceback_or_loses_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FUSION_NAS_CACHE", "")  # it is set for each case, and put back after the last
-    seed = random.SystemRandom().randrange(10**6) * 1000
+    seed = 1000 * int(os.environ.get("FUZZ_SEED", 0))
     ended = run(range(seed, seed + 1000), seconds=_SECONDS)
     assert not ended["failed"], f"python -m tests.fuzz.folders --seed {seed} --count {ended.total()} shows it again"
     assert ended["read"] > 0

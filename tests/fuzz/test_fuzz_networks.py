@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 from networks import run
@@ -12,8 +11,8 @@ SECONDS = 12.0
 
 
 def test_random_networks_are_refused_in_a_line_or_searched_as_they_are() -> None:
-    """Of a new seed every day, which is said; FUZZ_SEED gives it again."""
-    seed = int(os.environ.get("FUZZ_SEED", time.time() // 86_400))
+    """FUZZ_SEED gives other ones."""
+    seed = int(os.environ.get("FUZZ_SEED", 0))
     figures = run(range(seed, seed + 1_000), export_every=8, seconds=SECONDS)
     assert figures.admitted
     assert not figures.wrong, f"FUZZ_SEED={seed}: {figures}"
