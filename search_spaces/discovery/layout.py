@@ -6,7 +6,7 @@ A tensor of four dimensions may be anything: tokens of windows, logits of an att
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,6 +38,14 @@ _PRODUCTS = (
     torch.matmul, torch.bmm, torch.einsum, torch.baddbmm, torch.tensordot, torch.cdist, operator.matmul, "matmul",
     "bmm", "baddbmm", "__matmul__", F.scaled_dot_product_attention,
 )  # fmt: skip
+
+
+def moves_dimensions(node: fx.Node, whole: Container[str]) -> bool:
+    """Whether a step may give the dimensions of its input another meaning."""
+    target = node.target
+    if node.op == "call_module":
+        return str(target) in whole
+    return target in _PERMUTES or target in _TRANSPOSES or target in _RESHAPES or target in _PRODUCTS
 
 
 def layouts(graph: fx.Graph, root: nn.Module, elsewhere: Sequence[Mapping[fx.Node, Any]]) -> dict[fx.Node, Layout]:

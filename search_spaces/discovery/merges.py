@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import fx
 
-from search_spaces.discovery.layout import LAST, MAP, layouts
+from search_spaces.discovery.layout import LAST, MAP, layouts, moves_dimensions
 from search_spaces.discovery.probing import Probe
 from search_spaces.discovery.tracing import Traced
 from search_spaces.networks import PointShape
@@ -114,22 +114,11 @@ class _Facts:
     """What is asked about nodes: how deep, how laid out, from where."""
 
     def __init__(self, traced: Traced) -> None:
-        shape = traced.input_shape
         self.dtype = traced.dtype
         self.order: dict[fx.Node, int] = {}
         self.depth: dict[fx.Node, int] = {}
         self.ancestors: dict[fx.Node, set[fx.Node]] = {}
         self.from_input: set[fx.Node] = set()
-        batch, channels, height, width = shape
-        inputs = [
-            (batch + 1, channels, height, width),
-            (batch, channels, 2 * height, width),
-            (batch, channels, height, 2 * width),
-        ]
-        root = copy.deepcopy(traced.root)
-        probes = [Probe(root, given, traced.dtype) for given in inputs]
-        elsewhere = [probe.as_far_as_it_runs(traced.graph) for probe in probes]
-        self.layouts = layouts(traced.graph, traced.root, elsewhere)
         self.calls = Counter[str]()
         frames: set[tuple[str, int]] = set()
         for index, node in enumerate(traced.graph.nodes):
@@ -142,6 +131,21 @@ class _Facts:
             if node.meta["frame"] not in frames:
                 frames.add(node.meta["frame"])
                 self.calls[node.meta["frame"][0]] += 1
+        self.layouts = layouts(traced.graph, traced.root, self._elsewhere(traced))
+
+    def _elsewhere(self, traced: Traced) -> list[dict[fx.Node, Any]]:
+        """The values for three other inputs, where some merge may be of no maps: shapes tell what a reshape made."""
+        merging = [node for node in self.order if _verb(node)]
+        if not any(moves_dimensions(other, traced.whole) for node in merging for other in self.ancestors[node]):
+            return [{}, {}, {}]
+        batch, channels, height, width = traced.input_shape
+        inputs = [
+            (batch + 1, channels, height, width),
+            (batch, channels, 2 * height, width),
+            (batch, channels, height, 2 * width),
+        ]
+        root = copy.deepcopy(traced.root)
+        return [Probe(root, given, traced.dtype).as_far_as_it_runs(traced.graph) for given in inputs]
 
     # ---- why not
 
