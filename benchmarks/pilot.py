@@ -47,6 +47,8 @@ RECORD = Path("benchmarks/results/pilot-resnet8-cifar10.jsonl")
 MIXTURES = (("add", "cbam/4", "cbam/16"), ("concat", "se/8", "aff/16"), ("cbam/4", "iaff/8", "iaff/16"))
 RANDOM = 3
 PARENT_EPOCHS, LONG, SHORT = 12, 9, 3
+#: The parent's alone: what is compared begins at 1.
+PARENT_SEED = 0
 #: Multiples of the trunk's rate at which fusions are fine-tuned.
 FUSION_RATES = (1.0, 10.0)
 
@@ -185,7 +187,7 @@ def train_missing(record: Path, data: str, train_images: int, seeds: int) -> Non
     known = {json.loads(line).get("identity") for line in record.read_text().splitlines()[1:]}
     parent = record.with_suffix(".parent.safetensors")
     if not parent.exists():
-        first = Wanted(space.baseline, "scratch", PARENT_EPOCHS, 0, peak_lr, 1.0)
+        first = Wanted(space.baseline, "scratch", PARENT_EPOCHS, PARENT_SEED, peak_lr, 1.0)
         network, line = train(first, FromScratch(), trainer, space)
         parent.write_bytes(save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}))
         _append(record, line)
@@ -210,7 +212,9 @@ METRICS = {"accuracy": 100.0, "loss": -1.0, "tempered_loss": -1.0}
 def show(record: Path) -> None:
     """What each look tells of architectures, and how it ranks them beside the long schedule."""
     table: Table = defaultdict(lambda: defaultdict(dict))
-    for line in map(json.loads, record.read_text().splitlines()[2:]):  # the header, and the parent
+    for line in map(json.loads, record.read_text().splitlines()[1:]):  # after the header
+        if line["seed"] == PARENT_SEED:
+            continue
         table[line["start"], line["epochs"], line["fusion_lr_scale"]][line["architecture"]][line["seed"]] = line
     truth = next(key for key in table if key[0] == "scratch")
     names = list(table[truth])

@@ -83,8 +83,10 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
 
 def _fvcore_text(counting: Mapping[str, Any]) -> str:
     ours, theirs = counting["products"], counting["products_by_fvcore"]
+    if theirs is None:
+        return f"in the convolutions and products of all-add we count {ours:,}; fvcore itself cannot count this network"
     text = f"fvcore itself counts {theirs:,} in the convolutions and products of all-add"
-    return f"{text}, as we do" if ours == theirs else f"{text}, we {ours:,}: it has no count for fused attention"
+    return f"{text}, as we do" if ours == theirs else f"{text}, we {ours:,}: one of us has no count for some operations"
 
 
 def _scene_facts(data: Mapping[str, Any]) -> list[str]:

@@ -117,8 +117,9 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     }
 
 
-def _beside_fvcore(space: SearchSpace) -> dict[str, int]:
-    """The multiply-adds of convolutions and products in all-add, by our counter and by fvcore."""
+def _beside_fvcore(space: SearchSpace) -> dict[str, int | None]:
+    """The multiply-adds of convolutions and products in all-add, by our counter and by fvcore (None where
+    it cannot count them)."""
     network, image = space.build(space.baseline), torch.zeros(1, *space.input_shape)
     work = count_work(network, image)
     return {"products": work.macs - work.elementwise_ops, "products_by_fvcore": products_by_fvcore(network, image)}

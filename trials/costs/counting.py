@@ -109,10 +109,10 @@ def _separate_attention() -> Iterator[None]:
 _PRODUCTS = ("conv", "addmm", "linear", "matmul", "bmm", "einsum")
 
 
-def products_by_fvcore(model: nn.Module, *inputs: torch.Tensor) -> int:
-    """The multiply-adds of convolutions and products in one forward pass, as fvcore counts them.
+def products_by_fvcore(model: nn.Module, *inputs: torch.Tensor) -> int | None:
+    """The multiply-adds of convolutions and products in one forward pass, as fvcore counts them; None where it cannot.
 
-    Ours are `Work.macs - Work.elementwise_ops`: the same, but for what fvcore has no handle for, fused attention.
+    Ours are `Work.macs - Work.elementwise_ops`: the same, but for what fvcore has no handle for (fused attention, say).
     """
     with warnings.catch_warnings(action="ignore"):  # it scripts a loss as it is imported
         from fvcore.nn import FlopCountAnalysis
@@ -120,5 +120,8 @@ def products_by_fvcore(model: nn.Module, *inputs: torch.Tensor) -> int:
     counted = copy.deepcopy(model).cpu().eval()
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):
         analysis = FlopCountAnalysis(counted, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        by_operator = analysis.by_operator()
+        try:
+            by_operator = analysis.by_operator()
+        except Exception:  # its handles take some shapes for granted: a product with a vector is an IndexError there
+            return None
     return int(sum(by_operator[name] for name in _PRODUCTS))

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from nas.settings.search import SearchConfig
-from nas.terminal.check import print_check
+from nas.terminal.check import _fvcore_text, print_check
 from nas.tools.check import binding
 from nas.trainings.prepared import prepare
 from search_spaces.errors import SpaceError
@@ -108,3 +108,18 @@ def test_a_count_between_bounds_is_said_as_such() -> None:
 def test_a_detector_is_no_classifier() -> None:
     with pytest.raises(SpaceError, match=r"resnet8-fpn-fcos is no classifier, but the task is classification"):
         prepare(SearchConfig(space="resnet8-fpn-fcos"))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "text"),
+    [
+        (4, "fvcore itself counts 4 in the convolutions and products of all-add, as we do"),
+        (
+            3,
+            "fvcore itself counts 3 in the convolutions and products of all-add, we 4: one of us has no count for some",
+        ),
+        (None, "in the convolutions and products of all-add we count 4; fvcore itself cannot count this network"),
+    ],
+)
+def test_what_fvcore_counts_is_said_as_it_is(theirs: int | None, text: str) -> None:
+    assert _fvcore_text({"products": 4, "products_by_fvcore": theirs}).startswith(text)

@@ -14,7 +14,7 @@ from torch import nn
 from search_spaces import FusionChoice
 from search_spaces.fusions import build_fusion
 from trials.costs import Work, count_macs, count_work
-from trials.costs.counting import refuse
+from trials.costs.counting import products_by_fvcore, refuse
 from trials.costs.handles import HANDLES
 from trials.errors import UncountedError
 
@@ -185,6 +185,13 @@ def test_products_are_counted_as_fvcore_does(
     factors = tuple(torch.zeros(shape) for shape in shapes)
     theirs = FlopCountAnalysis(Calls(product), factors).unsupported_ops_warnings(False).total()
     assert count_macs(Calls(product), *factors) == theirs > 0
+
+
+def test_what_fvcore_cannot_count_is_none() -> None:
+    of_a_vector = Calls(torch.matmul)
+    factors = torch.zeros(1, 3, 8, 8), torch.ones(8)
+    assert products_by_fvcore(of_a_vector, *factors) is None
+    assert count_work(of_a_vector, *factors).macs == 3 * 8 * 8
 
 
 def test_nothing_that_fvcore_ignores_is_ignored_without_a_reason() -> None:

@@ -72,7 +72,12 @@ def test_a_training_is_what_it_was(name: str) -> None:
     if here is not None:
         assert found == here[name]
     else:
-        assert any(found == pytest.approx(there[name], rel=1e-3) for there in golden.values())
+        assert any(near(found, there[name]) for there in golden.values())
+
+
+def near(found: list[float], there: list[float]) -> bool:
+    """Losses of training are nearer than that of validation, which running statistics decide."""
+    return found[:-1] == pytest.approx(there[:-1], rel=1e-4) and found[-1] == pytest.approx(there[-1], rel=1e-3)
 
 
 if __name__ == "__main__":
