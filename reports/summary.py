@@ -20,7 +20,7 @@ from reports.formatting import (
 from reports.front import hypervolume
 from reports.noise import noise_floors
 from reports.trust import Comparisons
-from reports.view import OBJECTIVES, NothingFeasible, RunView, TrialView
+from reports.view import OBJECTIVES, NothingToSelect, RunView, TrialView
 from trials.budgets.constraints import Constraint, Costs
 from trials.data.findings import sentences
 from trials.errors import BudgetError
@@ -121,7 +121,7 @@ def best(view: RunView) -> TrialView | None:
     """The trial of the highest score within every budget, None when there is none."""
     try:
         return view.select("best")
-    except NothingFeasible:
+    except NothingToSelect:
         # The front needs every objective; a latency may be missing where the score is there.
         feasible = view.feasible
     return max(feasible, key=lambda t: (t.result.score or 0.0, -t.result.number), default=None)

@@ -12,7 +12,7 @@ from reports.drawing import Palette, Strip, merges_text, shape_text
 from reports.formatting import format_percent, format_points
 from reports.latency import latency_label, latency_note
 from reports.summary import over_budget, ratio
-from reports.view import SELECTORS, NothingFeasible, RunView, TrialView
+from reports.view import SELECTORS, NothingToSelect, RunView, TrialView
 
 #: What of an error message goes into the page: a page of 1,000 failures must still open.
 _ERROR_CHARACTERS = 1500
@@ -86,7 +86,7 @@ def badges(view: RunView) -> dict[int, list[str]]:
     for selector in SELECTORS:
         try:
             trial = view.select(selector)
-        except NothingFeasible:
+        except NothingToSelect:
             break
         # Nothing is the fastest where nothing was timed.
         if selector != "fastest" or trial.objective("latency_ms") is not None:

@@ -34,13 +34,17 @@ class SelectionError(UserError, ValueError):
     """No trial answers to what was asked: the message says which there are."""
 
 
-class NothingFeasible(UserError, RuntimeError):
+class NothingToSelect(UserError, RuntimeError):
+    """No trial of a run answers to `best`, `knee`, `fastest` or `cheapest`: the message says why."""
+
+
+class NothingFeasible(NothingToSelect):
     """No trial (or no architecture) meets the budgets: the message gives the nearest figures."""
 
     exit_code = 3
 
 
-class AllFailed(UserError, RuntimeError):
+class AllFailed(NothingToSelect):
     """Trials were begun and none was completed: the message says why, not that budgets are too tight."""
 
     exit_code = 1
@@ -421,7 +425,7 @@ def _rank(trial: TrialView) -> tuple[float, float, int]:
     return -(r.score or 0.0), r.loss if r.loss is not None else float("inf"), r.number
 
 
-def nothing_completed(view: RunView) -> UserError:
+def nothing_completed(view: RunView) -> NothingToSelect:
     """The error for a run without a complete trial: that all failed, and of what, or that none was within a budget."""
     if not view.failures:
         return NothingFeasible(f"no trial of {view.path} was completed: see nas show {view.path}")

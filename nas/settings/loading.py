@@ -103,7 +103,7 @@ def read_assignment(text: str) -> tuple[str, Any]:
     try:
         return name, in_a_line(value)
     except ValueError as error:
-        raise ConfigError(f"--set {name}: given {value!r}; {error}") from None
+        raise ConfigError(f"--set {name}: given {_shown(value)}; {_in_short(str(error))}") from None
 
 
 def name_of(key: str) -> str:
@@ -131,7 +131,7 @@ def explain(error: ValidationError, kind: type[SearchConfig], path: Path | None,
         return f"{where}: {_in_short(str(cause))}"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
     hint = _nearest_literal(problem)
-    return f"{where}: given {_shown(problem['input'])}; {message[0].lower()}{message[1:]}{hint}"
+    return f"{where}: given {_shown(problem['input'])}; {_in_short(message[0].lower() + message[1:])}{hint}"
 
 
 def _where(location: tuple[str, ...], path: Path | None, names: Mapping[str, str]) -> str:

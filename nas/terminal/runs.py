@@ -26,7 +26,7 @@ from reports.scores import figures_text
 from reports.status import status_json
 from reports.summary import fixed_seconds
 from reports.trust import Comparisons, trust_story
-from reports.view import NothingFeasible, RunView, TrialView
+from reports.view import NothingToSelect, RunView, TrialView
 from trials.tasks.metrics import ALL_FIGURES
 from trials.trial import TrialState
 
@@ -70,7 +70,7 @@ def print_run(console: Console, view: RunView) -> None:
     for selector in ("best", "knee", "fastest", "cheapest"):
         try:
             trial = view.select(selector)
-        except NothingFeasible as error:
+        except NothingToSelect as error:
             console.print(str(error), markup=False)
             return
         console.print(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}", highlight=False)

@@ -60,12 +60,11 @@ def _content(path: Path) -> Any:
         raise CheckpointError(
             f"{path} is no checkpoint by its name; give a .safetensors, .pt, .pth, .ckpt or .bin file"
         )
+    if _is_pointer(path):
+        raise CheckpointError(
+            f"{path} is a pointer to a file of a large-file store, not the weights: fetch them (git lfs pull)"
+        )
     try:
-        with path.open("rb") as file:
-            if file.read(len(_POINTER)) == _POINTER:
-                raise CheckpointError(
-                    f"{path} is a pointer to a file of a large-file store, not the weights: fetch them (git lfs pull)"
-                )
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
@@ -83,6 +82,15 @@ def _content(path: Path) -> Any:
     except (SafetensorError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError, KeyError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is damaged or no checkpoint ({reason[:120]}); give another file") from None
+
+
+def _is_pointer(path: Path) -> bool:
+    """Whether there is such a file and it begins as pointers do; what cannot be opened is said by who reads it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_POINTER)) == _POINTER
+    except OSError:
+        return False
 
 
 def _tensors(path: Path, content: Any, wanted: Collection[str]) -> dict[str, torch.Tensor]:

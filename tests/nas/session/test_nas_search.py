@@ -19,6 +19,7 @@ from programs import nas_program, start_nas, wait_for
 import nas
 from nas.settings.errors import ConfigError
 from reports import NothingFeasible, RunView, SelectionError
+from reports.view import AllFailed
 from trials.data import DataError
 from trials.errors import DeviceError, StoreDamaged, StoreError
 from trials.record.store import Store
@@ -229,7 +230,7 @@ def test_fresh_puts_the_earlier_run_aside_and_only_when_the_new_one_can_start(ti
 
 
 def test_diverging_trials_are_recorded_as_failed_and_the_search_goes_on(tiny: dict[str, Any]) -> None:
-    with pytest.raises(NothingFeasible, match=r"no trial of .* was completed"):
+    with pytest.raises(AllFailed, match=r"all trials of .* failed \(2 "):
         nas.search(**tiny | {"trials": 2, "training": tiny["training"] | {"peak_lr": 1e12}})
     view = RunView.load(tiny["out"])
     assert [r.state for r in view.results] == [TrialState.FAILED] * 2

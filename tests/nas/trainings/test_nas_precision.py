@@ -19,7 +19,7 @@ from nas.trainings import precision
 from nas.trainings.noise_file import NoiseFile
 from nas.trainings.prepared import prepare
 from reports import RunView
-from reports.view import NothingFeasible
+from reports.view import AllFailed
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
 from trials.training import trainer
@@ -101,7 +101,7 @@ def test_where_training_fails_the_first_trial_says_so(small: dict[str, Any], mon
 
     monkeypatch.setattr(trainer, "train", broken)
     heard = Heard()
-    with pytest.raises(NothingFeasible):
+    with pytest.raises(AllFailed):
         searched(small | {"trials": 1}, heard=heard)
     assert "bfloat16 and float32 could not be compared: RuntimeError: no such kernel" in heard.lines
     view = RunView.load(Path(small["out"]))
