@@ -84,7 +84,7 @@ class TwoAtOnce(LocalEngine):
 def greedy(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoAtOnce]:
     register("greedy")(Greedy)
     engine = TwoAtOnce()
-    monkeypatch.setattr("nas.engines.engine.make_engine", lambda config, interruption: engine)
+    monkeypatch.setattr("nas.engines.engine.make_engine", lambda config, interruption, say: engine)
     yield engine
     unregister("greedy")
     Greedy.always = Greedy.shared = False
