@@ -54,10 +54,11 @@ def augment_scenes(
     seeds = torch.randint(2**62, (len(targets),), generator=generator).tolist()
     drawn = [_draw(seed, side) for seed in seeds]
     augmented = torch.full_like(images, PAD_GREY)
-    for image, source, each in zip(augmented, _flipped(images, drawn), drawn, strict=True):
-        # One at a time, with the same memory again and again: a batch of floats would leave the processor's cache.
-        _place(image, _resized(source, each.side), each)
-        _change_colours(image, each.colours)
+    # One at a time and in one place: in fresh memory, or that of a whole batch, it would take twice as long.
+    pixels = torch.empty(images.shape[1:], dtype=torch.float32, device=images.device)
+    for image, source, each in zip(augmented, images, drawn, strict=True):
+        _place(image, _resized(_flipped(source, each), each.side), each)
+        _change_colours(image, each.colours, pixels)
     if "map" in next(iter(targets), {}):
         return augmented, _moved_maps(targets, drawn)
     return augmented, _moved_boxes(targets, drawn, side)
@@ -81,9 +82,8 @@ def _draw(seed: int, side: int) -> _Drawn:
     return _Drawn(flip, new_side, padding, top, left, colours)
 
 
-def _flipped(batch: Tensor, drawn: Sequence[_Drawn]) -> Tensor:
-    mirrored = torch.tensor([each.flip for each in drawn], dtype=torch.bool).to(batch.device)
-    return torch.where(mirrored.view(-1, *[1] * (batch.dim() - 1)), batch.flip(-1), batch)
+def _flipped(image: Tensor, drawn: _Drawn) -> Tensor:
+    return image.flip(-1) if drawn.flip else image
 
 
 def _resized(image: Tensor, side: int) -> Tensor:
@@ -103,12 +103,12 @@ def _place(canvas: Tensor, resized: Tensor, drawn: _Drawn) -> None:
     canvas[..., down : down + seen.shape[-2], across : across + seen.shape[-1]] = seen
 
 
-def _change_colours(image: Tensor, changes: Sequence[tuple[int, float]]) -> None:
+def _change_colours(image: Tensor, changes: Sequence[tuple[int, float]], pixels: Tensor) -> None:
     """torchvision's `adjust_brightness`, `adjust_contrast` and `adjust_saturation` of uint8 [3, H, W], in place.
 
-    Pixels stay floating-point numbers in between, without their fractions: what uint8 would make of them.
+    In between they are `pixels`, float32 of that shape, without their fractions: what uint8 would make of them.
     """
-    pixels = image.to(torch.float32)
+    pixels.copy_(image)
     for kind, factor in changes:
         if kind == _BRIGHTNESS:
             pixels.mul_(factor)
@@ -127,8 +127,9 @@ def _moved_maps(targets: Sequence[Target], drawn: Sequence[_Drawn]) -> list[Targ
 
     maps = torch.stack([target["map"].as_subclass(Tensor) for target in targets])
     moved = torch.full_like(maps, IGNORED)
-    for canvas, source, each in zip(moved, _flipped(maps, drawn), drawn, strict=True):
-        _place(canvas, F.interpolate(source[None, None], (each.side, each.side), mode="nearest")[0, 0], each)
+    for canvas, source, each in zip(moved, maps, drawn, strict=True):
+        resized = F.interpolate(_flipped(source, each)[None, None], (each.side, each.side), mode="nearest")
+        _place(canvas, resized[0, 0], each)
     return [{**target, "map": tv_tensors.Mask(each)} for target, each in zip(targets, moved, strict=True)]
 
 
