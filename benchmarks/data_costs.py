@@ -1,23 +1,35 @@
-"""What data cost beside training: ours beside the ordinary way, in turn."""
+"""What a trial costs beside its training, in data and in latency: ours beside the ordinary way, in turn."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
+import random
+import statistics
+import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from benchmarks.timing import in_turn, show
-from trials.data import augment_scenes
+from search_spaces import InputSpec, SearchSpace
+from trials.data import DataConfig, augment_scenes, load_data
 from trials.data.fitting import PAD_GREY
 from trials.data.readers.masks import IGNORED
 from trials.data.scene_augmentation import COLOUR, ZOOM
 from trials.data.scenes import SceneSplit, Target
+from trials.data.survey import files_key, read_headers, walk
+from trials.judge import SCREENING_ERROR
+from trials.latency import measure_latency
 from trials.tasks.average_precision import average_precision
+from trials.trial import Latency, LatencyProtocol
 
 if TYPE_CHECKING:
     from torchvision.transforms import v2
@@ -27,12 +39,15 @@ IMAGES, CATEGORIES = 400, ("red", "green", "blue")
 
 
 def main() -> None:
-    """Augmentation of scenes, COCO's figures and loading a folder again, each beside the ordinary way."""
+    """Augmentation of scenes, COCO's figures, loading a folder again and a trial's latency beside the ordinary way."""
     torch.set_num_threads(1)
     for side in (64, 128, 256):
         augmentation(side)
     for found in (100, 300):
         figures(found)
+    loading(20_000)
+    for space, side in (("resnet20", 32), ("resnet18", 64), ("resnet50", 32)):
+        screening(space, side)
 
 
 def augmentation(side: int) -> None:
@@ -69,7 +84,62 @@ def figures(found: int) -> None:
     )
 
 
+def loading(count: int) -> None:
+    """A folder of JPEGs that another process has loaded: beside opening the headers of all, as each worker once did."""
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place) / "images"
+        write_images(root, count)
+        os.environ["FUSION_NAS_CACHE"] = str(Path(place) / "cache")
+        config = DataConfig(f"folder:{root}")
+        load_data(config)
+        names = walk(root)
+        states = "list and ask for the state of each file"
+        print(f"  a folder of {count:,} JPEGs of 32 pixels, loaded before")
+        show(
+            in_turn(
+                {
+                    "list and open all headers": lambda: read_headers(root, walk(root)),
+                    states: lambda: files_key([], root, walk(root)),
+                    "load_data": lambda: load_data(config),
+                },
+                rounds=5,
+            )
+        )
+        assert len(names) == count
+
+
+def screening(name: str, side: int) -> None:
+    """A trial's latency: with all of the protocol's passes, and until its standard error is half a per cent."""
+    space = SearchSpace.named(name, InputSpec(3, side, 10))
+    candidate, reference = (space.build(choice).eval() for choice in (space.sample(random.Random(0)), space.baseline))
+    images = torch.zeros(1, 3, side, side).contiguous(memory_format=torch.channels_last)
+    protocol = LatencyProtocol(attempts=1)
+    found: dict[float, list[Latency]] = {0.0: [], SCREENING_ERROR: []}
+
+    def measured(enough: float) -> None:
+        found[enough].append(measure_latency(candidate, reference, images, protocol, None, enough))
+
+    print(f"  latency of a trial of {name} at {side} pixels")
+    ways = {"all passes": 0.0, "until precise enough": SCREENING_ERROR}
+    show(in_turn({way: partial(measured, enough) for way, enough in ways.items()}, rounds=7))
+    for way, enough in ways.items():
+        quotients = [one.p50_ms / one.nominal_reference_p50_ms for one in found[enough]]
+        passes = statistics.median(one.passes for one in found[enough])
+        spread = statistics.stdev(quotients) / statistics.fmean(quotients)
+        print(f"    {way}: {passes:.0f} passes, {statistics.median(quotients):.3f} times all-add, SD {spread:.1%}")
+
+
 # ---- made data
+
+
+def write_images(root: Path, count: int) -> None:
+    """JPEGs in ten classes."""
+    pixels = np.random.default_rng(0)
+    for number in range(count):
+        folder = root / f"class{number % 10}"
+        folder.mkdir(parents=True, exist_ok=True)
+        made = Image.fromarray(pixels.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+        made.save(folder / f"{number:06}.jpg", quality=50)
 
 
 def scenes(count: int, side: int) -> tuple[Tensor, list[Target]]:
