@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import costs, latency, operators, record, regimes, reprice, startup, trials
+from benchmarks import costs, data_costs, latency, operators, record, regimes, reprice, startup, trials
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "startup": startup.main,
     "record": record.main,
     "reprice": reprice.main,
     "costs": costs.main,
+    "data_costs": data_costs.main,
     "operators": operators.main,
     "latency": latency.main,
     "trials": trials.main,

@@ -32,6 +32,8 @@ from trials.trial import EpochPoint, Latency, LatencyProtocol, Recipe, Timing, T
 
 #: The origin of a job that trains what a search knows already: its costs were measured before.
 REPEAT = "repeat"
+#: The standard error of a trial's latency, as a share of it, that is small enough.
+SCREENING_ERROR = 0.005
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,11 @@ class Bench:
         return measure_latency(network, self.reference, self.example, self.plan.protocol, self.plan.nominal_latency_ms)
 
     def screened(self, network: nn.Module) -> Latency:
-        """The same in one attempt, for a trial: what did not come out steady is measured when the search is over."""
+        """The same for a trial, in one attempt and not longer than it takes to tell it apart: every other trial stands
+        still meanwhile, and what matters or did not come out steady is measured when the search is over."""
         once = replace(self.plan.protocol, attempts=1)
-        return measure_latency(network, self.reference, self.example, once, self.plan.nominal_latency_ms)
+        nominal = self.plan.nominal_latency_ms
+        return measure_latency(network, self.reference, self.example, once, nominal, SCREENING_ERROR)
 
     def judge(self, job: TrialJob) -> Iterator[EpochPoint | TrialOutcome]:
         """Yields a point after every epoch, and last the outcome. Raises nothing: what fails is a result."""

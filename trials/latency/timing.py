@@ -34,10 +34,11 @@ def measure_latency(
     images: torch.Tensor,
     protocol: LatencyProtocol,
     nominal_reference_p50_ms: float | None = None,
+    enough: float = 0.0,
 ) -> Latency:
     """Measure `candidate`, run eagerly, on `images` [B, C, H, W], both on the target device. See `measure`."""
     own, other = (eager(network.eval(), images) for network in (candidate, reference))
-    return measure(own, other, protocol, nominal_reference_p50_ms, lock_name(images.device))
+    return measure(own, other, protocol, nominal_reference_p50_ms, lock_name(images.device), enough)
 
 
 def measure(
@@ -46,6 +47,7 @@ def measure(
     protocol: LatencyProtocol,
     nominal_reference_p50_ms: float | None = None,
     device: str = "cpu",
+    enough: float = 0.0,
 ) -> Latency:
     """Measure two functions that make a forward pass and return its milliseconds, their `device` kept quiet.
 
@@ -53,11 +55,13 @@ def measure(
     drift of the machine's clock that both feel. Without a nominal figure the reference's own is taken.
     A measurement that drifts or scatters is repeated. Where no attempt was steady, the figure is that of all
     their blocks together, and marked unstable.
+    enough: no further passes are made once the standard error is this share of the figure; it is looked at after
+        `MIN_PASSES`, and whenever there are twice as many as at the last look.
     """
     attempts: list[tuple[Array, Array]] = []
     for attempt in range(1, protocol.attempts + 1):
         with quiet(device), torch.inference_mode():
-            attempts.append(_interleave(candidate, reference, protocol))
+            attempts.append(_interleave(candidate, reference, protocol, enough))
         measured = _summarise(*attempts[-1], protocol, nominal_reference_p50_ms)
         if measured.stable:
             return replace(measured, attempts=attempt)
@@ -67,7 +71,7 @@ def measure(
 
 
 def _interleave(
-    candidate: Callable[[], float], reference: Callable[[], float], protocol: LatencyProtocol
+    candidate: Callable[[], float], reference: Callable[[], float], protocol: LatencyProtocol, enough: float
 ) -> tuple[Array, Array]:
     """Milliseconds [blocks, block] of each pass of the two networks, taken in turn after a warm-up."""
     for one_pass in (candidate, reference):
@@ -75,12 +79,17 @@ def _interleave(
             one_pass()
     own: list[list[float]] = []
     other: list[list[float]] = []
-    passes = 0
+    passes, look = 0, MIN_PASSES
     deadline = time.monotonic() + MAX_SECONDS
     while passes < protocol.passes and (passes < MIN_PASSES or time.monotonic() < deadline):
         own.append([candidate() for _ in range(protocol.block)])
         other.append([reference() for _ in range(protocol.block)])
         passes += protocol.block
+        if passes >= look:
+            look = 2 * passes
+            so_far = _summarise(np.array(own), np.array(other), protocol, None)
+            if so_far.standard_error(protocol.block) <= enough:
+                break
     return np.array(own), np.array(other)
 
 

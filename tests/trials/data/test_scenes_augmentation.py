@@ -10,6 +10,7 @@ from scenes_folders import coco_document, load, write_coco
 from torch import Tensor
 from torchvision import tv_tensors
 
+from benchmarks.data_costs import augment_one_by_one, scenes
 from trials.data import augment_scenes
 from trials.data.fitting import PAD_GREY
 from trials.data.scenes import Target
@@ -39,6 +40,34 @@ def squares(count: int) -> tuple[Tensor, list[Target]]:
 
 def numbers(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("side", [33, 64, 200])
+def test_the_batch_is_what_torchvision_makes_of_each_image_to_the_last_bit(side: int) -> None:
+    images, targets = scenes(24, side)
+    empty = {name: targets[3][name][:0] for name in ("labels", "area", "iscrowd")}
+    targets[3] |= {"boxes": tv_tensors.wrap(targets[3]["boxes"][:0], like=targets[3]["boxes"]), **empty}
+    expected, wanted = augment_one_by_one(images, targets, numbers(5))
+    augmented, changed = augment_scenes(images, targets, numbers(5))
+    assert torch.equal(augmented, expected)
+    for target, reference in zip(changed, wanted, strict=True):
+        assert list(target) == list(reference)
+        for name in ("boxes", "labels", "area", "iscrowd"):
+            assert torch.equal(target[name], reference[name]), name
+            assert type(target[name]) is type(reference[name])
+        assert target["boxes"].canvas_size == reference["boxes"].canvas_size == (side, side)
+    assert sum(len(target["labels"]) for target in changed) < sum(len(target["labels"]) for target in targets)
+
+
+def test_maps_are_what_torchvision_makes_of_each_to_the_last_bit() -> None:
+    images, _ = scenes(24, SIDE)
+    maps = torch.randint(0, 4, (24, SIDE, SIDE), dtype=torch.uint8, generator=numbers(1))
+    targets: list[Target] = [{"image_id": place, "map": tv_tensors.Mask(each)} for place, each in enumerate(maps)]
+    expected, wanted = augment_one_by_one(images, targets, numbers(5))
+    augmented, changed = augment_scenes(images, targets, numbers(5))
+    assert torch.equal(augmented, expected)
+    assert all(torch.equal(a["map"], b["map"]) for a, b in zip(changed, wanted, strict=True))
+    assert all(isinstance(target["map"], tv_tensors.Mask) for target in changed)
 
 
 def test_boxes_follow_the_pixels() -> None:

@@ -139,6 +139,17 @@ def test_the_error_of_a_measurement_shrinks_with_its_passes() -> None:
     assert errors[0] == pytest.approx(float(np.median(draws, axis=1).std()), rel=0.15)
 
 
+@pytest.mark.parametrize(("jitter", "passes"), [(0.0, {30}), (0.03, {60, 120}), (0.3, {201})])
+def test_passes_end_where_the_figure_is_precise_enough(jitter: float, passes: set[int]) -> None:
+    """Looks after 30, 60 and 120 passes; what scatters takes all of the protocol's."""
+    numbers = np.random.default_rng(0)
+    protocol = replace(LENIENT, passes=200)
+    measured = timing.measure(lambda: 2 + jitter * numbers.standard_normal(), lambda: 1.0, protocol, enough=0.003)
+    assert measured.passes in passes
+    assert measured.p50_ms == pytest.approx(2, rel=jitter / 10 + 1e-9)
+    assert (measured.standard_error(protocol.block) <= 0.003) == (measured.passes < 201)
+
+
 def test_a_slow_network_is_measured_less_often(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "MAX_SECONDS", 0.0)
     measured = measure_latency(Sleep(0.1), Sleep(0.1), images, replace(LENIENT, passes=200))

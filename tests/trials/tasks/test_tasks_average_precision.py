@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 from dataclasses import replace
@@ -14,7 +15,7 @@ from tasks_scenes import COLOURS, split
 from torch import Tensor
 
 from trials.data import SceneSplit
-from trials.tasks.average_precision import average_precision
+from trials.tasks.average_precision import AveragePrecision, average_precision
 
 Detections = list[dict[str, Tensor]]
 
@@ -83,6 +84,52 @@ def pycocotools_on_files(truth: SceneSplit, detections: Detections, folder: Path
             evaluation.summarize()
             by_category.append(evaluation.stats.tolist())
     return by_category[0], [stats[0] for stats in by_category[1:]]
+
+
+def as_by_pycocotools(figures: AveragePrecision) -> tuple[list[float], list[float]]:
+    """The same with -1 where there is nothing to find."""
+    listed = [-1 if value is None else value for value in list(figures.to_json().values())[:12]]
+    return listed, [-1 if value is None else value for value in figures.ap_by_category.values()]
+
+
+def odd_case(seed: int) -> tuple[SceneSplit, Detections]:
+    """Images without objects, without detections and with more than a hundred of them; crowds, scores that are equal,
+    boxes without an area, areas at the limits of small and large, categories that are only found or never found."""
+    generator = torch.Generator().manual_seed(seed)
+    truth = split(12, 64, seed)
+    objects = len(truth.labels)
+
+    def chance(share: float, count: int = objects) -> Tensor:
+        return torch.rand(count, generator=generator) < share
+
+    limits = torch.tensor([32.0**2, 96.0**2, 0.0])[torch.randint(0, 3, (objects,), generator=generator)]
+    kept = int(truth.first[9])  # the last three show nothing
+    truth = replace(
+        truth, boxes=truth.boxes[:kept], labels=truth.labels[:kept] % (2 if seed % 2 else 3),
+        crowd=chance(0.3)[:kept], areas=torch.where(chance(0.3), limits, truth.areas)[:kept],
+        first=truth.first.clamp(max=kept), scales=torch.rand((12, 2), generator=generator) * 0.5 + 0.1,
+    )  # fmt: skip
+    detections = guesses(truth, seed)
+    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0)}
+    for place, found in enumerate(detections):
+        repeats = 60 if place == 4 else 1
+        found |= {name: value.repeat(repeats, *[1] * (value.dim() - 1)) for name, value in found.items()}
+        found["scores"] = (found["scores"] * 5).round() / 5
+        found["boxes"][chance(0.1, len(found["boxes"])), 2:] = 0
+        if place % 5 == 1:
+            detections[place] = nothing
+        elif seed == 4:
+            found["labels"] = found["labels"] * 0 + 2
+    return truth, detections
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_figures_are_pycocotools_in_odd_cases(seed: int, tmp_path: Path) -> None:
+    truth, detections = odd_case(seed)
+    found = as_by_pycocotools(average_precision(detections, truth, COLOURS))
+    for figures, expected in zip(found, pycocotools_on_files(truth, detections, tmp_path), strict=True):
+        assert figures == pytest.approx(expected, abs=1e-14)  # numpy's means go through memory in another order
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.25])

@@ -24,7 +24,7 @@ class Reader:
     side: int | None = None
 
     def load(self) -> Any:
-        """The module, imported on first use: some need torchvision or pycocotools."""
+        """The module, imported on first use: some need torchvision or COCO's code."""
         return import_module(f"{__name__}.{self.module}")
 
 

@@ -1,4 +1,4 @@
-"""Masks as COCO writes them, polygons and run lengths, checked before pycocotools' C code sees them.
+"""Masks as COCO writes them, polygons and run lengths, checked before COCO's C code sees them.
 
 A mask is kept as its *compressed run lengths*: the alternating lengths of runs of 0 and 1 down the columns, five bits
 a character (Microsoft COCO, `cocoapi/common/maskApi.c`).
@@ -12,14 +12,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from trials.data.config import DataError
 from trials.data.orientation import AS_IT_LIES, turned_mask
 from trials.data.problems import MASK, BadEntry, quoted
 
 Mask = NDArray[np.uint8]
 
 _ROUNDING = 2.0  # pixels that a polygon's corner may lie outside the image; it is moved to the edge
-_FEWEST_NUMBERS = 6  # three corners; pycocotools would read four numbers as a box
+_FEWEST_NUMBERS = 6  # three corners; COCO's code would read four numbers as a box
 
 
 def mask_counts(segmentation: object, height: int, width: int) -> bytes:
@@ -59,7 +58,7 @@ def turned_counts(counts: bytes, height: int, width: int, orientation: int) -> b
 
 
 def _polygon(numbers: object, height: int, width: int) -> list[float]:
-    """x, y, x, y, … within the image; pycocotools walks along every edge, so that a far corner would take for ever."""
+    """x, y, x, y, … within the image; COCO's code walks along every edge, so that a far corner would take for ever."""
     if not isinstance(numbers, list) or len(numbers) < _FEWEST_NUMBERS or len(numbers) % 2:
         raise BadEntry(f"polygon is {quoted(numbers)}: it must be a list x, y, x, y, … of at least 3 corners", MASK)
     settled = []
@@ -93,7 +92,7 @@ def _run_lengths(given: dict[str, Any], height: int, width: int) -> bytes:
 
 def _expand(text: str) -> list[int]:
     """The run lengths in COCO's compressed text (`rleFrString`): five bits a character, from the third on as
-    differences to the one before the last. pycocotools does not notice a text that ends in mid-number."""
+    differences to the one before the last. COCO's code does not notice a text that ends in mid-number."""
     lengths: list[int] = []
     place = 0
     while place < len(text):
@@ -113,9 +112,7 @@ def _expand(text: str) -> list[int]:
 
 
 def _api() -> Any:
-    """pycocotools' mask functions, imported only where masks are: boxes alone do without."""
-    try:
-        import pycocotools.mask as api
-    except ImportError as error:
-        raise DataError("masks of objects need pycocotools, which is not installed: pip install pycocotools") from error
-    return api
+    """The mask functions of COCO's own C code, imported only where masks are: boxes alone do without."""
+    from faster_coco_eval.core import mask
+
+    return mask
