@@ -91,10 +91,14 @@ def build(
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is wanted and missing, by the schedules' names in their order."""
+    """What is wanted and missing, by the schedules' names in their order; `images` are those that the missing train."""
 
+    space: str
+    architectures: int
+    seeds: int
     wanted: Mapping[str, int]
     missing: Mapping[str, int]
+    images: Mapping[str, int]
 
 
 def outlook(edition: Edition, known: Iterable[Training]) -> Outlook:
@@ -103,8 +107,13 @@ def outlook(edition: Edition, known: Iterable[Training]) -> Outlook:
     spec = InputSpec(3, settings.image_size or 32, 10)
     wanted = list(rows(edition, make_space(settings, spec)))
     left = Counter(row.schedule.name for row in missing(wanted, known))
-    whole = Counter(row.schedule.name for row in wanted)
-    return Outlook(whole, {name: left[name] for name in whole})
+    whole = dict(Counter(row.schedule.name for row in wanted))
+    per_epoch = int(edition.settings["train_images"])
+    return Outlook(
+        settings.space, len({row.wanted.architecture for row in wanted}), edition.seeds, whole,
+        {name: left[name] for name in whole},
+        {name: left[name] * Schedule.parse(name).epochs * per_epoch for name in whole},
+    )  # fmt: skip
 
 
 def missing(wanted: Iterable[Row], known: Iterable[Training]) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ def bench() -> None:
 
 
 _edition = click.option(
-    "--edition", default="cpu", show_default=True, metavar="NAME", help="What is trained: cpu or gpu."
+    "--edition", default="cpu", show_default=True, metavar="NAME", help="What is trained: cpu, gpu or nine-point."
 )
 
 
@@ -47,9 +48,13 @@ def build(data: str, out: str, table: str | None, dry_run: bool, edition: str, a
     if dry_run:
         ahead = outlook(chosen, known_of(Path(out), chosen, table))
         if as_json:
-            click.echo(json.dumps({"wanted": dict(ahead.wanted), "missing": dict(ahead.missing)}))
-        for name in () if as_json else ahead.wanted:
-            click.echo(f"{name}: {ahead.missing[name]} of {ahead.wanted[name]} are missing")
+            click.echo(json.dumps(asdict(ahead)))
+            return
+        click.echo(f"{ahead.space}: {ahead.architectures} architectures, {ahead.seeds} seeds")
+        for name in ahead.wanted:
+            click.echo(
+                f"{name}: {ahead.missing[name]} of {ahead.wanted[name]} are missing, {ahead.images[name]:,} images"
+            )
         return
     begin = beginning(chosen, table, told.say)
     os.nice(_NICENESS)
