@@ -136,21 +136,21 @@ def _train(
 ) -> None:
     with narrator.counting(len(todo)) as tell:
         for schedule, group in groupby(todo, key=lambda row: row.schedule):
-            here = _of_schedule(prepared, configuration(edition, prepared.config.data, out, schedule))
+            here = under(prepared, configuration(edition, prepared.config.data, out, schedule))
             plan = complete_plan(here.plan(), here, record, engine, narrator.say)
             read = _Reader(here, plan, out) if schedule == edition.truth else None
             wanted = [row.wanted for row in group]
             interruption.check()
-            engine.run(plan, _Source(wanted, plan, here, record, tell, interruption, read))
+            engine.run(plan, ReadSource(wanted, plan, here, record, tell, interruption, read))
 
 
-def _of_schedule(prepared: Prepared, config: SearchConfig) -> Prepared:
-    """The same data, space and costs under the recipe of a schedule."""
+def under(prepared: Prepared, config: SearchConfig) -> Prepared:
+    """The same data, space and costs under another recipe."""
     return replace(prepared, config=config, trainer=replace(prepared.trainer, recipe=config.training.recipe()))
 
 
-class _Source(TrainingSource):
-    """A training's readings of images are kept before it is recorded: after a kill none is without them."""
+class ReadSource(TrainingSource):
+    """What is read of a training is kept before it is recorded: after a kill none is without it."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class _Source(TrainingSource):
         record: RunRecord,
         tell: Callable[[Training], None],
         interruption: Interruption,
-        read: _Reader | None,
+        read: Callable[[Training, bytes], None] | None,
     ) -> None:
         super().__init__(
             wanted, plan.start.name, prepared, record, lambda training, weights: tell(training), interruption

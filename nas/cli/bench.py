@@ -12,6 +12,7 @@ import click
 
 from nas.cli.interrupting import interruptible
 from nas.cli.options import LIST, json_option
+from nas.cli.pilot import pilot
 
 #: The lowest priority: a table is built beside other work.
 _NICENESS = 19
@@ -21,6 +22,8 @@ _NICENESS = 19
 def bench() -> None:
     """A table of real trainings of fusion operators, and what is made and judged with it."""
 
+
+bench.add_command(pilot)
 
 _edition = click.option(
     "--edition", default="cpu", show_default=True, metavar="NAME", help="What is trained: cpu, gpu or nine-point."
