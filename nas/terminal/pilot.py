@@ -20,7 +20,8 @@ _LEGEND = (
     "architecture: standard deviation between architectures, noise taken out; pair: that of the noise in the "
     "difference of two under one seed; in points of accuracy, or nats. images a pair: to train until the mean "
     "difference of a typical pair (the median) has the right sign with 95 %. ρ, τ truth: of one seed's ranks with "
-    "the truth's mean accuracy. tempered: the loss after one temperature was fitted on the logits. ICC with a 95 % interval."
+    "the truth's mean accuracy. tempered: the loss after one temperature was fitted on the logits. ICC with a "
+    "95 % interval."
 )
 
 

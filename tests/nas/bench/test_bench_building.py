@@ -120,6 +120,10 @@ def test_it_is_built_once_and_goes_on(edition: Edition, tmp_path: Path) -> None:
     file = tmp_path / "table.zip"
     write_table(file, contents)
     table = Table.load(file)
+    latencies = {"eager": {"device": {"name": "a machine"}, "architectures": {}}}
+    measured = tmp_path / "measured.zip"
+    write_table(measured, replace(contents, header={**contents.header, "latencies": latencies}))
+    assert contents_of(out, edition, measured).header["latencies"] == latencies, "packed over it, they stay"
     assert table.query("concat,concat,concat", "scratch-2", 0).images is not None
     assert table.header["datasheet"]["trainings"]["inherit-1"]["images_trained"] == 256
     elsewhere = Told()
