@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -172,6 +172,3 @@ class ReadingsFile:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(reading.to_json(), allow_nan=False) + "\n")
         self._known.add(reading.identity)
-
-    def __iter__(self) -> Iterator[Reading]:
-        return iter(read_readings(self.path).readings)

@@ -24,6 +24,7 @@ from nas.engines.interruption import Interruption
 from nas.session.admission import open_store
 from nas.settings.changes import differences
 from nas.settings.errors import ConfigError
+from nas.settings.search import SearchConfig
 from nas.telling import Narrator
 from nas.trainings.parent import provide_parent
 from nas.trainings.precision import in_precision
@@ -83,8 +84,8 @@ def run_pilot(pilot: Pilot, out: Path, narrator: Narrator, interruption: Interru
             narrator.say(f"{total} trainings are missing in {out}")
             running.train(todo, total)
         wanted = list(chain.from_iterable(group for _, group in pilot.groups(prepared.space)))
-        left = sum(len(running.missing(way, group)) for way, group in pilot.groups(prepared.space))
-        return Progress(len(wanted) - left, len(wanted), running.failed)
+        lacking = sum(len(running.missing(way, group)) for way, group in pilot.groups(prepared.space))
+        return Progress(len(wanted) - lacking, len(wanted), running.failed)
 
 
 class _Running:
@@ -152,7 +153,7 @@ class _Running:
         plan = in_precision(prepared.plan(), self._precision(engine))
         provide_parent(prepared, plan, self._parent, None, engine, self._narrator.say)
 
-    def _configuration(self, way: Way) -> Any:
+    def _configuration(self, way: Way) -> SearchConfig:
         return self._pilot.configuration(way, self._out, self._parent)
 
     def _opened(self, way: Way, stack: ExitStack) -> RunRecord:
