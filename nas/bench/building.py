@@ -91,10 +91,14 @@ def build(
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is wanted and missing, by the schedules' names in their order."""
+    """What is wanted and missing, by the schedules' names in their order; `images` are those that the missing train."""
 
+    space: str
+    architectures: int
+    seeds: int
     wanted: Mapping[str, int]
     missing: Mapping[str, int]
+    images: Mapping[str, int]
 
 
 def outlook(edition: Edition, known: Iterable[Training]) -> Outlook:
@@ -103,8 +107,13 @@ def outlook(edition: Edition, known: Iterable[Training]) -> Outlook:
     spec = InputSpec(3, settings.image_size or 32, 10)
     wanted = list(rows(edition, make_space(settings, spec)))
     left = Counter(row.schedule.name for row in missing(wanted, known))
-    whole = Counter(row.schedule.name for row in wanted)
-    return Outlook(whole, {name: left[name] for name in whole})
+    whole = dict(Counter(row.schedule.name for row in wanted))
+    per_epoch = int(edition.settings["train_images"])
+    return Outlook(
+        settings.space, len({row.wanted.architecture for row in wanted}), edition.seeds, whole,
+        {name: left[name] for name in whole},
+        {name: left[name] * Schedule.parse(name).epochs * per_epoch for name in whole},
+    )  # fmt: skip
 
 
 def missing(wanted: Iterable[Row], known: Iterable[Training]) -> Iterator[Row]:
@@ -127,21 +136,21 @@ def _train(
 ) -> None:
     with narrator.counting(len(todo)) as tell:
         for schedule, group in groupby(todo, key=lambda row: row.schedule):
-            here = _of_schedule(prepared, configuration(edition, prepared.config.data, out, schedule))
+            here = under(prepared, configuration(edition, prepared.config.data, out, schedule))
             plan = complete_plan(here.plan(), here, record, engine, narrator.say)
             read = _Reader(here, plan, out) if schedule == edition.truth else None
             wanted = [row.wanted for row in group]
             interruption.check()
-            engine.run(plan, _Source(wanted, plan, here, record, tell, interruption, read))
+            engine.run(plan, ReadSource(wanted, plan, here, record, tell, interruption, read))
 
 
-def _of_schedule(prepared: Prepared, config: SearchConfig) -> Prepared:
-    """The same data, space and costs under the recipe of a schedule."""
+def under(prepared: Prepared, config: SearchConfig) -> Prepared:
+    """The same data, space and costs under another recipe."""
     return replace(prepared, config=config, trainer=replace(prepared.trainer, recipe=config.training.recipe()))
 
 
-class _Source(TrainingSource):
-    """A training's readings of images are kept before it is recorded: after a kill none is without them."""
+class ReadSource(TrainingSource):
+    """What is read of a training is kept before it is recorded: after a kill none is without it."""
 
     def __init__(
         self,
@@ -151,7 +160,7 @@ class _Source(TrainingSource):
         record: RunRecord,
         tell: Callable[[Training], None],
         interruption: Interruption,
-        read: _Reader | None,
+        read: Callable[[Training, bytes], None] | None,
     ) -> None:
         super().__init__(
             wanted, plan.start.name, prepared, record, lambda training, weights: tell(training), interruption

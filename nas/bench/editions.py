@@ -46,6 +46,8 @@ class Edition:
     looks: cheap schedules; `truth` is what they are held against, and `tuned` the long fine-tuning beside it.
     doubled: twice the truth, of all-add and of each operator everywhere, for whether ranks hold there.
     architectures: all uniform ones, all one-point changes of all-add, then uniform draws up to so many; None: all.
+    one_point_changes: without them, draws follow the uniform ones: where there are many points, changes of one would be
+        all that a sample holds, and draws tell of every point at once.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Edition:
     seeds: int
     doubled_seeds: int
     architectures: int | None
+    one_point_changes: bool = True
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:
@@ -88,6 +91,12 @@ EDITIONS = {
     "gpu": Edition(
         "gpu", {**_TASK, "device": "cuda"}, 12, (Schedule("inherit", 1), Schedule("inherit", 3)),
         Schedule("inherit", 9), Schedule("scratch", 18), Schedule("scratch", 36), 3, 2, None,
+    ),
+    # ResNet-20 takes some three times as long: a sample under two seeds, and nothing of it twice as long.
+    "nine-point": Edition(
+        "nine-point", {**_TASK, "space": "resnet20", "device": "cpu"}, 12,
+        (Schedule("inherit", 1), Schedule("inherit", 3)), Schedule("inherit", 9), Schedule("scratch", 18),
+        Schedule("scratch", 36), 2, 0, 40, one_point_changes=False,
     ),
 }  # fmt: skip
 
@@ -121,7 +130,8 @@ def rows(edition: Edition, space: SearchSpace) -> Iterator[Row]:
 def architectures_of(edition: Edition, space: SearchSpace) -> list[Architecture]:
     """In the order in which they are trained."""
     wanted = space.size if edition.architectures is None else min(edition.architectures, space.size)
-    found = dict.fromkeys([*uniform(space), *space.neighbours(space.baseline)])
+    changed = space.neighbours(space.baseline) if edition.one_point_changes else ()
+    found = dict.fromkeys([*uniform(space), *changed])
     number = 0
     while len(found) < wanted:
         found.setdefault(space.sample(random.Random(derive(0, "fusionbench", number))))

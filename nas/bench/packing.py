@@ -34,12 +34,13 @@ _VERSIONS = ("processor", "python", "fusion-nas", "torch", "torchvision", "numpy
 _DATA = ("channels", "image_size", "classes", "train", "val", "test", "fingerprint")
 
 
-def contents_of(folder: Path, edition: Edition) -> Contents:
-    """The record of `nas bench build` in a folder, as a table's file holds it. The record may be being written.
+def contents_of(folder: Path, edition: Edition, over: Path | None = None) -> Contents:
+    """The record of `nas bench build` in a folder, as a table's file holds it. The record may be being written. What
+    was measured into a table at `over`, of the same space, stays.
 
     Raises:
         StoreError: the record, or readings beside it, cannot be used.
-        BenchError: it is of another edition, or nothing is in it yet.
+        BenchError: it is of another edition, or nothing is in it yet; or what is at `over` is no table.
     """
     with Store.open(folder / FILE_NAME) as store:
         view, latencies = RunView.of(folder, store), store.get("bench_latencies") or {}
@@ -50,6 +51,10 @@ def contents_of(folder: Path, edition: Edition) -> Contents:
     images = _images(folder, edition.truth, trainings)
     space = SearchSpace.from_json({k: v for k, v in view.description["space"].items() if k != "fingerprint"})
     parent = folder / "parent.safetensors"
+    if over is not None and over.exists():
+        before = read_table(over).header
+        if before["space"]["fingerprint"] == view.description["space"]["fingerprint"]:
+            latencies = {**latencies, **before["latencies"]}
     header = {
         **_described(edition, view, space, trainings),
         "latencies": latencies,

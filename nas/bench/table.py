@@ -37,7 +37,7 @@ Given = Architecture | Mapping[str, str] | Sequence[str] | str
 class Answer:
     """One training that was made. `accuracy` (0..1) and `loss` are those of the validation images, `curve` the training
     loss of each epoch, `train_seconds` what one thread took; `images` what it made of each validation image, of the
-    longest schedule from scratch alone."""
+    longest schedule from scratch alone. `latency_ms` is the network's p50 by runtime, see `Price`."""
 
     architecture: Architecture
     fidelity: str
@@ -49,6 +49,7 @@ class Answer:
     images_trained: int
     train_seconds: float
     curve: tuple[float, ...]
+    latency_ms: Mapping[str, float]
     images: Images | None = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -69,8 +70,8 @@ class Mean:
 
 @dataclass(frozen=True)
 class Price:
-    """What an architecture costs: multiply-adds, parameters, and p50 milliseconds by the target they were measured on;
-    none where they were not."""
+    """What an architecture costs: multiply-adds, parameters, and p50 milliseconds by the runtime they were measured in,
+    one image at a time; none where they were not. On which device, says the table's header under `latencies`."""
 
     macs: int
     params: int
@@ -119,16 +120,16 @@ class Table:
 
     @cached_property
     def _prices(self) -> dict[str, Price]:
-        found = {}
+        prices = {}
         for one in self.header["architectures"]:
             architecture = Architecture(self.header["space"]["name"], _parsed(one["choices"]))
             latencies = {
-                target: by_key[architecture.key]
-                for target, by_key in self.header["latencies"].items()
-                if architecture.key in by_key
+                runtime: float(found["architectures"][architecture.key]["p50_ms"])
+                for runtime, found in self.header["latencies"].items()
+                if architecture.key in found["architectures"]
             }
-            found[architecture.key] = Price(one["macs"], one["params"], latencies)
-        return found
+            prices[architecture.key] = Price(one["macs"], one["params"], latencies)
+        return prices
 
     @property
     def fidelities(self) -> tuple[str, ...]:
@@ -170,7 +171,8 @@ class Table:
         return Answer(
             asked, fidelity, seed, training.score, training.loss, training.correct or 0, training.images or 0,
             training.epochs * int(self.header["data"]["train"]), training.train_seconds,
-            tuple(point.train_loss for point in training.curve), self._contents.images.get(training.identity),
+            tuple(point.train_loss for point in training.curve), self.price(asked).latency_ms,
+            self._contents.images.get(training.identity),
         )  # fmt: skip
 
     def mean(self, architecture: Given, fidelity: str) -> Mean:

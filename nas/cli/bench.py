@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from nas.cli.interrupting import interruptible
 from nas.cli.options import LIST, json_option
+from nas.cli.pilot import pilot
 
 #: The lowest priority: a table is built beside other work.
 _NICENESS = 19
@@ -21,8 +23,10 @@ def bench() -> None:
     """A table of real trainings of fusion operators, and what is made and judged with it."""
 
 
+bench.add_command(pilot)
+
 _edition = click.option(
-    "--edition", default="cpu", show_default=True, metavar="NAME", help="What is trained: cpu or gpu."
+    "--edition", default="cpu", show_default=True, metavar="NAME", help="What is trained: cpu, gpu or nine-point."
 )
 
 
@@ -47,9 +51,13 @@ def build(data: str, out: str, table: str | None, dry_run: bool, edition: str, a
     if dry_run:
         ahead = outlook(chosen, known_of(Path(out), chosen, table))
         if as_json:
-            click.echo(json.dumps({"wanted": dict(ahead.wanted), "missing": dict(ahead.missing)}))
-        for name in () if as_json else ahead.wanted:
-            click.echo(f"{name}: {ahead.missing[name]} of {ahead.wanted[name]} are missing")
+            click.echo(json.dumps(asdict(ahead)))
+            return
+        click.echo(f"{ahead.space}: {ahead.architectures} architectures, {ahead.seeds} seeds")
+        for name in ahead.wanted:
+            click.echo(
+                f"{name}: {ahead.missing[name]} of {ahead.wanted[name]} are missing, {ahead.images[name]:,} images"
+            )
         return
     begin = beginning(chosen, table, told.say)
     os.nice(_NICENESS)
@@ -66,12 +74,15 @@ def build(data: str, out: str, table: str | None, dry_run: bool, edition: str, a
 @_edition
 @json_option
 def pack(record: Path, file: Path, edition: str, as_json: bool) -> None:
-    """Write the table of RECORD, a folder of nas bench build, to FILE; also while it is being built."""
+    """Write the table of RECORD, a folder of nas bench build, to FILE; also while it is being built.
+
+    Where FILE is a table already, the latencies that it has stay.
+    """
     from nas.bench.editions import edition_named
     from nas.bench.packing import contents_of
     from nas.bench.table_file import write_table
 
-    contents = contents_of(record, edition_named(edition))
+    contents = contents_of(record, edition_named(edition), file)
     write_table(file, contents)
     done = {
         "file": str(file), "bytes": file.stat().st_size, "trainings": len(contents.trainings),
@@ -83,6 +94,38 @@ def pack(record: Path, file: Path, edition: str, as_json: bool) -> None:
         click.echo(
             f"{file}: {done['trainings']} trainings, {done['with_images']} of them image by image, "
             f"{file.stat().st_size / 1e6:.1f} MB"
+        )
+
+
+@bench.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--runtimes", type=LIST, default=(), metavar="A,B,…", help="[default: eager,onnxruntime]")
+@click.option("--architectures", type=click.IntRange(min=1), metavar="N", help="At most so many.  [default: all]")
+@click.option("--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda or cuda:N.")
+@click.option("--fresh", is_flag=True, help="Measure anew what was measured, on another device, say.")
+@json_option
+def latency(
+    file: Path, runtimes: Sequence[str], architectures: int | None, device: str, fresh: bool, as_json: bool
+) -> None:
+    """Measure the architectures of the table FILE on this machine, and keep their p50 in it.
+
+    One thread, one image, interleaved with all-add; other work on the machine is in the figures, so let it rest. The
+    same command goes on where it stopped, and measures again what was not steady.
+    """
+    from nas.bench.latencies import RUNTIMES, measure_latencies
+    from nas.terminal.bench import counting
+    from nas.terminal.console import console, narrator
+
+    stderr = console(stderr=True)
+    with counting(stderr, "measuring") as progress:
+        found = measure_latencies(file, runtimes or RUNTIMES, architectures, fresh, device, narrator(stderr), progress)
+    if as_json:
+        click.echo(json.dumps([one.to_json() for one in found]))
+        return
+    for one in found:
+        click.echo(
+            f"{one.runtime}: {one.measured} of {one.architectures} architectures measured on {one.device}, "
+            f"{one.measured - one.steady} of them unsteady"
         )
 
 

@@ -63,6 +63,14 @@ def print_datasheet(console: Console, table: Table, effects: Sequence[OperatorEf
         "all alike, and of what is left; of it images: due to single validation images that turn from seed to seed; in "
         "points of accuracy, or nats", highlight=False, markup=False,
     )  # fmt: skip
+    for name, found in header["latencies"].items():
+        there = found["architectures"].values()
+        figures = [one["p50_ms"] for one in there]
+        console.print(
+            f"latency in {name}: {counted(len(figures), 'architecture')} on {found['device']['name']}, p50 "
+            f"{min(figures):.3g} to {max(figures):.3g} ms, {sum(not one['stable'] for one in there)} unsteady",
+            highlight=False, markup=False,
+        )  # fmt: skip
     _print_looks(console, sheet["looks"])
     _print_effects(console, header["fidelities"]["truth"], effects)
 

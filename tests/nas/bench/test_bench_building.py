@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from nas.bench.building import build, images_path
-from nas.bench.editions import EDITIONS, Edition, Schedule, architectures_of, rows
+from nas.bench.building import build, images_path, outlook
+from nas.bench.editions import EDITIONS, Edition, Schedule, architectures_of, rows, uniform
 from nas.bench.errors import BenchError
 from nas.bench.images import Images, read_images
 from nas.bench.packing import beginning, contents_of
@@ -82,6 +82,20 @@ def test_what_tells_most_comes_first() -> None:
     assert set(architectures_of(EDITIONS["gpu"], SPACE)) == set(SPACE.enumerate())
 
 
+def test_many_points_are_sampled_by_draws() -> None:
+    edition, space = EDITIONS["nine-point"], SearchSpace.named("resnet20", InputSpec(3, 32, 10))
+    architectures = architectures_of(edition, space)
+    alike = uniform(space)
+    assert architectures[: len(alike)] == alike
+    drawn = architectures[len(alike) :]
+    assert len(set(architectures)) == len(architectures) == 40
+    assert min(sum(choice.op != "add" for choice in one.choices.values()) for one in drawn) > 1, "of all points at once"
+    ahead = outlook(edition, ())
+    assert ahead.space == "resnet20"
+    assert ahead.wanted == {"inherit-1": 80, "inherit-3": 80, "inherit-9": 80, "scratch-18": 80}
+    assert ahead.images["inherit-3"] == 80 * 3 * 10_000
+
+
 def test_it_is_built_once_and_goes_on(edition: Edition, tmp_path: Path) -> None:
     out, told = tmp_path / "run", Told(most=3)
     with pytest.raises(Interrupted):
@@ -106,6 +120,10 @@ def test_it_is_built_once_and_goes_on(edition: Edition, tmp_path: Path) -> None:
     file = tmp_path / "table.zip"
     write_table(file, contents)
     table = Table.load(file)
+    latencies = {"eager": {"device": {"name": "a machine"}, "architectures": {}}}
+    measured = tmp_path / "measured.zip"
+    write_table(measured, replace(contents, header={**contents.header, "latencies": latencies}))
+    assert contents_of(out, edition, measured).header["latencies"] == latencies, "packed over it, they stay"
     assert table.query("concat,concat,concat", "scratch-2", 0).images is not None
     assert table.header["datasheet"]["trainings"]["inherit-1"]["images_trained"] == 256
     elsewhere = Told()
