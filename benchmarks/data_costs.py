@@ -8,7 +8,7 @@ import os
 import random
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ from trials.trial import Latency, LatencyProtocol
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
+Augmentation = Callable[[Tensor, Sequence[Target], torch.Generator], tuple[Tensor, list[Target]]]
+
 BATCH, OBJECTS = 16, 6
 IMAGES, CATEGORIES = 400, ("red", "green", "blue")
 
@@ -54,19 +56,12 @@ def augmentation(side: int) -> None:
     """A batch of scenes with boxes, as `augment_scenes` and as torchvision's transforms image by image."""
     images, targets = scenes(BATCH, side)
     print(f"  augmentation of {BATCH} scenes of {side} pixels with {OBJECTS} boxes each")
-    ways = {
-        "torchvision's transforms, image by image": augment_one_by_one,
-        "augment_scenes": augment_scenes,
-    }
-    show(
-        in_turn(
-            {
-                name: lambda way=way: way(images, targets, torch.Generator().manual_seed(0))
-                for name, way in ways.items()
-            },
-            rounds=11,
-        )
-    )
+    ways = {"torchvision's transforms, image by image": augment_one_by_one, "augment_scenes": augment_scenes}
+
+    def augmented(way: Augmentation) -> None:
+        way(images, targets, torch.Generator().manual_seed(0))
+
+    show(in_turn({name: partial(augmented, way) for name, way in ways.items()}, rounds=11))
 
 
 def figures(found: int) -> None:
