@@ -34,6 +34,7 @@ from nas.trainings.sameness import versions
 from nas.trainings.trainings import Wanted, complete_plan
 from reports.view import RunView
 from trials.data import ImageData
+from trials.errors import StoreDamaged
 from trials.judge import TrialPlan
 from trials.record.file import FILE_NAME as RECORD_NAME
 from trials.record.file import PARENT_NAME
@@ -71,7 +72,7 @@ def run_pilot(pilot: Pilot, out: Path, narrator: Narrator, interruption: Interru
 
     Raises:
         ConfigError, BenchError: what is there is of another task or of other settings.
-        StoreError: a record cannot be used. ParentError: there is nothing to start from.
+        StoreError: a record cannot be used, or readings are lost. ParentError: there is nothing to start from.
         Interrupted: every ended training is recorded.
     """
     prepared = _prepared(pilot, out, narrator)
@@ -99,6 +100,8 @@ class _Running:
         self._narrator, self._interruption = narrator, interruption
         self._records = {folder: self._opened(way, stack) for folder, way in _by_folder(pilot).items()}
         self._file = ReadingsFile(out / FILE_NAME, _header(prepared))
+        for way in _by_folder(pilot).values():
+            self._check_read(way)
         self._watched: dict[Way, tuple[Prepared, TrialPlan, Watcher]] = {}
 
     @property
@@ -106,9 +109,16 @@ class _Running:
         return sum(t.error is not None for record in self._records.values() for t in record.known())
 
     def missing(self, way: Way, group: list[Wanted]) -> list[Wanted]:
-        known = self._records[way.folder].known()
-        read = [t for t in known if t.error is not None or (way_of(way, t), *_key(t)) in self._file]
-        return list(_missing(way, group, read))
+        return list(_missing(way, group, self._records[way.folder].known()))
+
+    def _check_read(self, way: Way) -> None:
+        """Each is read before it is recorded. Raises StoreDamaged where the readings of one are not there any more."""
+        for training in self._records[way.folder].known():
+            if training.error is None and (way_of(way, training), *_key(training)) not in self._file:
+                raise StoreDamaged(
+                    f"{self._file.path} lacks a training that {self._out / way.folder} has recorded "
+                    f"({training.architecture.key}, seed {training.seed}): restore it, or give another --out"
+                )
 
     def train(self, todo: list[tuple[Way, list[Wanted]]], total: int) -> None:
         config = self._pilot.base.model_copy(update={"out": str(self._out)})

@@ -25,6 +25,7 @@ from nas.settings.errors import ConfigError
 from nas.trainings.run_record import RunRecord
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace, fusion_modules
+from trials.errors import StoreDamaged
 
 RECORD = Path("benchmarks/results/pilot-resnet8-cifar10.jsonl")
 SHORT, LONG = Way("inherit", 3, 0.05, 1.0), Way("scratch", 9, 0.2, 1.0)
@@ -184,6 +185,11 @@ def test_it_trains_each_once_and_goes_on(pilot: Pilot, tmp_path: Path) -> None:
     assert not nothing.ended
     with pytest.raises(ConfigError, match=r"of a pilot with other settings \(training.flip: recorded True"):
         run_pilot(replace(pilot, settings={**pilot.settings, "training.flip": False}), out, nothing, Interruption())
+    lines = broken.read_text().splitlines(keepends=True)
+    broken.write_text("".join(lines[:-1]))
+    with pytest.raises(StoreDamaged, match=r"lacks a training that .* has recorded"):
+        run_pilot(pilot, out, nothing, Interruption())
+    broken.write_text("".join(lines))
     shown = nas_program("bench", "pilot", "--show", out)
     assert shown.returncode == 0, shown.stderr
     assert "inherit-1 0.05 ×10" in shown.stdout
