@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nas.bench.arena.compare import Estimate, Line, Result, Setting
+from nas.bench.arena.compare import Line, Result, Setting
+from nas.bench.arena.estimates import Estimate
 from nas.bench.operators import OperatorEffect
 from nas.bench.table import Answer, Price, Table
 from nas.terminal.studies import print_table
