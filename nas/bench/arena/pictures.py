@@ -12,7 +12,6 @@ from html import escape
 from nas.bench.arena.compare import Line
 from nas.bench.arena.estimates import Estimate
 from nas.bench.arena.judging import CHECKPOINTS
-from reports.formatting import format_duration
 
 _WIDTH = 860
 #: Pixels of a name's row in the picture of ranks, and of what is left free at the sides.
@@ -20,7 +19,9 @@ _ROW, _SIDE = 22, 190
 #: Okabe and Ito's colours, then some of Tol's; beyond them dashes tell lines apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933")
 _DASHES = ("", "6 3", "2 3")
-_CURVES = (430, 300)
+_CURVES = (460, 320)
+#: Pixels from one interval to the next, at the right of the curves.
+_BAR = 5
 
 
 def rank_picture(lines: Sequence[Line], critical: float) -> str:
@@ -87,19 +88,20 @@ def image_curves(lines: Sequence[Line]) -> str:
 
 def time_curves(lines: Sequence[Line]) -> str:
     """Volume against the simulated clock, likewise."""
-    most = lines[0].seconds
-    ticks = [(share, format_duration(share * most)) for share in CHECKPOINTS if share * 4 % 1 == 0]
-    return _curves([line.by_time for line in lines], lines, ticks, "simulated wall clock")
+    most = lines[0].seconds / 60
+    ticks = [(share, f"{share * most:.3g}") for share in CHECKPOINTS if share * 4 % 1 == 0]
+    return _curves([line.by_time for line in lines], lines, ticks, "minutes of the simulated clock")
 
 
 def _curves(
     curves: Sequence[Sequence[Estimate]], lines: Sequence[Line], ticks: Sequence[tuple[float, str]], label: str
 ) -> str:
     width, height = _CURVES
-    left, right, top, bottom = 44, width - 14, 10, height - 42
+    left, right, top, bottom = 44, width - 16 - _BAR * len(lines), 10, height - 42
     low = min(point.value for curve in curves for point in curve)
-    high = max(point.value for curve in curves for point in curve)
-    low, high = max(0.0, low - 0.05 * (high - low)), min(1.0, high + 0.05 * (high - low) + 1e-6)
+    high = max(max(point.value for point in curve) for curve in curves)
+    low = max(0.0, min(low, *(curve[-1].low for curve in curves)))
+    high = max(high, *(curve[-1].high for curve in curves), low + 1e-6)
 
     def x(share: float) -> float:
         return left + share * (right - left)
@@ -125,7 +127,7 @@ def _curves(
         last = curve[-1]
         said = f"{line.method}: {last.value:.3f} ({last.low:.3f} to {last.high:.3f}) at the end"
         parts.append(f'<path class="curve" stroke="{colour}"{dashed} d="M{path}"><title>{escape(said)}</title></path>')
-        bar = f"M{x(1) - 2 - 0.9 * place:.1f} {y(max(low, last.low)):.1f}V{y(min(high, last.high)):.1f}"
+        bar = f"M{right + 8 + _BAR * place} {y(last.low):.1f}V{y(last.high):.1f}"
         parts.append(f'<path class="error" stroke="{colour}" d="{bar}"/>')
     said = "; ".join(f"{line.method} {curve[-1].value:.2f}" for line, curve in zip(lines, curves, strict=True))
     return _svg(width, height, f"Feasible hypervolume of true figures against {label}; at the end: {said}", parts)
