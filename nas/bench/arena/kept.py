@@ -65,7 +65,7 @@ class Kept:
             for text in lines[1:]:
                 number += 1
                 line = json.loads(text)
-                judged = {k: tuple(v) if isinstance(v, list) else v for k, v in line["judged"].items()}
+                judged: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in line["judged"].items()}
                 yield (line["method"], line["setting"], line["world"], int(line["seed"])), Judged(**judged)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BenchError(
