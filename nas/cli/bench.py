@@ -175,6 +175,8 @@ def query(architecture: str, fidelity: str, seed: int, table: str | None, as_jso
 @click.option("--methods", type=LIST, default=(), metavar="A,B,…", help="Only these, or MODULE:CLASS.  [default: all]")
 @click.option("--seeds", type=click.IntRange(min=2), metavar="N", help="Searches of each.  [default: 20 or 50]")
 @click.option("--processes", type=click.IntRange(min=1), metavar="P", help="Side by side.  [default: one a core]")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep each finished search, and the page.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="The page.  [default: in --out]")
 @_table
 @json_option
 def compare(
@@ -182,23 +184,34 @@ def compare(
     methods: Sequence[str],
     seeds: int | None,
     processes: int | None,
+    out: Path | None,
+    html: Path | None,
     table: str | None,
     as_json: bool,
 ) -> None:
     """Let search methods search in the table's world and in two planted ones, and say which finds what.
 
-    Nothing is trained. Figures have 95 % intervals over seeds, all methods face the same noise.
+    Nothing is trained. Figures have 95 % intervals over seeds, all methods face the same noise. With --out the same
+    command goes on where it stopped.
     """
     from nas.bench.arena.compare import compare as compare_methods
-    from nas.bench.arena.compare import comparison_of
+    from nas.bench.arena.compare import comparison_of, left_out
+    from nas.bench.arena.page import PAGE, write_page
     from nas.bench.table import opened
     from nas.terminal.bench import counting, print_comparison
     from nas.terminal.console import console
 
     there, wanted = opened(table), comparison_of(quick, methods, seeds)
+    for line in () if methods else left_out(quick):
+        click.echo(line, err=True)
     with counting(console(stderr=True), "searching") as progress:
-        found = compare_methods(there, wanted, processes or os.cpu_count() or 1, progress)
+        found = compare_methods(there, wanted, processes or os.cpu_count() or 1, progress, out)
+    page = html or (None if out is None else out / PAGE)
+    if page is not None:
+        write_page(found, page)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
     else:
         print_comparison(console(), found)
+        if page is not None:
+            click.echo(f"\nthe page: {page}")

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from importlib import metadata
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nas.bench.arena.judging import Judged, judge
-from nas.bench.arena.methods import METHODS, SLOW, method
+from nas.bench.arena.estimates import (
+    MOST_METHODS,
+    Estimate,
+    critical_difference,
+    mean_of,
+    ranks_of,
+    share_of,
+    spread_of,
+)
+from nas.bench.arena.judging import CHECKPOINTS, EQUAL, Judged, expected_seconds, judge
+from nas.bench.arena.kept import Kept, Key, table_hash
+from nas.bench.arena.methods import METHODS, OPTIONAL, method
 from nas.bench.arena.playing import brief_of
 from nas.bench.arena.worlds import World, table_world
 from nas.bench.errors import BenchError
 from nas.bench.table import Table
 
-Values = NDArray[np.float64]
 #: In the known world: points of accuracy that an operator is worth at a point. The best has the first two.
 PLANTED: Mapping[tuple[str, str], float] = {
     ("layer3.0", "cbam"): 0.6, ("layer2.0", "se"): 0.4, ("layer1.0", "concat"): -0.4,
 }  # fmt: skip
-RESAMPLES = 2000
-#: The 5 % quantiles of the studentised range of so many means over √2, infinite degrees of freedom (Demšar, JMLR 2006).
-_NEMENYI = (
-    1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164, 3.219, 3.268, 3.313, 3.354, 3.391, 3.426, 3.458,
-    3.489, 3.517, 3.544,
-)  # fmt: skip
-MOST_METHODS = len(_NEMENYI) + 1
 
 
 @dataclass(frozen=True)
@@ -61,40 +65,42 @@ class Comparison:
 
 QUICK = Comparison(tuple(METHODS), (Setting(1.05, 24, 1),), 20)
 WHOLE = Comparison(
-    (*METHODS, *SLOW), tuple(Setting(flops, looks, workers) for flops, looks, workers in product(
+    (*METHODS, *OPTIONAL), tuple(Setting(flops, looks, workers) for flops, looks, workers in product(
         (1.03, 1.06), (16, 64), (1, 8),
     )), 50,
 )  # fmt: skip
 
 
 def comparison_of(quick: bool, methods: Sequence[str] = (), seeds: int | None = None) -> Comparison:
-    """The quick or the whole comparison, of these methods and so many seeds where they are given.
+    """The quick or the whole comparison, of these methods and so many seeds where they are given. Of methods that
+    nobody named those are left out whose libraries are not installed: `left_out` says so.
 
-    Raises BenchError where one is unknown, or they are fewer than two or too many to be ranked.
+    Raises BenchError where one is unknown or lacks its library, or they are fewer than two or too many to be ranked.
     """
     chosen = QUICK if quick else WHOLE
     for name in methods:
-        method(name)
-    names = tuple(dict.fromkeys(methods)) or chosen.methods
+        if lacking := method(name).lacking():
+            raise BenchError(f"method {name!r} {lacking}")
+    names = tuple(dict.fromkeys(methods)) or tuple(name for name in chosen.methods if not method(name).lacking())
     if not 2 <= len(names) <= MOST_METHODS:
         raise BenchError(f"--methods: given {len(names)}; from 2 to {MOST_METHODS} can be compared by their ranks")
     return replace(chosen, methods=names, seeds=chosen.seeds if seeds is None else seeds)
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A figure over searches, and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+def left_out(quick: bool) -> Iterator[str]:
+    """A line for each method that the comparison would have if its library were there."""
+    for name in (QUICK if quick else WHOLE).methods:
+        if lacking := method(name).lacking():
+            yield f"{name} is left out: it {lacking}"
 
 
 @dataclass(frozen=True)
 class Line:
     """One method under one setting: over searches in the table's world, but for `null` and `known`, shares of searches
     in those worlds that name a winner, and that find the planted one or its equal. `rank` is the mean rank by true gain
-    among the methods, 1 the best."""
+    among the methods, 1 the best. `by_images` and `by_time` are volumes at the checkpoints of `judging`; a search has
+    `images` to train on, and `seconds` is what its last checkpoint's clock says.
+    """
 
     method: str
     setting: Setting
@@ -111,6 +117,10 @@ class Line:
     modelled: float
     own_seconds: float
     rank: float
+    by_images: tuple[Estimate, ...]
+    by_time: tuple[Estimate, ...]
+    images: int
+    seconds: float
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -132,23 +142,42 @@ class Result:
         }  # fmt: skip
 
 
-def compare(table: Table, comparison: Comparison, processes: int, progress: Callable[[int, int], None]) -> Result:
+def compare(
+    table: Table, comparison: Comparison, processes: int, progress: Callable[[int, int], None], out: Path | None = None
+) -> Result:
     """Run every method under every setting in the three worlds, each with the same noise for all methods.
 
-    Raises BenchError: a table that is too small for a world, or an unknown method.
+    With a folder each finished search is kept there, and none is made twice; methods and seeds may become more.
+
+    Raises BenchError: a table that is too small for a world, an unknown method, or a folder of another comparison.
     """
     world = table_world(table)
     worlds = {"table": world, "null": world.null(), "known": world.known(PLANTED)}
     jobs = list(product(comparison.methods, comparison.settings, worlds, range(comparison.seeds)))
+    kept = None if out is None else Kept(out, _identity(table, comparison))
+    searches: dict[Key, Judged] = {}
+    try:
+        if kept is not None:
+            searches.update(kept.searches)
+        missing = [job for job in jobs if _key(job) not in searches]
+        progress(len(jobs) - len(missing), len(jobs))
+        for done, (job, judged) in enumerate(_judged(worlds, comparison.look, missing, processes), 1):
+            searches[_key(job)] = judged
+            if kept is not None:
+                kept.keep(_key(job), judged)
+            progress(len(jobs) - len(missing) + done, len(jobs))
+    finally:
+        if kept is not None:
+            kept.close()
     found: dict[tuple[str, Setting, str], list[Judged]] = {}
-    for done, (job, judged) in enumerate(zip(jobs, _judged(worlds, comparison.look, jobs, processes), strict=True)):
-        found.setdefault(job[:3], []).append(judged)
-        progress(done + 1, len(jobs))
+    for job in jobs:
+        found.setdefault(job[:3], []).append(searches[_key(job)])
     lines = tuple(
-        _line(name, setting, comparison, found) for setting in comparison.settings for name in comparison.methods
+        _line(name, setting, comparison, found, world) for setting in comparison.settings for name in comparison.methods
     )
     facts = {
-        "name": table.name, "architectures": len(list(table.architectures(world.truth))), "size": world.space.size,
+        "name": table.name, "hash": table_hash(table), "trainings": sum(t.error is None for t in table.trainings),
+        "architectures": len(list(table.architectures(world.truth))), "size": world.space.size,
         "truth": world.truth, "look": comparison.look,
         "deviations": len(world.deviations), "measured": float(world.measured[:, -2].mean()),
     }  # fmt: skip
@@ -158,6 +187,20 @@ def compare(table: Table, comparison: Comparison, processes: int, progress: Call
 Job = tuple[str, Setting, str, int]
 _worlds: dict[str, World] = {}
 _look = ""
+
+
+def _key(job: Job) -> Key:
+    name, setting, world, number = job
+    return name, setting.name, world, number
+
+
+def _identity(table: Table, comparison: Comparison) -> dict[str, Any]:
+    """What a kept search depends on beside its key, but for the code."""
+    return {
+        "table": table_hash(table), "look": comparison.look, "settings": [one.name for one in comparison.settings],
+        "planted": [[*where, gain] for where, gain in PLANTED.items()], "checkpoints": [*CHECKPOINTS, EQUAL],
+        "versions": {name: metadata.version(name) for name in ("fusion-nas", "optuna")},
+    }  # fmt: skip
 
 
 def _begin(worlds: dict[str, World], look: str) -> None:
@@ -170,31 +213,50 @@ def _begin(worlds: dict[str, World], look: str) -> None:
     torch.set_num_threads(1)
 
 
+def _begin_worker(worlds: dict[str, World], look: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this
+    _begin(worlds, look)
+
+
 def _one(job: Job) -> Judged:
     name, setting, world_name, number = job
     world = _worlds[world_name]
-    images = setting.looks * world.images(_look)
-    brief = brief_of(world, setting.max_flops, _look, images, setting.workers, number)
+    brief = brief_of(world, setting.max_flops, _look, _images(setting, world, _look), setting.workers, number)
     return judge(method(name).play(brief, world, number), brief, world)
 
 
-def _judged(worlds: dict[str, World], look: str, jobs: Sequence[Job], processes: int) -> Iterator[Judged]:
+def _images(setting: Setting, world: World, look: str) -> int:
+    return setting.looks * world.images(look)
+
+
+def _judged(worlds: dict[str, World], look: str, jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Judged]]:
+    """Each job with what it came to, as they end."""
     if processes == 1:
         _begin(worlds, look)
-        yield from map(_one, jobs)
+        yield from ((job, _one(job)) for job in jobs)
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _begin, (worlds, look)) as pool:
-        yield from pool.map(_one, jobs, chunksize=4)
+    pool = ProcessPoolExecutor(processes, context, _begin_worker, (worlds, look))
+    try:
+        running = {pool.submit(_one, job): job for job in jobs}
+        for future in as_completed(running):
+            yield running[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _line(
-    name: str, setting: Setting, comparison: Comparison, found: Mapping[tuple[str, Setting, str], list[Judged]]
+    name: str,
+    setting: Setting,
+    comparison: Comparison,
+    found: Mapping[tuple[str, Setting, str], list[Judged]],
+    world: World,
 ) -> Line:
     there, null, known = (found[name, setting, world] for world in ("table", "null", "known"))
     gains = np.array([[one.gain for one in found[other, setting, "table"]] for other in comparison.methods])
-    ranks = _ranks(gains)
+    ranks = ranks_of(gains)
+    images = _images(setting, world, comparison.look)
 
     def of(figure: Callable[[Judged], float]) -> Estimate:
         return mean_of(np.array([figure(one) for one in there]))
@@ -206,44 +268,7 @@ def _line(
         share_of([one.found for one in known]), of(lambda one: one.wasted),
         share_of([one.infeasible for one in there]), float(np.mean([one.modelled for one in there])),
         float(np.mean([one.own_seconds for one in there])), float(ranks[comparison.methods.index(name)].mean()),
+        tuple(mean_of(column) for column in np.array([one.by_images for one in there]).T),
+        tuple(mean_of(column) for column in np.array([one.by_time for one in there]).T),
+        images, expected_seconds(images, world, setting.workers),
     )  # fmt: skip
-
-
-def _ranks(values: Values) -> Values:
-    """Of [methods, searches], within each search: 1 the highest, ties at their mean."""
-    higher = (values[None] > values[:, None]).sum(1)
-    equal = (values[None] == values[:, None]).sum(1)
-    return np.asarray(higher + (equal + 1) / 2, float)
-
-
-def mean_of(values: Values) -> Estimate:
-    """The mean, with a percentile bootstrap's interval."""
-    return _bootstrapped(values, lambda drawn: drawn.mean(-1))
-
-
-def spread_of(values: Values) -> Estimate:
-    """The standard deviation, likewise."""
-    return _bootstrapped(values, lambda drawn: drawn.std(-1, ddof=1))
-
-
-def _bootstrapped(values: Values, statistic: Callable[[Values], Values]) -> Estimate:
-    rng = np.random.default_rng(0)
-    drawn = statistic(values[rng.integers(0, len(values), (RESAMPLES, len(values)))])
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Estimate(float(statistic(values)), float(low), float(high))
-
-
-def share_of(events: Sequence[bool]) -> Estimate:
-    """A share, with Wilson's interval."""
-    n, z = len(events), 1.96
-    share = sum(events) / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
-    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half))
-
-
-def critical_difference(methods: int, searches: int) -> float:
-    """Of mean ranks. Raises ValueError for fewer than 2 methods, or more than 20."""
-    if not 2 <= methods <= MOST_METHODS:
-        raise ValueError(f"{methods} methods: from 2 to {MOST_METHODS} can be compared by ranks")
-    return float(_NEMENYI[methods - 2] * (methods * (methods + 1) / (6 * searches)) ** 0.5)

@@ -55,7 +55,7 @@ def judge(played: Play, brief: Brief, world: World) -> Judged:
     true = world.true_accuracy(brief.space.baseline if over else shipped)
     events = played.events
     images = [share * brief.images for share in CHECKPOINTS]
-    whole = brief.images / world.images_per_epoch * float(world.epoch_seconds.mean()) / brief.workers
+    whole = expected_seconds(brief.images, world, brief.workers)
     return Judged(
         100 * (true - baseline), 100 * (best - true), 100 * (best - true) <= EQUAL, played.names_winner, over,
         _volume(events, brief, world),
@@ -64,6 +64,11 @@ def judge(played: Play, brief: Brief, world: World) -> Judged:
         _wasted(events, brief, world), float(np.mean([not e.look.measured for e in events])) if events else 0.0,
         events[-1].at_seconds if events else 0.0, played.own_seconds,
     )  # fmt: skip
+
+
+def expected_seconds(images: int, world: World, workers: int) -> float:
+    """What so many images take on average by the simulated clock, split among workers that are never idle."""
+    return images / world.images_per_epoch * float(world.epoch_seconds.mean()) / workers
 
 
 def _wasted(events: Sequence[Event], brief: Brief, world: World) -> float:

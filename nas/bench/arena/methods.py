@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from nas.bench.arena.playing import Brief, Method, Play, play
@@ -16,11 +17,19 @@ _HERE = "nas.bench.arena"
 
 @dataclass(frozen=True)
 class Entry:
-    """One method: where it is, and how it is made. `about` says in a line what it is."""
+    """One method: where it is, and how it is made. `about` says in a line what it is. `takes` is the module of a
+    library that is not among this package's own, and where it is from."""
 
     place: str
     about: str
     made_with: tuple[tuple[str, Any], ...] = field(default=())
+    takes: tuple[str, str] | None = None
+
+    def lacking(self) -> str:
+        """What is to be installed for it; empty where nothing is."""
+        if self.takes is None or find_spec(self.takes[0]) is not None:
+            return ""
+        return f"takes {self.takes[0]}, which is not installed: {self.takes[1]}"
 
     def play(self, brief: Brief, world: World, realisation: int) -> Play:
         """One search of it."""
@@ -51,15 +60,25 @@ METHODS: dict[str, Entry] = {
     "local-search-loss": Entry(f"{_HERE}.rivals:LocalSearch", "local search by validation loss", _BY_LOSS),
     "halving-loss": Entry(f"{_HERE}.rivals:Halving", "halving by validation loss", _BY_LOSS),
 }
-#: Beside these in the whole comparison: seconds an ask.
-SLOW: dict[str, Entry] = {
-    "gp": Entry(f"{_HERE}.optuna_rivals:GaussianProcess", "Optuna's Gaussian process, told the budget"),
-}
+_EXTRA = "pip install 'fusion-nas[bench]'"
+#: Beside these in the whole comparison, where their libraries are installed. The last two take long to ask.
+OPTIONAL: dict[str, Entry] = {
+    "moasha": Entry(
+        f"{_HERE}.syne_tune_rivals:MOASHA", "Syne Tune's asynchronous multi-objective halving",
+        takes=("syne_tune", _EXTRA),
+    ),
+    "gp": Entry(
+        f"{_HERE}.optuna_rivals:GaussianProcess", "Optuna's Gaussian process, told the budget", takes=("scipy", _EXTRA)
+    ),
+    "primo": Entry(
+        f"{_HERE}.neps_rivals:PriMO", "NePS's PriMO, without a prior", takes=("neps", "docs/bench.md says how it is")
+    ),
+}  # fmt: skip
 
 
 def method(name: str) -> Entry:
     """Raises BenchError where there is none of that name."""
-    there = METHODS | SLOW
+    there = METHODS | OPTIONAL
     if name in there:
         return there[name]
     if ":" in name:  # somebody's own
