@@ -432,6 +432,6 @@ def nothing_completed(view: RunView) -> NothingToSelect:
     kinds = ", ".join(f"{number} {kind}" for kind, number in view.failures.items())
     first = next(result for result in view.results if result.state is TrialState.FAILED)
     return AllFailed(
-        f"all trials of {view.path} failed ({kinds}); trial {first.number}: {first.error or 'no reason recorded'}; "
-        f"see nas show {view.path}"
+        f"all trained trials of {view.path} failed ({kinds}); trial {first.number}: "
+        f"{first.error or 'no reason recorded'}; see nas show {view.path}"
     )

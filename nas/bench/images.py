@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trials.errors import StoreDamaged
+from trials.whole_files import write_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +43,9 @@ class Images:
 
 
 def write_images(path: Path, images: Images) -> None:
-    """Whole or not at all."""
+    """Whole or not at all. Raises DiskFull."""
     path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_suffix(".new")
-    unfinished.write_bytes(images.to_bytes())
-    os.replace(unfinished, path)
+    write_whole(path, images.to_bytes())
 
 
 def read_images(path: Path) -> Images:

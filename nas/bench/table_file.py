@@ -31,6 +31,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import SpaceError
 from trials.record.training import Identity, Training
 from trials.trial import EpochPoint, Failure
+from trials.whole_files import write_whole
 
 SCHEMA = 1
 FORMAT = "fusion-nas bench"
@@ -56,13 +57,8 @@ class Contents:
 
 
 def write_table(path: Path, contents: Contents) -> None:
-    """Whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.new")
-    try:
-        unfinished.write_bytes(to_bytes(contents))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    """Whole or not at all. Raises DiskFull."""
+    write_whole(path, to_bytes(contents))
 
 
 def read_table(path: Path) -> Contents:

@@ -174,6 +174,7 @@ class RayEngine:
         self._interruption = interruption
         self._say = say
         self._shared = address is not None
+        self._sockets: tempfile.TemporaryDirectory[str] | None = None
         os.environ.update(WORKER_ENVIRONMENT)
         warnings.filterwarnings("ignore", module="ray")
         for name in ("ray", "ray.tune", "ray.tune.execution.tune_controller", "ray.tune.tune"):
@@ -185,7 +186,10 @@ class RayEngine:
             if address is None:
                 cores = max(workers or 0, os.cpu_count() or 1)
                 options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
-                options |= _short_folder()
+                if not temporary_folder_is_short():
+                    # Ray's processes may still write there when they end.
+                    self._sockets = tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)
+                    options["_temp_dir"] = self._sockets.name
                 os.environ.setdefault("RAY_preload_python_modules", PRELOADED)
                 os.environ.setdefault("RAY_num_prestart_python_workers", str(min(workers or cores, MAX_PRESTARTED)))
             else:
@@ -283,6 +287,8 @@ class RayEngine:
         if self._started:
             with self._interruption.shielded():
                 ray.shutdown()
+        if self._sockets is not None:
+            self._sockets.cleanup()
 
 
 class PlacedBench(LatencyBench):
@@ -350,11 +356,6 @@ def _stand_in(folder: str) -> None:
     """Where the search began, as far as this machine has it: a user's own code may read files from there."""
     with suppress(OSError):
         os.chdir(folder)
-
-
-def _short_folder() -> dict[str, str]:
-    """Where Ray makes its sockets, when their paths would be too long in the usual place."""
-    return {} if temporary_folder_is_short() else {"_temp_dir": tempfile.mkdtemp(prefix="ray-", dir="/tmp")}
 
 
 def _shown(resources: dict[str, float]) -> str:

@@ -10,5 +10,5 @@ MAX_TMPDIR_BYTES = 40
 
 
 def temporary_folder_is_short() -> bool:
-    """Batch systems set a TMPDIR that may not be."""
+    """Batch systems set a TMPDIR that may not be: Ray gets a folder in /tmp then, for as long as a search takes."""
     return len(os.fsencode(tempfile.gettempdir())) <= MAX_TMPDIR_BYTES

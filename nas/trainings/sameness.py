@@ -19,8 +19,11 @@ from trials.machine.device import processor
 
 #: Whose releases train otherwise: their version up to the second number is compared.
 _TRAINED_WITH = ("torch", "torchvision")
-#: Our own code that decides what a training gives.
-_FORMULAS = {search_spaces: ("fusions", "networks", "discovery"), trials: ("training", "tasks")}
+#: Our own code that decides what a training gives: rooms, and files of others.
+_FORMULAS = {
+    search_spaces: ("fusions", "networks", "discovery"),
+    trials: ("training", "tasks", "data/augmentation.py", "data/scene_augmentation.py"),
+}
 
 
 def check_same(folder: Path, description: Mapping[str, Any], prepared: Prepared) -> None:
@@ -69,9 +72,14 @@ def formulas() -> str:
     whole = hashlib.sha256()
     for package, rooms in _FORMULAS.items():
         root = Path(package.__path__[0])
-        for file in sorted(file for room in rooms for file in (root / room).rglob("*.py")):
+        for file in sorted(file for room in rooms for file in _files(root / room)):
             whole.update(f"{package.__name__}/{file.relative_to(root)}\0".encode() + file.read_bytes())
     return whole.hexdigest()[:8]
+
+
+def _files(place: Path) -> Iterator[Path]:
+    """A file itself, or all of a room."""
+    return iter([place]) if place.suffix else place.rglob("*.py")
 
 
 def _changed(recorded: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -16,7 +16,6 @@ from search_spaces.discovery.steadiness import random_states_kept, seed_everythi
 EXACT = 1e-6
 #: The same of gradients and statistics, of which sums may be taken in another order.
 ALIKE = 1e-4
-
 #: Images of so many pixels take long to train on: then one size is enough, half of it.
 LARGE = 96
 
@@ -27,8 +26,8 @@ def difference(model: nn.Module, network: nn.Module, example: torch.Tensor) -> s
     """Where `network`, the traced form of `model`, is not it: one clause, empty where it is the same throughout.
 
     Both are run in evaluation (twice in turn on the example), at two sizes and batches, and trained for a step, from
-    the same random numbers.
-    Inputs that the original itself does not take prove nothing. Copies are run: neither changes.
+    the same random numbers. Inputs that the original itself does not take prove nothing. Copies are run: neither
+    changes.
     """
     for number, inputs in enumerate(_inputs(example)):
         passes = 1 if number else 2
@@ -76,8 +75,8 @@ def untrainable(model: nn.Module, example: torch.Tensor) -> str:
 def _inputs(example: torch.Tensor) -> Iterator[torch.Tensor]:
     """[B, C, H, W], then of another batch, and of another size and batch."""
     yield example
-    yield torch.cat([example, example.flip(3)])[: len(example) + 1]
     more = torch.cat([example, example.flip(3)])[: len(example) + 1]
+    yield more
     if min(example.shape[2:]) >= LARGE:
         yield more[:, :, : example.shape[2] // 2, : example.shape[3] // 2]
     else:

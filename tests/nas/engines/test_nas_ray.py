@@ -247,7 +247,7 @@ def test_diverging_trials_fail_in_their_workers_and_the_search_ends(tmp_path: Pa
     config.write_text(f"train_images = 256\ntrials = 2\nworkers = 2\n{training}")
     done = nas_program("search", config, "--out", tmp_path / "run")
     assert done.returncode == 1
-    assert "all trials of" in done.stderr
+    assert "all trained trials of" in done.stderr
     assert "failed (2" in done.stderr
     assert "Traceback" not in done.stderr
     assert {r.state for r in RunView.load(tmp_path / "run").results} == {TrialState.FAILED}

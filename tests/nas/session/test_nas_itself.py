@@ -151,3 +151,12 @@ def test_other_versions_are_said(tiny: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match=message):
             nas.search(**tiny | {"trials": 2})
     assert nas.search(**tiny | {"trials": 2}, extend=True).view.count(TrialState.COMPLETE) == 2
+
+
+@pytest.mark.parametrize(
+    "file", ["trials/data/augmentation.py", "trials/data/scene_augmentation.py", "search_spaces/fusions/aff.py"]
+)
+def test_what_decides_a_training_is_part_of_its_formulas(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, read = sameness.formulas(), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * path.as_posix().endswith(file))
+    assert sameness.formulas.__wrapped__() != before

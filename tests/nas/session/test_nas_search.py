@@ -230,7 +230,7 @@ def test_fresh_puts_the_earlier_run_aside_and_only_when_the_new_one_can_start(ti
 
 
 def test_diverging_trials_are_recorded_as_failed_and_the_search_goes_on(tiny: dict[str, Any]) -> None:
-    with pytest.raises(AllFailed, match=r"all trials of .* failed \(2 "):
+    with pytest.raises(AllFailed, match=r"all trained trials of .* failed \(2 "):
         nas.search(**tiny | {"trials": 2, "training": tiny["training"] | {"peak_lr": 1e12}})
     view = RunView.load(tiny["out"])
     assert [r.state for r in view.results] == [TrialState.FAILED] * 2
