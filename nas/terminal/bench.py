@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nas.bench.arena.compare import Line, Result, Setting
 from nas.bench.arena.estimates import Estimate
+from nas.bench.arena.page import prospect_text
 from nas.bench.operators import OperatorEffect
 from nas.bench.table import Answer, Price, Table
 from nas.terminal.studies import print_table
@@ -156,6 +157,8 @@ def print_comparison(console: Console, found: Result) -> None:
     for setting in found.comparison.settings:
         lines = sorted((line for line in found.lines if line.setting == setting), key=lambda line: line.rank)
         console.print(f"\n{setting.name}", highlight=False)
+        there = next(one for one in found.prospects if one.setting == setting)
+        console.print(prospect_text(there, found.comparison.look), highlight=False, markup=False)
         print_table(console, _COLUMNS, [_row(line) for line in lines])
         _print_ranks(console, setting, lines, found.critical)
     console.print(f"\n{_LEGEND}", highlight=False, markup=False)

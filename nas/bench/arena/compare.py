@@ -31,6 +31,7 @@ from nas.bench.arena.playing import brief_of
 from nas.bench.arena.worlds import World, table_world
 from nas.bench.errors import BenchError
 from nas.bench.table import Table
+from trials.ranks import spearman
 
 #: In the known world: points of accuracy that an operator is worth at a point. The best has the first two.
 PLANTED: Mapping[tuple[str, str], float] = {
@@ -127,18 +128,32 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Prospect:
+    """What there is to be found within a setting's budget in the table's world: points of true accuracy above all-add
+    of a uniform draw on average, and of the best; how looks without noise rank the truth (Spearman), by either figure.
+    """
+
+    setting: Setting
+    drawn: float
+    best: float
+    by_accuracy: float
+    by_loss: float
+
+
+@dataclass(frozen=True)
 class Result:
-    """All lines, and by setting the difference of mean ranks that two methods must have to differ (Nemenyi, .05)."""
+    """All lines, and the difference of mean ranks that two methods must have to differ (Nemenyi, .05)."""
 
     comparison: Comparison
     table: Mapping[str, Any]
     lines: tuple[Line, ...]
+    prospects: tuple[Prospect, ...]
     critical: float
 
     def to_json(self) -> dict[str, Any]:
         return {
             "table": dict(self.table), "comparison": asdict(self.comparison), "critical_difference": self.critical,
-            "lines": [line.to_json() for line in self.lines],
+            "prospects": [asdict(one) for one in self.prospects], "lines": [line.to_json() for line in self.lines],
         }  # fmt: skip
 
 
@@ -181,7 +196,8 @@ def compare(
         "truth": world.truth, "look": comparison.look,
         "deviations": len(world.deviations), "measured": float(world.measured[:, -2].mean()),
     }  # fmt: skip
-    return Result(comparison, facts, lines, critical_difference(len(comparison.methods), comparison.seeds))
+    prospects = tuple(_prospect(setting, world, comparison.look) for setting in comparison.settings)
+    return Result(comparison, facts, lines, prospects, critical_difference(len(comparison.methods), comparison.seeds))
 
 
 Job = tuple[str, Setting, str, int]
@@ -244,6 +260,15 @@ def _judged(worlds: dict[str, World], look: str, jobs: Sequence[Job], processes:
             yield running[future], future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _prospect(setting: Setting, world: World, look: str) -> Prospect:
+    brief = brief_of(world, setting.max_flops, look, _images(setting, world, look), setting.workers, 0)
+    figures = world.figures[[brief.feasible(architecture) for architecture in world.architectures]]
+    place, truth = 2 * world.fidelities.index(look), figures[:, 2 * world.fidelities.index(world.truth)]
+    gains = 100 * (truth - world.true_accuracy(world.space.baseline))
+    by_accuracy, by_loss = (float(spearman(sign * figures[:, place + k], truth)) for k, sign in enumerate((1, -1)))
+    return Prospect(setting, float(gains.mean()), float(gains.max()), by_accuracy, by_loss)
 
 
 def _line(

@@ -68,6 +68,15 @@ def test_curves_end_where_the_volume_is(found: Result) -> None:
     assert beside.seconds == pytest.approx(alone.seconds / 4)
 
 
+def test_what_there_is_to_find_is_said(found: Result) -> None:
+    there = found.prospects[1]
+    assert there.setting == SETTINGS[1]
+    assert there.best == pytest.approx(2.4, abs=0.3), "three times cbam"
+    assert there.drawn == pytest.approx(3 * 0.35, abs=0.2)
+    assert min(there.by_accuracy, there.by_loss) > 0.5
+    assert f"on average, the best {there.best:+.2f}" in render(found)
+
+
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
     from selenium import webdriver
