@@ -1,0 +1,149 @@
+"""What each architecture of a run is worth: an estimate with its interval, and how probably it is better than all-add."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy.special import ndtr
+
+from search_spaces.architecture import Architecture
+from search_spaces.errors import UserError
+from trials.estimates.kernel import Values, parts
+from trials.estimates.looks import Fidelity, Looks
+from trials.estimates.model import Conditioned, Model
+from trials.record.training import Training
+
+#: Of intervals.
+CONFIDENCE = 0.9
+#: Parameters drawn around their mode, so that intervals know how little they are known.
+DRAWS = 24
+
+
+class NoEstimate(UserError, RuntimeError):
+    """There is too little to estimate from: the message says what there is."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure in points (0..100), and where it lies with a probability of 90 %."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One architecture's score at the wanted schedule, a mean over seeds, and its gain over all-add, in points.
+
+    `better` is the probability that it is better than all-add (1/2 for all-add itself).
+    """
+
+    score: Interval
+    gain: Interval
+    better: float
+
+    def to_json(self) -> dict[str, object]:
+        """Scores 0..1, as everywhere in the record; gains in points."""
+        shown = {name: value / 100 for name, value in asdict(self.score).items()}
+        return {**shown, "gain_points": asdict(self.gain), "better_than_baseline": self.better}
+
+
+class Estimates:
+    """The model of a run's trainings, fitted.
+
+    Raises NoEstimate where fewer than two architectures have a score at the wanted fidelity, or any.
+    """
+
+    def __init__(self, trainings: Sequence[Training], baseline: Architecture, target: Fidelity) -> None:
+        looks = Looks.of(trainings, target)
+        if len(looks.architectures) < 2:
+            raise NoEstimate(
+                f"an estimate takes trainings of two architectures, and {len(looks.architectures) or 'none'} has a score"
+            )
+        if not (looks.output == 0).any():
+            raise NoEstimate(f"no training of {target[1]} epochs from {target[0].partition(':')[0]} has a score")
+        self.looks, self.baseline = looks, baseline
+        self._model = Model(looks, parts(looks.architectures, looks.architectures))
+        self._mode = self._model.mode()
+        self._draws, self._weights = self._drawn()
+
+    def __call__(self, architectures: Sequence[Architecture]) -> list[Estimate]:
+        """Of architectures of the run's space, trained or not, in their order."""
+        towards, gains, spread = self._geometry(architectures)
+        scores, differences = [], []
+        for draw in self._draws:
+            mean, variance = draw.scores(towards)
+            scores.append((mean, np.sqrt(variance)))
+            mean, variance = draw.differences(gains, spread)
+            differences.append((mean, np.sqrt(variance)))
+        better = _probability(differences, self._weights)
+        return [
+            Estimate(score, gain, float(p))
+            for score, gain, p in zip(
+                _intervals(scores, self._weights), _intervals(differences, self._weights), better, strict=True
+            )
+        ]
+
+    def gains(self, architectures: Sequence[Architecture]) -> tuple[Values, Values]:
+        """Means and standard deviations [n] of gains over all-add, in points, under the likeliest parameters: what a
+        proposer asks of ten thousand candidates."""
+        _, gains, spread = self._geometry(architectures)
+        mean, variance = Conditioned.on(self._model, self._mode).differences(gains, spread)
+        return mean, np.sqrt(variance)
+
+    def _geometry(self, architectures: Sequence[Architecture]) -> tuple[Values, Values, Values]:
+        """The kernel's parts of scores and of gains towards the trained ones, and of each gain with itself."""
+        towards = parts(architectures, self.looks.architectures)
+        base = parts([self.baseline], self.looks.architectures)
+        across = parts(architectures, [self.baseline])[:, :, 0]
+        return towards, towards - base, 2 - 2 * across
+
+    def _drawn(self) -> tuple[list[Conditioned], Values]:
+        """Parameters around the mode, each with its weight: normal ones, reweighed by what is true of them."""
+        information = self._model.information(self._mode)
+        root = np.linalg.cholesky(np.linalg.inv(information))
+        normal = np.random.default_rng(0).standard_normal((DRAWS // 2, len(self._mode)))
+        found, weights = [], []
+        for step in (np.zeros(len(self._mode)), *normal, *-normal):
+            theta = self._mode + root @ step
+            try:
+                one = Conditioned.on(self._model, theta)
+            except np.linalg.LinAlgError:
+                continue
+            log = -0.5 * float(self._model.centred @ one.weights) - float(np.log(np.diag(one.factor)).sum())
+            found.append(one)
+            weights.append(log + self._model.prior.log(theta) + 0.5 * float(step @ step))
+        raised = np.exp(np.minimum(np.array(weights) - np.median(weights), 2.0))
+        return found, raised / raised.sum()
+
+
+def _probability(normals: Sequence[tuple[Values, Values]], weights: Values) -> Values:
+    """[n]: that a mixture of normal distributions is above 0; 1/2 where it is 0 for sure."""
+    total = np.zeros_like(normals[0][0])
+    for (mean, sd), weight in zip(normals, weights, strict=True):
+        total += weight * np.where(sd > 1e-9, ndtr(mean / np.maximum(sd, 1e-9)), 0.5)
+    return total
+
+
+def _intervals(normals: Sequence[tuple[Values, Values]], weights: Values) -> list[Interval]:
+    """Means and central intervals of mixtures of normal distributions."""
+    means, sds = (np.stack([pair[i] for pair in normals]) for i in (0, 1))
+    middle = weights @ means
+    low, high = (_quantile(means, np.maximum(sds, 1e-12), weights, p) for p in _TAILS)
+    return [Interval(float(m), float(a), float(b)) for m, a, b in zip(middle, low, high, strict=True)]
+
+
+_TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+
+
+def _quantile(means: Values, sds: Values, weights: Values, p: float) -> Values:
+    """[n], by bisection between bounds that hold it."""
+    low, high = (means - 8 * sds).min(0), (means + 8 * sds).max(0)
+    for _ in range(50):
+        middle = (low + high) / 2
+        below = weights @ ndtr((middle - means) / sds) < p
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return (low + high) / 2
