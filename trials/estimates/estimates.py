@@ -1,4 +1,4 @@
-"""What each architecture of a run is worth: an estimate with its interval, and how probably it is better than all-add."""
+"""What an architecture of a run is worth: an estimate with its interval, and how probably it is better than all-add."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy.special import ndtr
+from threadpoolctl import threadpool_limits
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
@@ -19,6 +20,8 @@ from trials.record.training import Training
 CONFIDENCE = 0.9
 #: Parameters drawn around their mode, so that intervals know how little they are known.
 DRAWS = 24
+#: Trainings that parameters are fitted to at the most; all of them are conditioned on.
+FITTED = 120
 
 
 class NoEstimate(UserError, RuntimeError):
@@ -60,25 +63,27 @@ class Estimates:
     def __init__(self, trainings: Sequence[Training], baseline: Architecture, target: Fidelity) -> None:
         looks = Looks.of(trainings, target)
         if len(looks.architectures) < 2:
-            raise NoEstimate(
-                f"an estimate takes trainings of two architectures, and {len(looks.architectures) or 'none'} has a score"
-            )
+            there = len(looks.architectures) or "none"
+            raise NoEstimate(f"an estimate takes trainings of two architectures, and {there} has a score")
         if not (looks.output == 0).any():
             raise NoEstimate(f"no training of {target[1]} epochs from {target[0].partition(':')[0]} has a score")
         self.looks, self.baseline = looks, baseline
-        self._model = Model(looks, parts(looks.architectures, looks.architectures))
-        self._mode = self._model.mode()
-        self._draws, self._weights = self._drawn()
+        among = parts(looks.architectures, looks.architectures)
+        with threadpool_limits(1):  # trainings take the other processors
+            self._model, told = Model(looks, among), Model(looks.telling(FITTED), among)
+            self._mode = told.mode()
+            self._draws, self._weights = self._drawn(told)
 
     def __call__(self, architectures: Sequence[Architecture]) -> list[Estimate]:
         """Of architectures of the run's space, trained or not, in their order."""
         towards, gains, spread = self._geometry(architectures)
         scores, differences = [], []
-        for draw in self._draws:
-            mean, variance = draw.scores(towards)
-            scores.append((mean, np.sqrt(variance)))
-            mean, variance = draw.differences(gains, spread)
-            differences.append((mean, np.sqrt(variance)))
+        with threadpool_limits(1):
+            for draw in self._draws:
+                mean, variance = draw.scores(towards)
+                scores.append((mean, np.sqrt(variance)))
+                mean, variance = draw.differences(gains, spread)
+                differences.append((mean, np.sqrt(variance)))
         better = _probability(differences, self._weights)
         return [
             Estimate(score, gain, float(p))
@@ -91,7 +96,8 @@ class Estimates:
         """Means and standard deviations [n] of gains over all-add, in points, under the likeliest parameters: what a
         proposer asks of ten thousand candidates."""
         _, gains, spread = self._geometry(architectures)
-        mean, variance = Conditioned.on(self._model, self._mode).differences(gains, spread)
+        with threadpool_limits(1):
+            mean, variance = self._draws[0].differences(gains, spread)
         return mean, np.sqrt(variance)
 
     def _geometry(self, architectures: Sequence[Architecture]) -> tuple[Values, Values, Values]:
@@ -101,11 +107,13 @@ class Estimates:
         across = parts(architectures, [self.baseline])[:, :, 0]
         return towards, towards - base, 2 - 2 * across
 
-    def _drawn(self) -> tuple[list[Conditioned], Values]:
-        """Parameters around the mode, each with its weight: normal ones, reweighed by what is true of them."""
-        information = self._model.information(self._mode)
+    def _drawn(self, told: Model) -> tuple[list[Conditioned], Values]:
+        """Parameters around the mode of the model that they were fitted to, each with its weight: normal ones,
+        reweighed by what is true of them. Fewer where there is much to condition on, which tells them well."""
+        information = told.information(self._mode)
         root = np.linalg.cholesky(np.linalg.inv(information))
-        normal = np.random.default_rng(0).standard_normal((DRAWS // 2, len(self._mode)))
+        pairs = max(3, min(DRAWS // 2, DRAWS * FITTED // max(1, self.looks.trainings)))
+        normal = np.random.default_rng(0).standard_normal((pairs, len(self._mode)))
         found, weights = [], []
         for step in (np.zeros(len(self._mode)), *normal, *-normal):
             theta = self._mode + root @ step
@@ -113,9 +121,8 @@ class Estimates:
                 one = Conditioned.on(self._model, theta)
             except np.linalg.LinAlgError:
                 continue
-            log = -0.5 * float(self._model.centred @ one.weights) - float(np.log(np.diag(one.factor)).sum())
             found.append(one)
-            weights.append(log + self._model.prior.log(theta) + 0.5 * float(step @ step))
+            weights.append(one.log_posterior + 0.5 * float(step @ step))
         raised = np.exp(np.minimum(np.array(weights) - np.median(weights), 2.0))
         return found, raised / raised.sum()
 
@@ -146,4 +153,4 @@ def _quantile(means: Values, sds: Values, weights: Values, p: float) -> Values:
         middle = (low + high) / 2
         below = weights @ ndtr((middle - means) / sds) < p
         low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return (low + high) / 2
+    return np.asarray((low + high) / 2)

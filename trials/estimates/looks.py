@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,8 @@ class Looks:
     figures [rows]: scores in points (0..100) and negated losses, more is better, a row each; of which training, which
     of the distinct `architectures`, which seed and which output a row is. An output is a figure at a fidelity: 2i the
     score at fidelity i, 2i + 1 its loss. Output 0 is what is estimated. `binomial` is the standard deviation, in
-    points, of one score by the number of its images alone.
+    points, of one score by the number of its images alone; `scales` [outputs] are what losses spread, shifts and noise
+    included, and 1 of scores.
     """
 
     architectures: tuple[Architecture, ...]
@@ -37,18 +38,21 @@ class Looks:
     seed: NDArray[np.int64]
     output: NDArray[np.int64]
     binomial: float
+    scales: Values
 
     @classmethod
     def of(cls, trainings: Sequence[Training], target: Fidelity) -> Looks:
         """Those of them that have a score. `target` is the fidelity whose score is wanted."""
-        scored = [t for t in trainings if t.score is not None]
+        scored = sorted((t for t in trainings if t.score is not None), key=lambda t: t.identity)
         by_key = {t.architecture.key: t.architecture for t in scored}
-        keys, seeds = sorted(by_key), sorted({t.seed for t in scored})
+        seeds = sorted({t.seed for t in scored})
+        key_places = {key: place for place, key in enumerate(sorted(by_key))}
+        seed_places = {seed: place for place, seed in enumerate(seeds)}
         others = sorted({(t.start, t.epochs) for t in scored} - {target}, key=lambda f: (-f[1], f[0]))
         fidelities = (target, *others)
         rows = []
         for number, t in enumerate(scored):
-            where = number, keys.index(t.architecture.key), seeds.index(t.seed)
+            where = number, key_places[t.architecture.key], seed_places[t.seed]
             first = 2 * fidelities.index((t.start, t.epochs))
             rows.append((100 * (t.score or 0.0), *where, first))
             if t.loss is not None:
@@ -56,13 +60,36 @@ class Looks:
         table = np.array(rows, float).reshape(-1, 5)
         places = table[:, 1:].astype(np.int64)
         return cls(
-            tuple(by_key[key] for key in keys), tuple(seeds), fidelities, table[:, 0],
-            places[:, 0], places[:, 1], places[:, 2], places[:, 3], _binomial(scored),
+            tuple(by_key[key] for key in key_places), tuple(seeds), fidelities, table[:, 0],
+            places[:, 0], places[:, 1], places[:, 2], places[:, 3],
+            _binomial(scored), _scales(table[:, 0], places[:, 3], 2 * len(fidelities)),
         )  # fmt: skip
 
     @property
     def trainings(self) -> int:
-        return len(set(self.training.tolist()))
+        return int(self.training.max(initial=-1)) + 1
+
+    def telling(self, most: int) -> Looks:
+        """At most `most` of the trainings, to fit parameters to: those of the architectures that were trained most
+        often, for they tell what seeds do, and a spread sample of the others."""
+        if self.trainings <= most:
+            return self
+        first = np.unique(self.training, return_index=True)[1]  # each training's first row
+        often = np.bincount(self.architecture[first])[self.architecture[first]]
+        shuffled = np.random.default_rng(0).permutation(len(first))
+        chosen = shuffled[np.argsort(-often[shuffled], kind="stable")][:most]
+        kept = np.isin(self.training, chosen)
+        rows = {name: getattr(self, name)[kept] for name in ("figures", "architecture", "seed", "output", "training")}
+        return replace(self, **rows)
+
+
+def _scales(figures: Values, output: NDArray[np.int64], outputs: int) -> Values:
+    found = np.ones(outputs)
+    for one in range(1, outputs, 2):
+        here = figures[output == one]
+        if len(here) > 1 and here.std(ddof=1) > 0:
+            found[one] = here.std(ddof=1)
+    return found
 
 
 def _binomial(trainings: Sequence[Training]) -> float:

@@ -2,14 +2,15 @@
 
 A figure y of output o (the score or the loss, at a fidelity) of architecture a under seed s is
 
-    y = mean_o + spread_o · q_o(a) + shift_o(s) + noise
+    y = mean_o + spread_o · (r_o · f(a) + √(1 − r_o²) · g_o(a)) + shift_o(s) + noise
 
-q_o is a Gaussian process over fusion choices (trials/estimates/kernel.py: a mixture of five parts), and output o goes
-along with the wanted one by a correlation that is learnt: q_o = r_o · q + √(1 − r_o²) · its own. What a seed does to all
-alike is an effect of its own, and the noise of score and loss in one training goes together. All of it is Gaussian, so
-that what is known of q given the figures is exact for given parameters. These have priors in points of score (what is
-known of fusion operators, docs/estimates.md), are fitted by their posterior's mode, and their own uncertainty is carried
-through by drawing them around it: with few trainings the priors rule, and differences are shrunk towards none.
+f is what all outputs show, g_o what output o alone does: of a score what no loss tells, of a loss what flatters an
+operator. Both are Gaussian processes over fusion choices (trials/estimates/kernel.py: a mixture of five parts, one
+mixture for f and one for every g_o), and r_o is learnt. What a seed does to all alike is an effect of its own, and the
+noise of score and loss in one training goes together. All of it is Gaussian, so that what is known of an architecture
+given the figures is exact under given parameters. These have priors in points of score (what is known of fusion
+operators, docs/estimates.md), are fitted by their posterior's mode, and their own uncertainty is carried through by
+drawing them around it: with few trainings the priors rule, and differences are shrunk towards none.
 
 Source: Rasmussen & Williams 2006, eq. 2.25f. (prediction), 5.8f. (likelihood and gradient); the intrinsic model of
 coregionalisation with one shared factor, Goovaerts 1997.
@@ -28,25 +29,26 @@ from scipy.optimize import minimize
 from trials.estimates.kernel import PARTS, Values
 from trials.estimates.looks import LEAST_NOISE, Looks
 
-#: The medians of priors that are log-normal and wide, in points of score: what architectures differ by, what a seed moves
-#: all by, and the noise of a look, by whether it grew up from nothing. Measured on FusionBench, docs/estimates.md.
-SPREAD, SHIFT, NOISE_FROM_SCRATCH, NOISE_OF_TUNED = 0.4, 0.3, 0.35, 0.12
+#: The medians of log-normal priors, in points of score: what architectures differ by, what a seed moves all by, and the
+#: noise of a look, by whether it grew up from nothing. Measured on FusionBench, docs/estimates.md.
+SPREAD, SHIFT, NOISE_FROM_SCRATCH, NOISE_OF_TUNED = 0.5, 0.3, 0.3, 0.05
 #: As much of the noise that single images make alone is left in a comparison over the same images, at the median.
-BINOMIAL_SHARE = 0.35
-#: Means and standard deviations of the other priors: of logarithms, of atanhs of correlations (of an output with the
-#: wanted one; of the noise of score and loss), of the mixture's logits.
-WIDE, NOISE_WIDE, GOING_ALONG, TOGETHER = 1.0, 0.5, (0.8, 0.6), (0.7, 0.5)
-MIXED = ((0.0, 0.0, -0.5, -0.5, -0.5), 1.5)
+SHARE_FROM_SCRATCH, SHARE_OF_TUNED = 0.7, 0.2
+#: Means and standard deviations of the other priors: of logarithms, of atanhs of correlations (of an output with what
+#: all show; of the noise of score and loss), of the mixtures' logits.
+WIDE, NOISE_WIDE, GOING_ALONG, TOGETHER = 1.0, 0.25, (1.0, 0.6), (0.7, 0.5)
+MIXED, MIXED_OWN = ((0.0, 0.0, 0.0, 0.0, 0.5), 0.7), ((0.0, 0.0, 0.0, 0.0, 1.5), 0.7)
 #: Of a mean, in units of its own spread: as good as not known.
 UNKNOWN = 30.0
 JITTER = 1e-8
+#: What losses are moved by at the least, as a share of what they spread.
+LEAST_LOSS_NOISE = 0.02
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each parameter stands in the vector: log spreads, log shifts, log noises [outputs each], atanh of the
-    correlations with output 0 [outputs − 1], atanh of the noise's correlation between score and loss, the mixture's
-    logits."""
+    """Where each parameter stands in the vector: log spreads, log shifts, log noises, atanh of the correlations with
+    what all show [outputs each], atanh of the noise's correlation between score and loss, both mixtures' logits."""
 
     outputs: int
 
@@ -64,19 +66,23 @@ class Layout:
 
     @property
     def correlation(self) -> slice:
-        return slice(3 * self.outputs, 4 * self.outputs - 1)
+        return slice(3 * self.outputs, 4 * self.outputs)
 
     @property
     def together(self) -> int:
-        return 4 * self.outputs - 1
+        return 4 * self.outputs
 
     @property
     def mixture(self) -> slice:
-        return slice(4 * self.outputs, 4 * self.outputs + len(PARTS))
+        return slice(4 * self.outputs + 1, 4 * self.outputs + 1 + len(PARTS))
+
+    @property
+    def own_mixture(self) -> slice:
+        return slice(4 * self.outputs + 1 + len(PARTS), self.size)
 
     @property
     def size(self) -> int:
-        return 4 * self.outputs + len(PARTS)
+        return 4 * self.outputs + 1 + 2 * len(PARTS)
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,33 @@ class Prior:
         return -(theta - self.mean) / self.sd**2
 
 
+@dataclass(frozen=True)
+class _Blocks:
+    """What the covariance is the sum of, [rows, rows] each, under given parameters."""
+
+    mixture: Values
+    own_mixture: Values
+    loadings: Values
+    together: float
+    shown: Values
+    spreads: Values
+    own: Values
+    kernel: Values
+    own_kernel: Values
+    mean: Values
+    shifts: Values
+    noises: Values
+    least: Values
+
+    @cached_property
+    def quality(self) -> Values:
+        return self.shown * self.kernel + self.own * self.own_kernel
+
+    @property
+    def covariance(self) -> Values:
+        return self.quality + self.mean + self.shifts + self.noises + self.least
+
+
 class Model:
     """The joint density of some looks, by parameters.
 
@@ -107,34 +140,25 @@ class Model:
         self._same_output = looks.output[:, None] == looks.output[None, :]
         self._same_seed = (looks.seed[:, None] == looks.seed[None, :]) & self._same_output
         self._same_training = looks.training[:, None] == looks.training[None, :]
-        self.scale = self._scales()
         self.prior = self._prior()
-
-    def _scales(self) -> Values:
-        """[outputs]: of scores a point; of losses what they spread, shifts and noise included."""
-        found = np.ones(self.outputs)
-        for output in range(1, self.outputs, 2):
-            here = self.looks.figures[self.looks.output == output]
-            if len(here) > 1 and here.std(ddof=1) > 0:
-                found[output] = here.std(ddof=1)
-        return found
 
     def _prior(self) -> Prior:
         layout = self.layout
         mean, sd = np.zeros(layout.size), np.full(layout.size, WIDE)
-        noises = [
-            max(NOISE_FROM_SCRATCH if start == "scratch" else NOISE_OF_TUNED, BINOMIAL_SHARE * self.looks.binomial)
-            for start, _ in self.looks.fidelities
-        ]
+        binomial = self.looks.binomial
+        from_scratch = max(NOISE_FROM_SCRATCH, SHARE_FROM_SCRATCH * binomial)
+        tuned = max(NOISE_OF_TUNED, SHARE_OF_TUNED * binomial)
+        noises = [from_scratch if start == "scratch" else tuned for start, _ in self.looks.fidelities]
         for output in range(self.outputs):
             score = output % 2 == 0
-            mean[layout.spread][output] = np.log(SPREAD if score else 0.7 * self.scale[output])
-            mean[layout.shift][output] = np.log(SHIFT if score else 0.4 * self.scale[output])
-            mean[layout.noise][output] = np.log(noises[output // 2] if score else 0.4 * self.scale[output])
+            mean[layout.spread][output] = np.log(SPREAD if score else 0.7 * self.looks.scales[output])
+            mean[layout.shift][output] = np.log(SHIFT if score else 0.4 * self.looks.scales[output])
+            mean[layout.noise][output] = np.log(noises[output // 2] if score else 0.4 * self.looks.scales[output])
         mean[layout.correlation], sd[layout.correlation] = GOING_ALONG
         mean[layout.together], sd[layout.together] = TOGETHER
         sd[layout.noise] = NOISE_WIDE
         mean[layout.mixture], sd[layout.mixture] = MIXED
+        mean[layout.own_mixture], sd[layout.own_mixture] = MIXED_OWN
         return Prior(mean, sd)
 
     @cached_property
@@ -151,58 +175,97 @@ class Model:
         return np.array([_mean(self.looks.figures[self.looks.output == o]) for o in range(self.outputs)])
 
     def loadings(self, theta: Values) -> Values:
-        """[outputs]: each one's correlation with what is wanted."""
-        return np.array([1.0, *np.tanh(theta[self.layout.correlation])])
+        """[outputs]: each one's correlation with what all show."""
+        return np.tanh(theta[self.layout.correlation])
 
-    def mixture(self, theta: Values) -> Values:
-        """[5] shares."""
-        raised = np.exp(theta[self.layout.mixture] - theta[self.layout.mixture].max())
-        return np.asarray(raised / raised.sum())
+    def mixtures(self, theta: Values) -> tuple[Values, Values]:
+        """[5] shares each: of what all show, and of what each output does alone."""
+        return _shares(theta[self.layout.mixture]), _shares(theta[self.layout.own_mixture])
 
-    def covariance(self, theta: Values) -> tuple[Values, list[Values]]:
-        """[rows, rows] of the figures, and its derivative by each parameter."""
-        layout, output = self.layout, self.looks.output
-        spread, shift = np.exp(theta[layout.spread])[output], np.exp(theta[layout.shift])[output]
-        noise, loading = np.exp(theta[layout.noise])[output], self.loadings(theta)
-        mixture, together = self.mixture(theta), np.tanh(theta[layout.together])
-        kernel = np.tensordot(mixture, self._parts, 1)
-        going = np.where(self._same_output, 1.0, loading[output][:, None] * loading[output][None, :])
-        spreads = np.outer(spread, spread) * going
-        quality = spreads * kernel
-        mean = self._same_output * np.outer(spread, spread) * UNKNOWN**2
-        shifts = self._same_seed * np.outer(shift, shift)
-        noises = self._same_training * np.outer(noise, noise) * np.where(self._same_output, 1.0, together)
-        derivatives = [*self._by_output(quality + mean), *self._by_output(shifts), *self._by_output(noises)]
-        for one in range(1, self.outputs):
-            mine = output == one
-            rows = np.outer(mine, ~mine) * loading[output][None, :]
-            slope = (1 - loading[one] ** 2) * (rows + rows.T)
-            derivatives.append(slope * np.outer(spread, spread) * kernel)
-        crossed = self._same_training & ~self._same_output
-        derivatives.append((1 - together**2) * crossed * np.outer(noise, noise))
-        derivatives += [share * spreads * (part - kernel) for share, part in zip(mixture, self._parts, strict=True)]
-        least = JITTER + (LEAST_NOISE * (output % 2 == 0)) ** 2 + (0.02 * self.scale[output] * (output % 2 == 1)) ** 2
-        return quality + mean + shifts + noises + np.diag(least), derivatives
-
-    def _by_output(self, block: Values) -> Iterator[Values]:
-        """The derivative by the logarithm of each output's own factor."""
-        for one in range(self.outputs):
-            mine = (self.looks.output == one).astype(float)
-            yield block * (mine[:, None] + mine[None, :])
+    def covariance(self, theta: Values) -> Values:
+        """[rows, rows] of the figures."""
+        return self._blocks(theta).covariance
 
     def log_posterior(self, theta: Values) -> tuple[float, Values]:
-        """Up to a constant, with its gradient; −inf where the covariance has no factor."""
-        covariance, derivatives = self.covariance(theta)
+        """Of the parameters, up to a constant, with its gradient; −inf where the covariance has no factor."""
+        blocks = self._blocks(theta)
         try:
-            factor = cho_factor(covariance, lower=True)
+            factor = cho_factor(blocks.covariance, lower=True)
         except np.linalg.LinAlgError:
             return -np.inf, np.zeros_like(theta)
         weights = cho_solve(factor, self.centred)
         inverse = cho_solve(factor, np.eye(len(weights)))
         value = -0.5 * float(self.centred @ weights) - float(np.log(np.diag(factor[0])).sum()) + self.prior.log(theta)
-        inner = np.outer(weights, weights) - inverse
-        gradient = np.array([0.5 * float((inner * d).sum()) for d in derivatives]) + self.prior.gradient(theta)
-        return value, gradient
+        return value, 0.5 * self._traces(blocks, np.outer(weights, weights) - inverse) + self.prior.gradient(theta)
+
+    def information(self, theta: Values) -> Values:
+        """[parameters, parameters]: Fisher's, with the prior's: how sharply the figures tell the parameters."""
+        blocks = self._blocks(theta)
+        factor = cho_factor(blocks.covariance, lower=True)
+        inverse = cho_solve(factor, np.eye(len(self.centred)))
+        told = [self._traces(blocks, inverse @ one @ inverse) for one in self._derivatives(blocks)]
+        return 0.5 * np.array(told) + np.diag(1 / self.prior.sd**2)
+
+    def _blocks(self, theta: Values) -> _Blocks:
+        layout, output = self.layout, self.looks.output
+        spread, shift = np.exp(theta[layout.spread])[output], np.exp(theta[layout.shift])[output]
+        noise, loadings = np.exp(theta[layout.noise])[output], self.loadings(theta)
+        mixture, own_mixture = self.mixtures(theta)
+        together = float(np.tanh(theta[layout.together]))
+        loading, spreads = loadings[output], np.outer(spread, spread)
+        least = JITTER + np.where(output % 2 == 0, LEAST_NOISE, LEAST_LOSS_NOISE * self.looks.scales[output]) ** 2
+        return _Blocks(
+            mixture, own_mixture, loadings, together,
+            shown=spreads * np.outer(loading, loading), spreads=spreads,
+            own=spreads * self._same_output * (1 - loading**2)[:, None],
+            kernel=np.tensordot(mixture, self._parts, 1), own_kernel=np.tensordot(own_mixture, self._parts, 1),
+            mean=self._same_output * spreads * UNKNOWN**2, shifts=self._same_seed * np.outer(shift, shift),
+            noises=self._same_training * np.outer(noise, noise) * np.where(self._same_output, 1.0, together),
+            least=np.diag(least),
+        )  # fmt: skip
+
+    def _traces(self, blocks: _Blocks, inner: Values) -> Values:
+        """[parameters]: Σ inner · derivative of the covariance by each, for a symmetric `inner`."""
+        output = self.looks.output
+
+        def by_output(block: Values) -> Values:
+            return np.asarray(2.0 * np.bincount(output, (inner * block).sum(1), self.outputs), np.float64)
+
+        crossed = inner * np.where(self._same_output, 0.0, blocks.noises)
+        together = float(crossed.sum()) * (1 - blocks.together**2) / (blocks.together or np.inf)
+        loading = blocks.loadings[output]
+        moved = blocks.spreads * blocks.kernel * loading[None, :]
+        fallen = blocks.spreads * self._same_output * blocks.own_kernel * loading[None, :]
+        shown, own = inner * blocks.shown, inner * blocks.own
+        return np.concatenate([
+            by_output(blocks.quality + blocks.mean), by_output(blocks.shifts), by_output(blocks.noises),
+            (1 - blocks.loadings**2) * by_output(moved - fallen), [together],
+            _by_part(shown, self._parts, blocks.kernel, blocks.mixture),
+            _by_part(own, self._parts, blocks.own_kernel, blocks.own_mixture),
+        ])  # fmt: skip
+
+    def _derivatives(self, blocks: _Blocks) -> Iterator[Values]:
+        """[rows, rows] of the covariance by each parameter, in their order."""
+        output = self.looks.output
+        for block in (blocks.quality + blocks.mean, blocks.shifts, blocks.noises):
+            for one in range(self.outputs):
+                mine = (output == one).astype(float)
+                yield block * (mine[:, None] + mine[None, :])
+        for one, loading in enumerate(blocks.loadings):
+            mine = (output == one).astype(float)
+            slope = np.outer(mine, blocks.loadings[output])
+            fallen = 2 * loading * np.outer(mine, mine) * blocks.own_kernel
+            yield (1 - loading**2) * blocks.spreads * ((slope + slope.T) * blocks.kernel - fallen)
+        crossed = np.where(self._same_output, 0.0, blocks.noises)
+        yield (1 - blocks.together**2) / (blocks.together or np.inf) * crossed
+        yield from (
+            share * blocks.shown * (part - blocks.kernel)
+            for share, part in zip(blocks.mixture, self._parts, strict=True)
+        )
+        yield from (
+            share * blocks.own * (part - blocks.own_kernel)
+            for share, part in zip(blocks.own_mixture, self._parts, strict=True)
+        )
 
     def mode(self) -> Values:
         """The parameters' most likely values."""
@@ -217,14 +280,6 @@ class Model:
         )
         return np.asarray(found.x)
 
-    def information(self, theta: Values) -> Values:
-        """[parameters, parameters]: Fisher's, with the prior's: how sharply the figures tell the parameters."""
-        covariance, derivatives = self.covariance(theta)
-        factor = cho_factor(covariance, lower=True)
-        turned = [cho_solve(factor, d) for d in derivatives]
-        told = np.array([[0.5 * float((a * b.T).sum()) for b in turned] for a in turned])
-        return told + np.diag(1 / self.prior.sd**2)
-
 
 @dataclass(frozen=True)
 class Conditioned:
@@ -238,9 +293,14 @@ class Conditioned:
     @classmethod
     def on(cls, model: Model, theta: Values) -> Conditioned:
         """Raises LinAlgError where the parameters allow no such figures."""
-        covariance, _ = model.covariance(theta)
-        factor, _ = cho_factor(covariance, lower=True)
+        factor, _ = cho_factor(model.covariance(theta), lower=True)
         return cls(model, theta, np.tril(factor), cho_solve((factor, True), model.centred))
+
+    @property
+    def log_posterior(self) -> float:
+        """Of the parameters, up to a constant."""
+        likelihood = -0.5 * float(self.model.centred @ self.weights) - float(np.log(np.diag(self.factor)).sum())
+        return likelihood + self.model.prior.log(self.theta)
 
     def differences(self, towards: Values, own: Values) -> tuple[Values, Values]:
         """Means and variances [m] of differences of wanted scores.
@@ -248,7 +308,7 @@ class Conditioned:
         towards [5, m, architectures] are the kernel's parts of one less those of the other, own [5, m] those of the
         difference with itself.
         """
-        return self._given(self._covariances(towards), self._variance * (self.model.mixture(self.theta) @ own))
+        return self._given(self._covariances(towards), self._variance * (self._shares @ own))
 
     def scores(self, towards: Values) -> tuple[Values, Values]:
         """Means and variances [m] of wanted scores, each a mean over the seeds that were trained."""
@@ -265,12 +325,22 @@ class Conditioned:
         """Of the wanted score among architectures."""
         return float(np.exp(2 * self.theta[self.model.layout.spread.start]))
 
+    @property
+    def _shares(self) -> Values:
+        """[5]: of the kernel's parts in the wanted score, shown by all and its own."""
+        mixture, own_mixture = self.model.mixtures(self.theta)
+        loading = self.model.loadings(self.theta)[0]
+        return np.asarray(loading**2 * mixture + (1 - loading**2) * own_mixture)
+
     def _covariances(self, towards: Values) -> Values:
         """[m, rows]."""
         model, rows = self.model, self.model.looks.output
-        kernel = np.tensordot(model.mixture(self.theta), towards, 1)[:, model.looks.architecture]
-        spreads = np.exp(self.theta[model.layout.spread]) * model.loadings(self.theta)
-        return np.asarray(np.sqrt(self._variance) * spreads[rows] * kernel)
+        mixture, _ = model.mixtures(self.theta)
+        loadings = model.loadings(self.theta)
+        shown = loadings[0] * loadings[rows] * np.tensordot(mixture, towards, 1)[:, model.looks.architecture]
+        whole = np.tensordot(self._shares, towards, 1)[:, model.looks.architecture]
+        spreads = np.exp(self.theta[model.layout.spread])
+        return np.asarray(np.sqrt(self._variance) * spreads[rows] * np.where(rows == 0, whole, shown))
 
     def _given(self, covariances: Values, prior: Values) -> tuple[Values, Values]:
         halves = solve_triangular(self.factor, covariances.T, lower=True)
@@ -279,3 +349,14 @@ class Conditioned:
 
 def _mean(values: Values) -> float:
     return float(values.mean()) if len(values) else 0.0
+
+
+def _shares(logits: Values) -> Values:
+    raised = np.exp(logits - logits.max())
+    return np.asarray(raised / raised.sum())
+
+
+def _by_part(weights: Values, parts: Values, kernel: Values, mixture: Values) -> Values:
+    """[5]: Σ weights · derivative of the mixed kernel by each of its mixture's logits."""
+    whole = float((weights * kernel).sum())
+    return np.asarray(mixture * (np.einsum("ij,pij->p", weights, parts) - whole))
