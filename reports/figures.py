@@ -15,6 +15,7 @@ from typing import Any
 
 from reports import labels
 from reports.drawing import choices_text
+from reports.estimates import percent_interval
 from reports.formatting import capital, format_count, format_ms, format_percent, format_ratio
 from reports.front import non_dominated
 from reports.latency import latency_label, latency_note
@@ -50,6 +51,8 @@ KINDS = {
     "uniform": Kind("one operator everywhere (control)", "diamond-open", _PURPLE, 15, 2),
     "baseline": Kind("all-add baseline", "star", _ORANGE, 16, 1),
 }
+#: Whose intervals are drawn: those of all would hide the marks.
+_WITH_INTERVAL = ("front", "baseline")
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def pareto(view: RunView, metric: str) -> Figure | None:
     traces = [_line(kinds["front"], metric)] if kinds["front"] else []
     for name in KINDS:
         traces += _marks(name, kinds.get(name, []), metric, hover)
-    layout = base_layout(AXES[metric], f"validation {view.score_label} (%)", x_range, y_range)
+    told = "estimated" if view.model is not None else "validation"
+    layout = base_layout(AXES[metric], f"{told} {view.score_label} (%)", x_range, y_range)
     # Gated trials have no score: their marks sit on an axis of their own, along the bottom.
     layout["yaxis2"] = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
     shown = [limit for limit in bounds if x_range[0] <= limit.value <= x_range[1]]
@@ -95,11 +99,11 @@ def pareto(view: RunView, metric: str) -> Figure | None:
 
 
 def plane_front(trials: Sequence[TrialView], metric: str) -> list[TrialView]:
-    """The feasible trials that none dominates in score and `metric`, cheapest first."""
+    """The feasible trials that none dominates in estimate, or score, and `metric`, cheapest first."""
     feasible = [t for t in trials if t.feasible]
-    points = [[t.result.score or 0.0, _x(t, metric)] for t in feasible]
+    points = [[t.quality or 0.0, _x(t, metric)] for t in feasible]
     kept = [t for t, keep in zip(feasible, non_dominated(points, [True, False]), strict=True) if keep]
-    return sorted(kept, key=lambda t: (_x(t, metric), t.result.score or 0.0))
+    return sorted(kept, key=lambda t: (_x(t, metric), t.quality or 0.0))
 
 
 def curves(view: RunView) -> Figure | None:
@@ -127,14 +131,24 @@ def _x(trial: TrialView, metric: str) -> float:
 
 
 def _y(trial: TrialView) -> float:
-    return round(100 * (trial.result.score or 0.0), 4)
+    return round(100 * (trial.quality or 0.0), 4)
+
+
+def _reach(trial: TrialView) -> tuple[float, float]:
+    """How far down and up its estimate may be off, in points."""
+    if trial.estimate is None:
+        return 0.0, 0.0
+    score = trial.estimate.score
+    return round(score.mean - score.low, 4), round(score.high - score.mean, 4)
 
 
 def _ranges(
     trained: Sequence[TrialView], gated: Sequence[TrialView], bounds: Sequence[Limit], metric: str
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Axis ranges that show every trained trial, and of gated trials and budgets what does not crowd them."""
-    xs, ys = [_x(t, metric) for t in trained], [_y(t) for t in trained]
+    xs = [_x(t, metric) for t in trained]
+    # Of what has its interval drawn, the whole of it.
+    ys = [_y(t) + side for t in trained for side in ((-_reach(t)[0], _reach(t)[1]) if t.on_front else (0.0,))]
     low, high = min(xs), max(xs)
     reach = high + max(high - low, 0.25 * high)
     near = [v for v in (*(_x(t, metric) for t in gated), *(b.value for b in bounds)) if low / 2 <= v <= reach]
@@ -189,6 +203,11 @@ def _marks(
     }  # fmt: skip
     if name == "gated":
         trace["yaxis"] = "y2"
+    if name in _WITH_INTERVAL and any(t.estimate is not None for t in trials):
+        trace["error_y"] = {
+            "type": "data", "symmetric": False, "array": [_reach(t)[1] for t in trials],
+            "arrayminus": [_reach(t)[0] for t in trials], "thickness": 1.2, "width": 3, "color": kind.colour,
+        }  # fmt: skip
     return [trace]
 
 
@@ -234,6 +253,8 @@ def _hover(view: RunView) -> Callable[[TrialView], str]:
         else:
             loss = "n/a" if r.loss is None else f"{r.loss:.4f}"
             lines.append(f"{view.score_label} {format_percent(r.score)}, loss {loss}")
+        if trial.estimate is not None:
+            lines.append(f"estimate {percent_interval(trial)} (90%)")
         lines.append(f"FLOPs {flops}, params {format_count(r.params)}")
         if trial.latency is not None:
             note = f" ({latency_note(trial)})" if latency_note(trial) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reports.estimates import gain_text, percent_interval
 from reports.formatting import format_count, format_percent, format_points, format_ratio
 from reports.latency import latency_label, latency_note
 from reports.view import RunView, TrialView
@@ -20,15 +21,19 @@ def choices_text(architecture: Architecture) -> str:
 
 
 def headline(view: RunView, trial: TrialView) -> str:
-    """Score and costs of a trial beside the trained baseline's."""
+    """Estimate or score and costs of a trial beside the trained baseline's."""
     r = trial.result
-    text = f"{format_percent(r.score)} {view.score_label}, {format_count(r.macs)} FLOPs"
+    seen = format_percent(r.score)
+    reached = f"{seen} {view.score_label}"
+    if trial.estimate is not None:
+        reached = f"{percent_interval(trial)} {view.score_label} ({seen} seen)"
+    text = f"{reached}, {format_count(r.macs)} FLOPs"
     if trial.latency is not None:
         text += f", {latency_label(trial.latency)}"
     base = view.baseline_trial
     if base is None or base.result.score is None or r.score is None or base.result.number == r.number:
         return text
-    gain, cost = format_points(r.score - base.result.score), format_ratio(r.macs / base.result.macs)
+    gain, cost = gain_text(trial) or format_points(r.score - base.result.score), format_ratio(r.macs / base.result.macs)
     text += f"; {gain} points on all-add at {cost} FLOPs"
     if trial.latency is not None:
         text += f" and {format_ratio(trial.latency.relative)} latency"

@@ -14,7 +14,7 @@ import numpy as np
 from reports.formatting import format_duration
 from reports.significance import CONFIDENCE, POWER, Noise, noise_of
 from reports.view import RunView
-from search_spaces.architecture import Architecture, FusionChoice
+from search_spaces.architecture import Architecture
 from trials.record.training import Training
 
 #: Seed counts that tables show, and the most that is recommended.
@@ -81,10 +81,7 @@ def trial_epochs(view: RunView) -> int | None:
 
 def noise_floors(view: RunView) -> tuple[NoiseFloor, ...]:
     """The noise at each fidelity at which the baseline was trained more than once; cheapest first."""
-    space = view.description.get("space") or {}
-    names = [str(point.get("name")) for point in view.description.get("points") or ()]
-    baseline = Architecture(str(space.get("name")), {name: FusionChoice("add") for name in names})
-    return floors_of(scored(view), baseline)
+    return floors_of(scored(view), view.baseline_architecture)
 
 
 def floors_of(trainings: Iterable[Training], baseline: Architecture) -> tuple[NoiseFloor, ...]:

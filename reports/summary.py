@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from reports.estimates import ASSUMED_SEEDS, gain_text, percent_interval, probability_text, sure_of_gain
 from reports.formatting import (
     format_count,
     format_duration,
@@ -18,8 +19,6 @@ from reports.formatting import (
     format_time,
 )
 from reports.front import hypervolume
-from reports.noise import noise_floors
-from reports.trust import Comparisons
 from reports.view import OBJECTIVES, NothingToSelect, RunView, TrialView
 from trials.budgets.constraints import Constraint, Costs
 from trials.data.findings import sentences
@@ -124,7 +123,7 @@ def best(view: RunView) -> TrialView | None:
     except NothingToSelect:
         # The front needs every objective; a latency may be missing where the score is there.
         feasible = view.feasible
-    return max(feasible, key=lambda t: (t.result.score or 0.0, -t.result.number), default=None)
+    return max(feasible, key=lambda t: (t.quality or 0.0, -t.result.number), default=None)
 
 
 def verdict(view: RunView) -> Verdict:
@@ -136,7 +135,7 @@ def verdict(view: RunView) -> Verdict:
         return Verdict(_nothing_feasible(view), "")
     base = view.baseline_trial
     name = f"Trial {winner.result.number}"
-    reached = f"{format_percent(winner.result.score)} validation {view.score_label}"
+    reached = f"{_reached(winner)} validation {view.score_label}"
     if base is not None and base.result.number == winner.result.number:
         within = " within the budgets" if view.constraints else ""
         where = f"trial {base.result.number}, {reached}"
@@ -146,13 +145,16 @@ def verdict(view: RunView) -> Verdict:
     if base is None or base.result.score is None:
         line = f"{name} has the highest {view.score_label} within the budgets: {reached}{costs}."
         return Verdict(line, "The all-add baseline was not trained, so no gain can be stated. " + _caveat(view, None))
-    gain = (winner.result.score or 0.0) - base.result.score
+    gain = (winner.quality or 0.0) - (base.quality or 0.0)
     direction = "above" if gain >= 0 else "below"
-    line = (
-        f"{name} reaches {reached}, {100 * abs(gain):.2f} points {direction} the all-add baseline "
-        f"({format_percent(base.result.score)}){costs}."
-    )
+    beside = gain_text(winner).lstrip("+−") or f"{100 * abs(gain):.2f}"
+    line = f"{name} reaches {reached}, {beside} points {direction} the all-add baseline ({_reached(base)}){costs}."
     return Verdict(line, _caveat(view, gain))
+
+
+def _reached(trial: TrialView) -> str:
+    """Its estimate, or its score where there is none."""
+    return format_percent(trial.result.score) if trial.estimate is None else percent_interval(trial)
 
 
 def _cost_ratios(trial: TrialView, view: RunView) -> str:
@@ -166,32 +168,25 @@ def _cost_ratios(trial: TrialView, view: RunView) -> str:
 
 
 def _caveat(view: RunView, gain: float | None) -> str:
-    text = _measured_caveat(view) or (_assumed_caveat(gain) if view.task == "classification" else _UNKNOWN_NOISE)
-    n = len(view.complete)
-    if gain is not None and n > 1:
-        text += f" The best of {n} trials also tends to look better than it is."
+    text = _estimated_caveat(view)
+    if text is None:
+        text = _assumed_caveat(gain) if view.task == "classification" else _UNKNOWN_NOISE
     images = next((t.result.images for t in view.complete if t.result.correct is not None), None)
     if images:
         text += f" One of the {images:,} validation images is {100 / images:.2g} points."
     return text
 
 
-def _measured_caveat(view: RunView) -> str | None:
-    """The best beside the baseline by the noise of their seeds; None where that is not measured."""
+def _estimated_caveat(view: RunView) -> str | None:
+    """What the intervals are and what they say of the best beside the baseline; None where nothing was estimated."""
     winner, base = best(view), view.baseline_trial
-    if winner is None or base is None:
+    if view.model is None or winner is None or winner.estimate is None:
         return None
-    compare = Comparisons(view, noise_floors(view))
-    comparison = compare(winner, base if base.result.number != winner.result.number else winner)
-    if comparison is None:
-        return None
-    seeds = "one seed" if comparison.seeds == 1 else f"{comparison.seeds} seeds"
-    text = f"By the measured noise of {seeds}, differences up to {100 * comparison.limit:.2f} points may be none"
-    if base.result.number == winner.result.number:
-        return f"{text}."
-    if comparison.distinguishable:
-        return f"{text}; the best is distinguishable from the baseline."
-    return f"{text}: no significant difference to the baseline was seen."
+    text = f"Estimated from all {view.model.looks.trainings} trainings, in scores and losses, with intervals of 90 %."
+    if base is not None and base.result.number != winner.result.number:
+        text += f" It is better than all-add with a probability of {probability_text(winner.estimate.better)}"
+        text += "." if sure_of_gain(view) else ": not sure enough to be called a gain."
+    return text if view.model.seeds_seen else f"{text} {ASSUMED_SEEDS}"
 
 
 _UNKNOWN_NOISE = (

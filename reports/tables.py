@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from reports.drawing import Palette, Strip, merges_text, shape_text
+from reports.estimates import gain_text, percent_interval, probability_text
 from reports.formatting import format_percent, format_points
 from reports.latency import latency_label, latency_note
 from reports.summary import over_budget, ratio
@@ -28,7 +29,11 @@ class Row:
     strip: Strip
     badges: tuple[str, ...]
     score: float | None
+    quality: float | None
+    reached: str
     gain: float | None
+    gain_text: str
+    better: str
     loss: float | None
     macs: int
     macs_ratio: float | None
@@ -107,7 +112,8 @@ def _row(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, ..
     costs = view.baseline
     gain = None
     if base is not None and r.score is not None and base.score is not None and r.number != base.number:
-        gain = r.score - base.score
+        gain = r.score - base.score if trial.estimate is None else trial.estimate.gain.mean / 100
+    said = gain_text(trial) or ("0.00" if "baseline" in marks else "n/a" if gain is None else format_points(gain))
     error = (r.error or "").strip()
     if len(error) > _ERROR_CHARACTERS:
         # A traceback says what went wrong in its last lines.
@@ -119,7 +125,11 @@ def _row(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, ..
         strip=palette.strip(r.architecture),
         badges=marks,
         score=r.score,
+        quality=trial.quality,
+        reached=format_percent(r.score) if trial.estimate is None else percent_interval(trial),
         gain=gain,
+        gain_text=said,
+        better="" if trial.estimate is None or "baseline" in marks else probability_text(trial.estimate.better),
         loss=r.loss,
         macs=r.macs,
         macs_ratio=None if costs is None else ratio(r.macs, costs.macs),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
@@ -11,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from reports.estimates import estimate_story, not_told_apart
 from reports.formatting import format_percent
-from reports.noise import NoiseFloor, counted, noise_floors, noise_story, one_image, points, scored, trial_epochs
+from reports.noise import counted, noise_floors, noise_story, one_image, points, scored, trial_epochs
 from reports.significance import (
     Estimate,
     estimate,
     noise_of,
     top_recall,
 )
-from reports.view import RunView, TrialView
+from reports.view import RunView
 from trials.ranks import Scores, kendall_tau, spearman
 from trials.record.training import Training
 
@@ -155,75 +155,12 @@ def _agreement(epochs: int, pair: tuple[str, str], cost: float, x: Scores, y: Sc
     return Agreement(epochs, *pair, n, cost, k, tau, rho, recall, regret, ceiling)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The score of one trial minus another's, a mean over the seeds that both were trained under.
-
-    Up to `limit`, at the fidelity of the run's trials, they are not distinguishable.
-    """
-
-    gap: float
-    limit: float
-    seeds: int
-
-    @property
-    def distinguishable(self) -> bool:
-        return abs(self.gap) > self.limit
-
-
-class Comparisons:
-    """Compares the trials of a run by what its noise was measured to be at their fidelity."""
-
-    def __init__(self, view: RunView, floors: Sequence[NoiseFloor]) -> None:
-        epochs = trial_epochs(view)
-        self._noise = next((floor.score for floor in floors if floor.epochs == epochs), None)
-        self._view = view
-        self._count = max(1, len(view.feasible) - 1)
-        self._scores: dict[str, dict[int, float]] = defaultdict(dict)
-        for repeat in scored(view):
-            if repeat.epochs == epochs and repeat.score is not None:
-                self._scores[repeat.architecture.key][repeat.seed] = repeat.score
-
-    def __call__(self, one: TrialView, other: TrialView) -> Comparison | None:
-        """As one of all comparisons of a feasible trial with the best, or with the baseline.
-
-        None where the noise is not known, or a trial is not complete.
-        """
-        first, second = (self._scores.get(t.result.architecture.key, {}) for t in (one, other))
-        common = sorted(first.keys() & second.keys())
-        limit = self._noise.critical(len(common), self._count) if self._noise is not None and common else None
-        if limit is None:
-            return None
-        return Comparison(fmean(first[seed] - second[seed] for seed in common), limit, len(common))
-
-    def indistinct(self) -> tuple[TrialView, ...] | None:
-        """Feasible trials that the best one is not distinguishably above; None where that is not known."""
-        front = self._view.front
-        if not front or self._noise is None:
-            return None
-        best = front[0]
-        others = [trial for trial in self._view.feasible if trial.result.number != best.result.number]
-        found = [(trial, self(best, trial)) for trial in others]
-        if any(comparison is None for _, comparison in found):
-            return None
-        return tuple(trial for trial, comparison in found if comparison and comparison.gap <= comparison.limit)
-
-
 def trust_story(view: RunView) -> list[str]:
-    """What stands beside every ranking: the noise, who is not distinguishable from the best, and the agreement."""
+    """What stands beside every ranking: the noise, the estimates, who is as good for all that is known, agreement."""
     floors = noise_floors(view)
     epochs = trial_epochs(view)
     story = noise_story([floor for floor in floors if floor.epochs == epochs], view.score_label)
-    alike = Comparisons(view, floors).indistinct()
-    if alike:
-        names = ", ".join(str(trial.result.number) for trial in alike)
-        best = view.front[0].result.number
-        story.append(
-            f"Not distinguishable in {view.score_label} from trial {best}, the best: "
-            f"trial{'s' * (len(alike) > 1)} {names}."
-        )
-    elif alike is not None and len(view.feasible) > 1:
-        story.append(f"Trial {view.front[0].result.number}, the best, is distinguishable from every other one.")
+    story += estimate_story(view)
     trust = trust_of(view)
     if trust is not None:
         story += _trust_sentences(trust)
@@ -290,7 +227,7 @@ AGREEMENT_LEGEND = (
 def trust_json(view: RunView) -> dict[str, Any]:
     """Noise, agreement and what is not distinguishable, as programs read it."""
     floors, trust = noise_floors(view), trust_of(view)
-    alike = Comparisons(view, floors).indistinct()
+    alike = not_told_apart(view)
     return {
         "noise": [floor.to_json() for floor in floors],
         "advice": None if view.advice is None else dict(view.advice),

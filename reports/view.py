@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports.front import knee, non_dominated
+from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import UserError
 from trials.attention.histograms import TrialAttention
 from trials.budgets.constraints import Constraint, Costs
@@ -23,6 +24,7 @@ from trials.tasks.metrics import ALL_FIGURES, Task, label, leading
 from trials.trial import Failure, FinalMeasurement, Latency, TrialResult, TrialState
 
 if TYPE_CHECKING:
+    from trials.estimates.estimates import Estimate, Estimates
     from trials.profile.device_profile import DeviceProfile
 
 #: objective -> whether more is better
@@ -56,7 +58,8 @@ class TrialView:
 
     `feasible` is None while a constrained cost is not known, or not well enough; `on_front` is True for feasible
     complete trials that no other one dominates in the run's objectives. `latency` is the best figure there is, and
-    `crosses` says that its interval lies on both sides of the budget.
+    `crosses` says that its interval lies on both sides of the budget. `estimate` is of its score, None where all that
+    was trained tells nothing beyond the score itself, or was not asked.
     """
 
     result: TrialResult
@@ -65,11 +68,20 @@ class TrialView:
     violations: Mapping[str, float]
     latency: LatencyFigure | None
     crosses: bool
+    metric: str
+    estimate: Estimate | None = None
+
+    @property
+    def quality(self) -> float | None:
+        """What it is ranked by, 0..1: its estimate where there is one, else its score."""
+        return self.result.score if self.estimate is None else self.estimate.score.mean / 100
 
     def objective(self, name: str) -> float | None:
         """The trial's value of an objective, None where it was not measured."""
         if name == "latency_ms":
             return None if self.latency is None else self.latency.p50_ms
+        if name == self.metric and self.estimate is not None:
+            return self.quality
         value = self.result.figure(name) if name in ALL_FIGURES else getattr(self.result, name)
         return None if value is None else float(value)
 
@@ -82,6 +94,7 @@ class TrialView:
             "key": r.architecture.key,
             "choices": r.architecture.labels(),
             "score": r.score,
+            "estimate": None if self.estimate is None else self.estimate.to_json(),
             "figures": dict(r.figures),
             "loss": r.loss,
             "macs": r.macs,
@@ -113,6 +126,9 @@ class RunView:
     weights, by trial; `seen` what was drawn and timed of the best detector or segmenter; `parent` the facts of the
     weights that every trial started from, None where each started from new ones; `precision` the choice of what they
     are trained in and the speeds it was made by, None where none was made.
+
+    `model` is what all trainings say together, and `estimates` what it makes of each trained architecture, by key: see
+    `estimated`. A search under way does without, and ranks by scores.
     """
 
     path: Path
@@ -134,13 +150,15 @@ class RunView:
     ablations: Mapping[str, Any] = field(default_factory=dict)
     attention: Mapping[int, TrialAttention] = field(default_factory=dict)
     seen: Mapping[str, Any] | None = None
+    model: Estimates | None = None
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
-        """Read the run in the folder `path`. Raises StoreError as `Store.open` does."""
+        """Read the run in the folder `path`, estimated. Raises StoreError as `Store.open` does."""
         folder = Path(path)
         with Store.open(folder / FILE_NAME) as store:
-            return cls.of(folder, store)
+            return cls.of(folder, store).estimated()
 
     @classmethod
     def of(cls, path: Path, store: Store) -> RunView:
@@ -172,13 +190,31 @@ class RunView:
             seen=store.get("seen"),
         )
 
+    def estimated(self) -> RunView:
+        """The run with estimates of its complete trials from all that was trained: what is ranked, put on a front and
+        selected by. The same run where too little was trained for any."""
+        complete = [result for result in self.results if result.state is TrialState.COMPLETE]
+        if not complete:
+            return self
+        from trials.estimates.estimates import Estimates, NoEstimate  # scipy takes a while
+
+        try:
+            model = Estimates(self.trainings, self.baseline_architecture, (complete[0].start, complete[0].epochs))
+        except NoEstimate:
+            return self
+        architectures = [result.architecture for result in complete]
+        found = {a.key: one for a, one in zip(architectures, model(architectures), strict=True)}
+        return replace(self, model=model, estimates=found)
+
     def with_measurement(self, measurement: FinalMeasurement) -> RunView:
         """The run one measurement later."""
         rounds = (*self.measured.get(measurement.number, ()), measurement.latency)
         return replace(self, measured={**self.measured, measurement.number: rounds})
 
     def with_result(self, result: TrialResult) -> RunView:
-        """The run one event later: `result` added, or in place of the stopped trial of its number."""
+        """The run one event later: `result` added, or in place of the stopped trial of its number. Not estimated."""
+        if self.model is not None:
+            return replace(self, model=None, estimates={}).with_result(result)
         place = bisect_left(self.results, result.number, key=lambda r: r.number)
         after = place + (place < len(self.results) and self.results[place].number == result.number)
         later = replace(self, results=(*self.results[:place], result, *self.results[after:]))
@@ -207,6 +243,13 @@ class RunView:
     def trainings(self) -> tuple[Training, ...]:
         """All that was trained: for its trials, and beside them."""
         return (*(Training.of(result) for result in self.results if result.trained), *self.beside)
+
+    @property
+    def baseline_architecture(self) -> Architecture:
+        """All-add, trained or not."""
+        space = self.description.get("space") or {}
+        names = [str(point.get("name")) for point in self.description.get("points") or ()]
+        return Architecture(str(space.get("name")), {name: FusionChoice("add") for name in names})
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -250,6 +293,8 @@ class RunView:
             violations=pricing.violations(result),
             latency=pricing.latency(result),
             crosses=pricing.crosses(result),
+            metric=self.metric,
+            estimate=self.estimates.get(result.architecture.key) if result.state is TrialState.COMPLETE else None,
         )
 
     def _non_dominated(self, views: Sequence[TrialView], names: Sequence[str] = ()) -> set[int]:
@@ -261,7 +306,7 @@ class RunView:
             if view.result.state is TrialState.COMPLETE and all(view.objective(name) is not None for name in names)
         ]
         points = [[view.objective(name) or 0.0 for name in names] for view in rivals]
-        kept = non_dominated(points, [OBJECTIVES[name] for name in names])
+        kept = non_dominated(points, [OBJECTIVES.get(name, False) for name in names])
         return {view.result.number for view, keep in zip(rivals, kept, strict=True) if keep}
 
     @property
@@ -296,14 +341,15 @@ class RunView:
 
     @property
     def front(self) -> tuple[TrialView, ...]:
-        """The front in the run's objectives, the highest score first."""
+        """The front in the run's objectives, the highest estimate or score first."""
         return tuple(sorted((t for t in self.trials if t.on_front), key=_rank))
 
     @property
     def exportable(self) -> tuple[TrialView, ...]:
-        """Complete trials whose weights are worth keeping: the baseline, and the front of what is feasible in
-        score, multiply-adds and latency together, whatever the objectives."""
+        """Complete trials whose weights are worth keeping: the baseline, and the fronts of what is feasible in score or
+        loss, multiply-adds and latency together, whatever the objectives: estimates go by both."""
         wide = self._non_dominated(self.feasible, (self.metric, "macs", "latency_ms"))
+        wide |= self._non_dominated(self.feasible, ("loss", "macs", "latency_ms"))
         return tuple(t for t in self.complete if t.on_front or t.result.number in wide or t.result.origin == "baseline")
 
     @property
@@ -332,8 +378,8 @@ class RunView:
     def select(self, selector: str) -> TrialView:
         """`best | knee | fastest | cheapest` among the feasible, or a trial by its number.
 
-        best: highest score, ties broken by lower validation loss. knee: the front point nearest to the
-        ideal. fastest: lowest p50 latency. cheapest: fewest multiply-adds.
+        best: highest estimate, or score where there is none, ties broken by lower validation loss. knee: the front
+        point nearest to the ideal. fastest: lowest p50 latency. cheapest: fewest multiply-adds.
 
         Raises:
             SelectionError: not a selector or a recorded number.
@@ -422,7 +468,7 @@ def _latency_json(figure: LatencyFigure) -> dict[str, Any]:
 
 def _rank(trial: TrialView) -> tuple[float, float, int]:
     r = trial.result
-    return -(r.score or 0.0), r.loss if r.loss is not None else float("inf"), r.number
+    return -(trial.quality or 0.0), r.loss if r.loss is not None else float("inf"), r.number
 
 
 def nothing_completed(view: RunView) -> NothingToSelect:

@@ -50,12 +50,13 @@ class FrontLatency:
     """Measures what may be on the front of a search whose trials are over."""
 
     def missing(self, search: Search) -> bool:
-        view = search.view
+        view = search.view.estimated()
         return view.final_stage is None or bool(_waiting(view))
 
     def run(self, search: Search) -> None:
         plan = FinalPlan.of(search.config, search.prepared.space, search.prepared.profile)
-        measure_front(search.store, search.view, plan, search.engine, search.progress.say, search.interruption)
+        view, say = search.view.estimated(), search.progress.say
+        measure_front(search.store, view, plan, search.engine, say, search.interruption)
 
 
 def measure_front(
@@ -113,7 +114,7 @@ def _of_target(store: Store, view: RunView, target: str) -> RunView:
     if store.get("latency_target") == target:
         return view
     store.put({"latency_target": target})
-    return RunView.of(view.path, store)
+    return RunView.of(view.path, store).estimated()
 
 
 def _with_baseline(store: Store, view: RunView, latency_ms: float) -> RunView:

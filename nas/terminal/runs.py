@@ -7,25 +7,25 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
+from reports.estimates import gain_text, percent_interval, probability_text
 from reports.formatting import (
     format_bytes,
     format_count,
     format_duration,
     format_ms,
     format_percent,
-    format_points,
     format_size,
     format_time,
 )
 from reports.latency import interval_text, latency_label, latency_note, latency_story
 from reports.lines import choices_text, headline
-from reports.noise import advice_text, noise_floors
+from reports.noise import advice_text
 from reports.precision import precision_story
 from reports.regime import regime_story
 from reports.scores import figures_text
 from reports.status import status_json
 from reports.summary import fixed_seconds
-from reports.trust import Comparisons, trust_story
+from reports.trust import trust_story
 from reports.view import NothingToSelect, RunView, TrialView
 from trials.tasks.metrics import ALL_FIGURES
 from trials.trial import TrialState
@@ -38,6 +38,9 @@ def trials_table(trials: tuple[TrialView, ...], score_label: str, width: int) ->
         ("state", 0, lambda t: str(t.result.state)),
         ("origin", 150, lambda t: t.result.origin),
         (score_label, 0, lambda t: format_percent(t.result.score)),
+        ("estimate", 70, percent_interval),
+        ("on all-add", 100, lambda t: gain_text(t) or ("n/a" if t.estimate is None else "")),
+        ("P(better)", 120, lambda t: "n/a" if t.estimate is None else probability_text(t.estimate.better)),
         ("loss", 150, lambda t: "n/a" if t.result.loss is None else f"{t.result.loss:.4f}"),
         ("FLOPs", 0, lambda t: format_count(t.result.macs)),
         ("params", 130, lambda t: format_count(t.result.params)),
@@ -123,18 +126,16 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
 
 
 def _comparisons(view: RunView, trial: TrialView) -> list[str]:
-    """A trial beside the best and the baseline, as far as the noise of its seeds is known."""
-    compare, found = Comparisons(view, noise_floors(view)), []
-    for name, other in (("the best", next(iter(view.front), None)), ("all-add", view.baseline_trial)):
-        if other is None or other.result.number == trial.result.number:
-            continue
-        c = compare(trial, other)
-        if c is not None:
-            verdict = "distinguishable" if c.distinguishable else "not distinguishable"
-            found.append(
-                f"{name} (trial {other.result.number}): {verdict}, {format_points(c.gap)} points over {c.seeds} "
-                f"seed{'' if c.seeds == 1 else 's'}, up to {100 * c.limit:.2f} may be noise"
-            )
+    """A trial beside all-add and the best, by its estimate."""
+    if trial.estimate is None or view.model is None:
+        return []
+    found, best = [], next(iter(view.front), None)
+    if gain_text(trial):
+        better = probability_text(trial.estimate.better)
+        found.append(f"all-add: {gain_text(trial)} points (90 %), better with a probability of {better}")
+    if best is not None and best.result.number != trial.result.number:
+        p = float(view.model.better_than([trial.result.architecture], best.result.architecture)[0])
+        found.append(f"the best (trial {best.result.number}): better with a probability of {probability_text(p)}")
     return found
 
 

@@ -49,9 +49,9 @@ class Estimate:
     better: float
 
     def to_json(self) -> dict[str, object]:
-        """Scores 0..1, as everywhere in the record; gains in points."""
-        shown = {name: value / 100 for name, value in asdict(self.score).items()}
-        return {**shown, "gain_points": asdict(self.gain), "better_than_baseline": self.better}
+        """The score 0..1, as everywhere in the record; the gain in points."""
+        score = {name: value / 100 for name, value in asdict(self.score).items()}
+        return {**score, "gain_points": asdict(self.gain), "better_than_baseline": self.better}
 
 
 class Estimates:
@@ -74,9 +74,22 @@ class Estimates:
             self._mode = told.mode()
             self._draws, self._weights = self._drawn(told)
 
+    @property
+    def seeds_seen(self) -> bool:
+        """Whether the noise of seeds was seen at the wanted schedule: if not, it is what the prior says."""
+        wanted = self.looks.output == 0
+        return len(set(self.looks.architecture[wanted].tolist())) < int(wanted.sum())
+
+    def better_than(self, architectures: Sequence[Architecture], other: Architecture) -> Values:
+        """[n]: how probably each is better than another one; 1/2 where it is the same."""
+        _, gains, spread = self._geometry(architectures, other)
+        with threadpool_limits(1):
+            found = [draw.differences(gains, spread) for draw in self._draws]
+        return _probability([(mean, np.sqrt(variance)) for mean, variance in found], self._weights)
+
     def __call__(self, architectures: Sequence[Architecture]) -> list[Estimate]:
         """Of architectures of the run's space, trained or not, in their order."""
-        towards, gains, spread = self._geometry(architectures)
+        towards, gains, spread = self._geometry(architectures, self.baseline)
         scores, differences = [], []
         with threadpool_limits(1):
             for draw in self._draws:
@@ -95,16 +108,17 @@ class Estimates:
     def gains(self, architectures: Sequence[Architecture]) -> tuple[Values, Values]:
         """Means and standard deviations [n] of gains over all-add, in points, under the likeliest parameters: what a
         proposer asks of ten thousand candidates."""
-        _, gains, spread = self._geometry(architectures)
+        _, gains, spread = self._geometry(architectures, self.baseline)
         with threadpool_limits(1):
             mean, variance = self._draws[0].differences(gains, spread)
         return mean, np.sqrt(variance)
 
-    def _geometry(self, architectures: Sequence[Architecture]) -> tuple[Values, Values, Values]:
-        """The kernel's parts of scores and of gains towards the trained ones, and of each gain with itself."""
+    def _geometry(self, architectures: Sequence[Architecture], other: Architecture) -> tuple[Values, Values, Values]:
+        """The kernel's parts of scores and of gains over another towards the trained ones, and of each gain with
+        itself."""
         towards = parts(architectures, self.looks.architectures)
-        base = parts([self.baseline], self.looks.architectures)
-        across = parts(architectures, [self.baseline])[:, :, 0]
+        base = parts([other], self.looks.architectures)
+        across = parts(architectures, [other])[:, :, 0]
         return towards, towards - base, 2 - 2 * across
 
     def _drawn(self, told: Model) -> tuple[list[Conditioned], Values]:

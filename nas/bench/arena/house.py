@@ -25,9 +25,7 @@ from nas.settings.search import SearchConfig
 from nas.stages.stage import Search
 from nas.telling import Silence
 from nas.trainings.prepared import Prepared
-from reports.noise import noise_floors
-from reports.trust import Comparisons
-from reports.view import RunView
+from reports.estimates import sure_of_gain
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.data import ImageData, Split
@@ -122,9 +120,9 @@ class House:
                     stage = None if name in _WITHOUT else load(place)()
                     if stage is not None and stage.missing(search):
                         stage.run(search)
-                view = search.view
+                view = search.view.estimated()
         best = view.front[0].result.architecture if view.front else None
-        return Play(tuple(ledger.events), best, _names_winner(view), time.process_time() - began)
+        return Play(tuple(ledger.events), best, sure_of_gain(view), time.process_time() - began)
 
     def _config(self, brief: Brief, schedule: Schedule, out: Path) -> SearchConfig:
         looks = brief.images // brief.looks[brief.look]
@@ -139,15 +137,6 @@ class House:
         # Two networks under further seeds are what the opening takes for the noise, of the same images.
         noise = 2 * (config.seeds_for_noise - 1)
         return load_config(None, {**settings, "trials": max(1, looks - noise), "noise_seeds": config.seeds_for_noise})
-
-
-def _names_winner(view: RunView) -> bool:
-    """Whether the report says that the best is distinguishable from the baseline."""
-    base, front = view.baseline_trial, view.front
-    if base is None or not front or front[0].result.number == base.result.number:
-        return False
-    found = Comparisons(view, noise_floors(view))(front[0], base)
-    return found is None or found.distinguishable
 
 
 def _prepared(config: SearchConfig, world: World) -> Prepared:

@@ -1,0 +1,103 @@
+"""What the estimates of a run say in words: the best beside all-add, and who may be as good."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.view import RunView, TrialView
+from trials.trial import TrialState
+
+#: With less than this probability of being better than the best, a trial is told from it.
+TOLD_APART = 0.05
+#: With this probability of being better than all-add, what was chosen for its estimate is said to be a gain.
+SURE = 0.975
+ASSUMED_SEEDS = "No architecture was trained under two seeds: how much those move a score is assumed, see nas noise."
+#: Trials that a sentence names.
+_NAMED = 8
+
+
+def percent_interval(trial: TrialView) -> str:
+    """`70.25 ± 0.18%`: the estimate of a trial's score, where it lies with a probability of 90 %."""
+    if trial.estimate is None:
+        return "n/a"
+    score = trial.estimate.score
+    return f"{score.mean:.2f} ± {(score.high - score.low) / 2:.2f}%"
+
+
+def gain_text(trial: TrialView) -> str:
+    """`+0.51 ± 0.20`: points above all-add; empty where there is no estimate, or of all-add itself."""
+    if trial.estimate is None or trial.estimate.gain.low == trial.estimate.gain.high:
+        return ""
+    gain = trial.estimate.gain
+    return f"{gain.mean:+.2f} ± {(gain.high - gain.low) / 2:.2f}".replace("-", "−")
+
+
+def sure_of_gain(view: RunView) -> bool:
+    """Whether the best trial of an estimated run is said to beat all-add."""
+    best = next(iter(view.front), None)
+    return best is not None and best.estimate is not None and best.estimate.better >= SURE
+
+
+def not_told_apart(view: RunView) -> tuple[TrialView, ...] | None:
+    """Feasible trials that may be better than the best for all that is known; None where nothing was estimated."""
+    best = next(iter(view.front), None)
+    if view.model is None or best is None:
+        return None
+    others = [trial for trial in view.feasible if trial.result.number != best.result.number]
+    better = view.model.better_than([t.result.architecture for t in others], best.result.architecture)
+    return tuple(trial for trial, p in zip(others, better, strict=True) if p >= TOLD_APART)
+
+
+def estimate_story(view: RunView) -> list[str]:
+    """The estimates in a few sentences; none where no trial is complete."""
+    if not view.complete:
+        return []
+    if view.model is None:
+        return ["No estimate can be made: " + _why_not(view)]
+    best = next(iter(view.front), None)
+    if best is None:
+        return []
+    story = [_of_the_best(view, best)]
+    alike = not_told_apart(view)
+    if alike:
+        story.append(
+            f"Not told apart from it: {_names(alike)} (each with a probability of at least 5 % of being better)."
+        )
+    elif len(view.feasible) > 1:
+        story.append("Every other trial within the budgets is worse with a probability of 95 %.")
+    if not view.model.seeds_seen:
+        story.append(ASSUMED_SEEDS)
+    return story
+
+
+def _of_the_best(view: RunView, best: TrialView) -> str:
+    trainings = view.model.looks.trainings if view.model is not None else 0
+    what = f"Estimated from all {trainings} trainings, scores and losses together: trial {best.result.number} is best"
+    estimate, base = best.estimate, view.baseline_trial
+    if estimate is None or (base is not None and base.result.number == best.result.number):
+        return f"{what}, all-add itself, with {percent_interval(best)} {view.score_label}."
+    gain, better = gain_text(best), probability_text(estimate.better)
+    return (
+        f"{what} with {percent_interval(best)} {view.score_label}, {gain} points on all-add (intervals of 90 %), "
+        f"better than it with a probability of {better}."
+    )
+
+
+def probability_text(p: float) -> str:
+    """A probability in per cent, never 0 or 100 %."""
+    if p > 0.995:
+        return "over 99.5%"
+    return "under 0.5%" if p < 0.005 else f"{100 * p:.0f}%"
+
+
+def _why_not(view: RunView) -> str:
+    trained = view.count(TrialState.COMPLETE)
+    if trained == 1:
+        return "one architecture has a score, and an estimate takes two."
+    return "too few of the trainings have a score."
+
+
+def _names(trials: Sequence[TrialView]) -> str:
+    numbers = [str(trial.result.number) for trial in trials]
+    more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
+    return f"trial{'s' * (len(numbers) > 1)} {', '.join(numbers[:_NAMED])}{more}"
