@@ -194,7 +194,7 @@ class RunView:
         """The run with estimates of its complete trials from all that was trained: what is ranked, put on a front and
         selected by. The same run where too little was trained for any."""
         complete = [result for result in self.results if result.state is TrialState.COMPLETE]
-        if not complete:
+        if not complete or not self.description.get("points"):
             return self
         from trials.estimates.estimates import Estimates, NoEstimate  # scipy takes a while
 

@@ -11,20 +11,40 @@ from reports import RunView, summary
 from trials.trial import TrialState
 
 
-def test_a_gain_within_seed_noise_is_called_so(make_run: MakeRun) -> None:
-    trials = [result(0, ["add"] * 3, origin="baseline", score=0.9), result(1, ["se"] * 3, score=0.9042)]
-    verdict = summary.verdict(make_run(trials))
-    assert "0.42 points above the all-add baseline (90.00%)" in verdict.headline
-    assert "within seed noise" in verdict.caveat
-    assert "is among them" in verdict.caveat
+def test_a_gain_is_an_estimate_with_its_interval(make_run: MakeRun) -> None:
+    trials = [result(0, ["add"] * 3, origin="baseline", score=0.9, loss=0.4)]
+    view = make_run([*trials, result(1, ["se"] * 3, score=0.9042, loss=0.39)])
+    verdict, best = summary.verdict(view), view.select("best")
+    assert best.result.number == 1
+    assert best.estimate is not None
+    assert 0 < best.estimate.gain.mean < 0.42, "shrunk"
+    assert f"{best.estimate.gain.mean:.2f} ± " in verdict.headline
+    assert "points above the all-add baseline" in verdict.headline
+    assert verdict.caveat.startswith("Estimated from all 2 trainings")
+    assert "not sure enough to be called a gain" in verdict.caveat
+    assert "No architecture was trained under two seeds" in verdict.caveat
     assert "One of the 2,000 validation images is 0.05 points" in verdict.caveat
 
 
-def test_a_larger_gain_is_still_that_of_one_seed(make_run: MakeRun) -> None:
-    trials = [result(0, ["add"] * 3, origin="baseline", score=0.9), result(1, ["se"] * 3, score=0.92)]
+def test_a_gain_that_many_trainings_agree_on_is_called_one(make_run: MakeRun) -> None:
+    trials = [result(0, ["add"] * 3, origin="baseline", score=0.9, loss=0.4)]
+    trials += [result(i, ["add", "add", op], score=0.9, loss=0.4) for i, op in enumerate(("concat", "aff", "iaff"), 1)]
+    trials += [result(4 + i, [op, "se", "se"], score=0.93, loss=0.3) for i, op in enumerate(("add", "se", "cbam"))]
     verdict = summary.verdict(make_run(trials))
+    assert "better than all-add with a probability of" in verdict.caveat
+    assert "not sure enough" not in verdict.caveat
+
+
+def test_without_an_estimate_a_gain_is_that_of_one_seed(make_run: MakeRun) -> None:
+    trials = [result(0, ["add"] * 3, origin="baseline", score=0.9), result(1, ["se"] * 3, score=0.92)]
+    view = make_run(trials)
+    bare = replace(view, model=None, estimates={})
+    verdict = summary.verdict(bare)
     assert "2.00 points above" in verdict.headline
     assert "of a single seed" in verdict.caveat
+    close = summary.verdict(replace(bare, results=(trials[0], result(1, ["se"] * 3, score=0.9042))))
+    assert "0.42 points above the all-add baseline (90.00%)" in close.headline
+    assert "is among them" in close.caveat
 
 
 def test_the_ratios_are_to_the_baseline(make_run: MakeRun) -> None:

@@ -15,13 +15,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.bench.arena.model import Fitted, Kernel, Values, fit
+from nas.bench.arena.model import Fitted, fit, shared_parts
 from nas.bench.editions import Schedule
 from nas.bench.errors import BenchError
 from nas.bench.table import Table
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.costs import CostTable
+from trials.estimates.kernel import Values
 from trials.record.training import Training
 from trials.seeds import derive
 from trials.trial import Costs
@@ -223,16 +224,16 @@ def _completed(
     space: SearchSpace, architectures: Sequence[Architecture], outputs: Sequence[_Effects], whole: Sequence[str]
 ) -> tuple[Values, NDArray[np.bool_]]:
     """Figures [architectures, outputs], and which of them were measured."""
-    kernel, by_key = Kernel(space.operators), {architecture.key: architecture for architecture in architectures}
+    by_key = {architecture.key: architecture for architecture in architectures}
     figures = np.zeros((len(architectures), len(outputs)))
     measured = np.zeros(figures.shape, bool)
     donors = [derive(0, "donor", architecture.key) % len(whole) for architecture in architectures]
     for output, effects in enumerate(outputs):
         known = [by_key[key] for key in sorted(effects.figures)]
         values = np.array([effects.figures[architecture.key] for architecture in known])
-        fitted: Fitted = fit(kernel.parts(known, known), values)
+        fitted: Fitted = fit(shared_parts(known, known), values)
         residual = dict(zip((a.key for a in known), fitted.residuals, strict=True))
-        predicted = fitted.predict(kernel.parts(architectures, known))
+        predicted = fitted.predict(shared_parts(architectures, known))
         for place, architecture in enumerate(architectures):
             measured[place, output] = architecture.key in effects.figures
             figures[place, output] = effects.figures.get(
@@ -250,7 +251,6 @@ def _epoch_seconds(table: Table, space: SearchSpace, architectures: Sequence[Arc
     by_key = {architecture.key: architecture for architecture in architectures}
     known = [by_key[key] for key in sorted(rates)]
     values = np.array([np.log(np.median(rates[architecture.key])) for architecture in known])
-    kernel = Kernel(space.operators)
-    predicted = fit(kernel.parts(known, known), values).predict(kernel.parts(architectures, known))
+    predicted = fit(shared_parts(known, known), values).predict(shared_parts(architectures, known))
     measured = dict(zip((a.key for a in known), values, strict=True))
     return np.exp([measured.get(a.key, one) for a, one in zip(architectures, predicted, strict=True)])

@@ -11,7 +11,7 @@ from bench_tables import SPACE, invented, worth
 from nas.bench.arena.compare import Comparison, Setting, compare, comparison_of, critical_difference, share_of
 from nas.bench.arena.judging import judge
 from nas.bench.arena.methods import METHODS, method
-from nas.bench.arena.model import Kernel, fit
+from nas.bench.arena.model import fit, shared_parts
 from nas.bench.arena.playing import Ask, Brief, Clock, brief_of, play
 from nas.bench.arena.rivals import Remembering
 from nas.bench.arena.worlds import World, table_world
@@ -45,9 +45,8 @@ def test_the_model_knows_what_it_was_not_told() -> None:
     rng = np.random.default_rng(0)
     told = sorted(rng.permutation(len(architectures))[:30].tolist())
     known = [architectures[i] for i in told]
-    kernel = Kernel(SPACE.operators)
-    fitted = fit(kernel.parts(known, known), values[told] + rng.normal(0, 0.05, 30))
-    predicted = fitted.predict(kernel.parts(architectures, known))
+    fitted = fit(shared_parts(known, known), values[told] + rng.normal(0, 0.05, 30))
+    predicted = fitted.predict(shared_parts(architectures, known))
     assert np.sqrt(np.mean((predicted - values) ** 2)) < 0.2 * values.std()
     assert np.std(fitted.residuals) < 0.3 * values.std()
 
