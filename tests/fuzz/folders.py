@@ -44,7 +44,7 @@ _ODD_NAMES = (
 )  # fmt: skip
 _VALUES: tuple[Any, ...] = (
     None, "", "8", "64.0", 8.0, 8.5, -1, 0, 1, True, False, 2**70, float("nan"), float("inf"), [], {}, [1, 2], "True",
-    "Unspecified", "../x.png", "/etc/passwd", "a\x00b",
+    "Unspecified", "../x.png", "/etc/passwd", "a\x00b", "https://[/1.png?d=2.png", "file:", "C:", "/",
 )  # fmt: skip
 
 
@@ -322,12 +322,13 @@ def _json_all(case: Case) -> None:
     document = json.loads(path.read_bytes())
     name = case.rng.choice(("images", "annotations"))
     key = case.rng.choice(sorted(document[name][0])) if document[name] else "id"
-    value = case.rng.choice((*_VALUES, "text of it", "path of it", "other ending"))
+    value = case.rng.choice((*_VALUES, "text of it", "path of it", "other ending", "place of it", "address of it"))
     for entry in document[name]:
         known = entry[key]
         said = {
             "text of it": str(known), "path of it": f"images\\{known}",
-            "other ending": str(known).replace(".png", ".jpeg"),
+            "other ending": str(known).replace(".png", ".jpeg"), "place of it": f"/home/ann/images/{known}",
+            "address of it": f"https://example.org/{case.rng.choice(('a', 'b'))}/{known}?token=1",
         }  # fmt: skip
         entry[key] = said.get(value, value) if isinstance(value, str) else value
     path.write_text(json.dumps(document), encoding="utf-8")

@@ -19,6 +19,7 @@ from scenes_folders import (
     refused,
     voc_object,
     write_coco,
+    write_json,
     write_map,
     write_picture,
     write_voc,
@@ -92,6 +93,78 @@ def test_a_name_that_is_spelt_otherwise_means_its_file(tmp_path: Path, said: str
     data = load(f"coco:{root}")
     assert f"images/{there}" in {file for split in data.splits.values() for file in split.files}
     assert data.findings.not_read == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "there"),
+    [
+        ("/home/ann/work/cats/images/1.png", "images/1.png"),
+        ("/home/ann/work/cats/day/1.png", "images/day/1.png"),
+        (r"C:\Users\Ann\cats\1.png", "images/1.png"),
+        (r"\\server\share\cats\1.jpg", "images/1.png"),
+        ("file:///home/ann/a%20cat.png", "images/a cat.png"),
+        ("../../label-studio/data/media/upload/1/1.png", "images/1.png"),
+        ("https://storage.example.org/cats/day/1.png?Expires=17&Signature=a%2Fb.png", "images/day/1.png"),
+        ("https://labels.example.org/data/local-files/?d=cats/day/1.png", "images/day/1.png"),
+        ("/data/local-files/?d=cats%5Cday%5C1.png", "images/day/1.png"),
+        ("s3://cats/1.png", "deep/er/1.png"),
+        ("/home/ann/what?#.png", "images/what?#.png"),
+    ],
+)
+def test_a_name_that_leads_elsewhere_means_the_file_beside_the_annotations(
+    tmp_path: Path, said: str, there: str
+) -> None:
+    document = coco_document(3, "n")
+    root = write_coco(tmp_path, document)
+    document["images"][0]["file_name"] = said
+    (root / there).parent.mkdir(parents=True, exist_ok=True)
+    (root / "images/n1.png").rename(root / there)
+    write_json(root / "annotations/train.json", document)
+    data = load(f"coco:{root}")
+    assert there in {file for split in data.splits.values() for file in split.files}
+    assert data.findings.not_read == {}
+    assert f"{said} is {there}" in " ".join(data.findings.remarks)
+
+
+def test_of_two_files_the_one_is_meant_that_has_more_of_the_path(tmp_path: Path) -> None:
+    document = coco_document(3, "n")
+    root = write_coco(tmp_path, document)
+    for folder in ("day", "night"):
+        write_picture(root / f"images/{folder}/1.png", len(folder))
+    document["images"][0]["file_name"] = "/home/ann/night/1.png"
+    write_json(root / "annotations/train.json", document)
+    assert "images/night/1.png" in {file for split in load(f"coco:{root}").splits.values() for file in split.files}
+    document["images"][0]["file_name"] = "/home/ann/1.png"
+    write_json(root / "annotations/train.json", document)
+    assert "may mean images/day/1.png or images/night/1.png: write it relative" in refused(f"coco:{root}")
+
+
+def test_two_names_that_lead_elsewhere_to_one_file_are_both_refused(tmp_path: Path) -> None:
+    document = coco_document(4)
+    for place in (0, 1):
+        document["images"][place]["file_name"] = f"/home/ann/{'ab'[place]}/1.png"
+    root = write_coco(tmp_path, document)
+    write_picture(root / "images/1.png", 77)
+    message = refused(f"coco:{root}")
+    assert (
+        "image 2: file_name '/home/ann/b/1.png' and that of image 1, '/home/ann/a/1.png', mean images/1.png" in message
+    )
+    data = load(f"coco:{root}", data_errors="drop")
+    assert {file for split in data.splits.values() for file in split.files} == {"images/3.png", "images/4.png"}
+
+
+def test_a_name_that_leads_elsewhere_never_means_another_splits_image_or_one_outside(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        document = coco_document(3)
+        for entry in document["images"]:
+            entry["file_name"] = f"{tmp_path}/outside/{entry['file_name']}"
+        write_json(tmp_path / f"data/annotations/{split}.json", document)
+        for number in (1, 2, 3) if split == "train" else (1, 2):
+            write_picture(tmp_path / f"data/{split}/{number}.png", number + len(split))
+    write_picture(tmp_path / "outside/3.png", 9)
+    [problem] = check_scenes(SceneConfig(f"coco:{tmp_path}/data"))
+    assert (problem.file, problem.entry) == ("annotations/val.json", "image 3")
+    assert problem.what.endswith("and no '3.png' lies in the data's folder: copy the image there, nothing is fetched")
 
 
 def test_a_missing_image_is_never_taken_from_another_split(tmp_path: Path) -> None:
