@@ -113,11 +113,18 @@ def _coco(root: Path, rng: random.Random) -> None:
 
 
 def _voc(root: Path, rng: random.Random) -> None:
-    (root / "Annotations").mkdir(parents=True)
     names = [f"v{number}" for number in range(6)]
-    for name in names:
+    split = rng.random() < 0.5
+    layout = rng.choice(("kit", "kit", "beside", "annotations"))
+    for place, name in enumerate(names):
         ending = rng.choice(("png", "jpg"))
-        picture(root / "JPEGImages" / f"{name}.{ending}", rng)
+        top = "" if layout == "kit" or not split else "valid/" if place > 3 else "train/"
+        images, annotations = {
+            "kit": ("JPEGImages", "Annotations"),
+            "beside": (top, top),
+            "annotations": (f"{top}images", f"{top}annotations"),
+        }[layout]
+        picture(root / images / f"{name}.{ending}", rng)
         objects = "".join(
             f"<object><name>{rng.choice('ab')}</name><difficult>0</difficult><bndbox><xmin>3</xmin><ymin>4</ymin>"
             f"<xmax>{rng.randrange(8, 40)}</xmax><ymax>20</ymax></bndbox></object>"
@@ -125,8 +132,9 @@ def _voc(root: Path, rng: random.Random) -> None:
         )
         size = "<size><width>40</width><height>36</height></size>"
         text = f"<annotation><filename>{name}.{ending}</filename>{size}{objects}</annotation>"
-        (root / "Annotations" / f"{name}.xml").write_text(text, encoding="utf-8")
-    if rng.random() < 0.5:
+        (root / annotations).mkdir(exist_ok=True)
+        (root / annotations / f"{name}.xml").write_text(text, encoding="utf-8")
+    if layout == "kit" and split:
         (root / "ImageSets/Main").mkdir(parents=True)
         for split, part in (("train", names[:4]), ("val", names[4:])):
             (root / f"ImageSets/Main/{split}.txt").write_text("\n".join(part), encoding="utf-8")

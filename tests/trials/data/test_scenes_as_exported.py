@@ -18,6 +18,7 @@ from scenes_folders import (
     load,
     refused,
     voc_object,
+    write_beside,
     write_coco,
     write_json,
     write_map,
@@ -289,6 +290,54 @@ def test_xml_is_read_as_it_is_meant(tmp_path: Path, old: str, new: str) -> None:
 def test_true_is_difficult(tmp_path: Path) -> None:
     data = load(f"voc:{write_voc(tmp_path, dict.fromkeys('abc', voc_object(more='<difficult>True</difficult>')))}")
     assert data.train.crowd.tolist() == [True, True]
+
+
+def test_xml_beside_images_is_read_and_cut_as_usual(tmp_path: Path) -> None:
+    root = write_beside(tmp_path, {name: voc_object(name) for name in ("ant", "bee", "cat", "dog")})
+    (root / "scan.png.aux.xml").write_text("<PAMDataset/>")
+    data = load(f"voc:{root}", val_fraction=0.25)
+    assert (len(data.train), len(data.val), data.test) == (3, 1, None)
+    assert {*data.train.files, *data.val.files} == {"ant.png", "bee.png", "cat.png", "dog.png"}
+    assert data.train.boxes[0].tolist() == [10, 20, 30, 30]
+    assert data.findings.not_read["ending .xml"].examples == ("scan.png.aux.xml",)
+
+
+def test_folders_of_splits_with_xml_beside_images_are_splits(tmp_path: Path) -> None:
+    """As Roboflow exports Pascal VOC: the same names in each split."""
+    for seed, (split, count) in enumerate((("train", 3), ("valid", 2), ("test", 1))):
+        write_beside(tmp_path / split, {f"{number}": voc_object() for number in range(count)}, seed)
+    (tmp_path / "README.roboflow.txt").write_text("exported")
+    data = load(f"voc:{tmp_path}")
+    assert {name: split.files for name, split in data.splits.items()} == {
+        "train": ("train/0.png", "train/1.png", "train/2.png"),
+        "val": ("valid/0.png", "valid/1.png"),
+        "test": ("test/0.png",),
+    }
+
+
+def test_xml_in_a_folder_beside_that_of_the_images(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        names = [f"{split}{number}" for number in range(2)]
+        write_beside(tmp_path / "images" / split, dict.fromkeys(names, voc_object()), len(split))
+        (tmp_path / "annotations" / split).mkdir(parents=True)
+        for name in names:
+            (tmp_path / f"images/{split}/{name}.xml").rename(tmp_path / f"annotations/{split}/{name}.xml")
+    data = load(f"voc:{tmp_path}")
+    assert data.train.files == ("images/train/train0.png", "images/train/train1.png")
+    assert data.val.files == ("images/val/val0.png", "images/val/val1.png")
+
+
+def test_what_is_not_plain_beside_images_is_refused_by_name(tmp_path: Path) -> None:
+    assert "or NAME.xml beside each image" in refused(f"voc:{tmp_path}")
+    write_beside(tmp_path / "valid", {"a": voc_object()})
+    assert "has valid/a.xml but no XML files in train" in refused(f"voc:{tmp_path}")
+    write_beside(tmp_path / "train", {name: voc_object() for name in "bcd"}, 1)
+    write_beside(tmp_path, {"e": voc_object()}, 2)
+    assert "has e.xml outside the folders of its splits: move it" in refused(f"voc:{tmp_path}")
+    (tmp_path / "e.xml").rename(tmp_path / "train/e.xml")
+    (tmp_path / "e.png").unlink()
+    assert "train/e.png: the file is missing" in refused(f"voc:{tmp_path}")
+    assert count(load(f"voc:{tmp_path}", data_errors="drop")) == 4
 
 
 # ---- photographs that are turned
