@@ -379,10 +379,13 @@ def _list_lines(case: Case) -> None:
 def _map_values(case: Case) -> None:
     maps = [path for path in case.files() if path.parent.name == "masks" and path.suffix == ".png"]
     for path in maps if case.rng.random() < 0.5 else [case.rng.choice(maps)]:
-        values = case.rng.choice(((0,), (0, 255), (0, 128, 255), (255,), (0, 1), (3, 254), (0, 2)))
+        values = case.rng.choice(
+            ((0,), (0, 255), (0, 128, 255), (255,), (0, 1), (3, 254), (0, 2), (0, 1, 65_535), (0, 300))
+        )
         with Image.open(path) as image:
             shape = np.asarray(image).shape[:2]
-        drawn = np.random.default_rng(case.rng.getrandbits(32)).choice(np.array(values, dtype=np.uint8), shape)
+        drawn = np.random.default_rng(case.rng.getrandbits(32)).choice(np.array(values, dtype=np.uint16), shape)
+        drawn = drawn.astype(np.uint8 if max(values) < 256 and case.rng.random() < 0.5 else np.uint16)
         Image.fromarray(drawn).save(path)
 
 

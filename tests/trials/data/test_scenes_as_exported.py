@@ -238,10 +238,10 @@ def test_what_could_not_be_read_once_is_tried_again(tmp_path: Path, monkeypatch:
     name = f"coco:{write_coco(tmp_path, coco_document(3))}"
     real = survey._inspect
 
-    def failing(path: Path) -> survey.Picture:
+    def failing(path: Path, is_map: bool) -> survey.Picture:
         if path.name == "2.png":
             raise survey.BadEntry("Input/output error", survey.UNREADABLE)
-        return real(path)
+        return real(path, is_map)
 
     with monkeypatch.context() as patch:
         patch.setattr(survey, "_inspect", failing)

@@ -123,8 +123,7 @@ class _Split:
                 said = f"{quoted(file)} is said to have {quoted(width)}x{quoted(height)}, {bad.what}"
                 self.problems.note(self.found.name, f"image {number}", said, SIZE)
                 continue
-            if picture.orientation != AS_IT_LIES:
-                self.noted.turned.append(file)
+            self.noted.image(file, picture.orientation, picture.peak)
             image = AnnotatedImage(file, picture.height, picture.width, picture.digest)
             of = (picture.lying, picture.orientation) if is_lying else ((picture.height, picture.width), AS_IT_LIES)
             usable[number] = _Usable(image, *of)

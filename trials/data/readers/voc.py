@@ -83,8 +83,7 @@ def read(root: Path, _: Targets, problems: ProblemList, announce: Callable[[str]
             except BadEntry as bad:
                 problems.note(xml, "size", bad.what, bad.kind)
                 continue
-            if picture.orientation != AS_IT_LIES:
-                noted.turned.append(file)
+            noted.image(file, picture.orientation, picture.peak)
             images[split][xml] = AnnotatedImage(file, picture.height, picture.width, picture.digest)
             of = (picture.lying, picture.orientation) if is_lying else ((picture.height, picture.width), AS_IT_LIES)
             objects[xml] = _objects(xml, document, *of, problems)
