@@ -137,7 +137,7 @@ class SelectiveKernelFusion(nn.Module):
         wide = widened(*maps)
         hidden = F.relu(in_float32(self.norm, maps[0], in_float32(self.reduce, maps[0], global_average(total(wide)))))
         logits = in_float32(self.choose, maps[0], drop(hidden, self.dropout, self.training))
-        weights = self.scale * self.share(logits.unflatten(1, (self.inputs, -1)))
+        weights = self.scale * self.share(torch.unflatten(logits, 1, (self.inputs, -1)))
         return like(total([like(weights[:, index] * chosen, chosen) for index, chosen in enumerate(wide)]), maps[0])
 
 
