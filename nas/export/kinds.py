@@ -19,6 +19,8 @@ from trials.data.fitting import PAD_GREY
 #: What a network or an artefact of it answers: a tensor by the name of each output.
 Outputs = dict[str, Tensor]
 
+_UPRIGHT = "Bring 16-bit grey to 8 bits (value / 257, rounded), turn the image as its EXIF orientation says"
+
 
 @dataclass(frozen=True)
 class Output:
@@ -89,8 +91,8 @@ class Classifier(Kind):
     def fitting(self) -> str:
         side = self.input.size
         return (
-            "Turn the image as its EXIF orientation says, cut out its largest centred square, resize that to "
-            f"{side} x {side} pixels, bilinear and antialiased, in {'RGB' if self.input.channels == 3 else 'grey'}."
+            f"{_UPRIGHT}, cut out its largest centred square, resize that to {side} x {side} pixels, bilinear and "
+            f"antialiased, in {'RGB' if self.input.channels == 3 else 'grey'}."
         )
 
     @property
@@ -174,8 +176,8 @@ class Segmenter(Kind):
 def scene_fitting(spec: InputSpec) -> str:
     """How scenes are brought to the size of the input, as `trials.data` does it."""
     return (
-        f"Turn the image as its EXIF orientation says, resize it, bilinear and antialiased, to {spec.size} pixels on "
-        f"its longer side, in RGB; pad with grey, {PAD_GREY}, below or on the right."
+        f"{_UPRIGHT}, resize it, bilinear and antialiased, to {spec.size} pixels on its longer side, in RGB; pad with "
+        f"grey, {PAD_GREY}, below or on the right."
     )
 
 

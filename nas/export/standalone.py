@@ -108,14 +108,18 @@ def fit_padded(image: Any, side: int, mode: str, grey: int) -> torch.Tensor:
 
 
 def upright_image(image: Any, mode: str) -> Any:
-    """A PIL image in RGB or L, turned as its EXIF orientation says.
+    """A PIL image in RGB or L, turned as its EXIF orientation says; 16-bit grey at 8 bits, where PIL would clip it.
 
     Raises:
-        ValueError: it has more than 8 bits a pixel, which PIL would clip.
+        ValueError: it has more than 8 bits a pixel, and it is not known what is white.
     """
-    if image.mode.startswith(("I", "F")):
-        raise ValueError(f"mode {image.mode} has more than 8 bits a pixel: convert it to 8-bit grey or RGB")
+    if image.mode.startswith("F") or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        raise ValueError(f"mode {image.mode} has more than 8 bits a pixel: convert it to 8-bit or 16-bit grey, or RGB")
+    if image.format == "TIFF":
+        image.filename = ""  # else PIL maps one that is to be turned by a quarter in the wrong shape
     turned = importlib.import_module("PIL.ImageOps").exif_transpose(image)
+    if turned.mode.startswith("I"):
+        turned = turned.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
     if turned.mode in ("P", "PA") and "transparency" in turned.info:
         turned = turned.convert("RGBA")
     return turned.convert(mode)

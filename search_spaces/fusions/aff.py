@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from search_spaces.fusions.concatenation import join
+from search_spaces.fusions.half import in_float32, widened
 from search_spaces.fusions.layers import (
     bottleneck_width,
     check_shapes,
@@ -95,8 +96,8 @@ class AttentionalConcatenation(nn.Module):
         )
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        u = join(maps, self.channels)
-        return like(self.scale * self.attention(u) * u, u)
+        u = join(widened(*maps), self.channels)
+        return like(self.scale * in_float32(self.attention, maps[0], u) * u, maps[0])
 
 
 class IterativeAttentionalConcatenation(nn.Module):
@@ -128,10 +129,10 @@ class IterativeAttentionalConcatenation(nn.Module):
         )
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        u = join(maps, self.channels)
-        first: torch.Tensor = self.scale * self.attention1(u) * u
-        second: torch.Tensor = self.scale * self.attention2(first) * u
-        return like(second, u)
+        u = join(widened(*maps), self.channels)
+        first: torch.Tensor = self.scale * in_float32(self.attention1, maps[0], u) * u
+        second: torch.Tensor = self.scale * in_float32(self.attention2, maps[0], first) * u
+        return like(second, maps[0])
 
 
 @register(
@@ -173,7 +174,8 @@ class AttentionalFeatureFusion(nn.Module):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        return select(self.attention(x + y), x, y, self.scale)
+        wide_x, wide_y = widened(x, y)
+        return like(select(in_float32(self.attention, x, wide_x + wide_y), wide_x, wide_y, self.scale), x)
 
 
 @register(
@@ -217,8 +219,9 @@ class IterativeAttentionalFeatureFusion(nn.Module):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        u = select(self.attention1(x + y), x, y, self.scale)
-        return select(self.attention2(u), x, y, self.scale)
+        wide_x, wide_y = widened(x, y)
+        u = select(in_float32(self.attention1, x, wide_x + wide_y), wide_x, wide_y, self.scale)
+        return like(select(in_float32(self.attention2, x, u), wide_x, wide_y, self.scale), x)
 
 
 @register(
@@ -260,6 +263,7 @@ class MultiScaleRefinement(nn.Module):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        u = x + y
-        refined: torch.Tensor = self.scale * self.attention(u) * u
+        wide_x, wide_y = widened(x, y)
+        u = wide_x + wide_y
+        refined: torch.Tensor = self.scale * in_float32(self.attention, x, u) * u
         return like(refined, x)

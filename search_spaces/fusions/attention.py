@@ -7,11 +7,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from search_spaces.fusions.concatenation import join
+from search_spaces.fusions.half import autocasts_to_half, in_float32, widened
 from search_spaces.fusions.layers import (
     MAX_POSITIONS,
     bottleneck_width,
     check_positions,
     check_shapes,
+    like,
     pointwise,
     zero_last,
 )
@@ -29,6 +31,9 @@ def attend(
     N' = H'·W', multiply-adds: (d + 1 + C)·N·N', the softmax's being one a weight, and d·N where s is not 1.
     `dropout` acts on the weights. Written out: with C values to d keys, torch's fused attention takes no faster path.
     """
+    if autocasts_to_half(query.device):
+        with torch.autocast(query.device.type, enabled=False):
+            return attend(query, key, value, softmax, dropout, scale)
     channels, height, width = value.shape[1], query.shape[2], query.shape[3]
     q, k, v = query.flatten(2).transpose(1, 2), key.flatten(2), value.flatten(2).transpose(1, 2)
     weights = softmax(torch.bmm(q if scale == 1 else scale * q, k))
@@ -59,11 +64,11 @@ class AttentionConcatenation(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()) if identity_init else torch.ones(()))
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        u = join(maps, self.channels)
+        u = join(widened(*maps), self.channels)
         check_positions("attention", u.shape[2] * u.shape[3])
         dropout = self.dropout if self.training else 0.0
-        gathered = attend(self.query(u), self.key(u), self.value(u), self.softmax, dropout, self.scale)
-        return u + self.gamma * gathered
+        query, key, value = (in_float32(part, maps[0], u) for part in (self.query, self.key, self.value))
+        return like(u + self.gamma * attend(query, key, value, self.softmax, dropout, self.scale), maps[0])
 
 
 class NonLocalConcatenation(nn.Module):
@@ -90,12 +95,12 @@ class NonLocalConcatenation(nn.Module):
             zero_last(self.out)
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        u = join(maps, self.channels)
+        u = join(widened(*maps), self.channels)
         check_positions("nonlocal", u.shape[2] * u.shape[3])
         dropout = self.dropout if self.training else 0.0
-        gathered = attend(self.theta(u), self.phi(u), self.g(u), self.softmax, dropout, scale=1.0)
-        refined: torch.Tensor = u + self.out(gathered)
-        return refined
+        query, key, value = (in_float32(part, maps[0], u) for part in (self.theta, self.phi, self.g))
+        gathered = attend(query, key, value, self.softmax, dropout, scale=1.0)
+        return like(u + in_float32(self.out, maps[0], gathered), maps[0])
 
 
 @register(
@@ -130,11 +135,12 @@ class AttentionFusion(nn.Module):
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
         check_positions("attention", x.shape[2] * x.shape[3])
-        u = torch.cat([x, y], dim=1)
+        wide_x, wide_y = widened(x, y)
+        u = torch.cat([wide_x, wide_y], dim=1)
         dropout = self.dropout if self.training else 0.0
-        return (x + y) + self.gamma * attend(
-            self.query(u), self.key(u), self.value(u), self.softmax, dropout, self.scale
-        )
+        query, key, value = (in_float32(part, x, u) for part in (self.query, self.key, self.value))
+        gathered = attend(query, key, value, self.softmax, dropout, self.scale)
+        return like((wide_x + wide_y) + self.gamma * gathered, x)
 
 
 @register(
@@ -171,11 +177,12 @@ class NonLocalFusion(nn.Module):
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
         check_positions("nonlocal", x.shape[2] * x.shape[3])
-        u = x + y
+        wide_x, wide_y = widened(x, y)
+        u = wide_x + wide_y
         dropout = self.dropout if self.training else 0.0
-        gathered = attend(self.theta(u), self.phi(u), self.g(u), self.softmax, dropout, scale=1.0)
-        refined: torch.Tensor = u + self.out(gathered)
-        return refined
+        query, key, value = (in_float32(part, x, u) for part in (self.theta, self.phi, self.g))
+        gathered = attend(query, key, value, self.softmax, dropout, scale=1.0)
+        return like(u + in_float32(self.out, x, gathered), x)
 
 
 @register(
@@ -232,9 +239,10 @@ class CrossModalFusion(nn.Module):
         check_positions("cross_modal", x.shape[2] * x.shape[3])
         check_positions("cross_modal", y.shape[2] * y.shape[3])
         dropout = self.dropout if self.training else 0.0
-        gathered = attend(self.query(x), self.key(y), self.value(y), self.softmax, dropout, self.scale)
-        aligned = self.align(y)
+        wide_x, wide_y = widened(x, y)
+        key, value = in_float32(self.key, x, wide_y), in_float32(self.value, x, wide_y)
+        gathered = attend(in_float32(self.query, x, wide_x), key, value, self.softmax, dropout, self.scale)
+        aligned = in_float32(self.align, x, wide_y)
         if aligned.shape[2:] != x.shape[2:]:
             aligned = F.interpolate(aligned, size=x.shape[2:], mode="nearest")
-        fused: torch.Tensor = (x + aligned) + self.gamma * gathered
-        return fused
+        return like((wide_x + aligned) + self.gamma * gathered, x)

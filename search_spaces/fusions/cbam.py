@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from search_spaces.fusions.concatenation import join
+from search_spaces.fusions.half import in_float32, projected, widened
 from search_spaces.fusions.layers import (
     bottleneck_width,
     check_shapes,
@@ -63,7 +64,7 @@ class SpatialGate(nn.Module):
 class ConvolutionalBlockAttention(nn.Module):
     """s·Ms(v)·v, v = s·Mc(u)·u: channel gate Mc, then spatial gate Ms (Woo et al., ECCV 2018, eq. 1).
 
-    Shapes: u and `refine(u)` [B, C, H, W]. Parameters: 2CC' + 100.
+    Shapes: u (`widened` from a map as `given`) and `refine(u, given)` [B, C, H, W]. Parameters: 2CC' + 100.
     """
 
     def __init__(
@@ -77,10 +78,11 @@ class ConvolutionalBlockAttention(nn.Module):
             zero_last(self.channel_gate.fc2)
             zero_last(self.spatial_gate.norm)
 
-    def refine(self, u: torch.Tensor) -> torch.Tensor:
-        channel_gate: torch.Tensor = self.scale * self.channel_gate(u)
+    def refine(self, u: torch.Tensor, given: torch.Tensor | None = None) -> torch.Tensor:
+        given = u if given is None else given
+        channel_gate: torch.Tensor = self.scale * in_float32(self.channel_gate, given, u)
         v = channel_gate * u
-        spatial_gate: torch.Tensor = self.scale * self.spatial_gate(v)
+        spatial_gate: torch.Tensor = self.scale * in_float32(self.spatial_gate, given, v)
         return spatial_gate * v
 
 
@@ -109,8 +111,7 @@ class CBAMConcatenation(ConvolutionalBlockAttention):
         self.channels = channels
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        u = join(maps, self.channels)
-        return like(self.refine(u), u)
+        return like(self.refine(join(widened(*maps), self.channels), maps[0]), maps[0])
 
 
 class CBAMProjectedConcatenation(CBAMConcatenation):
@@ -135,7 +136,8 @@ class CBAMProjectedConcatenation(CBAMConcatenation):
             project_sum(self.project, sum(channels))
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        return like(self.project(super().forward(*maps)), maps[0])
+        u = join(widened(*maps), self.channels)
+        return projected(self.project, like(self.refine(u, maps[0]), u), maps[0], self.scale**2)
 
 
 @register("cbam", width=bottleneck_width, steps=1, attention=_GATES, cat=CBAMConcatenation)
@@ -163,7 +165,8 @@ class CBAMFusion(ConvolutionalBlockAttention):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        return x + like(self.refine(y), x)
+        wide_x, wide_y = widened(x, y)
+        return like(wide_x + like(self.refine(wide_y, x), wide_x), x)
 
 
 @register(
@@ -201,4 +204,5 @@ class CBAMConcatFusion(ConvolutionalBlockAttention):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        return like(self.project(self.refine(torch.cat([x, y], dim=1))), x)
+        u = torch.cat(widened(x, y), dim=1)
+        return projected(self.project, self.refine(u, x), x, self.scale**2)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from search_spaces.fusions.cbam import CBAMConcatenation, CBAMFusion
 from search_spaces.fusions.concatenation import Concatenation, join
+from search_spaces.fusions.half import in_float32, widened
 from search_spaces.fusions.layers import bottleneck_width, check_shapes, global_average, like
 from search_spaces.fusions.linear import Add, Concat, ProjectedConcatenation
 from search_spaces.fusions.norms import Norm
@@ -69,9 +70,10 @@ class DynamicConcatenation(nn.Module):
         return nn.Softmax(dim=1)
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        pooled = global_average(join(maps, self.channels)).flatten(1)
-        weights = self.share(self.router(pooled))[:, :, None, None, None]
-        fused = [weights[:, index] * expert(*maps) for index, expert in enumerate(self.experts)]
+        wide = widened(*maps)
+        pooled = global_average(join(wide, self.channels)).flatten(1)
+        weights = self.share(in_float32(self.router, maps[0], pooled))[:, :, None, None, None]
+        fused = [weights[:, index] * in_float32(expert, maps[0], *wide) for index, expert in enumerate(self.experts)]
         return like(fused[0] + fused[1] + fused[2] + fused[3], maps[0])
 
 
@@ -126,9 +128,10 @@ class DynamicFusion(nn.Module):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        pooled = torch.cat([global_average(x), global_average(y)], dim=1).flatten(1)
-        weights = self.share(self.router(pooled))[:, :, None, None, None]
-        fused = [weights[:, index] * expert(x, y) for index, expert in enumerate(self.experts)]
+        wide_x, wide_y = widened(x, y)
+        pooled = torch.cat([global_average(wide_x), global_average(wide_y)], dim=1).flatten(1)
+        weights = self.share(in_float32(self.router, x, pooled))[:, :, None, None, None]
+        fused = [weights[:, index] * in_float32(expert, x, wide_x, wide_y) for index, expert in enumerate(self.experts)]
         return like(fused[0] + fused[1] + fused[2] + fused[3], x)
 
 

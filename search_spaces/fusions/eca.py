@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from search_spaces.fusions.concatenation import join
+from search_spaces.fusions.half import in_float32, widened
 from search_spaces.fusions.layers import check_shapes, global_average, like, zero_last
 from search_spaces.fusions.registry import AttentionWeights, register
 
@@ -36,10 +37,10 @@ class EfficientChannelConcatenation(nn.Module):
             zero_last(self.conv)
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        u = join(maps, self.channels)
+        u = join(widened(*maps), self.channels)
         pooled = global_average(u).flatten(2).transpose(1, 2)  # [B, 1, C]
-        gate: torch.Tensor = self.scale * self.gate(self.conv(pooled))
-        return like(gate.transpose(1, 2).unsqueeze(3) * u, u)
+        gate: torch.Tensor = self.scale * self.gate(in_float32(self.conv, maps[0], pooled))
+        return like(gate.transpose(1, 2).unsqueeze(3) * u, maps[0])
 
 
 @register("eca", steps=0, attention=(AttentionWeights("gate"),), cat=EfficientChannelConcatenation)
@@ -63,6 +64,7 @@ class EfficientChannelFusion(nn.Module):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        pooled = global_average(y).flatten(2).transpose(1, 2)  # [B, 1, C]
-        gate: torch.Tensor = self.scale * self.gate(self.conv(pooled))
-        return x + like(gate.transpose(1, 2).unsqueeze(3) * y, x)
+        wide_x, wide_y = widened(x, y)
+        pooled = global_average(wide_y).flatten(2).transpose(1, 2)  # [B, 1, C]
+        gate: torch.Tensor = self.scale * self.gate(in_float32(self.conv, x, pooled))
+        return like(wide_x + like(gate.transpose(1, 2).unsqueeze(3) * wide_y, wide_x), x)

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from search_spaces.fusions.concatenation import join
+from search_spaces.fusions.half import in_float32, widened
 from search_spaces.fusions.layers import (
     bottleneck_width,
     check_shapes,
@@ -37,9 +38,9 @@ class GatedConcatenation(nn.Module):
             zero_last(self.gate)
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        u = join(maps, self.channels)
-        gated: torch.Tensor = self.scale * self.share(self.gate(u)) * u
-        return like(gated, u)
+        u = join(widened(*maps), self.channels)
+        gated: torch.Tensor = self.scale * self.share(in_float32(self.gate, maps[0], u)) * u
+        return like(gated, maps[0])
 
 
 class EfficientConcatenation(nn.Module):
@@ -71,10 +72,12 @@ class EfficientConcatenation(nn.Module):
             zero_last(self.fc2)
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        u = join(maps, self.channels)
-        hidden = F.relu(self.norm(self.fc1(global_average(u))))
-        gate: torch.Tensor = self.scale * self.share(self.fc2(drop(hidden, self.dropout, self.training)))
-        return like(gate * u, u)
+        u = join(widened(*maps), self.channels)
+        hidden = F.relu(in_float32(self.norm, maps[0], in_float32(self.fc1, maps[0], global_average(u))))
+        gate: torch.Tensor = self.scale * self.share(
+            in_float32(self.fc2, maps[0], drop(hidden, self.dropout, self.training))
+        )
+        return like(gate * u, maps[0])
 
 
 @register("gated", steps=0, attention=(AttentionWeights("share"),), cat=GatedConcatenation)
@@ -96,7 +99,9 @@ class GatedFusion(nn.Module):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        return select(self.share(self.gate(torch.cat([x, y], dim=1))), x, y, self.scale)
+        wide_x, wide_y = widened(x, y)
+        share = self.share(in_float32(self.gate, x, torch.cat([wide_x, wide_y], dim=1)))
+        return like(select(share, wide_x, wide_y, self.scale), x)
 
 
 @register(
@@ -139,6 +144,7 @@ class EfficientFusion(nn.Module):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        hidden = F.relu(self.norm(self.fc1(global_average(x + y))))
-        share = self.share(self.fc2(drop(hidden, self.dropout, self.training)))
-        return select(share, x, y, self.scale)
+        wide_x, wide_y = widened(x, y)
+        hidden = F.relu(in_float32(self.norm, x, in_float32(self.fc1, x, global_average(wide_x + wide_y))))
+        share = self.share(in_float32(self.fc2, x, drop(hidden, self.dropout, self.training)))
+        return like(select(share, wide_x, wide_y, self.scale), x)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from search_spaces.fusions.concatenation import Concatenation, join
+from search_spaces.fusions.half import widened
 from search_spaces.fusions.layers import check_shapes, like, pointwise, project_sum
 from search_spaces.fusions.registry import register
 
@@ -24,10 +25,10 @@ class Add(nn.Module):
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
         check_shapes(maps, self.inputs)
-        fused = maps[0]
-        for other in maps[1:]:
+        fused, *others = maps if len(maps) == 2 else widened(*maps)
+        for other in others:
             fused = fused + other
-        return fused
+        return like(fused, maps[0])
 
 
 class ProjectedConcatenation(nn.Module):

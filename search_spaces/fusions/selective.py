@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from search_spaces.fusions.concatenation import join
+from search_spaces.fusions.half import in_float32, widened
 from search_spaces.fusions.layers import (
     bottleneck_width,
     check_shapes,
@@ -60,8 +61,9 @@ class SelectiveConcatenation(nn.Module):
             zero_last(self.choose)
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        hidden = F.relu(self.norm(self.reduce(global_average(join(maps, self.channels)))))
-        weights = self.scale * self.share(self.choose(drop(hidden, self.dropout, self.training)))
+        pooled = global_average(join(widened(*maps), self.channels))
+        hidden = F.relu(in_float32(self.norm, maps[0], in_float32(self.reduce, maps[0], pooled)))
+        weights = self.scale * self.share(in_float32(self.choose, maps[0], drop(hidden, self.dropout, self.training)))
         return torch.cat(
             [like(weights[:, index : index + 1] * chosen, chosen) for index, chosen in enumerate(maps)], dim=1
         )
@@ -132,10 +134,11 @@ class SelectiveKernelFusion(nn.Module):
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
         check_shapes(maps, self.inputs)
-        hidden = F.relu(self.norm(self.reduce(global_average(total(maps)))))
-        logits = self.choose(drop(hidden, self.dropout, self.training))
-        weights = self.scale * self.share(logits.unflatten(1, (self.inputs, -1)))
-        return total([like(weights[:, index] * chosen, chosen) for index, chosen in enumerate(maps)])
+        wide = widened(*maps)
+        hidden = F.relu(in_float32(self.norm, maps[0], in_float32(self.reduce, maps[0], global_average(total(wide)))))
+        logits = in_float32(self.choose, maps[0], drop(hidden, self.dropout, self.training))
+        weights = self.scale * self.share(torch.unflatten(logits, 1, (self.inputs, -1)))
+        return like(total([like(weights[:, index] * chosen, chosen) for index, chosen in enumerate(wide)]), maps[0])
 
 
 @register("weighted", max_inputs=None, steps=0, cat=WeightedConcatenation)
@@ -159,4 +162,4 @@ class WeightedFusion(nn.Module):
         check_shapes(maps, self.inputs)
         positive = F.relu(self.weight)
         weights = self.scale * (positive / (positive.sum() + self.epsilon))
-        return total([weights[index] * chosen for index, chosen in enumerate(maps)])
+        return like(total([weights[index] * chosen for index, chosen in enumerate(widened(*maps))]), maps[0])

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from search_spaces.fusions.concatenation import join
+from search_spaces.fusions.half import in_float32, projected, widened
 from search_spaces.fusions.layers import (
     bottleneck_width,
     check_shapes,
@@ -64,10 +65,14 @@ class SqueezeExciteConcatenation(nn.Module):
         if identity_init:
             zero_last(self.gate.fc2)
 
-    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        u = join(maps, self.channels)
-        gate: torch.Tensor = self.scale * self.gate(u)
+    def gated(self, *maps: torch.Tensor) -> torch.Tensor:
+        """s·gate(u)·u, `widened`."""
+        u = join(widened(*maps), self.channels)
+        gate: torch.Tensor = self.scale * in_float32(self.gate, maps[0], u)
         return like(gate * u, u)
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        return like(self.gated(*maps), maps[0])
 
 
 class SqueezeExciteProjectedConcatenation(SqueezeExciteConcatenation):
@@ -91,7 +96,7 @@ class SqueezeExciteProjectedConcatenation(SqueezeExciteConcatenation):
             project_sum(self.project, sum(channels))
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
-        return like(self.project(super().forward(*maps)), maps[0])
+        return projected(self.project, self.gated(*maps), maps[0], self.scale)
 
 
 @register(
@@ -127,8 +132,9 @@ class SqueezeExciteFusion(nn.Module):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         check_shapes((x, y))
-        gate: torch.Tensor = self.scale * self.gate(y)
-        return x + like(gate * y, x)
+        wide_x, wide_y = widened(x, y)
+        gate: torch.Tensor = self.scale * in_float32(self.gate, x, wide_y)
+        return like(wide_x + like(gate * wide_y, wide_x), x)
 
 
 @register(
@@ -171,6 +177,6 @@ class SqueezeExciteConcatFusion(nn.Module):
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
         check_shapes(maps, self.inputs)
-        u = torch.cat(maps, dim=1)
-        gate: torch.Tensor = self.scale * self.gate(u)
-        return like(self.project(like(gate * u, u)), u)
+        u = torch.cat(widened(*maps), dim=1)
+        gate: torch.Tensor = self.scale * in_float32(self.gate, maps[0], u)
+        return projected(self.project, like(gate * u, u), maps[0], self.scale)

@@ -44,7 +44,7 @@ _ODD_NAMES = (
 )  # fmt: skip
 _VALUES: tuple[Any, ...] = (
     None, "", "8", "64.0", 8.0, 8.5, -1, 0, 1, True, False, 2**70, float("nan"), float("inf"), [], {}, [1, 2], "True",
-    "Unspecified", "../x.png", "/etc/passwd", "a\x00b",
+    "Unspecified", "../x.png", "/etc/passwd", "a\x00b", "https://[/1.png?d=2.png", "file:", "C:", "/",
 )  # fmt: skip
 
 
@@ -113,11 +113,18 @@ def _coco(root: Path, rng: random.Random) -> None:
 
 
 def _voc(root: Path, rng: random.Random) -> None:
-    (root / "Annotations").mkdir(parents=True)
     names = [f"v{number}" for number in range(6)]
-    for name in names:
+    split = rng.random() < 0.5
+    layout = rng.choice(("kit", "kit", "beside", "annotations"))
+    for place, name in enumerate(names):
         ending = rng.choice(("png", "jpg"))
-        picture(root / "JPEGImages" / f"{name}.{ending}", rng)
+        top = "" if layout == "kit" or not split else "valid/" if place > 3 else "train/"
+        images, annotations = {
+            "kit": ("JPEGImages", "Annotations"),
+            "beside": (top, top),
+            "annotations": (f"{top}images", f"{top}annotations"),
+        }[layout]
+        picture(root / images / f"{name}.{ending}", rng)
         objects = "".join(
             f"<object><name>{rng.choice('ab')}</name><difficult>0</difficult><bndbox><xmin>3</xmin><ymin>4</ymin>"
             f"<xmax>{rng.randrange(8, 40)}</xmax><ymax>20</ymax></bndbox></object>"
@@ -125,8 +132,9 @@ def _voc(root: Path, rng: random.Random) -> None:
         )
         size = "<size><width>40</width><height>36</height></size>"
         text = f"<annotation><filename>{name}.{ending}</filename>{size}{objects}</annotation>"
-        (root / "Annotations" / f"{name}.xml").write_text(text, encoding="utf-8")
-    if rng.random() < 0.5:
+        (root / annotations).mkdir(exist_ok=True)
+        (root / annotations / f"{name}.xml").write_text(text, encoding="utf-8")
+    if layout == "kit" and split:
         (root / "ImageSets/Main").mkdir(parents=True)
         for split, part in (("train", names[:4]), ("val", names[4:])):
             (root / f"ImageSets/Main/{split}.txt").write_text("\n".join(part), encoding="utf-8")
@@ -322,12 +330,13 @@ def _json_all(case: Case) -> None:
     document = json.loads(path.read_bytes())
     name = case.rng.choice(("images", "annotations"))
     key = case.rng.choice(sorted(document[name][0])) if document[name] else "id"
-    value = case.rng.choice((*_VALUES, "text of it", "path of it", "other ending"))
+    value = case.rng.choice((*_VALUES, "text of it", "path of it", "other ending", "place of it", "address of it"))
     for entry in document[name]:
         known = entry[key]
         said = {
             "text of it": str(known), "path of it": f"images\\{known}",
-            "other ending": str(known).replace(".png", ".jpeg"),
+            "other ending": str(known).replace(".png", ".jpeg"), "place of it": f"/home/ann/images/{known}",
+            "address of it": f"https://example.org/{case.rng.choice(('a', 'b'))}/{known}?token=1",
         }  # fmt: skip
         entry[key] = said.get(value, value) if isinstance(value, str) else value
     path.write_text(json.dumps(document), encoding="utf-8")
@@ -370,10 +379,13 @@ def _list_lines(case: Case) -> None:
 def _map_values(case: Case) -> None:
     maps = [path for path in case.files() if path.parent.name == "masks" and path.suffix == ".png"]
     for path in maps if case.rng.random() < 0.5 else [case.rng.choice(maps)]:
-        values = case.rng.choice(((0,), (0, 255), (0, 128, 255), (255,), (0, 1), (3, 254), (0, 2)))
+        values = case.rng.choice(
+            ((0,), (0, 255), (0, 128, 255), (255,), (0, 1), (3, 254), (0, 2), (0, 1, 65_535), (0, 300))
+        )
         with Image.open(path) as image:
             shape = np.asarray(image).shape[:2]
-        drawn = np.random.default_rng(case.rng.getrandbits(32)).choice(np.array(values, dtype=np.uint8), shape)
+        drawn = np.random.default_rng(case.rng.getrandbits(32)).choice(np.array(values, dtype=np.uint16), shape)
+        drawn = drawn.astype(np.uint8 if max(values) < 256 and case.rng.random() < 0.5 else np.uint16)
         Image.fromarray(drawn).save(path)
 
 

@@ -17,7 +17,7 @@ from trials.data.problems import EMPTY, UNREADABLE, DataRefused, Problem, Proble
 from trials.data.readers import READERS
 from trials.data.survey import files_key, find_root, still_bad
 
-_CACHE_VERSION = 3  # raise it when reading or checking changes, so that old entries are not used
+_CACHE_VERSION = 4  # raise it when reading or checking changes, so that old entries are not used
 _ARRAYS = ("sizes", "first", "boxes", "labels", "areas", "crowd", "turns")
 
 

@@ -12,6 +12,7 @@ from trials.data.config import one_line
 from trials.data.content import Digests
 
 EXAMPLES = 3  # of each finding: names of a few, and how many more
+_WHITE = 65_535  # of 16-bit grey
 _MOST_KEPT = 200  # examples of what was left out that the record keeps, so that it can be mended from there
 
 Names = Callable[[int], str]
@@ -41,7 +42,8 @@ class Findings:
     val_in_train, test_in_train: images of the split that are training images too: scores on it are too high.
     repeated: training images that equal an earlier one. unreadable: files that were left out.
     dropped: bad entries that were left out. left_out: good images that went with a bad annotation of theirs.
-    turned: images whose EXIF orientation was applied. areas: annotations whose area cannot be that of their object.
+    turned: images whose EXIF orientation was applied. deep: images of 16 bits a pixel, read at 8.
+    areas: annotations whose area cannot be that of their object.
     not_read: files of the folder that are not read, by the reason. remarks: whole sentences on what is odd.
     """
 
@@ -52,6 +54,7 @@ class Findings:
     dropped: Finding = Finding()
     left_out: Finding = Finding()
     turned: Finding = Finding()
+    deep: Finding = Finding()
     areas: Finding = Finding()
     not_read: Mapping[str, Finding] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
@@ -75,6 +78,18 @@ def find_unread(aside: Mapping[str, Sequence[str]]) -> dict[str, Finding]:
     return {why: Finding.of(files) for why, files in sorted(aside.items(), key=lambda item: (-len(item[1]), item[0]))}
 
 
+def of_few_levels(peaks: Iterable[int]) -> tuple[str, ...]:
+    """What is to be said of images of 16 bits a pixel with these largest values: of dark ones 8 bits hold little."""
+    largest = max(peaks, default=_WHITE)
+    if largest >= _WHITE // 4:
+        return ()
+    levels = round(largest * 255 / _WHITE) + 1
+    return (
+        f"no 16-bit image has a value above {largest:,} of {_WHITE:,}: {levels} of 256 grey levels are used at 8 bits; "
+        "multiply the values before, if they are from 0 to something less",
+    )
+
+
 _SAID = {
     "val_in_train": ("validation image is a training image", "validation images are training images", "too"),
     "test_in_train": ("test image is a training image", "test images are training images", "too"),
@@ -83,6 +98,7 @@ _SAID = {
     "dropped": ("bad entry is", "bad entries are", "left out"),
     "left_out": ("image is", "images are", "left out with a bad annotation"),
     "areas": ("annotation has", "annotations have", "an area that cannot be its object's: that of the box is taken"),
+    "deep": ("image has 16 bits a pixel, and is", "images have 16 bits a pixel, and are", "read at 8 (value / 257)"),
     "turned": ("image is", "images are", "turned, with what is annotated, as the EXIF orientation says"),
 }
 

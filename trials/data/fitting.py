@@ -22,7 +22,7 @@ from trials.data.survey import files_key
 
 PAD_GREY = 114  # of 255, near the mean of photographs, so that normalised padding is near zero
 _CHUNK = 32  # images a task
-_CACHE_VERSION = 3  # raise it when fitting changes, so that old entries are not used
+_CACHE_VERSION = 4  # raise it when fitting changes, so that old entries are not used
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from trials.data.content import Images
-from trials.data.decoding import ImageFormat, decode_image, in_threads
+from trials.data.decoding import ImageFormat, decode_image, in_threads, is_deep
 from trials.data.disk_cache import EntryWriter, cached
 from trials.data.pixels import Chunk, Notes, Pixels, cached_pixels
 from trials.data.problems import DataRefused, Problem
@@ -26,7 +26,7 @@ _CHUNK, _HEADERS = 256, 4096  # images a task
 # Below this mean file size Python's own part of reading an image outweighs PIL's decoding, and threads only fight for
 # the interpreter lock: 32x32 JPEGs took twice as long with two threads as with one; 96x96 ones (3.4 KB) gain.
 _WORTH_THREADS_BYTES = 3000
-_CACHE_VERSION = 4  # raise it when decoding changes, so that old entries are not used
+_CACHE_VERSION = 5  # raise it when decoding changes, so that old entries are not used
 
 
 class _Headers:
@@ -43,7 +43,8 @@ class _Headers:
                 self.unreadable.append(header)
             elif len(self.sizes) < 2:
                 self.sizes.add((header.width, header.height))
-        self.grey = self.grey and all(header.mode == "L" for header in headers if isinstance(header, Header))
+        modes = [header.mode for header in headers if isinstance(header, Header)]
+        self.grey = self.grey and all(mode == "L" or is_deep(mode) for mode in modes)
 
     def native(self) -> int | None:
         """The side of the images, where all are the same small square; None where not."""
@@ -64,7 +65,7 @@ def choose_format(
 
     Over the whole folder and not over the images chosen, so that the form does not change with the subset.
     The side is `image_size`; where that is None, the images' own when all are the same square of 8 to 96 pixels,
-    else 64, which is announced. The mode is "L" when all are "L", else "RGB".
+    else 64, which is announced. The mode is "L" when all are grey, of 8 or 16 bits, else "RGB".
     An image that cannot be read is passed over: decoding names it. Raises DataRefused where none can be.
     """
     files = [name for listing in folder.splits.values() for name in listing.files]
@@ -130,33 +131,37 @@ def decode_files(
     """The images `names` (relative to `root`) in `form`, uint8 [N, C, side, side], from the cache where it has them.
 
     Files that cannot be read are left out with `drop`, and returned beside the images by their places in `names`; they
-    are tried again with each load. The last are the places of those that were turned by their EXIF orientation.
+    are tried again with each load. The last are the places of those that were turned by their EXIF orientation; the
+    `notes` of the images have under "deep" place and largest value of each that had 16 bits a pixel.
     Raises DataRefused without `drop`; with it, only where none can be read.
     """
     key, size_bytes = files_key([_CACHE_VERSION, form.side, form.mode], root, names, states)
     threads = None if size_bytes >= _WORTH_THREADS_BYTES * len(names) else 1
 
-    def decoded(start: int, end: int) -> tuple[Images, dict[int, Problem], list[int]]:
+    def decoded(start: int, end: int) -> tuple[Images, dict[int, Problem], list[int], list[tuple[int, int]]]:
         out = np.empty((end - start, form.channels, form.side, form.side), dtype=np.uint8)
         bad: dict[int, Problem] = {}
         turned: list[int] = []
+        deep: list[tuple[int, int]] = []
         for place in range(start, end):
             path = root / names[place]
             try:
-                out[place - start - len(bad)], is_turned = decode_image(path, form)
+                out[place - start - len(bad)], is_turned, peak = decode_image(path, form)
             except Exception as error:  # PIL's decoders raise nearly anything on damaged files
                 bad[place] = unreadable(names[place], error, path)
             else:
                 turned += [place] if is_turned else []
-        return out[: len(out) - len(bad)], bad, turned
+                deep += [] if peak is None else [(place, peak)]
+        return out[: len(out) - len(bad)], bad, turned, deep
 
     def chunks(notes: Notes) -> Iterator[Chunk]:
         """All that cannot be read is looked for before it is refused, so that it can be mended at once."""
         found: dict[int, Problem] = {}
-        notes["turned"] = []
-        for images, bad, turned in in_threads(decoded, len(names), _CHUNK, announce, "decoding images", threads):
+        notes["turned"], notes["deep"] = [], []
+        for images, bad, turned, deep in in_threads(decoded, len(names), _CHUNK, announce, "decoding images", threads):
             found |= bad
             notes["turned"] += turned
+            notes["deep"] += deep
             if len(images) and (drop or not found):
                 yield images, None
         if found and not (drop and len(found) < len(names)):

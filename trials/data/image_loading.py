@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from trials.data.config import DataConfig, DataError
 from trials.data.content import Content, Images, Labels, fingerprint, measure
-from trials.data.findings import Finding, Names, find_equal, find_unread, listed
+from trials.data.findings import Finding, Names, find_equal, find_unread, listed, of_few_levels
 from trials.data.image_files import choose_format, decode_files
 from trials.data.images import ImageData, Split
 from trials.data.pixels import Chunk, Notes, cached_pixels
@@ -30,8 +30,8 @@ _CACHE_VERSION = 2  # raise it when reading, cutting or resizing change, so that
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A split: images, labels, what the images contain, what they are called, which files were left out, and which
-    were turned by their EXIF orientation."""
+    """A split: images, labels, what the images contain, what they are called, which files were left out, which were
+    turned by their EXIF orientation, and the largest values of those that had 16 bits a pixel."""
 
     images: Images
     labels: Labels
@@ -39,6 +39,7 @@ class _Part:
     names: Names
     unreadable: tuple[Problem, ...] = ()
     turned: tuple[str, ...] = ()
+    deep: Mapping[str, int] = field(default_factory=dict)
 
 
 def load_data(config: DataConfig, announce: Callable[[str], None] = lambda _: None) -> ImageData:
@@ -132,6 +133,7 @@ def _load_folder(config: DataConfig, folder: ImageFolder, announce: Callable[[st
             refused += error.problems  # those of all splits are named at once
             continue
         turned_files = tuple(listing.files[place] for place in turned)
+        deep = {listing.files[place]: int(peak) for place, peak in kept.notes["deep"]}
         left = np.delete(np.arange(len(listing.files)), list(unreadable))
         listing = listing.take(left)
         empty = set(range(len(folder.classes))) - set(listing.labels.tolist())
@@ -145,6 +147,7 @@ def _load_folder(config: DataConfig, folder: ImageFolder, announce: Callable[[st
             listing.files.__getitem__,
             tuple(unreadable.values()),
             turned_files,
+            deep,
         )
     if refused:
         raise DataRefused(config.name, refused)
@@ -159,6 +162,7 @@ def _assemble(
         for split, part in parts.items()
     }
     content = parts["train"].content
+    deep = {file: peak for part in parts.values() for file, peak in part.deep.items()}
     described = [
         (split, part.labels, part.content, part.images.shape)
         for split in ("train", "val", "test")
@@ -177,6 +181,8 @@ def _assemble(
             find_equal({split: (part.content.digests, part.names) for split, part in parts.items()}),
             unreadable=Finding.listing([str(problem) for part in parts.values() for problem in part.unreadable]),
             turned=Finding.of([file for part in parts.values() for file in part.turned]),
+            deep=Finding.of([*deep]),
+            remarks=of_few_levels(deep.values()),
             not_read=find_unread(aside or {}),
         ),
     )

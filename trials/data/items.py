@@ -123,14 +123,23 @@ class Noted:
 
     used: the files that it opened or that annotations name, images of the splits left out or not: all others of the
     folder are said not to be read. left_out: good images that go with a bad annotation of theirs. turned: images whose
-    EXIF orientation was applied. areas: annotations whose area was not that of their object. remarks: whole sentences.
+    EXIF orientation was applied. deep: the largest values of images of 16 bits a pixel. areas: annotations whose area
+    was not that of their object. remarks: whole sentences.
     """
 
     used: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     turned: list[str] = field(default_factory=list)
+    deep: dict[str, int] = field(default_factory=dict)
     areas: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+
+    def image(self, file: str, orientation: int, peak: int | None) -> None:
+        """Of an image that can be used: what is done to it before it is seen."""
+        if orientation != AS_IT_LIES:
+            self.turned.append(file)
+        if peak is not None:
+            self.deep[file] = peak
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,12 @@ def orientation_of(image: Image.Image) -> int:
     return value if value in _METHODS else AS_IT_LIES
 
 
+def is_mapped_wrongly(image: Image.Image) -> bool:
+    """Whether PIL, as it loads the image, would map its file in the shape that it only gets by turning: uncompressed
+    TIFFs that are to be turned by a quarter come out as stripes. Without a `filename` they are read."""
+    return image.format == "TIFF" and orientation_of(image) in _TRANSPOSING
+
+
 def turned(image: _Image, orientation: int) -> _Image:
     """The image as it is to be seen; itself where nothing is to be done."""
     method = _METHODS.get(orientation)

@@ -12,7 +12,7 @@ import torch
 
 from trials.data.checking import apply_policies, check_folder, without_objects
 from trials.data.config import DataError, SceneConfig
-from trials.data.findings import Finding, find_equal, find_unread
+from trials.data.findings import Finding, find_equal, find_unread, of_few_levels
 from trials.data.fitting import Form, fit_split, fitted_sizes
 from trials.data.items import SceneTable
 from trials.data.pixels import Pixels
@@ -67,9 +67,10 @@ def load_scenes(config: SceneConfig, announce: Announce = lambda _: None) -> Sce
         dropped=Finding.listing([str(problem) for problem in dropped]),
         left_out=Finding.listing(noted.left_out),
         turned=Finding.of(noted.turned),
+        deep=Finding.of([*noted.deep]),
         areas=Finding.of(noted.areas),
         not_read=find_unread(checked.aside),
-        remarks=tuple(noted.remarks),
+        remarks=(*noted.remarks, *of_few_levels(noted.deep.values())),
     )
     data = replace(data, findings=findings)
     _announce_oddities(data, announce)

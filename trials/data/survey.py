@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from trials.data.config import LARGEST_STRIDE, DataError
-from trials.data.decoding import again, check_mode, in_threads
+from trials.data.decoding import again, check_depth, in_threads, peak_of
 from trials.data.folders import is_image, look_through
 from trials.data.orientation import AS_IT_LIES, orientation_of, turned_size
 from trials.data.problems import MISSING, SIZE, UNREADABLE, BadEntry, Problem, reason_of
@@ -35,13 +35,14 @@ class Header:
 @dataclass(frozen=True)
 class Picture:
     """An image file that can be decoded: its size in pixels as it is to be seen, the digest of its bytes, PIL's mode,
-    and its EXIF orientation."""
+    its EXIF orientation, and the largest value of one of 16 bits a pixel (None of any other)."""
 
     height: int
     width: int
     digest: str
     mode: str
     orientation: int = AS_IT_LIES
+    peak: int | None = None
 
     @property
     def lying(self) -> tuple[int, int]:
@@ -147,12 +148,17 @@ def unreadable(name: str, error: Exception, path: Path) -> Problem:
     return Problem(name, "", reason_of(error, path), UNREADABLE)
 
 
-def inspect_images(root: Path, files: Sequence[str], announce: Callable[[str], None]) -> dict[str, Picture | BadEntry]:
-    """What is to be known of each file of `root`, or why it cannot be used; every file is decoded once, in threads."""
+def inspect_images(
+    root: Path, files: Sequence[str], announce: Callable[[str], None], maps: Collection[str] = ()
+) -> dict[str, Picture | BadEntry]:
+    """What is to be known of each file of `root`, or why it cannot be used; every file is decoded once, in threads.
+
+    maps: those of the files whose values are labels, and have no scale.
+    """
     names = list(dict.fromkeys(files))
 
     def inspected(start: int, end: int) -> list[Picture | BadEntry]:
-        return [_inspected(root, name) for name in names[start:end]]
+        return [_inspected(root, name, name in maps) for name in names[start:end]]
 
     parts = in_threads(inspected, len(names), _CHUNK, announce, "checking images")
     return dict(zip(names, (one for part in parts for one in part), strict=True))
@@ -173,36 +179,36 @@ def _is_readable(root: Path, file: str) -> bool:
         return False
 
 
-def _inspected(root: Path, file: str) -> Picture | BadEntry:
+def _inspected(root: Path, file: str, is_map: bool = False) -> Picture | BadEntry:
     try:
-        return _inspect(contained(root, file))
+        return _inspect(contained(root, file), is_map)
     except BadEntry as bad:
         return bad
 
 
-def _inspect(path: Path) -> Picture:
+def _inspect(path: Path, is_map: bool = False) -> Picture:
+    peak = None
     try:
         raw = again(path.read_bytes)
         with Image.open(BytesIO(raw)) as image:
             width, height = image.size
             mode = image.mode
             orientation = AS_IT_LIES
+            if not is_map:
+                check_depth(image)
             if width * height <= _MOST_PIXELS:
                 image.draft(None, (width // 8, height // 8))  # JPEGs at an eighth: all of the stream is read still
                 image.load()
                 orientation = orientation_of(image)
+                peak = None if is_map else peak_of(image)
     except Exception as error:  # PIL's decoders raise nearly anything on damaged files
         raise BadEntry(f"the image cannot be decoded ({reason_of(error, path)})", UNREADABLE) from error
     if width * height > _MOST_PIXELS:
         raise BadEntry(f"the image has {width}x{height} pixels: at most {_MOST_PIXELS:,} are read", SIZE)
-    try:
-        check_mode(mode)
-    except ValueError as error:
-        raise BadEntry(str(error), UNREADABLE) from error
     if min(width, height) < LARGEST_STRIDE:
         raise BadEntry(
             f"the image has {width}x{height} pixels: smaller than {LARGEST_STRIDE}, the largest stride of the networks",
             SIZE,
         )
     seen = turned_size(height, width, orientation)
-    return Picture(*seen, hashlib.sha256(raw).hexdigest()[:32], mode, orientation)
+    return Picture(*seen, hashlib.sha256(raw).hexdigest()[:32], mode, orientation, peak)

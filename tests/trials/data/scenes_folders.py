@@ -77,14 +77,25 @@ def voc_object(name: str = "dog", box: tuple[object, ...] = (11, 21, 30, 30), mo
     return VOC_OBJECT.format(name=name, box=corners, more=more)
 
 
+def write_beside(root: Path, objects: dict[str, str], seed: int = 0) -> Path:
+    """NAME.png and NAME.xml side by side, for each name in `objects`."""
+    for place, (name, text) in enumerate(objects.items()):
+        write_picture(root / f"{name}.png", 1000 * seed + place)
+        (root / f"{name}.xml").write_text(voc_document(name, text), encoding="utf-8")
+    return root
+
+
+def voc_document(name: str, objects: str) -> str:
+    size = f"<size><width>{WIDTH}</width><height>{HEIGHT}</height></size>"
+    return f"<annotation><filename>{name}.png</filename>{size}{objects}</annotation>"
+
+
 def write_voc(root: Path, objects: dict[str, str], **lists: list[str]) -> Path:
     """An image and an XML file for each name in `objects`; ImageSets/Main/SPLIT.txt for each of `lists`."""
     (root / "Annotations").mkdir(parents=True, exist_ok=True)
     for place, (name, text) in enumerate(objects.items()):
         write_picture(root / "JPEGImages" / f"{name}.png", place)
-        size = f"<size><width>{WIDTH}</width><height>{HEIGHT}</height></size>"
-        document = f"<annotation><filename>{name}.png</filename>{size}{text}</annotation>"
-        (root / "Annotations" / f"{name}.xml").write_text(document, encoding="utf-8")
+        (root / "Annotations" / f"{name}.xml").write_text(voc_document(name, text), encoding="utf-8")
     for split, names in lists.items():
         (root / "ImageSets/Main").mkdir(parents=True, exist_ok=True)
         (root / f"ImageSets/Main/{split}.txt").write_text("\n".join(names), encoding="utf-8")

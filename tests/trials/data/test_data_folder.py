@@ -206,14 +206,14 @@ def test_an_unreadable_image_is_named_and_leaves_no_cache(tmp_path: Path, cache_
     assert not [path for path in cache_folder.iterdir() if path.name.startswith(".")]
 
 
-def test_a_broken_link_and_deep_pixels_are_named(tmp_path: Path) -> None:
+def test_a_broken_link_and_floats_are_named(tmp_path: Path) -> None:
     folder = write_classes(tmp_path / "pets")
     broken = folder / "cat/zzz.png"
     broken.symlink_to(tmp_path / "gone.png")
     assert "(unreadable image 1): cat/zzz.png: No such file" in refused(folder)
     broken.unlink()
-    Image.fromarray(np.zeros((16, 16), dtype=np.uint16)).save(broken)
-    assert "more than 8 bits a pixel" in refused(folder)
+    Image.fromarray(np.zeros((16, 16), dtype=np.float32)).save(broken.with_suffix(".tif"))
+    assert "mode F has more than 8 bits a pixel and no scale of its own: convert it to grey of 8" in refused(folder)
 
 
 def test_a_subset_too_large_is_refused_with_what_there_is(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from scenes_folders import (
     load,
     refused,
     voc_object,
+    write_beside,
     write_coco,
+    write_json,
     write_map,
     write_picture,
     write_voc,
@@ -94,6 +96,78 @@ def test_a_name_that_is_spelt_otherwise_means_its_file(tmp_path: Path, said: str
     assert data.findings.not_read == {}
 
 
+@pytest.mark.parametrize(
+    ("said", "there"),
+    [
+        ("/home/ann/work/cats/images/1.png", "images/1.png"),
+        ("/home/ann/work/cats/day/1.png", "images/day/1.png"),
+        (r"C:\Users\Ann\cats\1.png", "images/1.png"),
+        (r"\\server\share\cats\1.jpg", "images/1.png"),
+        ("file:///home/ann/a%20cat.png", "images/a cat.png"),
+        ("../../label-studio/data/media/upload/1/1.png", "images/1.png"),
+        ("https://storage.example.org/cats/day/1.png?Expires=17&Signature=a%2Fb.png", "images/day/1.png"),
+        ("https://labels.example.org/data/local-files/?d=cats/day/1.png", "images/day/1.png"),
+        ("/data/local-files/?d=cats%5Cday%5C1.png", "images/day/1.png"),
+        ("s3://cats/1.png", "deep/er/1.png"),
+        ("/home/ann/what?#.png", "images/what?#.png"),
+    ],
+)
+def test_a_name_that_leads_elsewhere_means_the_file_beside_the_annotations(
+    tmp_path: Path, said: str, there: str
+) -> None:
+    document = coco_document(3, "n")
+    root = write_coco(tmp_path, document)
+    document["images"][0]["file_name"] = said
+    (root / there).parent.mkdir(parents=True, exist_ok=True)
+    (root / "images/n1.png").rename(root / there)
+    write_json(root / "annotations/train.json", document)
+    data = load(f"coco:{root}")
+    assert there in {file for split in data.splits.values() for file in split.files}
+    assert data.findings.not_read == {}
+    assert f"{said} is {there}" in " ".join(data.findings.remarks)
+
+
+def test_of_two_files_the_one_is_meant_that_has_more_of_the_path(tmp_path: Path) -> None:
+    document = coco_document(3, "n")
+    root = write_coco(tmp_path, document)
+    for folder in ("day", "night"):
+        write_picture(root / f"images/{folder}/1.png", len(folder))
+    document["images"][0]["file_name"] = "/home/ann/night/1.png"
+    write_json(root / "annotations/train.json", document)
+    assert "images/night/1.png" in {file for split in load(f"coco:{root}").splits.values() for file in split.files}
+    document["images"][0]["file_name"] = "/home/ann/1.png"
+    write_json(root / "annotations/train.json", document)
+    assert "may mean images/day/1.png or images/night/1.png: write it relative" in refused(f"coco:{root}")
+
+
+def test_two_names_that_lead_elsewhere_to_one_file_are_both_refused(tmp_path: Path) -> None:
+    document = coco_document(4)
+    for place in (0, 1):
+        document["images"][place]["file_name"] = f"/home/ann/{'ab'[place]}/1.png"
+    root = write_coco(tmp_path, document)
+    write_picture(root / "images/1.png", 77)
+    message = refused(f"coco:{root}")
+    assert (
+        "image 2: file_name '/home/ann/b/1.png' and that of image 1, '/home/ann/a/1.png', mean images/1.png" in message
+    )
+    data = load(f"coco:{root}", data_errors="drop")
+    assert {file for split in data.splits.values() for file in split.files} == {"images/3.png", "images/4.png"}
+
+
+def test_a_name_that_leads_elsewhere_never_means_another_splits_image_or_one_outside(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        document = coco_document(3)
+        for entry in document["images"]:
+            entry["file_name"] = f"{tmp_path}/outside/{entry['file_name']}"
+        write_json(tmp_path / f"data/annotations/{split}.json", document)
+        for number in (1, 2, 3) if split == "train" else (1, 2):
+            write_picture(tmp_path / f"data/{split}/{number}.png", number + len(split))
+    write_picture(tmp_path / "outside/3.png", 9)
+    [problem] = check_scenes(SceneConfig(f"coco:{tmp_path}/data"))
+    assert (problem.file, problem.entry) == ("annotations/val.json", "image 3")
+    assert problem.what.endswith("and no '3.png' lies in the data's folder: copy the image there, nothing is fetched")
+
+
 def test_a_missing_image_is_never_taken_from_another_split(tmp_path: Path) -> None:
     for split in ("train", "val"):
         (tmp_path / "annotations").mkdir(exist_ok=True)
@@ -164,10 +238,10 @@ def test_what_could_not_be_read_once_is_tried_again(tmp_path: Path, monkeypatch:
     name = f"coco:{write_coco(tmp_path, coco_document(3))}"
     real = survey._inspect
 
-    def failing(path: Path) -> survey.Picture:
+    def failing(path: Path, is_map: bool) -> survey.Picture:
         if path.name == "2.png":
             raise survey.BadEntry("Input/output error", survey.UNREADABLE)
-        return real(path)
+        return real(path, is_map)
 
     with monkeypatch.context() as patch:
         patch.setattr(survey, "_inspect", failing)
@@ -216,6 +290,54 @@ def test_xml_is_read_as_it_is_meant(tmp_path: Path, old: str, new: str) -> None:
 def test_true_is_difficult(tmp_path: Path) -> None:
     data = load(f"voc:{write_voc(tmp_path, dict.fromkeys('abc', voc_object(more='<difficult>True</difficult>')))}")
     assert data.train.crowd.tolist() == [True, True]
+
+
+def test_xml_beside_images_is_read_and_cut_as_usual(tmp_path: Path) -> None:
+    root = write_beside(tmp_path, {name: voc_object(name) for name in ("ant", "bee", "cat", "dog")})
+    (root / "scan.png.aux.xml").write_text("<PAMDataset/>")
+    data = load(f"voc:{root}", val_fraction=0.25)
+    assert (len(data.train), len(data.val), data.test) == (3, 1, None)
+    assert {*data.train.files, *data.val.files} == {"ant.png", "bee.png", "cat.png", "dog.png"}
+    assert data.train.boxes[0].tolist() == [10, 20, 30, 30]
+    assert data.findings.not_read["ending .xml"].examples == ("scan.png.aux.xml",)
+
+
+def test_folders_of_splits_with_xml_beside_images_are_splits(tmp_path: Path) -> None:
+    """As Roboflow exports Pascal VOC: the same names in each split."""
+    for seed, (split, count) in enumerate((("train", 3), ("valid", 2), ("test", 1))):
+        write_beside(tmp_path / split, {f"{number}": voc_object() for number in range(count)}, seed)
+    (tmp_path / "README.roboflow.txt").write_text("exported")
+    data = load(f"voc:{tmp_path}")
+    assert {name: split.files for name, split in data.splits.items()} == {
+        "train": ("train/0.png", "train/1.png", "train/2.png"),
+        "val": ("valid/0.png", "valid/1.png"),
+        "test": ("test/0.png",),
+    }
+
+
+def test_xml_in_a_folder_beside_that_of_the_images(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        names = [f"{split}{number}" for number in range(2)]
+        write_beside(tmp_path / "images" / split, dict.fromkeys(names, voc_object()), len(split))
+        (tmp_path / "annotations" / split).mkdir(parents=True)
+        for name in names:
+            (tmp_path / f"images/{split}/{name}.xml").rename(tmp_path / f"annotations/{split}/{name}.xml")
+    data = load(f"voc:{tmp_path}")
+    assert data.train.files == ("images/train/train0.png", "images/train/train1.png")
+    assert data.val.files == ("images/val/val0.png", "images/val/val1.png")
+
+
+def test_what_is_not_plain_beside_images_is_refused_by_name(tmp_path: Path) -> None:
+    assert "or NAME.xml beside each image" in refused(f"voc:{tmp_path}")
+    write_beside(tmp_path / "valid", {"a": voc_object()})
+    assert "has valid/a.xml but no XML files in train" in refused(f"voc:{tmp_path}")
+    write_beside(tmp_path / "train", {name: voc_object() for name in "bcd"}, 1)
+    write_beside(tmp_path, {"e": voc_object()}, 2)
+    assert "has e.xml outside the folders of its splits: move it" in refused(f"voc:{tmp_path}")
+    (tmp_path / "e.xml").rename(tmp_path / "train/e.xml")
+    (tmp_path / "e.png").unlink()
+    assert "train/e.png: the file is missing" in refused(f"voc:{tmp_path}")
+    assert count(load(f"voc:{tmp_path}", data_errors="drop")) == 4
 
 
 # ---- photographs that are turned

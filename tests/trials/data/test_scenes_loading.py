@@ -102,7 +102,7 @@ def test_a_folder_is_decoded_once_until_a_file_changes(tmp_path: Path, monkeypat
     first = load(name, targets="semantic")
     looked, decoded = [], []
     real_look, real_fit = survey._inspect, fitting.decode_fitted
-    monkeypatch.setattr(survey, "_inspect", lambda path: looked.append(path) or real_look(path))
+    monkeypatch.setattr(survey, "_inspect", lambda *given: looked.append(given) or real_look(*given))
     monkeypatch.setattr(fitting, "decode_fitted", lambda *given: decoded.append(given) or real_fit(*given))
     assert load(name, targets="semantic").fingerprint == first.fingerprint
     assert not looked

@@ -100,7 +100,7 @@ def test_a_wrong_size_and_lists_of_nothing_are_said(tmp_path: Path) -> None:
         "missing file",
     ]
     assert "no annotated image in train" in refused(f"voc:{write_voc(tmp_path / 'c', {'a': ''}, train=[])}")
-    assert "has no folder Annotations" in refused(f"voc:{tmp_path}")
+    assert f"needs the folder that has all three, {tmp_path}/b" in refused(f"voc:{tmp_path}")
 
 
 def test_voc_has_boxes_only() -> None:

@@ -29,7 +29,7 @@ from trials.data.readers.entries import (
     relative_name,
     said_size,
 )
-from trials.data.readers.locating import Files
+from trials.data.readers.locating import Files, is_elsewhere
 from trials.data.readers.run_lengths import area, mask_counts, turned_counts
 from trials.data.survey import inspect_images
 
@@ -100,12 +100,13 @@ class _Split:
                 if number in entered:
                     raise BadEntry(f"its id is that of {quoted(entered[number][0])} too", DUPLICATE)
                 entered[number] = ("", entry)  # a bad name below is said here, and not once more for each object
-                file = relative_name(_field(entry, "file_name"), "file_name")
+                file = _file_name(entry)
                 if file in files:
                     raise BadEntry(f"file_name {quoted(file)} is that of another entry too", DUPLICATE)
                 files.add(file)
                 entered[number] = (file, entry)
-        folders = find_images(self.root, self.found, [file for file, _ in entered.values() if file])
+        within = [file for file, _ in entered.values() if file and not is_elsewhere(file)]
+        folders = find_images(self.root, self.found, within)
         places = self._places({number: file for number, (file, _) in entered.items() if file}, folders)
         self.noted.used += places.values()
         seen = inspect_images(self.root, list(places.values()), announce)
@@ -122,36 +123,50 @@ class _Split:
                 said = f"{quoted(file)} is said to have {quoted(width)}x{quoted(height)}, {bad.what}"
                 self.problems.note(self.found.name, f"image {number}", said, SIZE)
                 continue
-            if picture.orientation != AS_IT_LIES:
-                self.noted.turned.append(file)
+            self.noted.image(file, picture.orientation, picture.peak)
             image = AnnotatedImage(file, picture.height, picture.width, picture.digest)
             of = (picture.lying, picture.orientation) if is_lying else ((picture.height, picture.width), AS_IT_LIES)
             usable[number] = _Usable(image, *of)
         return usable
 
     def _places(self, names: dict[int, str], folders: Sequence[str]) -> dict[int, str]:
-        """The files that are meant, by the id of the image; two entries for one file are bad."""
+        """The files that are meant, by the id of the image. Two entries for one file are bad; both where one of them
+        leads elsewhere, for it is not known whose image the file is."""
         places: dict[int, str] = {}
         owners: dict[str, int] = {}
         respelt: list[str] = []
         for number, name in names.items():
             with self._collecting("image", {"id": number}, 0):
-                found = self.index.find(folders, name)
-                if found is None:
-                    check_ending(name, "file_name")
-                    found = f"{folders[0]}/{name}".removeprefix("./")
-                elif not found.endswith(name):
-                    respelt.append(f"{name} is {found}")
+                found = self._place(name, folders)
                 if found in owners:
-                    raise BadEntry(f"file_name {quoted(name)} is the file of image {owners[found]} too", DUPLICATE)
+                    other = owners[found]
+                    what = f"file_name {quoted(name)} is the file of image {other} too"
+                    if is_elsewhere(name) or is_elsewhere(names[other]):
+                        what = (
+                            f"file_name {quoted(name)} and that of image {other}, {quoted(names[other])}, mean {found}"
+                        )
+                        self.noted.used.append(places.pop(other, found))
+                    raise BadEntry(what, DUPLICATE)
                 owners[found] = number
                 places[number] = found
+                if not found.endswith(name):
+                    respelt.append(f"{name} is {found}")
         if respelt:
             self.noted.remarks.append(
                 f"{len(respelt):,} images are spelt otherwise than {self.found.name} says: "
                 f"{one_line(listed(respelt, len(respelt)))}"
             )
         return places
+
+    def _place(self, name: str, folders: Sequence[str]) -> str:
+        """The file that is meant, also one that is missing. BadEntry where nothing can be meant."""
+        if is_elsewhere(name):
+            return self.index.find_elsewhere(name, self.found.split)
+        found = self.index.find(folders, name)
+        if found is not None:
+            return found
+        check_ending(name, "file_name")
+        return f"{folders[0]}/{name}".removeprefix("./")
 
     def annotated(
         self, images: dict[int, _Usable | None], entries: list[Any], with_masks: bool
@@ -219,6 +234,13 @@ class _Split:
             number = entry.get("id") if isinstance(entry, dict) else None
             called = f"{what} {quoted(number)}" if number is not None else f"{what} at place {place}"
             self.problems.note(self.found.name, called, bad.what, bad.kind)
+
+
+def _file_name(entry: Any) -> str:
+    """`file_name`, which may lead elsewhere. BadEntry for what is no name."""
+    value = _field(entry, "file_name")
+    is_foreign = isinstance(value, str) and "\0" not in value and is_elsewhere(value)
+    return value if is_foreign else relative_name(value, "file_name")
 
 
 def _meant(entry: Any) -> set[int]:

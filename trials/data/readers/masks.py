@@ -1,6 +1,7 @@
 """Reads folders of images with a map of classes each, of the same name: the common form of segmentation data.
 
-A map is an 8-bit grey or palette image whose values are classes; 255 is left out of loss and metric.
+A map is a palette image or one of 8 or 16 bits of grey whose values are classes, 254 at most; 255, and 65,535 of 16
+bits, is left out of loss and metric.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trials.data.config import DataError, Targets
-from trials.data.decoding import again
+from trials.data.decoding import again, is_deep
 from trials.data.findings import listed
 from trials.data.folders import IMAGE_EXTENSIONS, is_image, look_through, splits_among
 from trials.data.items import AnnotatedImage, Integers, Noted, Reading
-from trials.data.orientation import AS_IT_LIES, orientation_of, turned
+from trials.data.orientation import AS_IT_LIES, is_mapped_wrongly, orientation_of, turned
 from trials.data.problems import CATEGORY, DUPLICATE, MASK, MISSING, SIZE, UNREADABLE, BadEntry, ProblemList, reason_of
 from trials.data.readers.entries import as_name, plain_text
 from trials.data.survey import Picture, inspect_images
 
 IGNORED = 255  # the value of pixels that belong to no class
+_IGNORED_16_BITS = 65_535
 _MODES = ("L", "P", "1")
 _LOSSLESS = (
     ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp", ".gif", ".apng", ".pbm", ".pnm", ".dib", ".tga", ".pcx",
@@ -43,7 +45,8 @@ def read(root: Path, _: Targets, problems: ProblemList, announce: Callable[[str]
     pairs = {split: _pairs(root, prefix, problems) for split, prefix in folders.items()}
     files = [file for part in pairs.values() for pair in part.items() for file in pair]
     noted = Noted(used=files)
-    pictures = inspect_images(root, files, announce)
+    maps = {map_file for part in pairs.values() for map_file in part.values()}
+    pictures = inspect_images(root, files, announce, maps)
     images: dict[str, list[AnnotatedImage]] = {}
     counts: dict[str, Integers] = {}  # of the values of each map, by its file
     for split, part in pairs.items():
@@ -59,8 +62,7 @@ def read(root: Path, _: Targets, problems: ProblemList, announce: Callable[[str]
                 problems.note(blamed, "", bad.what, bad.kind)
                 noted.left_out += [file] if blamed == map_file else []
                 continue
-            if picture.orientation != AS_IT_LIES:
-                noted.turned.append(file)
+            noted.image(file, picture.orientation, picture.peak)
             images[split].append(
                 AnnotatedImage(file, picture.height, picture.width, picture.digest, map_file=map_file, map_turn=turn)
             )
@@ -143,8 +145,8 @@ def _usable(seen: Picture | BadEntry) -> Picture:
 def _map_turn(picture: Picture, seen: Picture) -> int:
     """The EXIF orientation by which a map is yet to be turned, to fit its image as it is to be seen; maps are mostly
     made of the pixels as they lie. BadEntry when it fits neither."""
-    if seen.mode not in _MODES:
-        raise BadEntry(f"the map has mode {seen.mode}: it must be 8-bit grey or palette, a value for each class", MASK)
+    if seen.mode not in _MODES and not is_deep(seen.mode):
+        raise BadEntry(f"the map has mode {seen.mode}: it must be grey or palette, a value for each class", MASK)
     if seen.orientation == AS_IT_LIES and (seen.height, seen.width) == picture.lying:
         return picture.orientation
     if (seen.height, seen.width) != (picture.height, picture.width):
@@ -158,6 +160,8 @@ def _values(path: Path) -> Integers:
     """How often each value occurs in a map, int64 [256]."""
     try:
         return np.bincount(load_map(path).ravel(), minlength=256)
+    except BadEntry:
+        raise
     except Exception as error:  # PIL's decoders raise nearly anything
         raise BadEntry(f"the map cannot be decoded ({reason_of(error, path)})", UNREADABLE) from error
 
@@ -167,14 +171,27 @@ def _there(counts: Integers) -> frozenset[int]:
 
 
 def load_map(path: Path) -> NDArray[np.uint8]:
-    """The values of a map, uint8 [H, W], as it is to be seen: palette indices and not colours."""
+    """The values of a map, uint8 [H, W], as it is to be seen: palette indices and not colours, and 255 for 65,535 of 16
+    bits. BadEntry for values that are no class: they would wrap."""
     return again(lambda: _load_map(path))
 
 
 def _load_map(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as image:
+        if is_mapped_wrongly(image):
+            image.filename = ""
         image.load()
-        return np.asarray(turned(image, orientation_of(image))).astype(np.uint8)
+        values = np.asarray(turned(image, orientation_of(image)))
+        if is_deep(image.mode):
+            values = np.where(values == _IGNORED_16_BITS, IGNORED, values)
+            strange = values[(values < 0) | (values > IGNORED)]
+            if strange.size:
+                raise BadEntry(
+                    f"the map holds value {strange.min()}: classes are 0 to {IGNORED - 1}, and {IGNORED} or "
+                    f"{_IGNORED_16_BITS} is for ignored pixels",
+                    CATEGORY,
+                )
+        return values.astype(np.uint8)
 
 
 def _blank(split: str, counts: Sequence[Integers], classes: tuple[str, ...], foreground: bool) -> list[str]:

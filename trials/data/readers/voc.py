@@ -18,15 +18,22 @@ from xml.parsers import expat
 
 from trials.data.config import DataError, Targets
 from trials.data.decoding import again
-from trials.data.folders import IMAGE_EXTENSIONS, is_image, look_through, splits_among
+from trials.data.folders import IMAGE_EXTENSIONS, look_through
 from trials.data.items import AnnotatedImage, Annotation, Noted, Reading
 from trials.data.orientation import AS_IT_LIES, turned_box
 from trials.data.problems import CATEGORY, DUPLICATE, MALFORMED, UNREADABLE, BadEntry, ProblemList, quoted
-from trials.data.readers.entries import Box, as_name, clipped_box, plain_text, relative_name, said_size
+from trials.data.readers.entries import Box, as_name, clipped_box, relative_name, said_size
 from trials.data.readers.locating import Files
+from trials.data.readers.voc_files import (
+    UNSPLIT,
+    found_beside_images,
+    image_folders,
+    is_kit,
+    listed_in_kit,
+    no_annotations,
+)
 from trials.data.survey import Picture, contained, inspect_images
 
-_IMAGES = "JPEGImages"
 _DECLARED = re.compile(rb"""<\?xml[^>]*encoding=["']([A-Za-z0-9._-]+)["'][^>]*\?>""")
 _KNOWN_TO_EXPAT = (b"utf-8", b"utf-16", b"us-ascii", b"iso-8859-1")
 _LARGEST_XML = 10_000_000  # bytes
@@ -34,33 +41,39 @@ _LARGEST_XML = 10_000_000  # bytes
 
 _DIFFICULT = {"1": True, "true": True, "yes": True}
 _DIFFICULT |= dict.fromkeys(("0", "false", "no", "unspecified", "none", ""), False)
-_LABELLED = re.compile(r"(.+?)\s+(-1|0|1)")  # a line of a list of one category: the name, and whether it is there
 
 _Documents = dict[str, tuple[Element, str]]  # by the name of the XML file: its root element and the image's file
 _NamedObject = tuple[str, str, Annotation]  # the category's name, the entry for messages, and the object without label
 
 
 def read(root: Path, _: Targets, problems: ProblemList, announce: Callable[[str], None]) -> Reading:
-    """The images and objects of ROOT/Annotations and ROOT/JPEGImages, by split where ROOT/ImageSets/Main has lists.
+    """The images and objects of ROOT/Annotations and ROOT/JPEGImages, by split where ROOT/ImageSets/Main has lists; or
+    of NAME.xml beside its image, by split where folders are called so (see `voc_files`).
 
     What is bad goes to `problems` and is left out. Categories are the names in the training files, sorted.
     Raises DataError for a folder that has not this layout.
     """
-    for name in ("Annotations", "JPEGImages"):
-        if not (root / name).is_dir():
-            raise DataError(f"{root} has no folder {name}: voc:FOLDER needs Annotations and JPEGImages, as VOC2012 has")
     noted = Noted()
-    there = {path.stem for path in (root / "Annotations").iterdir() if _is_annotation(path)}
-    files = Files(root, look_through(root).files)
-    documents = {
-        split: _documents(root, names, lambda name, document: _image_of(name, document, files, there), problems, noted)
-        for split, names in _splits(root, there, noted, announce).items()
-    }
+    contents = look_through(root).files
+    files = Files(root, contents)
+    kit = is_kit(root)
+    splits = listed_in_kit(root, noted, announce) if kit else found_beside_images(root, contents)
+    there = {PurePosixPath(file).stem for file in contents if file.lower().endswith(".xml")}
+
+    def image_of(xml: str, document: Element) -> str | None:
+        # Other programs leave XML files beside images.
+        is_annotation = kit or document.tag == "annotation"
+        return _image_of(xml, document, image_folders(xml, kit), files, there) if is_annotation else None
+
+    documents = {split: _documents(root, names, image_of, problems, noted) for split, names in splits.items()}
+    if not kit:
+        bad = {problem.file for problem in problems}
+        documents = _of_splits(root, documents, {split for split, names in splits.items() if bad & {*names}}, announce)
     pictures = inspect_images(root, [file for part in documents.values() for _, file in part.values()], announce)
     images: dict[str, dict[str, AnnotatedImage]] = {split: {} for split in documents}
     objects: dict[str, list[_NamedObject]] = {}
     for split, part in documents.items():
-        for stem, (document, file) in part.items():
+        for xml, (document, file) in part.items():
             picture = pictures[file]
             if isinstance(picture, BadEntry):
                 problems.note(file, "", picture.what, picture.kind)
@@ -68,102 +81,81 @@ def read(root: Path, _: Targets, problems: ProblemList, announce: Callable[[str]
             try:
                 is_lying = _is_annotated_lying(document, picture)
             except BadEntry as bad:
-                problems.note(_xml(stem), "size", bad.what, bad.kind)
+                problems.note(xml, "size", bad.what, bad.kind)
                 continue
-            if picture.orientation != AS_IT_LIES:
-                noted.turned.append(file)
-            images[split][stem] = AnnotatedImage(file, picture.height, picture.width, picture.digest)
+            noted.image(file, picture.orientation, picture.peak)
+            images[split][xml] = AnnotatedImage(file, picture.height, picture.width, picture.digest)
             of = (picture.lying, picture.orientation) if is_lying else ((picture.height, picture.width), AS_IT_LIES)
-            objects[stem] = _objects(stem, document, *of, problems)
-    categories = tuple(sorted({name for stem in images["train"] for name, _, _ in objects[stem]}))
-    splits: dict[str, list[AnnotatedImage]] = {}
-    for split, usable in images.items():
-        splits[split] = []
-        for stem, image in usable.items():
-            labelled = _labelled(stem, objects[stem], categories, problems)
+            objects[xml] = _objects(xml, document, *of, problems)
+    categories = tuple(sorted({name for xml in images["train"] for name, _, _ in objects[xml]}))
+    usable: dict[str, list[AnnotatedImage]] = {}
+    for split, found in images.items():
+        usable[split] = []
+        for xml, image in found.items():
+            labelled = _labelled(xml, objects[xml], categories, problems)
             # An image without one of its objects would teach that there is only background.
-            if len(labelled) == len(documents[split][stem][0].findall("object")):
-                splits[split].append(replace(image, objects=labelled))
+            if len(labelled) == len(documents[split][xml][0].findall("object")):
+                usable[split].append(replace(image, objects=labelled))
             else:
                 noted.left_out.append(image.file)
-    return Reading(categories, splits, noted=noted)
-
-
-def _splits(root: Path, there: set[str], noted: Noted, announce: Callable[[str], None]) -> dict[str, list[str]]:
-    """The names of the images of each split, from the lists; without lists all XML files, `there`, are one split."""
-    lists, splits = root / "ImageSets" / "Main", {}
-    stems = [path.stem for path in lists.iterdir() if path.suffix == ".txt"] if lists.is_dir() else []
-    named = splits_among(stems)
-    if "trainval" in stems and not {"train", "val"} & set(named):
-        named = {"train": "trainval", **named}
-    for split, stem in named.items():
-        path = lists / f"{stem}.txt"
-        noted.used.append(path.relative_to(root).as_posix())
-        try:
-            lines = plain_text(path.read_bytes()).splitlines()
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read {path}: {error}; it must be a text file with a name a line") from error
-        splits[split] = [_listed_name(line.strip(), there) for line in lines if line.strip()]
-    if "train" not in splits and splits:
-        raise DataError(f"{lists} has no train.txt: the names of the training images are needed, one a line")
-    splits = splits or {"train": sorted(there)}
-    for split, names in splits.items():
-        if not names:
-            raise DataError(f"{root} has no annotated image in {split}: Annotations/NAME.xml are needed")
-    if "test" in splits and not there & set(splits["test"]):
-        announce(f"{root}: no test image has annotations: they are not read")
-        del splits["test"]
-    return splits
-
-
-def _is_annotation(path: Path) -> bool:
-    return path.suffix == ".xml" and not path.name.startswith(".")
-
-
-def _listed_name(line: str, there: set[str]) -> str:
-    """The name in a line of a list, which may hold spaces, and be followed by 1, 0 or -1, or by the image's ending."""
-    labelled = _LABELLED.fullmatch(line)
-    likely = [line, *([labelled[1]] if labelled else []), line.split()[0]]
-    likely += [PurePosixPath(name).stem for name in likely if is_image(name)]
-    return next((name for name in likely if name in there), likely[1 if labelled else 0])
+    return Reading(categories, usable, noted=noted)
 
 
 def _documents(
-    root: Path, names: list[str], image_of: Callable[[str, Element], str], problems: ProblemList, noted: Noted
+    root: Path,
+    names: list[str],
+    image_of: Callable[[str, Element], str | None],
+    problems: ProblemList,
+    noted: Noted,
 ) -> _Documents:
+    """The XML files `names` with their images; those that are no annotations, and have None, are passed over."""
     documents: _Documents = {}
     owners: dict[str, str] = {}
-    for name in names:
+    for xml in names:
         try:
-            relative_name(f"{name}.jpg", "the name")  # it comes from a list: it must not leave the folder
-            if name in documents:
+            relative_name(xml, "the name")  # it may come from a list: it must not leave the folder
+            if xml in documents:
                 raise BadEntry("the list of the split names it twice", DUPLICATE)
-            document = _parse(contained(root, _xml(name)))
-            file = image_of(name, document)
-            noted.used += [_xml(name), file]
+            document = _parse(contained(root, xml))
+            file = image_of(xml, document)
+            if file is None:
+                continue
+            noted.used += [xml, file]
             if file in owners:
-                raise BadEntry(f"its image {file} is that of {_xml(owners[file])} too", DUPLICATE)
-            owners[file] = name
-            documents[name] = (document, file)
+                raise BadEntry(f"its image {file} is that of {owners[file]} too", DUPLICATE)
+            owners[file] = xml
+            documents[xml] = (document, file)
         except BadEntry as bad:
-            problems.note(_xml(name), "", bad.what, bad.kind)
+            problems.note(xml, "", bad.what, bad.kind)
     return documents
 
 
-def _image_of(name: str, document: Element, files: Files, there: set[str]) -> str:
+def _of_splits(
+    root: Path, documents: dict[str, _Documents], bad: set[str], announce: Callable[[str], None]
+) -> dict[str, _Documents]:
+    """The splits that have annotations, or `bad` ones; DataError where there are none for training, or some outside."""
+    unsplit = documents.get(UNSPLIT)
+    if unsplit:
+        raise DataError(f"{root} has {next(iter(unsplit))} outside the folders of its splits: move it into one of them")
+    if not documents["train"] and not bad:
+        raise no_annotations(root)
+    there = {split: found for split, found in documents.items() if found or split in bad or split == "train"}
+    for split in sorted(documents.keys() - there.keys() - {UNSPLIT}):
+        announce(f"{root}: no {split} image has annotations: they are not read")
+    return {split: found for split, found in there.items() if split != UNSPLIT}
+
+
+def _image_of(xml: str, document: Element, folders: tuple[str, ...], files: Files, there: set[str]) -> str:
     """The image of an XML file has its name, as in VOC's own kit; `filename` is often left as it was elsewhere: it
     tells the ending, and the image only where none has the name and that is no other XML file's (`there`)."""
     said = (document.findtext("filename") or "").strip().replace("\\", "/")
     ending = PurePosixPath(said).suffix
     ending = ending if ending.lower() in IMAGE_EXTENSIONS else ".jpg"
-    found = files.find([_IMAGES], f"{name}{ending}")
+    name = PurePosixPath(xml).stem
+    found = files.find(folders, f"{name}{ending}")
     if found is None and said and PurePosixPath(said).stem not in there:
-        found = files.find([_IMAGES], PurePosixPath(said).name)
-    return found or f"{_IMAGES}/{name}{ending}"
-
-
-def _xml(name: str) -> str:
-    return f"Annotations/{name}.xml"
+        found = files.find(folders, PurePosixPath(said).name)
+    return found or f"{folders[0]}/{name}{ending}".removeprefix("/")
 
 
 def _parse(path: Path) -> Element:
@@ -210,7 +202,7 @@ def _is_annotated_lying(document: Element, picture: Picture) -> bool:
 
 
 def _objects(
-    stem: str, document: Element, lying: tuple[int, int], orientation: int, problems: ProblemList
+    xml: str, document: Element, lying: tuple[int, int], orientation: int, problems: ProblemList
 ) -> list[_NamedObject]:
     """lying: height and width of the pixels that the boxes are of, which `orientation` turns."""
     objects = []
@@ -225,7 +217,7 @@ def _objects(
                 raise BadEntry(f"difficult is {quoted(difficult)}: it must be 0 or 1", MALFORMED)
             objects.append((name, entry, Annotation(box, -1, area, _DIFFICULT[difficult.lower()])))
         except BadEntry as bad:
-            problems.note(_xml(stem), entry, bad.what, bad.kind)
+            problems.note(xml, entry, bad.what, bad.kind)
     return objects
 
 
@@ -244,12 +236,12 @@ def _corners(element: Element) -> Box:
 
 
 def _labelled(
-    stem: str, objects: list[_NamedObject], categories: tuple[str, ...], problems: ProblemList
+    xml: str, objects: list[_NamedObject], categories: tuple[str, ...], problems: ProblemList
 ) -> tuple[Annotation, ...]:
     labelled = []
     for name, entry, each in objects:
         if name in categories:
             labelled.append(replace(each, label=categories.index(name)))
         else:
-            problems.note(_xml(stem), entry, f"category {name!r} does not occur in the training split", CATEGORY)
+            problems.note(xml, entry, f"category {name!r} does not occur in the training split", CATEGORY)
     return tuple(labelled)
