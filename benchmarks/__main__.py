@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import costs, data_costs, latency, operators, record, regimes, reprice, startup, trials
+from benchmarks import costs, data_costs, estimates, latency, operators, record, regimes, reprice, startup, trials
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "startup": startup.main,
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "reprice": reprice.main,
     "costs": costs.main,
     "data_costs": data_costs.main,
+    "estimates": estimates.main,
     "operators": operators.main,
     "latency": latency.main,
     "trials": trials.main,

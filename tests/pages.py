@@ -3,7 +3,7 @@
 | test | what it runs |
 |---|---|
 | test_pages.py | nothing long: links, tables, options, the cluster's command, blocks of Python that take seconds |
-| test_pages_runs.py | README.md, then the pages that go on with its run: budgets, trust, report, settings |
+| test_pages_runs.py | README.md, then the pages that go on with its run: budgets, estimates, trust, … |
 | test_pages_own.py | your data and your network: searches of their own |
 | test_pages_bench.py | FusionBench's page |
 | test_pages_scenes.py | detection and segmentation, of your data and exporting |
@@ -23,7 +23,7 @@ README = Path("README.md")
 #: In the order in which a command that stands on several of them is run: on the first.
 PAGES = (README, *sorted(Path("docs").glob("*.md")))
 #: What goes on with README's run, in this order: `nas show` and the report have more to show after the studies.
-AFTER_README = ("budgets", "trust", "report", "settings")
+AFTER_README = ("budgets", "estimates", "trust", "report", "settings")
 #: What searches images and networks of one's own.
 OWN = ("data", "network")
 #: What asks the packaged table.

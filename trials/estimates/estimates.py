@@ -145,18 +145,22 @@ def _probability(normals: Sequence[tuple[Values, Values]], weights: Values) -> V
     """[n]: that a mixture of normal distributions is above 0; 1/2 where it is 0 for sure."""
     total = np.zeros_like(normals[0][0])
     for (mean, sd), weight in zip(normals, weights, strict=True):
-        total += weight * np.where(sd > 1e-9, ndtr(mean / np.maximum(sd, 1e-9)), 0.5)
-    return total
+        total += weight * (ndtr(mean / np.maximum(sd, _SURE)) - 0.5)
+    return np.asarray(0.5 + total)
 
 
 def _intervals(normals: Sequence[tuple[Values, Values]], weights: Values) -> list[Interval]:
     """Means and central intervals of mixtures of normal distributions."""
     means, sds = (np.stack([pair[i] for pair in normals]) for i in (0, 1))
     middle = weights @ means
-    low, high = (_quantile(means, np.maximum(sds, 1e-12), weights, p) for p in _TAILS)
+    low, high = (_quantile(means, np.maximum(sds, _SURE), weights, p) for p in _TAILS)
+    known = sds.max(0) <= _SURE
+    low, high = np.where(known, middle, low), np.where(known, middle, high)
     return [Interval(float(m), float(a), float(b)) for m, a, b in zip(middle, low, high, strict=True)]
 
 
+#: A standard deviation, in points, that is none.
+_SURE = 1e-6
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
