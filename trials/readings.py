@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,14 @@ class Images:
     def to_bytes(self) -> bytes:
         """The inverse of `from_bytes`."""
         content = io.BytesIO()
-        more = {} if self.tempered is None else {"tempered": self.tempered, "temperatures": np.array(self.temperatures)}
-        np.savez(content, right=np.packbits(self.right), losses=self.losses, images=np.int64(len(self.right)), **more)
+        arrays: dict[str, NDArray[Any]] = {
+            "right": np.packbits(self.right),
+            "losses": self.losses,
+            "images": np.array(len(self.right)),
+        }
+        if self.tempered is not None:
+            arrays |= {"tempered": self.tempered, "temperatures": np.array(self.temperatures)}
+        np.savez(content, allow_pickle=False, **arrays)
         return content.getvalue()
 
     @classmethod
