@@ -42,7 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = nas.search(
         space="resnet8", train_images=512, val_fraction=0.05, trials=6, engine="local", max_flops="1.05x",
         training={"epochs": 1, "batch_size": 64, "regime": "scratch"}, latency={"passes": 30, "attempts": 1},
-        export="none", out=str(folder),
+        export="none", finalists="none", out=str(folder),
     )  # fmt: skip
     run.report()
     run.export("best")
@@ -333,7 +333,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(
 ) -> None:
     arguments = [
         "search", "--space", "resnet8", "--train-images", "1500", "--trials", "3", "--epochs", "2", "--engine", "local",
-        "--regime", "scratch", "--export", "none", "--out", tmp_path / "run",
+        "--regime", "scratch", "--finalists", "none", "--export", "none", "--out", tmp_path / "run",
     ]  # fmt: skip
     program = start_nas(*arguments)
     wait_for(program, tmp_path / "run", complete=1)
