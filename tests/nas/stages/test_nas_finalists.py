@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from programs import nas_program, start_nas
+from scenes_folder import cells
 
 import nas
 from nas.engines.interruption import Interruption
@@ -219,3 +220,22 @@ def test_a_run_without_finalists_says_so(finished: RunView) -> None:
     assert verdict is not None
     assert verdict.text == "No verdict: there was nothing to judge"
     assert finals_json(view) == {"verdict": verdict.to_json(), "finalists": []}
+
+
+def test_detectors_are_judged_by_their_own_figure_and_loss(tmp_path: Path) -> None:
+    settings = {
+        "task": "detection", "data": f"coco:{cells(tmp_path / 'data', images=40)}", "image_size": 64, "trials": 2,
+        "engine": "local", "operators": ["add", "se"], "reductions": [4], "export": "none", "finalists": 1,
+        "finalist_seeds": 2, "finalist_max_seeds": 2, "out": str(tmp_path / "run"),
+        "training": {"epochs": 1, "batch_size": 8}, "latency": {"screen": False, "passes": 30, "attempts": 1},
+    }  # fmt: skip
+    view = nas.search(**settings).view
+    finals, verdict = finals_of(view), verdict_of(view)
+    assert finals is not None
+    assert verdict is not None
+    assert len(view.finals) == 4
+    assert view.description["data"]["images"]["test"] == finals.images
+    assert not finals.tempered
+    assert not (view.path / "finals").exists()
+    assert "test images that the search never saw" in verdict.text
+    assert all(training.figures["ap"] == training.score for training in view.finals)
