@@ -21,6 +21,7 @@ from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
 from nas.studies.finalists import find_finalists
 from nas.terminal.trainings import narrator
+from nas.tools.reprice import reprice, write
 from reports import RunView, write_report
 from reports.finalists import FinalPlan, chosen, finals_json, finals_of, finals_story, verdict_of
 from reports.noise import noise_floors
@@ -239,3 +240,19 @@ def test_detectors_are_judged_by_their_own_figure_and_loss(tmp_path: Path) -> No
     assert not (view.path / "finals").exists()
     assert "test images that the search never saw" in verdict.text
     assert all(training.figures["ap"] == training.score for training in view.finals)
+
+
+def test_a_repriced_run_keeps_its_finalists_and_judges_others(finished: RunView, tmp_path: Path) -> None:
+    finals = finals_of(finished)
+    assert finals is not None
+    (number,) = finals.plan.trials
+    same = reprice(finished.path, {"max_flops": "9x"}, None)
+    write(same, finished.path, tmp_path / "same")
+    assert verdict_of(RunView.load(tmp_path / "same")) == verdict_of(finished)
+    over = f"{min(t.result.macs for t in finished.complete) + 1}"
+    other = reprice(finished.path, {"max_flops": over}, None)
+    write(other, finished.path, tmp_path / "other")
+    repriced = RunView.load(tmp_path / "other")
+    assert number not in [t.result.number for t in chosen(repriced, 1)]
+    assert verdict_of(repriced) is None
+    assert len(repriced.finals) == len(finished.finals)
