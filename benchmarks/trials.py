@@ -79,7 +79,8 @@ def compare(
             job = folder / "job.json"
             settings = {
                 "space": SPACE, "train_images": images, "trials": trials, "seed": seed, "workers": WORKERS,
-                "export": "none", "noise_seeds": 1, "training": {"epochs": epochs, "regime": "scratch"},
+                "export": "none", "finalists": "none", "noise_seeds": 1,
+                "training": {"epochs": epochs, "regime": "scratch"},
             }  # fmt: skip
             job.write_text(json.dumps(settings))
             for kind in kinds[::-1] if seed % 2 else kinds:

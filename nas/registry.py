@@ -24,6 +24,7 @@ STAGES = {
     "starts": "nas.stages.starts:Starts",
     "trials": "nas.session.trials:Trials",
     "front_latency": "nas.stages.front_latency:FrontLatency",
+    "finalists": "nas.stages.finalists:Finalists",
 }
 #: What looks at the trained networks when a search is over, for its report: called with the run's folder and `say`.
 LOOKS = {

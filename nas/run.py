@@ -8,6 +8,9 @@ from typing import Any
 
 from nas.settings.search import SearchConfig
 from reports import RunView, SelectionError, TrialView, write_report
+from reports.finalists import finals_of, verdict_of
+from trials.record.training import Training
+from trials.record.weights import training_weights_path, weights_path
 from trials.trial import TrialState
 
 REPORT_NAME = "report.html"
@@ -44,8 +47,22 @@ class Run:
         return self.view.front
 
     def select(self, selector: str | int = "knee") -> TrialView:
-        """A trial by number, or `best | knee | fastest | cheapest`. See `RunView.select`."""
+        """A trial by number, `best | knee | fastest | cheapest`, see `RunView.select`, or `verdict`: the finalist that
+        beats all-add, the knee where none does."""
+        if selector == "verdict":
+            verdict = verdict_of(self.view)
+            selector = "knee" if verdict is None or verdict.trial is None else verdict.trial
         return self.view.select(str(selector))
+
+    def final_training(self, trial: TrialView) -> Training | None:
+        """That of a finalist whose weights were kept, None of any other trial."""
+        finals = finals_of(self.view)
+        for one in () if finals is None else finals.everyone:
+            if one.trial.result.number == trial.result.number:
+                found = one.trainings.get(finals.plan.seeds[0]) if finals is not None else None
+                there = found is not None and training_weights_path(self.path, found).is_file()
+                return found if there else None
+        return None
 
     def report(self, path: Path | str | None = None) -> Path:
         """Write the HTML report (`report.html` in the run's folder) and return its path."""
@@ -62,6 +79,8 @@ class Run:
     ) -> dict[str, Any]:
         """Export a trial's network to `out` (`exported` in the run's folder); returns the parity report.
 
+        Of a finalist it is the one that was trained on training and validation images, and judged on the test split.
+
         Writes arch.json, weights.safetensors, model.py, model.onnx and parity.json; what could not be made of the
         last three is left out, and `left_out` of the report says why.
 
@@ -71,16 +90,19 @@ class Run:
         """
         from nas.export import TrainedNetwork, export_network, validation_of
         from nas.trainings.recorded import recorded_space
-        from trials.record.weights import read_weights, weights_path
+        from trials.record.weights import read_weights
         from trials.training.trainer import make_trainer
 
         trial = self.select(selector)
-        weights = weights_path(self.path, trial.result.number)
+        final = self.final_training(trial)
+        number = trial.result.number
+        weights = weights_path(self.path, number) if final is None else training_weights_path(self.path, final)
         if not weights.is_file():
             there = [t for t in self.view.complete if weights_path(self.path, t.result.number).is_file()]
             raise SelectionError(f"the weights of trial {trial.result.number} are not kept: choose {_numbers(there)}")
         config = self.config
-        data = make_trainer(config.data_config(), config.training.recipe(), announce).data
+        trainer = make_trainer(config.data_config(), config.training.recipe(), announce)
+        data = trainer.data
         recorded = self.view.description["data"]["fingerprint"]
         if data.fingerprint != recorded:
             raise SelectionError(
@@ -94,22 +116,36 @@ class Run:
             classes=data.classes,
             mean=data.mean,
             std=data.std,
-            provenance=self._provenance(trial),
+            provenance=self._provenance(trial, final),
         )
         target = self.path / EXPORT_NAME if out is None else Path(out)
-        return export_network(trained, target, validation_of(data), announce)
+        judged = data if final is None else trainer.final().data
+        return export_network(trained, target, validation_of(judged), announce)
 
-    def _provenance(self, trial: TrialView) -> dict[str, Any]:
+    def _provenance(self, trial: TrialView, final: Training | None) -> dict[str, Any]:
+        """What arch.json says of where the network comes from. Its figures are of its own training: of a finalist on
+        the test split, beside them what it was `selected_by` and the run's verdict."""
         r = trial.result
+        selected = {"score": r.score, "loss": r.loss, "correct": r.correct, "images": r.images, "seed": r.seed}
+        verdict = verdict_of(self.view)
+        of_final: dict[str, Any] = {}
+        if final is not None:
+            figures = {name: getattr(final, name) for name in ("score", "loss", "seed", "seconds")}
+            of_final = {**figures, "figures": dict(final.figures), "selected_by": selected}
+        trained = r if final is None else final
         return {
             "run": self.path.name,
             **trial.to_json(),
-            self.view.metric: r.score,
-            "correct": r.correct,
-            "images": r.images,
+            **of_final,
+            self.view.metric: trained.score,
+            "correct": trained.correct,
+            "images": trained.images,
+            "trained_on": ["train"] if final is None else ["train", "val"],
+            "judged_on": "val" if final is None else "test",
+            "verdict": None if verdict is None else verdict.to_json(),
             "data": dict(self.view.description["data"]),
             "training": self.view.config["training"],
-            "environment": dict(r.environment),
+            "environment": dict(trained.environment),
         }
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from reports import ablation, attention, figures, formatting, noise, scores, summary, tables, trust
 from reports.ablation_figure import contributions
 from reports.drawing import Palette, network, shape_text
+from reports.finalists import FINAL_COLUMNS, final_rows, finals_of, finals_story, verdict_of
+from reports.finalists_figure import selected_and_tested
 from reports.latency import latency_story
 from reports.precision import precision_story
 from reports.regime import regime_story
@@ -45,7 +47,9 @@ def render(view: RunView) -> str:
     plots = [(metric, figures.pareto(view, metric)) for metric in figures.AXES]
     curves = figures.curves(view)
     ablations = [(found, contributions(found)) for found in ablation.ablations_of(view)]
-    possible = (*(figure for _, figure in plots), curves, *(figure for _, figure in ablations))
+    finals = finals_of(view)
+    tested = None if finals is None else selected_and_tested(finals)
+    possible = (*(figure for _, figure in plots), curves, tested, *(figure for _, figure in ablations))
     drawn = [figure for figure in possible if figure is not None]
     used = {name for figure in drawn for name in figure.kinds}
     best = summary.best(view)
@@ -89,6 +93,12 @@ def render(view: RunView) -> str:
         "sessions": summary.sessions(view),
         "timed": [trial.latency for trial in view.trials if trial.latency is not None],
         "latency_story": latency_story(view),
+        "finals": finals,
+        "finals_verdict": verdict_of(view),
+        "finals_figure": tested,
+        "finals_rows": [] if finals is None else final_rows(finals),
+        "finals_story": [] if finals is None else finals_story(finals),
+        "finals_columns": FINAL_COLUMNS,
         "noise": noise.noise_rows(noise.noise_floors(view)),
         "noise_text": (noise.NOISE_COLUMNS, noise.NOISE_LEGEND),
         "advice": None if view.advice is None else noise.advice_text(view.advice),

@@ -125,7 +125,8 @@ class RunView:
     were asked and recommended, `ablations` what the third was asked, by trial; `attention` the histograms of attention
     weights, by trial; `seen` what was drawn and timed of the best detector or segmenter; `parent` the facts of the
     weights that every trial started from, None where each started from new ones; `precision` the choice of what they
-    are trained in and the speeds it was made by, None where none was made.
+    are trained in and the speeds it was made by, None where none was made; `finals` are the finalists' trainings, which
+    are no trials' looks, and `finals_plan` what was asked of them.
 
     `model` is what all trainings say together, and `estimates` what it makes of each trained architecture, by key: see
     `estimated`. A search under way does without, and ranks by scores.
@@ -150,6 +151,8 @@ class RunView:
     ablations: Mapping[str, Any] = field(default_factory=dict)
     attention: Mapping[int, TrialAttention] = field(default_factory=dict)
     seen: Mapping[str, Any] | None = None
+    finals: tuple[Training, ...] = ()
+    finals_plan: Mapping[str, Any] | None = None
     model: Estimates | None = None
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
@@ -188,6 +191,8 @@ class RunView:
             ablations=store.get("ablations") or {},
             attention=_attention(store.get("attention") or {}, path),
             seen=store.get("seen"),
+            finals=store.final_trainings(),
+            finals_plan=store.get("finals"),
         )
 
     def estimated(self) -> RunView:
@@ -360,11 +365,14 @@ class RunView:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do under the run's configuration: enough trained (or no architecture left to
-        train), and the front measured."""
+        train), the front measured, the finalists judged."""
         trained = self.count(TrialState.COMPLETE) + self.count(TrialState.FAILED)
         ended = bool(self.sessions) and self.sessions[-1].outcome == "complete"
         measured = self.final_stage is not None or not self.complete
-        return (trained >= int(self.config["trials"]) or ended) and not self.count(TrialState.STOPPED) and measured
+        wanted = self.config.get("finalists") != "none" and bool(self.complete)
+        judged = not wanted or (self.finals_plan or {}).get("ended_at") is not None
+        enough = trained >= int(self.config["trials"]) or ended
+        return enough and not self.count(TrialState.STOPPED) and measured and judged
 
     def count(self, state: TrialState) -> int:
         return sum(result.state is state for result in self.results)
@@ -439,7 +447,8 @@ def recorded_config(store: Store) -> Any:
     if not isinstance(config, dict) or not isinstance(config.get("training"), dict):
         return config
     before = {"regime": "scratch", "parent_epochs": None, "recalibrate": False}
-    return {**config, "training": {**before, **config["training"]}}
+    without = {"finalists": "none", "test_fraction": 0.0}
+    return {**without, **config, "training": {**before, **config["training"]}}
 
 
 def _profile(data: Mapping[str, Any], path: Path) -> DeviceProfile:

@@ -19,7 +19,7 @@ def Net(num_classes):
 
 
 def _more(command: Command) -> list[str]:
-    more = ["--export", "none"] if command[1] == "search" else []
+    more = ["--finalists", "none", "--export", "none"] if command[1] == "search" else []
     return [*more, "--train-images", "80", "--batch-size", "16"] if "folder:path/to/images" in command else more
 
 

@@ -15,7 +15,9 @@ def _more(command: Command) -> list[str]:
         return []
     if "runs/first" in command:
         return ["--trials", "5"]  # nas trust ranks them
-    return [] if "examples/quickstart.toml" in command else ["--export", "none"]  # a quarter of a minute each
+    return (
+        [] if "examples/quickstart.toml" in command else ["--finalists", "none", "--export", "none"]
+    )  # a quarter of a minute each
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from trials.machine.quiet import Occupancy, occupied
 from trials.seeds import drawing
 from trials.tasks import SceneRecipe
 from trials.training.starts import FromScratch, Start
-from trials.training.trainer import make_trainer
+from trials.training.trainer import Trainer, make_trainer
 from trials.trial import EpochPoint, Latency, LatencyProtocol, Recipe, Timing, TrialJob, TrialResult, TrialState
 
 #: The origin of a job that trains what a search knows already: its costs were measured before.
@@ -100,6 +101,15 @@ class Bench:
             network = self.plan.start.network(self.plan.space, architecture, seed)
             return devices.on_device(network, self.device)
 
+    @cached_property
+    def finals(self) -> Trainer:
+        """What trains and judges finalists: their images are put together when the first of them is asked for.
+
+        Raises DataError where there is no test split.
+        """
+        most_bytes = self.plan.data_memory * devices.memory_bytes(self.device)
+        return self.trainer.final().on(self.device, most_bytes)
+
     def warm_up(self) -> None:
         """Two training steps that nobody counts: the first ones import and compile, for seconds."""
         few = self.trainer.briefly(self.plan.recipe.batch_size, epochs=2)
@@ -135,7 +145,7 @@ class Bench:
     def judge(self, job: TrialJob) -> Iterator[EpochPoint | TrialOutcome]:
         """Yields a point after every epoch, and last the outcome. Raises nothing: what fails is a result."""
         laps = _Laps()
-        limit = TimeLimit(self.plan.time_limit(job.epochs), self.expendable)
+        limit = TimeLimit(self._time_limit(job), self.expendable)
         curve: list[EpochPoint] = []
         latency: Latency | None = None
 
@@ -146,6 +156,7 @@ class Bench:
             )  # fmt: skip
 
         try:
+            trainer = self.finals if job.final else self.trainer
             with limit.watching():
                 network = self.build(job.architecture, job.seed)
                 laps.end("build_s")
@@ -159,7 +170,7 @@ class Bench:
                 return
             with self.occupied(limit.check) as machine:
                 laps.end("wait_s")
-                points = self.trainer.train(network, job.seed, machine, job.epochs)
+                points = trainer.train(network, job.seed, machine, job.epochs)
                 while (point := _next(points, limit)) is not None:
                     curve.append(point)
                     with machine.away():
@@ -168,9 +179,10 @@ class Bench:
                         laps.end("away")
                 with limit.watching():
                     if self.plan.start.recalibrates or self.plan.recipe.recalibrate:
-                        self.trainer.recalibrate(network, job.seed, machine)
+                        trainer.recalibrate(network, job.seed, machine)
                         laps.end("train_s")
-                    judged = self.trainer.evaluate(network, machine)
+                    judged = trainer.evaluate(network, machine)
+                    readings = trainer.readings(network, machine) if job.final else None
                 laps.end("evaluate_s")
             weights = weights_of(network)
             laps.end("pack_s")
@@ -178,7 +190,7 @@ class Bench:
                 result(
                     TrialState.COMPLETE, score=judged.score, loss=judged.loss, correct=judged.correct,
                     images=judged.images, figures=judged.figures, train_seconds=laps.seconds["train_s"],
-                    images_per_second=sum(p.images_per_second for p in curve) / len(curve),
+                    images_per_second=sum(p.images_per_second for p in curve) / len(curve), readings=readings,
                 ),
                 weights,
             )  # fmt: skip
@@ -188,6 +200,13 @@ class Bench:
         if outcome.result.state is TrialState.FAILED and self.device.type == "cuda":
             torch.cuda.empty_cache()
         yield outcome
+
+    def _time_limit(self, job: TrialJob) -> float | None:
+        """A finalist has more images, in proportion to which it may take longer."""
+        seconds = self.plan.time_limit(job.epochs)
+        if seconds is None or not job.final:
+            return seconds
+        return seconds * (1 + len(self.trainer.data.val) / len(self.trainer.data.train))
 
 
 def _next(points: Iterator[EpochPoint], limit: TimeLimit) -> EpochPoint | None:

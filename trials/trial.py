@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces.architecture import Architecture
+
+if TYPE_CHECKING:
+    from trials.readings import Images
 
 #: What a training multiplies in: float32, or bfloat16 (its weights stay float32). `fastest` is measured before a
 #: run's first trial; so is `auto` on a GPU, where no two runs are the same to the bit anyway. Unless that was done,
@@ -229,7 +232,8 @@ class Timing:
 class TrialJob:
     """One proposal: which architecture to judge, under which training seed, for how many epochs. Sent to a worker.
 
-    `start` names what the worker's plan starts its networks from, see `trials.record.training.Training`.
+    `start` names what the worker's plan starts its networks from, and `final` says that it is a finalist's training,
+    see `trials.record.training.Training`.
     """
 
     number: int
@@ -241,13 +245,15 @@ class TrialJob:
     params: int
     workload: Workload | None = None
     start: str = "scratch"
+    final: bool = False
 
 
 @dataclass(frozen=True)
 class TrialResult:
     """One ended trial, as recorded, with its training. What was not reached, or not recorded by its version, is None.
 
-    The training is one of `epochs` epochs under `seed`, and from `start`, see `trials.record.training.Training`.
+    The training is one of `epochs` epochs under `seed`, and from `start`, see `trials.record.training.Training`, also
+    of `final` and `readings`.
 
     `score` (0..1) is the leading figure of the task on the validation split, see `trials.tasks.metrics`, and `figures`
     are all of it, by their names, for a task that has several; `loss` is that of the same split, `correct` of `images`;
@@ -281,6 +287,8 @@ class TrialResult:
     failure: Failure | None = None
     attempts: int = 1
     figures: Mapping[str, Any] = field(default_factory=dict)
+    final: bool = False
+    readings: Images | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("score", "loss", "seconds", "train_seconds", "images_per_second"):
@@ -313,5 +321,5 @@ class TrialResult:
         """The result of `job` with the given state and outcome."""
         return cls(
             job.number, state, job.origin, job.architecture, job.seed, job.epochs, job.macs, job.params,
-            job.start, workload=job.workload, **outcome,
+            job.start, workload=job.workload, final=job.final, **outcome,
         )  # fmt: skip

@@ -15,7 +15,6 @@ from pathlib import Path
 from safetensors.torch import load
 
 from nas.bench.editions import Edition, Row, Schedule, rows
-from nas.bench.images import Images, write_images
 from nas.engines.engine import Engine, open_engine
 from nas.engines.interruption import Interruption
 from nas.session.admission import open_store
@@ -30,7 +29,9 @@ from search_spaces.networks import InputSpec
 from trials.judge import TrialPlan
 from trials.machine import device as devices
 from trials.machine.quiet import occupied
+from trials.readings import Images
 from trials.record.file import FILE_NAME
+from trials.record.images import write_images
 from trials.record.training import Training
 from trials.trial import TrialResult
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from nas.bench.decomposition import Decomposition, decompose
 from nas.bench.editions import Edition, Schedule
-from nas.bench.images import Images
 from trials.ranks import kendall_tau, spearman
+from trials.readings import Images
 from trials.record.training import Identity, Training
 
 #: What is decomposed, in units that are printed: percentage points, nats.

@@ -78,7 +78,7 @@ class Row:
 
 _TASK = {
     "space": "resnet8", "image_size": 32, "train_images": 10_000, "val_fraction": 0.4, "engine": "local",
-    "export": "none", "seed": 0,
+    "export": "none", "finalists": "none", "seed": 0,
 }  # fmt: skip
 #: By the pilot (benchmarks/results/pilot-resnet8-cifar10.txt): 10,000 images tell; at nine epochs from scratch accuracy
 #: had an intra-class correlation of .43, so the truth is twice that long, on twice the validation images, of which

@@ -11,7 +11,6 @@ from nas.bench.building import configuration, images_path
 from nas.bench.datasheet import datasheet
 from nas.bench.editions import Edition, Schedule
 from nas.bench.errors import BenchError
-from nas.bench.images import Images, read_images, write_images
 from nas.bench.table import TABLES
 from nas.bench.table_file import Contents, read_table
 from nas.settings.errors import ConfigError
@@ -21,7 +20,9 @@ from reports.view import RunView
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.costs import CostTable
+from trials.readings import Images
 from trials.record.file import FILE_NAME
+from trials.record.images import read_images, write_images
 from trials.record.store import Store
 from trials.record.training import Identity, Training
 

@@ -19,10 +19,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 from nas.bench.errors import BenchError
-from nas.bench.images import Images
 from nas.bench.table_file import Contents, read_table
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import SpaceError
+from trials.readings import Images
 from trials.record.training import Training
 
 #: The tables of this package: a space, data and the edition of each.

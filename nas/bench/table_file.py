@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from nas.bench.errors import BenchError
-from nas.bench.images import Images
 from search_spaces.architecture import Architecture
 from search_spaces.errors import SpaceError
+from trials.readings import Images
 from trials.record.training import Identity, Training
 from trials.trial import EpochPoint, Failure
 from trials.whole_files import write_whole

@@ -17,7 +17,7 @@ from nas.cli.latency import latency
 from nas.cli.networks import discover, spaces
 from nas.cli.runs import export, report, reprice, show, status
 from nas.cli.searching import check, doctor, search
-from nas.cli.studies import ablate, attention, noise, trust
+from nas.cli.studies import ablate, attention, finalists, noise, trust
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: The commands under the headings of the program's help.
@@ -25,7 +25,7 @@ _COMMANDS: dict[str, tuple[click.Command, ...]] = {
     "Before a search": (doctor, spaces, discover, check),
     "A search": (search, status),
     "What it found": (show, report, export, reprice),
-    "How far to trust it": (noise, trust, ablate, attention),
+    "How far to trust it": (finalists, noise, trust, ablate, attention),
     "On a device": (latency,),
     "Which method searches best": (bench,),
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.settings.errors import ConfigError
-from nas.settings.values import read_figures, read_list, read_seconds, read_whole_numbers
+from nas.settings.values import read_count, read_figures, read_list, read_seconds, read_whole_numbers
 
 if TYPE_CHECKING:
     from nas.settings.keys import Shape
@@ -40,12 +40,14 @@ class InALine(click.ParamType):  # type: ignore[type-arg]  # generic in newer ve
 
 LIST = InALine("list", read_list)
 WHOLE_NUMBERS = InALine("whole numbers", read_whole_numbers)
+COUNT = InALine("whole number or none", read_count)
 FIGURES = InALine("figures", read_figures)
 SECONDS = InALine("time", read_seconds)
 #: How an option is read, by the shape of its values; texts are judged with the configuration.
 _TYPES: Mapping[Shape, Any] = {
     "text": click.STRING,
     "whole number": click.INT,
+    "whole number or none": COUNT,
     "number": click.FLOAT,
     "switch": click.BOOL,
     "list": LIST,

@@ -41,12 +41,16 @@ def show(run: Path, trial: str | None, as_json: bool) -> None:
     """The trials of RUN, or one: TRIAL is a number, best, knee, fastest or cheapest."""
     from nas.terminal.runs import print_run, print_trial
     from reports import RunView
+    from reports.finalists import verdict_by_estimates, verdict_of
     from reports.trust import trust_json
 
     view = RunView.load(run)
     chosen = None if trial is None else view.select(trial)
     if as_json:
-        found = {**view.to_json(), "trust": trust_json(view)}
+        verdict = verdict_of(view) or verdict_by_estimates(view)
+        found = {
+            **view.to_json(), "trust": trust_json(view), "verdict": None if verdict is None else verdict.to_json(),
+        }  # fmt: skip
         if chosen is not None:
             found["trials"] = [chosen.to_json()]
         click.echo(json.dumps(found, indent=2))
@@ -103,14 +107,15 @@ def report(run: Path, out: Path | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("selector", default="knee")
+@click.argument("selector", default="verdict")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: RUN/exported]")
 @places_options
 @json_option
 def export(run: Path, selector: str, out: Path | None, data: str | None, space: str | None, as_json: bool) -> None:
     """Export a trial of RUN: weights, plain-PyTorch source, ONNX, each checked against the trained network.
 
-    SELECTOR is a trial's number, best, knee (default), fastest or cheapest.
+    SELECTOR is a trial's number, verdict (default: the finalist that beats all-add, else the knee), best, knee, fastest
+    or cheapest. Of a finalist the network is exported that was trained on training and validation images.
     """
     from nas.run import EXPORT_NAME, Run
 

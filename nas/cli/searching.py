@@ -66,8 +66,11 @@ def search(
         click.echo(json.dumps(delivered.to_json(), indent=2))
         return
     from nas.terminal.runs import print_summary
+    from reports.finalists import verdict_of
 
     print_summary(console(stderr=True), delivered.run.view)
+    if (verdict := verdict_of(delivered.run.view)) is not None:
+        click.echo(f"verdict:  {verdict.text}")
     click.echo(f"report:   {delivered.report}")
     if delivered.exported is not None:
         click.echo(f"exported: {delivered.exported}/")

@@ -1,4 +1,4 @@
-"""The commands that ask a run how far to trust it: `nas noise`, `trust`, `ablate` and `attention`.
+"""The commands that ask a run how far to trust it: `nas finalists`, `noise`, `trust`, `ablate` and `attention`.
 
 Only click is imported at start.
 """
@@ -32,7 +32,7 @@ from nas.terminal.console import console
 _CIRCUMSTANCES = options_of("engine", "workers", "device", "data", "data_dir", "space", default="RUN's")
 
 
-@click.command(cls=SettingsCommand, settings=every_option(without=("out", "export")))
+@click.command(cls=SettingsCommand, settings=every_option(without=("out", "export", "finalists", "finalist_seeds")))
 @config_argument
 @set_option
 @click.option(
@@ -110,6 +110,31 @@ def trust(
         click.echo(json.dumps(trust_json(view), indent=2))
     else:
         print_trust(console(), view)
+
+
+@click.command(
+    cls=SettingsCommand,
+    settings=lambda: [*options_of("finalists", "finalist_seeds", default="RUN's")(), *_CIRCUMSTANCES()],
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@json_option
+def finalists(run: Path, as_json: bool, **given: Any) -> None:
+    """Say whether the best of RUN beat all-add, on images that its search never saw.
+
+    They are trained anew beside all-add, on training and validation images and under the same seeds, and judged on
+    the test split; seeds are added while the verdict is open. What a search ends with, for one that ended without, or
+    with fewer. The same command goes on after an interruption.
+    """
+    from nas.studies.finalists import find_finalists
+    from nas.terminal.studies import print_finalists
+    from nas.terminal.trainings import narrator
+    from reports.finalists import finals_json
+
+    view = interruptible(lambda interruption: find_finalists(run, given_settings(given)[0], narrator(), interruption))
+    if as_json:
+        click.echo(json.dumps(finals_json(view), indent=2))
+    else:
+        print_finalists(console(), view)
 
 
 @click.command(cls=SettingsCommand, settings=_CIRCUMSTANCES)

@@ -37,6 +37,15 @@ def admitted(folder: Path, config: SearchConfig, extend: bool, fresh: bool) -> R
     return recorded
 
 
+def begun_configuration(folder: Path) -> Mapping[str, Any] | None:
+    """The configuration of the run that the folder holds, None where it holds none. Raises StoreError."""
+    if not (folder / FILE_NAME).exists():
+        return None
+    with Store.open(folder / FILE_NAME) as store:
+        found: Mapping[str, Any] = recorded_config(store)
+        return found
+
+
 def check_unchanged(folder: Path, recorded: RunView, prepared: Prepared, extend: bool) -> None:
     """Raises ConfigError where data, space, versions or device profile are not those of the recorded trials."""
     check_same(folder, recorded.description, prepared)
@@ -129,7 +138,23 @@ def _check_same(folder: Path, recorded: RunView, config: SearchConfig, extend: b
 def is_complete(recorded: RunView, config: SearchConfig) -> bool:
     """Whether nothing is left to do, nor to be looked at: what is elsewhere now may not be the same."""
     given = config.to_json()
+    if not _judged(recorded, config):
+        return False
     return recorded.finished and not differences(recorded.config, given) and not moved(recorded.config, given)
+
+
+def _judged(recorded: RunView, config: SearchConfig) -> bool:
+    """Whether as many finalists as are wanted now were judged, under as many seeds."""
+    wanted, plan = config.wanted_finalists, recorded.finals_plan
+    if not wanted or not recorded.complete:
+        return True
+    if plan is None or plan["ended_at"] is None:
+        return False
+    asked = (plan["wanted"], plan["least"], len(plan["seeds"]))
+    return all(
+        there >= one
+        for there, one in zip(asked, (wanted, config.finalist_seeds, len(config.seeds_of_finalists)), strict=True)
+    )
 
 
 def put_aside(folder: Path, say: Callable[[str], None]) -> None:

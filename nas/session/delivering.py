@@ -10,6 +10,7 @@ from typing import Any
 
 from nas.registry import LOOKS, load
 from nas.run import EXPORT_NAME, Run
+from reports.finalists import verdict_of
 from search_spaces.errors import UserError
 
 Say = Callable[[str], None]
@@ -29,6 +30,7 @@ class Delivered:
             "report": str(self.report),
             "exported": None if self.exported is None else str(self.exported),
             "trials": len(self.run.trials),
+            "verdict": None if (verdict := verdict_of(self.run.view)) is None else verdict.to_json(),
         }
 
 
@@ -59,17 +61,19 @@ def _look_at_networks(run: Run, say: Say) -> None:
 
 def _export(run: Run, selector: str, say: Say) -> Path:
     target = run.path / EXPORT_NAME
-    wanted = run.select(selector).result
-    if _exported_number(target / "arch.json") != wanted.number:
-        say(f"exporting trial {wanted.number} ({selector}) and checking it against the trained network")
+    trial = run.select(selector)
+    wanted = trial.result.number, "val" if run.final_training(trial) is None else "test"
+    if _exported(target / "arch.json") != wanted:
+        say(f"exporting trial {wanted[0]} ({selector}) and checking it against the trained network")
         for name, reason in run.export(selector, target)["left_out"].items():
             say(f"not exported: {name}: {reason}")
     return target
 
 
-def _exported_number(description: Path) -> int | None:
+def _exported(description: Path) -> tuple[int, str] | None:
+    """Which trial's network is there, and on which split it was judged."""
     try:
-        number = json.loads(description.read_text())["provenance"]["number"]
-    except (OSError, ValueError, KeyError, TypeError):
+        provenance = json.loads(description.read_text())["provenance"]
+        return int(provenance["number"]), str(provenance.get("judged_on", "val"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return number if isinstance(number, int) else None

@@ -12,6 +12,7 @@ from nas.engines.interruption import Interrupted, Interruption
 from nas.run import Run
 from nas.session.admission import (
     admitted,
+    begun_configuration,
     check_latency_budget,
     check_unchanged,
     is_complete,
@@ -52,6 +53,7 @@ def run_search(
         Interrupted: by Ctrl-C or SIGTERM, everything saved.
     """
     folder = Path(config.out)
+    config = config.begun_with(None if fresh else begun_configuration(folder))
     recorded = admitted(folder, config, extend, fresh)
     if recorded is not None and is_complete(recorded, config):
         trained = recorded.count(TrialState.COMPLETE) + recorded.count(TrialState.FAILED)

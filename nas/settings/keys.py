@@ -13,7 +13,7 @@ from nas.settings.sections import Section
 from nas.settings.setting import Role, Setting
 
 #: What a value is, whatever its bounds.
-Shape = Literal["text", "whole number", "number", "switch", "list", "whole numbers", "figures"]
+Shape = Literal["text", "whole number", "whole number or none", "number", "switch", "list", "whole numbers", "figures"]
 _SHAPES: dict[Any, Shape] = {str: "text", int: "whole number", float: "number", bool: "switch", dict: "figures"}
 
 
@@ -115,8 +115,11 @@ def _read_type(annotation: Any) -> tuple[Shape, tuple[str, ...], bool]:
         return _read_type(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
         inner = [part for part in get_args(annotation) if part is not type(None)]
+        optional = len(inner) < len(get_args(annotation))
+        if Literal["none"] in inner:
+            return "whole number or none", (), optional
         shape, choices, _ = _read_type(inner[0])
-        return shape, choices, len(inner) < len(get_args(annotation))
+        return shape, choices, optional
     if get_origin(annotation) is Literal:
         return "text", get_args(annotation), False
     if get_origin(annotation) is list:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from nas.settings.errors import ConfigError
 from nas.settings.keys import Shape, all_keys, options, sections
 from nas.settings.search import SearchConfig, config_kind, task_of
-from nas.settings.values import read_figures, read_list, read_whole_numbers
+from nas.settings.values import read_count, read_figures, read_list, read_whole_numbers
 from search_spaces.errors import UserError
 from trials.tasks.metrics import TASKS
 
@@ -21,6 +21,7 @@ from trials.tasks.metrics import TASKS
 _WRITTEN: dict[Shape, tuple[type, Callable[[str], Any]]] = {
     "text": (str, str),
     "whole number": (object, str),
+    "whole number or none": (object, read_count),
     "number": (object, str),
     "switch": (object, str),
     "list": (list, read_list),
@@ -91,7 +92,7 @@ def read_assignment(text: str) -> tuple[str, Any]:
             raise ConfigError(f"--set {name}: it is a table; give one of its keys, such as {inner}={value}")
         raise ConfigError(f"--set {name}: unknown key; {_nearest_key(name)}")
     key = all_keys()[name]
-    if value == "none" and key.optional:
+    if value == "none" and key.optional and key.shape != "whole number or none":
         return name, None
     in_toml, in_a_line = _WRITTEN[key.shape]
     try:

@@ -29,6 +29,9 @@ from trials.data.readers import READERS
 from trials.tasks import registry
 from trials.tasks.metrics import FIGURES, Task, leading
 
+#: So many finalists where there are trials enough, and the share of the images that they are judged by where the data
+#: keep none for that.
+FINALISTS, TEST_FRACTION = 3, 0.2
 #: Seeds that the noise of a search is measured with, and the trials from which on it is.
 NOISE_SEEDS, RANKED_TRIALS = 3, 10
 
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     ProposerName: TypeAlias = str
 else:
     EngineName, ProposerName = Literal[*ENGINES], Literal[*PROPOSERS]
-Selector = Literal["best", "knee", "fastest", "cheapest", "none"]
+Selector = Literal["verdict", "best", "knee", "fastest", "cheapest", "none"]
 
 
 class SearchConfig(Section):
@@ -105,6 +108,11 @@ class SearchConfig(Section):
         float, Field(gt=0, lt=1),
         Setting("Share of the training images that validates, where there is no validation split."),
     ] = DataConfig.val_fraction  # fmt: skip
+    test_fraction: Annotated[
+        float | None, Field(ge=0, lt=1),
+        Setting("Share of the training images that only finalists are judged by, where there is no test split.",
+                default=f"{TEST_FRACTION}, and 0 where a run begins without finalists", page="finalists.md"),
+    ] = None  # fmt: skip
     data_errors: Annotated[
         Literal["refuse", "drop"],
         Setting("refuse or drop (and count) bad images and annotations.", option="--data-errors", metavar="HOW",
@@ -128,6 +136,21 @@ class SearchConfig(Section):
         int | None, Field(ge=1),
         Setting("Measure the noise of scores with K seeds, 1 for not.", Role.CIRCUMSTANCE, option="--noise-seeds",
                 metavar="K", default=f"{NOISE_SEEDS} from {RANKED_TRIALS} trials on"),
+    ] = None  # fmt: skip
+    finalists: Annotated[
+        Annotated[int, Field(ge=0)] | Literal["none"] | None,
+        Setting("At the end, train N of the best anew beside all-add and judge them on unseen images; none for not.",
+                Role.CIRCUMSTANCE, option="--finalists", metavar="N|none", default=f"{FINALISTS}, of few trials fewer",
+                page="finalists.md"),
+    ] = None  # fmt: skip
+    finalist_seeds: Annotated[
+        int, Field(ge=2),
+        Setting("Train each finalist under K seeds.", Role.CIRCUMSTANCE, option="--seeds", metavar="K"),
+    ] = 3  # fmt: skip
+    finalist_max_seeds: Annotated[
+        int | None, Field(ge=2),
+        Setting("While the verdict is open, seeds are added up to so many.", Role.CIRCUMSTANCE,
+                default="twice finalist_seeds"),
     ] = None  # fmt: skip
     objectives: Annotated[
         list[str], Field(min_length=1),
@@ -179,8 +202,9 @@ class SearchConfig(Section):
     ] = "runs/search"  # fmt: skip
     export: Annotated[
         Selector,
-        Setting("Export {choices} at the end.", Role.CIRCUMSTANCE, option="--export", metavar="SELECTOR"),
-    ] = "knee"  # fmt: skip
+        Setting("Export {choices} at the end; verdict: the finalist that beats all-add, else the knee.",
+                Role.CIRCUMSTANCE, option="--export", metavar="SELECTOR"),
+    ] = "verdict"  # fmt: skip
     fusion: FusionSection = FusionSection()
     training: ImageTraining = ImageTraining()
     latency: LatencySection = LatencySection()
@@ -249,6 +273,17 @@ class SearchConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _finalists_of_trials(self) -> SearchConfig:
+        if isinstance(self.finalists, int) and self.finalists > self.trials:
+            raise ConfigError(f"finalists is {self.finalists}, but trials is {self.trials}: finalists are among these")
+        if self.finalist_max_seeds is not None and self.finalist_max_seeds < self.finalist_seeds:
+            raise ConfigError(
+                f"finalist_max_seeds is {self.finalist_max_seeds}, but finalist_seeds {self.finalist_seeds}: give at "
+                "least as many"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _latency_is_known(self) -> SearchConfig:
         if self.latency.screen is False and self.latency_profile is None and self.asks_for_latency:
             wanting = "max_latency" if self.max_latency is not None else "objective latency_ms"
@@ -277,7 +312,7 @@ class SearchConfig(Section):
     def data_config(self) -> DataConfig | SceneConfig:
         return DataConfig(
             self.data, self.data_dir, self.image_size, self.train_images, self.val_fraction, split_seed=0,
-            drop_unreadable=self.data_errors == "drop",
+            drop_unreadable=self.data_errors == "drop", test_fraction=self.kept_for_test,
         )  # fmt: skip
 
     @property
@@ -286,6 +321,36 @@ class SearchConfig(Section):
         if self.noise_seeds is not None:
             return self.noise_seeds
         return NOISE_SEEDS if self.trials >= RANKED_TRIALS else 1
+
+    @property
+    def wanted_finalists(self) -> int:
+        """How many trials are finalists, at most; one of the trials is all-add."""
+        if self.finalists is None:
+            return min(FINALISTS, self.trials - 1)
+        return 0 if self.finalists == "none" else self.finalists
+
+    @property
+    def seeds_of_finalists(self) -> tuple[int, ...]:
+        """Those that they may be trained under, in their order: others than the trials' and, of these, none at all of
+        the images that they are judged by. The first `finalist_seeds` are trained in any case."""
+        most = 2 * self.finalist_seeds if self.finalist_max_seeds is None else self.finalist_max_seeds
+        return tuple((self.seed + 1 + k) % 2**63 for k in range(most))
+
+    @property
+    def kept_for_test(self) -> float:
+        """The share of the training images that becomes the test split of data that have none."""
+        if self.test_fraction is not None:
+            return self.test_fraction
+        return TEST_FRACTION if self.wanted_finalists else 0.0
+
+    def begun_with(self, recorded: Mapping[str, Any] | None) -> SearchConfig:
+        """The same with the share that is kept for the test split settled: what a run began with it goes on with."""
+        if self.test_fraction is not None:
+            return self
+        fraction = self.kept_for_test if recorded is None else recorded.get("test_fraction")
+        settled = self.model_copy(update={"test_fraction": fraction})
+        settled._source = self._source
+        return settled
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
@@ -339,7 +404,7 @@ class SceneSearchConfig(SearchConfig):
     def data_config(self) -> SceneConfig:
         return SceneConfig(
             self.data, "boxes" if self.task == "detection" else "semantic", self.image_size, self.data_errors,
-            self.empty_images, self.train_images, self.val_fraction,
+            self.empty_images, self.train_images, self.val_fraction, test_fraction=self.kept_for_test,
         )  # fmt: skip
 
 

@@ -20,6 +20,14 @@ def read_whole_numbers(text: str) -> list[int]:
         raise ValueError("expected whole numbers such as 4,8,16") from None
 
 
+def read_count(text: str) -> int | str:
+    """`3` as a number, `none` as it is. Raises ValueError for anything else."""
+    try:
+        return "none" if text == "none" else int(text)
+    except ValueError:
+        raise ValueError("expected a whole number, or none") from None
+
+
 def read_figures(text: str) -> dict[str, float]:
     """`ap=0.2,ap_small=0.1` by figure, `none` as nothing. Raises ValueError for anything else."""
     try:

@@ -15,6 +15,7 @@ from nas.engines.engine import Engine
 from nas.engines.interruption import Interruption
 from nas.settings.search import SearchConfig
 from nas.stages.stage import Search
+from reports.finalists import chosen
 from reports.view import RunView, TrialView
 from search_spaces.space import SearchSpace
 from trials.errors import DeviceError, LatencyError
@@ -51,12 +52,12 @@ class FrontLatency:
 
     def missing(self, search: Search) -> bool:
         view = search.view.estimated()
-        return view.final_stage is None or bool(_waiting(view))
+        return view.final_stage is None or bool(_waiting(view, search.config.wanted_finalists))
 
     def run(self, search: Search) -> None:
         plan = FinalPlan.of(search.config, search.prepared.space, search.prepared.profile)
-        view, say = search.view.estimated(), search.progress.say
-        measure_front(search.store, view, plan, search.engine, say, search.interruption)
+        wanted, view, say = search.config.wanted_finalists, search.view.estimated(), search.progress.say
+        measure_front(search.store, view, plan, search.engine, say, search.interruption, wanted)
 
 
 def measure_front(
@@ -66,12 +67,14 @@ def measure_front(
     engine: Engine,
     say: Callable[[str], None],
     interruption: Interruption,
+    finalists: int = 0,
 ) -> RunView:
-    """Measure what may be on the front, record it, and return the run as it is then. Goes on where it stopped.
+    """Measure what may be on the front, and so many finalists, record it, and return the run as it is then. Goes on
+    where it stopped.
 
     A device that is not there is no error: the stage is skipped, and the record says why.
     """
-    if not _waiting(view):
+    if not _waiting(view, finalists):
         _end(store, view)
         return view
     try:
@@ -84,7 +87,7 @@ def measure_front(
             view = _of_target(store, view, target)
             nominal = bench.measure(plan.space.baseline, None).latency.reference_p50_ms
             view = _with_baseline(store, view, nominal)
-            while waiting := _waiting(view):
+            while waiting := _waiting(view, finalists):
                 say(f"measuring {_networks(len(waiting))} of the front on {name}, no trial running")
                 for trial in waiting:
                     interruption.check()
@@ -103,10 +106,13 @@ def measure_front(
     return view
 
 
-def _waiting(view: RunView) -> list[TrialView]:
-    """What has not had all of its rounds: of what may be on the front, and of what one round has taken from it."""
+def _waiting(view: RunView, finalists: int) -> list[TrialView]:
+    """What has not had all of its rounds: of what may be on the front, of what one round has taken from it, and of who
+    would be the finalists."""
     begun = [trial for trial in view.complete if 0 < len(view.measured.get(trial.result.number, ())) < ROUNDS]
-    return [*view.to_measure, *begun]
+    front = {trial.result.number for trial in view.to_measure}
+    others = [t for t in chosen(view, finalists) if t.result.number not in front | view.measured.keys()]
+    return [*view.to_measure, *others, *begun]
 
 
 def _of_target(store: Store, view: RunView, target: str) -> RunView:

@@ -73,6 +73,9 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
         f"{shared if found['estimated_shared_seconds'] else ''}",
         highlight=False,
     )
+    if finals := found.get("estimated_final_seconds"):
+        least, most = map(format_duration, finals)
+        console.print(f"finalists: {least} more, up to {most} while the verdict is open", highlight=False)
     if found["precision"] is not None:
         console.print(f"trials train in {precision_text(found['precision'])}", highlight=False)
     if found["noise"] is not None:

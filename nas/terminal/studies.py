@@ -10,6 +10,7 @@ from rich.table import Table
 
 from reports.ablation import ABLATION_COLUMNS, ABLATION_LEGEND, Ablation, ablation_rows, ablation_story
 from reports.attention import ATTENTION_COLUMNS, ATTENTION_LEGEND, attention_rows, attention_words
+from reports.finalists import FINAL_COLUMNS, final_rows, finals_of, finals_story, verdict_of
 from reports.noise import NOISE_COLUMNS, NOISE_LEGEND, NoiseFloor, advice_text, noise_floors, noise_rows
 from reports.regime import regime_story
 from reports.trust import AGREEMENT_COLUMNS, AGREEMENT_LEGEND, agreement_rows, trust_of, trust_story
@@ -72,3 +73,14 @@ def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequenc
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def print_finalists(console: Console, view: RunView) -> None:
+    """The finalists of a run, beside all-add, and the verdict."""
+    finals, verdict = finals_of(view), verdict_of(view)
+    if finals is not None:
+        print_table(console, FINAL_COLUMNS, final_rows(finals))
+        for sentence in finals_story(finals):
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    if verdict is not None:
+        console.print(verdict.text, markup=False, highlight=False, soft_wrap=True)

@@ -92,6 +92,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
     trial_seconds = images * sum(1 / speed for speed in speeds.values()) / 2
     shared_seconds = _shared_seconds(prepared, speeds["baseline"], trial_seconds)
+    final_seconds = _final_seconds(prepared, trial_seconds / workers)
     return {
         "space": space.to_json(),
         "points": [point.to_json() for point in space.points],
@@ -111,6 +112,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "estimated_trial_seconds": trial_seconds,
         "estimated_shared_seconds": shared_seconds,
         "estimated_search_seconds": shared_seconds + trial_seconds * config.trials / workers,
+        "estimated_final_seconds": final_seconds,
         "noise": recorded_noise(config),
         "not_exported": left_out(space, announce),
         "notes": list(design.notes(space.input)) if isinstance(design := space.design, ReferencedDesign) else [],
@@ -145,6 +147,15 @@ def _shared_seconds(prepared: Prepared, images_per_second: float, trial_seconds:
     if training.regime == "supernet":
         return trial_seconds * training.parent_epochs / training.epochs
     return len(prepared.data.train) * training.parent_epochs / images_per_second
+
+
+def _final_seconds(prepared: Prepared, trial_seconds: float) -> list[float] | None:
+    """What the finalists take beside that, at least and at most; None without any. trial_seconds: by all workers."""
+    config, data = prepared.config, prepared.data
+    if not config.wanted_finalists:
+        return None
+    one = trial_seconds * (1 + len(data.val) / len(data.train)) * (1 + config.wanted_finalists)
+    return [one * config.finalist_seeds, one * len(config.seeds_of_finalists)]
 
 
 def recorded_noise(config: SearchConfig) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from typing import Any
 from nas.settings.errors import ConfigError
 from nas.settings.loading import load_config
 from nas.settings.search import SearchConfig
+from reports.finalists import chosen
 from reports.view import RunView
 from trials.budgets.constraints import Costs
 from trials.machine.target import Target
@@ -200,12 +201,21 @@ def _identity(repriced: Repriced, config: SearchConfig) -> dict[str, Any]:
         "final_stage": {"measured": len(view.measured), "ended_at": time.time()} if done else None,
         "latency_target": repriced.target,
         "precision": view.precision,
+        "finals": view.finals_plan if _same_finalists(view, config) else None,
     }
 
 
+def _same_finalists(view: RunView, config: SearchConfig) -> bool:
+    """Whether the finalists would be those that were judged, under the budgets of now."""
+    return view.finals_plan is not None and [
+        trial.result.number for trial in chosen(view, config.wanted_finalists)
+    ] == list(view.finals_plan["trials"])
+
+
 def _share_weights(source: Path, target: Path) -> None:
-    """The trained weights of all trials, and what they started from."""
-    for path in [*sorted(source.glob("weights/trial-*.safetensors")), *source.glob(PARENT_NAME)]:
+    """The trained weights of all trials and finalists, what they started from, and what finalists made of images."""
+    kept = ("weights/trial-*.safetensors", "weights/final-*.safetensors", "finals/*.npz", PARENT_NAME)
+    for path in sorted(path for pattern in kept for path in source.glob(pattern)):
         shared = target / path.relative_to(source)
         shared.parent.mkdir(exist_ok=True)
         try:

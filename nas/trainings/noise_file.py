@@ -135,7 +135,9 @@ def unlike(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, t
     return {
         key: values
         for key, values in changed.items()
-        if not may_extend(key) and key != "training.epochs" and key.partition(".")[0] != "latency"
+        if not may_extend(key)
+        and key not in ("training.epochs", "test_fraction")
+        and key.partition(".")[0] != "latency"
     }
 
 

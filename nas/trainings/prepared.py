@@ -24,12 +24,13 @@ from search_spaces.space import SearchSpace
 from trials.budgets.constraints import Costs
 from trials.budgets.feasibility import Feasibility
 from trials.costs import CostTable, counter_version
-from trials.data import ImageData, SceneData
+from trials.data import DataError, ImageData, SceneData, SceneSplit
 from trials.data.readers.masks import IGNORED
 from trials.judge import TrialPlan
 from trials.machine.device import resolve
 from trials.profile import DeviceProfile
 from trials.tasks.average_precision import sizes_of
+from trials.training.final import judged_split
 from trials.training.trainer import Trainer, make_trainer
 
 
@@ -84,7 +85,8 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
     spec = _input_of(trainer.data)
     _check_training(config, len(trainer.data.train), spec.size)
     if isinstance(trainer.data, SceneData):
-        _check_figures(config, trainer.data)
+        _check_figures(config, trainer.data, trainer.data.val, "validation")
+    _check_test(config, trainer.data)
     with _named(config, "space"):
         space = make_space(config, spec)
     check_batch(space, config.training.batch_size)
@@ -133,14 +135,29 @@ def _check_training(config: SearchConfig, images: int, image_size: int) -> None:
         )
 
 
-def _check_figures(config: SearchConfig, data: SceneData) -> None:
-    """Raises ConfigError where the score, or a figure that is asked for, is of what the validation images lack."""
-    if data.val.maps is not None:
-        _check_maps(config, data, data.val.maps)
+def _check_test(config: SearchConfig, data: ImageData | SceneData) -> None:
+    """Raises ConfigError where there are to be finalists, and no images to judge them by."""
+    if not config.wanted_finalists or (data.test is None and config.finalists is None):
+        return  # a run that began before there were finalists has no test split: that stage is skipped, and says so
+    try:
+        judged = judged_split(data)
+    except DataError as error:
+        raise ConfigError(f"finalists: {error}") from None
+    if isinstance(data, SceneData):
+        assert isinstance(judged, SceneSplit)
+        _check_figures(config, data, judged, "test")
+
+
+def _check_figures(config: SearchConfig, data: SceneData, split: SceneSplit, named: str) -> None:
+    """Raises ConfigError where the score, or a figure that is asked for, is of what the images of a split lack."""
+    if split.maps is not None:
+        _check_maps(config, data, split.maps, named)
         return
-    there = sizes_of(data.val)
+    there = sizes_of(split)
     if not sum(there.values()):
-        raise ConfigError(f"data: the validation images of {config.data} show no object: AP cannot be told")
+        raise ConfigError(f"data: the {named} images of {config.data} show no object: AP cannot be told")
+    if named == "test":
+        return
     for figure in dict.fromkeys([*config.objectives, *config.minimum]):
         size = figure.rpartition("_")[2]
         if there.get(size) == 0:
@@ -152,7 +169,7 @@ def _check_figures(config: SearchConfig, data: SceneData) -> None:
             )
 
 
-def _check_maps(config: SearchConfig, data: SceneData, maps: Tensor) -> None:
+def _check_maps(config: SearchConfig, data: SceneData, maps: Tensor, named: str) -> None:
     """Raises ConfigError where all pixels that count are of one class: a constant would score 100 %."""
     shown = torch.unique(maps)
     shown = shown[shown != IGNORED].tolist()
@@ -160,7 +177,7 @@ def _check_maps(config: SearchConfig, data: SceneData, maps: Tensor) -> None:
         return
     what = f"class {data.categories[shown[0]]!r} alone" if shown else "no pixel that counts"
     raise ConfigError(
-        f"data: the validation maps of {config.data} show {what}, of {len(data.categories)} classes: mIoU cannot tell "
+        f"data: the {named} maps of {config.data} show {what}, of {len(data.categories)} classes: mIoU cannot tell "
         "networks apart; give maps with at least two classes"
     )
 

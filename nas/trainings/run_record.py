@@ -11,6 +11,7 @@ from nas.trainings.prepared import Prepared
 from nas.trainings.sameness import check_same
 from reports.view import RunView
 from trials.record.file import FILE_NAME, PARENT_NAME
+from trials.record.images import final_images_path, write_images
 from trials.record.store import Store
 from trials.record.training import Training
 from trials.record.weights import training_weights_path, write_weights
@@ -52,10 +53,13 @@ class RunRecord:
         return self.view.trainings
 
     def append_training(self, training: Training) -> None:
+        """What a finalist made of single images is kept first: after a kill none is recorded without it."""
+        if training.readings is not None:
+            write_images(final_images_path(self._folder, training), training.readings)
         self._store.append_training(training)
 
     def keep_weights(self, training: Training, weights: bytes) -> None:
-        """For the trial that may ask for this training."""
+        """For the trial that may ask for this training, or for the export of a finalist."""
         write_weights(training_weights_path(self._folder, training), weights)
 
     def put(self, values: Mapping[str, Any]) -> None:

@@ -28,11 +28,12 @@ from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
 @dataclass(frozen=True)
 class Wanted:
     """A training that is wanted: an architecture, trained for `epochs` epochs under `seed`, from what a run's trials
-    start from."""
+    start from; a finalist's where it is `final`."""
 
     architecture: Architecture
     seed: int
     epochs: int
+    final: bool = False
 
     def identity(self, start: str) -> Identity:
         """As that of the training that it becomes."""
@@ -65,7 +66,10 @@ class TrainingRecord(Trainings, Protocol):
 
 
 class TrainingSource:
-    """Hands an engine trainings that are wanted, and records what they come to."""
+    """Hands an engine trainings that are wanted, and records what they come to.
+
+    When all have ended it asks `more` for further ones, until that has none.
+    """
 
     def __init__(
         self,
@@ -75,13 +79,11 @@ class TrainingSource:
         record: Trainings,
         ended: Callable[[Training, bytes | None], None],
         interruption: Interruption,
+        more: Callable[[], Sequence[Wanted]] = tuple,
     ) -> None:
-        # Numbers below zero: these are no trials of a search, beside which they may run.
-        self._waiting = [
-            TrialJob(-1 - index, REPEAT, one.architecture, one.seed, one.epochs, costs.macs, costs.params, start=start)
-            for index, one in enumerate(wanted)
-            for costs in (prepared.costs(one.architecture),)
-        ]
+        self._start, self._costs, self._more = start, prepared.costs, more
+        self._lowest, self._over = 0, False
+        self._waiting = self._jobs(wanted)
         self._running: dict[int, TrialJob] = {}
         self._record = record
         self._ended = ended
@@ -90,6 +92,9 @@ class TrainingSource:
     def next_job(self) -> TrialJob | None:
         """The next training; None when all were handed out."""
         with self._interruption.shielded():
+            if not self._waiting and not self._running and not self._over:
+                self._waiting = self._jobs(self._more())
+                self._over = not self._waiting
             if not self._waiting:
                 return None
             job = self._waiting.pop(0)
@@ -98,7 +103,7 @@ class TrainingSource:
 
     @property
     def finished(self) -> bool:
-        return not self._waiting and not self._running
+        return not self._waiting and not self._running and (self._over or self._more is tuple)
 
     def advance(self, number: int, point: EpochPoint) -> None:
         """Nothing: what is told is the end of a training."""
@@ -117,14 +122,23 @@ class TrainingSource:
             lost = TrialResult.of(self._running.pop(number), TrialState.FAILED, failure=failure, error=error)
             self._ended(Training.of(lost), None)
 
+    def _jobs(self, wanted: Sequence[Wanted]) -> list[TrialJob]:
+        jobs = []
+        for one in wanted:
+            self._lowest -= 1  # numbers below zero: these are no trials of a search, beside which they may run
+            costs, architecture = self._costs(one.architecture), one.architecture
+            job = TrialJob(self._lowest, REPEAT, architecture, one.seed, one.epochs, costs.macs, costs.params)
+            jobs.append(replace(job, start=self._start, final=one.final))
+        return jobs
+
 
 def missing(wanted: Iterable[Wanted], known: Iterable[Training]) -> list[Wanted]:
     """What is not known yet (what failed is: it would again), each once, the cheapest fidelity first, seed by seed.
 
     All that a run trains starts from the same, so that the rest of an identity tells its trainings apart.
     """
-    there = {training.identity[:3] for training in known if training.known}
-    new = {one.identity("")[:3]: one for one in wanted}
+    there = {(*training.look, training.final) for training in known if training.known}
+    new = {(*one.identity("")[:3], one.final): one for one in wanted}
     return sorted(
         (one for identity, one in new.items() if identity not in there), key=lambda one: (one.epochs, one.seed)
     )

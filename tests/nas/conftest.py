@@ -24,6 +24,7 @@ def tiny(tmp_path: Path) -> dict[str, Any]:
         "trials": 3,
         "engine": "local",
         "export": "none",
+        "finalists": "none",
         "out": str(tmp_path / "run"),
         "training": {"epochs": 1, "batch_size": 64, "precision": "float32", "regime": "scratch"},
         "latency": {"passes": 30, "warmup": 3, "attempts": 1},

@@ -24,7 +24,19 @@ def search(kind: str, folder: Path) -> subprocess.CompletedProcess[str]:
     program = f"import sys; sys.path.insert(0, {str(TOYS)!r})\nfrom nas import registry\n{line}\n"
     program += "from nas.cli.main import main\nmain()\n"
     command = ["search", "--trials", "3", "--train-images", "128", "--epochs", "1", "--batch-size", "32"]
-    command += ["--regime", "scratch", "--engine", "local", "--export", "none", "--out", str(folder), *asked]
+    command += [
+        "--regime",
+        "scratch",
+        "--engine",
+        "local",
+        "--finalists",
+        "none",
+        "--export",
+        "none",
+        "--out",
+        str(folder),
+        *asked,
+    ]
     return subprocess.run(
         [sys.executable, "-c", program, *command], capture_output=True, text=True, timeout=300, check=False
     )

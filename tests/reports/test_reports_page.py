@@ -77,8 +77,8 @@ def read(view: RunView) -> Page:
 
 def test_the_sections_come_in_order(parsed: Page) -> None:
     expected = [
-        "pareto", "front", "trust", "operators", "ablation", "attention", "trials", "training", "cost", "latency",
-        "provenance",
+        "pareto", "front", "finalists", "trust", "operators", "ablation", "attention", "trials", "training", "cost",
+        "latency", "provenance",
     ]  # fmt: skip
     assert [a["id"] for a in parsed.of("section")] == expected
 

@@ -66,7 +66,9 @@ class DataConfig(_Named):
         one image a class; None means all. A smaller subset is contained in a larger one of the same seed.
     val_fraction: share of every class of the training part that becomes the validation split, in (0, 1).
         Not used by a folder that has a `val` of its own.
-    split_seed: seed (>= 0) of the validation cut and of the subset.
+    test_fraction: share of every class of the training part that becomes the test split, before all else, in [0, 1).
+        Only used by a folder that has none; 0 cuts none.
+    split_seed: seed (>= 0) of the cuts and of the subset.
     drop_unreadable: leave out image files that cannot be decoded, and count them, instead of refusing the folder.
 
     Raises DataError for an unknown name or a value out of range.
@@ -79,12 +81,13 @@ class DataConfig(_Named):
     val_fraction: float = 0.2
     split_seed: int = 0
     drop_unreadable: bool = False
+    test_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         validate_name(self.name)
         if self.image_size is not None and self.image_size < SMALLEST_IMAGE:
             raise DataError(f"image_size is {self.image_size}: it must be at least {SMALLEST_IMAGE} pixels")
-        _validate_split(self.train_images, self.val_fraction, self.split_seed, "one image a class")
+        _validate_split(self.train_images, self.val_fraction, self.test_fraction, self.split_seed, "one image a class")
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ class SceneConfig(_Named):
     empty_images: images without any object are kept by default: a detector must learn to find nothing.
     train_images: size of a subset of the training split; a smaller one lies within a larger one of the same seed.
     val_fraction: share of the training images that becomes the validation split where the folder has none, in (0, 1).
-    split_seed: seed (>= 0) of that cut and of the subset.
+    test_fraction: likewise of the test split, cut before, in [0, 1); 0 cuts none.
+    split_seed: seed (>= 0) of the cuts and of the subset.
 
     Raises DataError for an unknown name or a value out of range.
     """
@@ -114,6 +118,7 @@ class SceneConfig(_Named):
     train_images: int | None = None
     val_fraction: float = 0.2
     split_seed: int = 0
+    test_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         validate_scenes_name(self.name)
@@ -125,7 +130,7 @@ class SceneConfig(_Named):
                 f"image_size is {self.image_size}: it must be a multiple of {LARGEST_STRIDE} pixels, the largest "
                 "stride of the networks"
             )
-        _validate_split(self.train_images, self.val_fraction, self.split_seed, "1")
+        _validate_split(self.train_images, self.val_fraction, self.test_fraction, self.split_seed, "1")
 
     @property
     def side(self) -> int:
@@ -160,11 +165,15 @@ def _validate_name(name: str, readers: Mapping[str, Reader], known: tuple[str, .
     raise DataError(f"unknown data {name!r}: it may be {', '.join(known)}; did you mean {nearest!r}?")
 
 
-def _validate_split(train_images: int | None, val_fraction: float, split_seed: int, least: str) -> None:
+def _validate_split(
+    train_images: int | None, val_fraction: float, test_fraction: float, split_seed: int, least: str
+) -> None:
     if train_images is not None and train_images < 1:
         raise DataError(f"train_images is {train_images}: it must be at least {least}")
     if not 0.0 < val_fraction < 1.0:  # written so that NaN fails too
         raise DataError(f"val_fraction is {val_fraction}: it must lie between 0 and 1, both excluded")
+    if not 0.0 <= test_fraction < 1.0:
+        raise DataError(f"test_fraction is {test_fraction}: it must be at least 0 and below 1")
     if split_seed < 0:
         raise DataError(f"split_seed is {split_seed}: it must not be negative")
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trials.data.config import one_line
 from trials.data.content import Digests
@@ -40,6 +41,7 @@ class Findings:
     """What was found in a dataset. Equal images are those of equal pixels, as decoded and resized.
 
     val_in_train, test_in_train: images of the split that are training images too: scores on it are too high.
+    test_in_val: test images that are validation images; finalists are not judged by either of these.
     repeated: training images that equal an earlier one. unreadable: files that were left out.
     dropped: bad entries that were left out. left_out: good images that went with a bad annotation of theirs.
     turned: images whose EXIF orientation was applied. deep: images of 16 bits a pixel, read at 8.
@@ -58,6 +60,7 @@ class Findings:
     areas: Finding = Finding()
     not_read: Mapping[str, Finding] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    test_in_val: Finding = Finding()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -70,7 +73,17 @@ def find_equal(digests: Mapping[str, tuple[Digests, Names]]) -> Findings:
         split: shared(*digests[split], train, train_names) if split in digests else Finding()
         for split in ("val", "test")
     }
-    return Findings(val_in_train=leaks["val"], test_in_train=leaks["test"], repeated=repeated(train, train_names))
+    return Findings(
+        val_in_train=leaks["val"], test_in_train=leaks["test"], repeated=repeated(train, train_names),
+        test_in_val=shared(*digests["test"], *digests["val"]) if {"val", "test"} <= digests.keys() else Finding(),
+    )  # fmt: skip
+
+
+def unseen(digests: Mapping[str, Digests]) -> NDArray[np.int64]:
+    """Positions of the test images that are neither training nor validation images; none without a test split."""
+    if "test" not in digests:
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(~np.isin(digests["test"], np.concatenate([digests["train"], digests["val"]])))
 
 
 def find_unread(aside: Mapping[str, Sequence[str]]) -> dict[str, Finding]:
@@ -93,6 +106,7 @@ def of_few_levels(peaks: Iterable[int]) -> tuple[str, ...]:
 _SAID = {
     "val_in_train": ("validation image is a training image", "validation images are training images", "too"),
     "test_in_train": ("test image is a training image", "test images are training images", "too"),
+    "test_in_val": ("test image is a validation image", "test images are validation images", "too"),
     "repeated": ("training image repeats", "training images repeat", "another one"),
     "unreadable": ("image cannot be read and is", "images cannot be read and are", "left out"),
     "dropped": ("bad entry is", "bad entries are", "left out"),

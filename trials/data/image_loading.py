@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from trials.data.config import DataConfig, DataError
 from trials.data.content import Content, Images, Labels, fingerprint, measure
-from trials.data.findings import Finding, Names, find_equal, find_unread, listed, of_few_levels
+from trials.data.findings import Finding, Names, find_equal, find_unread, listed, of_few_levels, unseen
 from trials.data.image_files import choose_format, decode_files
 from trials.data.images import ImageData, Split
 from trials.data.pixels import Chunk, Notes, cached_pixels
@@ -21,7 +21,7 @@ from trials.data.problems import DataRefused, Problem
 from trials.data.readers import READERS
 from trials.data.readers.folder import ImageFolder
 from trials.data.readers.published import ArraySet, ArraySource
-from trials.data.splitting import choose_subset, cut_validation
+from trials.data.splitting import choose_subset, cut_test, cut_validation
 from trials.data.survey import FileStates, files_key
 
 _RESIZE_CHUNK = 512  # images a step: float32 copies of a whole dataset would not fit
@@ -117,6 +117,10 @@ def _load_folder(config: DataConfig, folder: ImageFolder, announce: Callable[[st
     states = FileStates(folder.root)
     image_format = choose_format(folder, config.image_size, announce, states)
     chosen = dict(folder.splits)
+    if "test" not in chosen and config.test_fraction:
+        labels, validated = chosen["train"].labels, "val" in chosen
+        train, test = cut_test(labels, folder.classes, config.test_fraction, config.split_seed, validated)
+        chosen["train"], chosen["test"] = chosen["train"].take(train), chosen["train"].take(test)
     if "val" not in chosen:
         train, val = cut_validation(chosen["train"].labels, folder.classes, config.val_fraction, config.split_seed)
         chosen["train"], chosen["val"] = chosen["train"].take(train), chosen["train"].take(val)
@@ -185,6 +189,7 @@ def _assemble(
             remarks=of_few_levels(deep.values()),
             not_read=find_unread(aside or {}),
         ),
+        unseen=torch.from_numpy(unseen({split: part.content.digests for split, part in parts.items()})),
     )
 
 

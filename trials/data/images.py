@@ -49,6 +49,7 @@ class ImageData:
     fingerprint: 16 hex digits over the pixels and labels of every split and the class names: two loads with the
         same fingerprint train on the same bytes in the same order.
     findings: what is wrong with it, though it can be used.
+    unseen: int64 [K], positions of the test images that equal no training or validation image.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ImageData:
     std: tuple[float, ...]
     fingerprint: str
     findings: Findings = field(default_factory=Findings)
+    unseen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     @property
     def channels(self) -> int:

@@ -12,7 +12,7 @@ import torch
 
 from trials.data.checking import apply_policies, check_folder, without_objects
 from trials.data.config import DataError, SceneConfig
-from trials.data.findings import Finding, find_equal, find_unread, of_few_levels
+from trials.data.findings import Finding, find_equal, find_unread, of_few_levels, unseen
 from trials.data.fitting import Form, fit_split, fitted_sizes
 from trials.data.items import SceneTable
 from trials.data.pixels import Pixels
@@ -49,6 +49,10 @@ def load_scenes(config: SceneConfig, announce: Announce = lambda _: None) -> Sce
     tables, dropped = apply_policies(config, checked)
     if dropped:
         announce(f"{config.name}: left out {counted(dropped)}")
+    if "test" not in tables and config.test_fraction:
+        whole = tables["train"]
+        train, test = cut_by_content(whole.digests, config.test_fraction, config.split_seed, "test")
+        tables["train"], tables["test"] = whole.take(train), whole.take(test)
     if "val" not in tables:
         whole = tables["train"]
         train, val = cut_by_content(whole.digests, config.val_fraction, config.split_seed)
@@ -142,6 +146,7 @@ def _assemble(
         dropped=dropped,
         fingerprint=_fingerprint(categories, splits),
         findings=find_equal(digests),
+        unseen=torch.from_numpy(unseen({name: each for name, (each, _) in digests.items()})),
     )
 
 

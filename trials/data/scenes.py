@@ -98,6 +98,21 @@ class SceneSplit:
             maps=None if self.maps is None else self.maps[positions.to(self.maps.device)],
         )
 
+    def joined(self, other: SceneSplit) -> SceneSplit:
+        """Its images and then those of another split of the same data, with their objects."""
+
+        def both(name: str) -> Tensor:
+            mine: Tensor = getattr(self, name)
+            return torch.cat([mine, getattr(other, name).to(mine.device)])
+
+        names = ("images", "sizes", "scales", "boxes", "labels", "areas", "crowd")
+        return SceneSplit(
+            files=self.files + other.files,
+            first=torch.cat([self.first, other.first[1:] + self.first[-1]]),
+            maps=None if self.maps is None or other.maps is None else both("maps"),
+            **{name: both(name) for name in names},
+        )
+
     def to(self, device: torch.device | str) -> SceneSplit:
         """The same split with images and targets on `device` (shared, not copied, where they already are there).
 
@@ -125,6 +140,7 @@ class SceneData:
     dropped: how many entries and images were left out, by what was wrong with them.
     fingerprint: 16 hex digits over pixels and targets of every split and the categories.
     findings: what is wrong with it, though it can be used.
+    unseen: int64 [K], positions of the test images that equal no training or validation image.
     """
 
     name: str
@@ -139,6 +155,7 @@ class SceneData:
     dropped: Mapping[str, int]
     fingerprint: str
     findings: Findings = field(default_factory=Findings)
+    unseen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     @property
     def image_size(self) -> int:

@@ -1,4 +1,4 @@
-"""Which images go where: the validation cut and nested training subsets.
+"""Which images go where: the cuts of validation and test, and nested training subsets.
 
 Images with a class each are dealt class by class, in the order of the listing; scenes, which have no class, by a hash
 of their content. The first could be dealt by content too, but every run of before would then be one of other data.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from trials.data.findings import listed
 
 Indices = NDArray[np.int64]
 
-_CUT, _SUBSET = 0, 1  # separate random streams: another val_fraction does not re-deal the subset's order
+_CUT, _SUBSET, _TEST = 0, 1, 2  # separate random streams: another val_fraction does not re-deal the subset's order
 
 
 def cut_validation(labels: Indices, classes: Sequence[str], val_fraction: float, seed: int) -> tuple[Indices, Indices]:
@@ -26,20 +27,34 @@ def cut_validation(labels: Indices, classes: Sequence[str], val_fraction: float,
     Every class leaves at least one image on either side. Each class draws from its own stream, so that adding a
     class does not re-deal the others. Raises DataError for a class of fewer than two images.
     """
+    return _cut(labels, classes, val_fraction, 2, [seed, _CUT], "a validation split")
+
+
+def cut_test(
+    labels: Indices, classes: Sequence[str], test_fraction: float, seed: int, validated: bool
+) -> tuple[Indices, Indices]:
+    """The same for (train, test), before anything else is cut; `validated`: there is a validation split already, else
+    every class leaves an image for that too."""
+    needed = "a test split, which finalists are judged on (--finalists none cuts none)"
+    return _cut(labels, classes, test_fraction, 2 if validated else 3, [seed, _TEST], needed)
+
+
+def _cut(
+    labels: Indices, classes: Sequence[str], fraction: float, least: int, stream: list[int], what: str
+) -> tuple[Indices, Indices]:
+    """(kept, held out): of a class of N images at most N + 1 - `least` are held out."""
     sizes = np.bincount(labels, minlength=len(classes))
-    small = [f"class {name!r} has {sizes[number]}" for number, name in enumerate(classes) if sizes[number] < 2]
+    small = [f"class {name!r} has {sizes[number]}" for number, name in enumerate(classes) if sizes[number] < least]
     if small:
-        raise DataError(
-            f"{listed(small, len(small))} training image(s): at least 2 are needed to cut a validation split"
-        )
-    train, val = [], []
+        raise DataError(f"{listed(small, len(small))} training image(s): at least {least} are needed to cut {what}")
+    kept, held_out = [], []
     for number in range(len(classes)):
         mine = np.flatnonzero(labels == number)
-        mine = np.random.default_rng([seed, _CUT, number]).permutation(mine)
-        held_out = min(max(round(len(mine) * val_fraction), 1), len(mine) - 1)
-        val.append(mine[:held_out])
-        train.append(mine[held_out:])
-    return np.sort(np.concatenate(train)), np.sort(np.concatenate(val))
+        mine = np.random.default_rng([*stream, number]).permutation(mine)
+        count = min(max(round(len(mine) * fraction), 1), len(mine) + 1 - least)
+        held_out.append(mine[:count])
+        kept.append(mine[count:])
+    return np.sort(np.concatenate(kept)), np.sort(np.concatenate(held_out))
 
 
 def choose_subset(labels: Indices, classes: Sequence[str], train_images: int | None, seed: int) -> Indices:
@@ -65,18 +80,21 @@ def choose_subset(labels: Indices, classes: Sequence[str], train_images: int | N
     return np.sort(chosen).astype(np.int64)
 
 
-def cut_by_content(digests: Sequence[str], val_fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Positions of the training and the validation images, each sorted; copies of one image stay on one side.
+def cut_by_content(
+    digests: Sequence[str], fraction: float, seed: int, split: Literal["val", "test"] = "val"
+) -> tuple[Indices, Indices]:
+    """Positions of the training images and of those of `split`, each sorted; copies of one image stay on one side.
 
-    The order that validation is taken from is a hash of (seed, digest): neither the files' names nor further images
+    The order that a split is taken from is a hash of (seed, digest): neither the files' names nor further images
     re-deal it. Raises DataError when there are not two different images.
     """
-    order = sorted(set(digests), key=lambda digest: _rank(seed, "val", digest))
+    order = sorted(set(digests), key=lambda digest: _rank(seed, split, digest))
     if len(order) < 2:
-        raise DataError("there are not two different training images: a validation split cannot be cut")
-    held_out = set(order[: min(max(round(len(order) * val_fraction), 1), len(order) - 1)])
-    is_val = np.array([digest in held_out for digest in digests])
-    return np.flatnonzero(~is_val), np.flatnonzero(is_val)
+        named = {"val": "validation", "test": "test"}[split]
+        raise DataError(f"there are not two different training images: a {named} split cannot be cut")
+    held_out = set(order[: min(max(round(len(order) * fraction), 1), len(order) - 1)])
+    is_out = np.array([digest in held_out for digest in digests])
+    return np.flatnonzero(~is_out), np.flatnonzero(is_out)
 
 
 def subset_by_content(digests: Sequence[str], count: int | None, seed: int) -> Indices:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Connection,
     Float,
@@ -22,8 +23,9 @@ from sqlalchemy import (
     text,
 )
 
-#: 1: trials with their own results, and a table of repeats beside them. 2: one table of trainings.
-SCHEMA_VERSION = 2
+#: 1: trials with their own results, and a table of repeats beside them. 2: one table of trainings. 3: which of them are
+#: finalists'.
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -53,6 +55,7 @@ trainings = Table(
     Column("seed", Integer, nullable=False),
     Column("epochs", Integer, nullable=False),
     Column("start", String, nullable=False),
+    Column("final", Boolean, nullable=False, server_default=text("0")),
     Column("score", Float),
     Column("loss", Float),
     Column("correct", Integer),
@@ -108,18 +111,35 @@ measurements = Table(
 )
 # The promises that nothing is proposed, and nothing is trained, twice, held by the database itself.
 Index("proposed_once", trials.c.key, unique=True, sqlite_where=text("state = 'complete'"))
-_identity = (trainings.c.key, trainings.c.seed, trainings.c.epochs, trainings.c.start)
-Index("trained_once", *_identity, unique=True, sqlite_where=text("score IS NOT NULL"))
+_identity = (trainings.c.key, trainings.c.seed, trainings.c.epochs, trainings.c.start, trainings.c.final)
+trained_once = Index("trained_once", *_identity, unique=True, sqlite_where=text("score IS NOT NULL"))
 
 
 #: The schemas that can be read, and the tables that a record of each must have.
-READABLE: Mapping[int, Iterable[str]] = {1: ("meta", "sessions", "trials"), SCHEMA_VERSION: tuple(metadata.tables)}
+READABLE: Mapping[int, Iterable[str]] = {
+    1: ("meta", "sessions", "trials"), 2: tuple(metadata.tables), SCHEMA_VERSION: tuple(metadata.tables),
+}  # fmt: skip
 
 
-def carry_over(connection: Connection) -> None:
-    """Rewrite a record of schema 1 as one of the present schema, in one transaction: every trial, repeat and
-    measurement of it."""
+def carry_over(connection: Connection, version: int) -> None:
+    """Rewrite a record of an earlier schema as one of the present one, in one transaction."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")  # Python's driver begins none before tables are changed
+    if version == 1:
+        _from_1(connection)
+    else:
+        _from_2(connection)
+    connection.execute(meta.update().where(meta.c.key == "schema_version").values(value=SCHEMA_VERSION))
+
+
+def _from_2(connection: Connection) -> None:
+    """None of its trainings is a finalist's."""
+    connection.exec_driver_sql("ALTER TABLE trainings ADD COLUMN final BOOLEAN NOT NULL DEFAULT 0")
+    connection.execute(text("DROP INDEX IF EXISTS trained_once"))
+    trained_once.create(connection)
+
+
+def _from_1(connection: Connection) -> None:
+    """Every trial, repeat and measurement of it."""
     there = inspect(connection)
     old_trials = connection.execute(text("SELECT * FROM trials ORDER BY number")).mappings().all()
     with_repeats = there.has_table("repeats")
@@ -147,7 +167,6 @@ def carry_over(connection: Connection) -> None:
     for row in repeats:
         if (row["key"], row["seed"], row["epochs"]) not in known:
             _carry_training(connection, row, row["epochs"], start)
-    connection.execute(meta.update().where(meta.c.key == "schema_version").values(value=SCHEMA_VERSION))
 
 
 def _fidelity(described: dict[str, Any]) -> tuple[int, str]:

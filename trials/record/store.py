@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from sqlalchemy import URL, Connection, Engine, Row, create_engine, event, select
+from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, event, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool, StaticPool
@@ -45,8 +45,8 @@ _OF_TRAINING = [
 _NEW = [column.key for column in schema.trials.columns if column.key != "number"]
 #: Of a training and of a row of it, by the same name.
 _SAME = (
-    "seed", "epochs", "start", "score", "loss", "correct", "images", "seconds", "train_seconds", "images_per_second",
-    "error",
+    "seed", "epochs", "start", "final", "score", "loss", "correct", "images", "seconds", "train_seconds",
+    "images_per_second", "error",
 )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ class Store:
         """
         version = check(path, schema.READABLE)
         engine = _engine(path, None)
-        return cls(path, engine if version == schema.SCHEMA_VERSION else _carried_over(engine), None)
+        return cls(path, engine if version == schema.SCHEMA_VERSION else _carried_over(engine, version), None)
 
     @classmethod
     def open_for_writing(cls, path: Path) -> Store:
@@ -112,7 +112,7 @@ class Store:
         try:
             if version != schema.SCHEMA_VERSION:
                 with store._connect() as connection:
-                    schema.carry_over(connection)
+                    schema.carry_over(connection, version)
         except BaseException:
             store.close()
             raise
@@ -189,11 +189,17 @@ class Store:
                 raise StoreError(f"a training of {training.architecture.key} was not recorded: {error.orig}") from error
 
     def trainings_beside(self) -> tuple[Training, ...]:
-        """The trainings that belong to no trial, in their order."""
+        """The trainings that belong to no trial, but for the finalists', in their order."""
         apart = select(schema.trainings).select_from(schema.trainings.outerjoin(schema.trials, _BELONGS))
+        return self._trainings(apart.where(schema.trials.c.number.is_(None), schema.trainings.c.final.is_(False)))
+
+    def final_trainings(self) -> tuple[Training, ...]:
+        """The finalists' trainings, in their order."""
+        return self._trainings(select(schema.trainings).where(schema.trainings.c.final.is_(True)))
+
+    def _trainings(self, wanted: Select[Any]) -> tuple[Training, ...]:
         with self._connect() as connection:
-            rows = connection.execute(apart.where(schema.trials.c.number.is_(None)).order_by(schema.trainings.c.id))
-            return tuple(_training(row) for row in rows)
+            return tuple(_training(row) for row in connection.execute(wanted.order_by(schema.trainings.c.id)))
 
     def append_measurement(self, measurement: FinalMeasurement) -> None:
         """Record a measurement of a trial's latency, beside any earlier ones."""
@@ -264,7 +270,7 @@ def _engine(path: Path, journal: str | None) -> Engine:
     return engine
 
 
-def _carried_over(engine: Engine) -> Engine:
+def _carried_over(engine: Engine, version: int) -> Engine:
     """A copy in memory of a record of an earlier schema, carried over; the file stays as it is."""
     copy = sqlite3.connect(":memory:", check_same_thread=False)
     with engine.connect() as connection:
@@ -274,7 +280,7 @@ def _carried_over(engine: Engine) -> Engine:
     engine.dispose()
     carried = create_engine("sqlite://", poolclass=StaticPool, creator=lambda: copy)
     with carried.begin() as connection:
-        schema.carry_over(connection)
+        schema.carry_over(connection, version)
     return carried
 
 
@@ -283,7 +289,8 @@ def _recorded_training(connection: Connection, result: TrialResult) -> int:
     training, columns = Training.of(result), schema.trainings.c
     if training.error is None:
         same = zip((columns.key, columns.seed, columns.epochs, columns.start), training.identity, strict=True)
-        known = select(columns.id).where(columns.score.is_not(None), *(column == value for column, value in same))
+        looks = columns.score.is_not(None), columns.final.is_(False)
+        known = select(columns.id).where(*looks, *(column == value for column, value in same))
         if (row := connection.execute(known).scalar_one_or_none()) is not None:
             return int(row)
     key = connection.execute(insert(schema.trainings).values(**_training_row(training))).inserted_primary_key

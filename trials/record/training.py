@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture
 from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
 
+if TYPE_CHECKING:
+    from trials.readings import Images
+
 #: Failures that say nothing of an architecture: the machine's, not its own.
 OF_THE_MACHINE = (Failure.WORKER_LOST,)
 
-#: What is trained once: architecture key, seed, epochs, start.
+#: What is trained once, as a trial and as a finalist: architecture key, seed, epochs, start.
 Identity = tuple[str, int, int, str]
 
 
@@ -25,6 +28,10 @@ class Training:
     they were taken from. `score` (0..1) is the leading figure of the task on the validation split, `figures` all of
     it where there are several, `loss` that of the same split, `correct` of `images`. Whoever asked for it (a trial, a
     study of noise, a rung), it is recorded in one table.
+
+    A `final` one is a finalist's: of the training and the validation images together, judged on the test split, and
+    never a look at what a trial would score. `readings` are what it made of each image of that split, where there are
+    any: kept beside the record, not in it.
     """
 
     architecture: Architecture
@@ -43,6 +50,8 @@ class Training:
     error: str | None = None
     failure: Failure | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
+    final: bool = False
+    readings: Images | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("score", "loss", "train_seconds"):
@@ -82,5 +91,5 @@ class Training:
             score=result.score, loss=result.loss, correct=result.correct, images=result.images, figures=result.figures,
             seconds=result.seconds, train_seconds=result.train_seconds, images_per_second=result.images_per_second,
             curve=result.curve, error=None if result.score is not None else result.error or str(result.state),
-            failure=result.failure, environment=result.environment,
+            failure=result.failure, environment=result.environment, final=result.final, readings=result.readings,
         )  # fmt: skip

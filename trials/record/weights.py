@@ -19,8 +19,9 @@ def weights_path(folder: Path, number: int) -> Path:
 
 
 def training_weights_path(folder: Path, training: Training) -> Path:
-    """Where those of a training are that no trial has asked for yet."""
-    return folder / "weights" / f"training-{training.architecture.key}-{training.seed}-{training.epochs}.safetensors"
+    """Where those of a training are that no trial has asked for yet, or of a finalist's."""
+    kind = "final" if training.final else "training"
+    return folder / "weights" / f"{kind}-{training.architecture.key}-{training.seed}-{training.epochs}.safetensors"
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from trials.seeds import drawing
 from trials.tasks.inputs import Normalisation
 from trials.tasks.metrics import FIGURES
 from trials.tasks.task import Data, Task, categories_of, name_of, task_for
+from trials.tasks.temperature import tempered_losses
 from trials.trial import Failure
 
 
@@ -56,11 +57,14 @@ def exact_float32() -> Iterator[None]:
 class ImageReadings:
     """What a classifier makes of each image of a split, in the split's order.
 
-    right: bool [N], on the CPU. losses: float32 [N], cross-entropies, on the CPU.
+    right: bool [N], on the CPU. losses: float32 [N], cross-entropies, on the CPU. tempered: float64 [N], the same at
+    the network's own `temperatures`, see `trials.tasks.temperature`, on the CPU.
     """
 
     right: Tensor
     losses: Tensor
+    tempered: Tensor
+    temperatures: tuple[float, float]
 
 
 @torch.inference_mode()
@@ -89,11 +93,14 @@ def evaluate(network: nn.Module, split: Split | SceneSplit, data: Data, machine:
 @torch.inference_mode()
 def read_images(network: nn.Module, split: Split, data: ImageData, machine: Occupancy) -> ImageReadings:
     """What `evaluate` sums up, image by image: for comparisons of two networks on the same images."""
-    right, losses = [], []
+    right, losses, logits, labels = [], [], [], []
     for outputs, targets in _outputs(network, split, data, task_for(network, data), machine):
         right.append((outputs.argmax(1) == targets).cpu())
         losses.append(F.cross_entropy(outputs.float(), targets, reduction="none").cpu())
-    return ImageReadings(torch.cat(right), torch.cat(losses))
+        logits.append(outputs.float().cpu())
+        labels.append(targets.cpu())
+    tempered, temperatures = tempered_losses(torch.cat(logits), torch.cat(labels))
+    return ImageReadings(torch.cat(right), torch.cat(losses), tempered, temperatures)
 
 
 def _outputs(

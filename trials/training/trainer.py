@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,14 +14,19 @@ from trials.data import DataConfig, ImageData, SceneConfig, SceneData, Split, lo
 from trials.errors import TaskError
 from trials.machine.device import autocast
 from trials.machine.quiet import Occupancy
+from trials.readings import Images
 from trials.seeds import drawing
 from trials.tasks import SceneRecipe
 from trials.tasks.evaluation import ImageReadings, Judgement, evaluate, read_images
 from trials.tasks.inputs import Normalisation
 from trials.tasks.task import Data
+from trials.training.final import final_data
 from trials.training.loop import train
 from trials.training.recalibration import recalibrate
 from trials.trial import EpochPoint, Recipe
+
+#: The largest number that a float16 holds.
+_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,20 @@ class Trainer:
         if not isinstance(self.data, ImageData):
             raise TaskError("images are read one by one for classifiers only: scenes have no one answer each")
         return read_images(network, self.data.val, self.data, machine)
+
+    def readings(self, network: nn.Module, machine: Occupancy) -> Images | None:
+        """The same as it is kept; None where the data are scenes."""
+        if not isinstance(self.data, ImageData):
+            return None
+        found = self.read_images(network, machine)
+        tempered, losses = (
+            each.numpy().clip(max=_FLOAT16).astype(np.float16) for each in (found.tempered, found.losses)
+        )
+        return Images(found.right.numpy(), losses, tempered, found.temperatures)
+
+    def final(self) -> Trainer:
+        """The trainer of finalists, see `trials.training.final`. Raises DataError where there is no test split."""
+        return replace(self, data=final_data(self.data))
 
     def recalibrate(self, network: nn.Module, seed: int, machine: Occupancy) -> None:
         """Make its batch norms' statistics those of training images, in the training's precision.

@@ -60,7 +60,7 @@ class Pilot:
     @property
     def base(self) -> SearchConfig:
         """The settings that its ways have in common."""
-        return load_config(None, {"engine": "local", "export": "none", **self.settings})
+        return load_config(None, {"engine": "local", "export": "none", "finalists": "none", **self.settings})
 
     @property
     def truth(self) -> Way:
@@ -93,7 +93,7 @@ class Pilot:
             training["training.parent"] = given or str(parent)
         elif way.regime != "scratch":
             training["training.parent_epochs"] = epochs or _PARENT_EPOCHS * min(self.epochs)
-        common = {"engine": "local", "export": "none", **settings}
+        common = {"engine": "local", "export": "none", "finalists": "none", **settings}
         return load_config(None, {**common, **training, "out": str(out / way.folder)})
 
     def groups(self, space: SearchSpace) -> Iterator[tuple[Way, list[Wanted]]]:

@@ -7,11 +7,11 @@ from itertools import product
 
 import numpy as np
 
-from nas.bench.images import Images
 from nas.bench.table_file import Contents
 from search_spaces.architecture import Architecture
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
+from trials.readings import Images
 from trials.record.training import Training
 from trials.trial import EpochPoint
 

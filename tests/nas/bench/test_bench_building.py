@@ -12,7 +12,6 @@ import pytest
 from nas.bench.building import build, images_path, outlook
 from nas.bench.editions import EDITIONS, Edition, Schedule, architectures_of, rows, uniform
 from nas.bench.errors import BenchError
-from nas.bench.images import Images, read_images
 from nas.bench.packing import beginning, contents_of
 from nas.bench.table import Table
 from nas.bench.table_file import to_bytes, write_table
@@ -23,6 +22,8 @@ from nas.trainings.run_record import RunRecord
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
 from trials.errors import StoreDamaged
+from trials.readings import Images
+from trials.record.images import read_images
 from trials.record.training import Training
 
 SPACE = SearchSpace.named("resnet8", InputSpec(3, 32, 10))

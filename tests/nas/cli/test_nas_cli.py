@@ -83,6 +83,8 @@ def test_check_says_what_a_search_would_do_and_writes_nothing(tmp_path: Path) ->
     )
     assert 0 < found["costs"]["baseline"]["latency_ms"]["p50"] <= found["costs"]["baseline"]["latency_ms"]["p95"]
     assert found["estimated_search_seconds"] > 0
+    least, most = found["estimated_final_seconds"]
+    assert 0 < least < most
     assert list(tmp_path.iterdir()) == []
 
 

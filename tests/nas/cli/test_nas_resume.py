@@ -20,7 +20,8 @@ from trials.trial import TrialState
 
 SMALL = [
     "--engine", "local", "--train-images", 256, "--epochs", 1, "--batch-size", 64, "--precision", "float32",
-    "--regime", "scratch", "--export", "none", "--set", "val_fraction=0.05", "--set", "latency.passes=30",
+    "--regime", "scratch", "--finalists", "none", "--export", "none", "--set", "val_fraction=0.05",
+    "--set", "latency.passes=30",
     "--set", "latency.attempts=1", "--set", "latency.warmup=3",
 ]  # fmt: skip
 Nas = Callable[..., tuple[object, str, str]]

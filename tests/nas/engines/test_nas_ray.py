@@ -31,7 +31,8 @@ CHROMIUM = Path("/usr/bin/chromium")
 def arguments(folder: Path, trials: int = 5, images: int = 1000, epochs: int = 1) -> list[object]:
     return [
         "search", "--space", "resnet8", "--train-images", images, "--epochs", epochs, "--trials", trials,
-        "--max-flops", "1.05x", "--max-latency", "6x", "--workers", 2, "--out", folder, "--export", "best",
+        "--max-flops", "1.05x", "--max-latency", "6x", "--workers", 2, "--out", folder,
+        "--finalists", "none", "--export", "best",
         "--regime", "scratch",
     ]  # fmt: skip
 
@@ -86,7 +87,8 @@ def test_ray_and_the_local_engine_find_the_same(tmp_path: Path) -> None:
     assert ray.precision is not None  # a worker has measured, or found nothing to measure
     local = nas.search(
         space="resnet8", train_images=1000, trials=4, max_flops="1.05x", max_latency="6x", engine="local",
-        training={"epochs": 1, "precision": ray.precision["precision"], "regime": "scratch"}, export="none",
+        training={"epochs": 1, "precision": ray.precision["precision"], "regime": "scratch"},
+        export="none", finalists="none",
         out=str(tmp_path / "local"),
     )  # fmt: skip
 
@@ -224,7 +226,8 @@ def test_trials_that_hang_are_ended_and_the_search_goes_on(tmp_path: Path) -> No
     (tmp_path / "hanging.py").write_text(HANGING)
     (tmp_path / "small.toml").write_text(
         'operators = ["add", "se", "loops", "deaf"]\ntrials = 4\nworkers = 2\ntrain_images = 128\nval_fraction = 0.02\n'
-        'export = "none"\n[training]\nepochs = 1\nbatch_size = 64\ntrial_timeout = "15s"\nregime = "scratch"\n'
+        'export = "none"\nfinalists = "none"\n'
+        '[training]\nepochs = 1\nbatch_size = 64\ntrial_timeout = "15s"\nregime = "scratch"\n'
         "[latency]\npasses = 30\nwarmup = 1\nattempts = 1\n"
     )
     done = nas_program(

@@ -41,7 +41,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = cells(tmp_path_factory.mktemp("cells") / "data")
     return {
         "data": f"coco:{folder}", "image_size": 64, "trials": 2, "engine": "local", "operators": ["add", "se"],
-        "reductions": [4], "export": "none", "training.epochs": 2, "training.batch_size": 8, "latency.screen": False,
+        "reductions": [4], "export": "none", "finalists": "none", "training.epochs": 2, "training.batch_size": 8,
+        "latency.screen": False,
         "latency.passes": 30, "latency.warmup": 3, "latency.attempts": 1,
     }  # fmt: skip
 
@@ -261,7 +262,7 @@ def test_scenes_are_searched_through_ray(task: str, figure: str, tmp_path: Path)
     done = nas_program(
         "search", "--space", "resnet8-fpn", "--data", "scenes-mini", "--task", task, "--train-images", "64",
         "--image-size", "64", "--epochs", "1", "--trials", "2", "--workers", "2", "--operators", "add,aff",
-        "--export", "none", "--out", str(out), "--json",
+        "--finalists", "none", "--export", "none", "--out", str(out), "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     view = RunView.load(out)
@@ -292,7 +293,8 @@ def test_segmenters_share_a_supernet(tmp_path: Path) -> None:
         None,
         {
             "task": "segmentation", "train_images": 32, "image_size": 64, "trials": 2, "engine": "local",
-            "operators": ["add", "se"], "export": "none", "training.epochs": 1, "training.regime": "supernet",
+            "operators": ["add", "se"], "export": "none", "finalists": "none",
+            "training.epochs": 1, "training.regime": "supernet",
             "training.parent_epochs": 1, "latency.screen": False, "out": str(tmp_path / "run"),
         },
     )  # fmt: skip

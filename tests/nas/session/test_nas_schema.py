@@ -53,7 +53,9 @@ def test_what_it_said_of_itself(folder: Path, tmp_path: Path) -> None:
 
 def test_it_goes_on(folder: Path) -> None:
     before = RunView.load(folder)
-    done = nas_program("search", "--resume", folder, "--extend", "--trials", "7", "--export", "none")
+    done = nas_program(
+        "search", "--resume", folder, "--extend", "--trials", "7", "--finalists", "none", "--export", "none"
+    )
     assert done.returncode == 0, done.stderr
     after = RunView.load(folder)
     assert len(after.complete) == 7

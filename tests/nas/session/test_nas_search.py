@@ -42,7 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = nas.search(
         space="resnet8", train_images=512, val_fraction=0.05, trials=6, engine="local", max_flops="1.05x",
         training={"epochs": 1, "batch_size": 64, "regime": "scratch"}, latency={"passes": 30, "attempts": 1},
-        export="none", out=str(folder),
+        export="none", finalists="none", out=str(folder),
     )  # fmt: skip
     run.report()
     run.export("best")
@@ -90,7 +90,7 @@ def test_a_run_records_what_was_counted_and_with_what(finished: Path) -> None:
 
 def test_show_json_has_the_documented_shape(finished: Path) -> None:
     shown = json.loads(nas_program("show", finished, "--json").stdout)
-    assert set(shown) == {"run", "trials", "trust"}
+    assert set(shown) == {"run", "trials", "trust", "verdict"}
     for trial in shown["trials"]:
         assert trial["state"] in ("complete", "failed", "gated", "stopped")
         assert set(trial["choices"]) == {"layer1.0", "layer2.0", "layer3.0"}
@@ -333,7 +333,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(
 ) -> None:
     arguments = [
         "search", "--space", "resnet8", "--train-images", "1500", "--trials", "3", "--epochs", "2", "--engine", "local",
-        "--regime", "scratch", "--export", "none", "--out", tmp_path / "run",
+        "--regime", "scratch", "--finalists", "none", "--export", "none", "--out", tmp_path / "run",
     ]  # fmt: skip
     program = start_nas(*arguments)
     wait_for(program, tmp_path / "run", complete=1)

@@ -33,7 +33,7 @@ from trials.trial import LatencyProtocol, TrialState
 
 SETTINGS: dict[str, Any] = {
     "space": "resnet8", "operators": ["add", "se", "iaff"], "reductions": [4], "train_images": 256,
-    "val_fraction": 0.05, "trials": 3, "engine": "local", "export": "none",
+    "val_fraction": 0.05, "trials": 3, "engine": "local", "export": "none", "finalists": "none",
     "training": {"epochs": 1, "batch_size": 64, "precision": "float32", "regime": "scratch"},
     "latency": {"passes": 30, "warmup": 3, "attempts": 1},
 }  # fmt: skip

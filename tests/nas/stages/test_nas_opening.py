@@ -26,7 +26,7 @@ from trials.trial import TrialResult
 
 SETTINGS: dict[str, Any] = {
     "space": "resnet8", "operators": ["add", "concat", "se"], "train_images": 128, "val_fraction": 0.05,
-    "engine": "local", "export": "none", "noise_seeds": 2,
+    "engine": "local", "export": "none", "finalists": "none", "noise_seeds": 2,
     "training": {"epochs": 1, "batch_size": 32, "precision": "float32", "regime": "scratch"},
     "latency": {"passes": 30, "warmup": 3, "attempts": 1},
 }  # fmt: skip

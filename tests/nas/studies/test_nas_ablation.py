@@ -152,7 +152,7 @@ def test_an_ablation_goes_on_where_it_stopped(tiny: dict[str, Any]) -> None:
 def test_attention_of_a_run_is_looked_at_once(tiny: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     folder, small = Path(tiny["out"]), ["--train-images", 128, "--epochs", 1, "--batch-size", 64, "--trials", 3]
     small += ["--engine", "local", "--regime", "scratch"]
-    given = ["--operators", "add,se,cbam", "--export", "none", "--out", folder]
+    given = ["--operators", "add,se,cbam", "--finalists", "none", "--export", "none", "--out", folder]
     done = nas_program("search", *small, *given)
     assert done.returncode == 0, done.stderr
     view = RunView.load(folder)

@@ -309,7 +309,20 @@ def test_a_dry_run_says_what_is_trained_before_and_what_is_wrong_with_a_checkpoi
 @pytest.mark.slow
 @pytest.mark.parametrize("regime", [pytest.param("inherit", marks=pytest.mark.long), "supernet"])
 def test_ray_and_the_local_engine_start_from_the_same_weights(regime: str, tmp_path: Path) -> None:
-    small = ["--train-images", "512", "--epochs", "1", "--trials", "3", "--parent-epochs", "2", "--export", "none"]
+    small = [
+        "--train-images",
+        "512",
+        "--epochs",
+        "1",
+        "--trials",
+        "3",
+        "--parent-epochs",
+        "2",
+        "--finalists",
+        "none",
+        "--export",
+        "none",
+    ]
     for engine in (["--engine", "local"], ["--workers", "2"]):
         done = nas_program("search", "--regime", regime, *small, *engine, "--out", tmp_path / engine[1])
         assert done.returncode == 0, done.stderr

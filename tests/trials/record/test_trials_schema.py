@@ -10,10 +10,12 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from trials.errors import StoreError
 from trials.record import schema
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
@@ -107,3 +109,29 @@ def test_the_first_records_of_schema_1_had_neither_repeats_nor_measurements_nor_
             assert {(r.workload, r.timing, r.failure, r.attempts) for r in found} == {(None, None, None, 1)}
             assert store.trainings_beside() == ()
             assert store.measurements() == ()
+
+
+def test_a_record_of_schema_2_has_no_finalists_and_may_have_them(path: Path) -> None:
+    Store.open_for_writing(path).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP INDEX trained_once")
+        connection.execute("ALTER TABLE trainings DROP COLUMN final")
+        connection.execute(
+            "CREATE UNIQUE INDEX trained_once ON trainings (key, seed, epochs, start) WHERE score IS NOT NULL"
+        )
+        connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+    before = path.read_bytes()
+    with Store.open(path) as store:
+        check(store)
+        assert store.final_trainings() == ()
+    assert path.read_bytes() == before
+    with Store.open_for_writing(path) as store:
+        check(store)
+        known = store.trainings_beside()
+        final = replace(known[0], final=True)
+        store.append_training(final)
+        assert store.final_trainings() == (final,)
+        assert store.trainings_beside() == known
+        with pytest.raises(StoreError, match="was not recorded"):
+            store.append_training(final)
+    assert version(path) == schema.SCHEMA_VERSION

@@ -1,0 +1,154 @@
+"""The last stage that trains: the finalists and all-add, anew, over paired seeds, until a verdict is decided.
+
+What they come to is read after every seed, and only who is still open is trained under another. They are judged on the
+test split at the end of each training, and nothing else ever is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from nas.engines.engine import Engine
+from nas.engines.interruption import Interruption
+from nas.settings.search import SearchConfig
+from nas.stages.stage import Search
+from nas.trainings.prepared import Prepared
+from nas.trainings.run_record import RunRecord
+from nas.trainings.trainings import TrainingSource, Wanted, missing
+from reports.finalists import Finalist, FinalPlan, chosen, finals_of, verdict_of
+from reports.formatting import format_percent
+from reports.lines import choices_text
+from reports.noise import counted
+from reports.view import RunView
+from trials.data import DataError
+from trials.judge import TrialPlan
+from trials.record.training import Training
+from trials.training.final import judged_split
+
+
+class Finalists:
+    """Judges as many finalists as the configuration wants."""
+
+    def missing(self, search: Search) -> bool:
+        return search.config.wanted_finalists > 0
+
+    def run(self, search: Search) -> None:
+        record = RunRecord(search.folder, search.store)
+        judge_finalists(search.prepared, record, search.engine, search.plan, search.progress.say, search.interruption)
+
+
+def judge_finalists(
+    prepared: Prepared,
+    record: RunRecord,
+    engine: Engine,
+    plan: TrialPlan,
+    say: Callable[[str], None],
+    interruption: Interruption,
+) -> RunView:
+    """Train what is missing of the finalists, record each, and return the run with them; `plan` is a complete one.
+
+    Raises Interrupted, everything that was trained recorded.
+    """
+    asked = _asked(record.view.estimated(), prepared)
+    record.put({"finals": asked.to_json()})
+    if asked.skipped is not None:
+        say(f"no finalists: {asked.skipped}")
+        return record.view
+    looks = _Looks(record, asked, say)
+    todo = looks.next()
+    if todo:
+        _announce(looks, prepared, say)
+        first = asked.seeds[0]
+
+        def ended(training: Training, weights: bytes | None) -> None:
+            if weights is not None and training.seed == first:
+                record.keep_weights(training, weights)
+            found = training.error or f"{format_percent(training.score)} on the test images"
+            say(f"finalist, seed {training.seed}: {found}  [{choices_text(training.architecture)}]")
+
+        interruption.check()
+        source = TrainingSource(todo, plan.start.name, prepared, record, ended, interruption, looks.next)
+        engine.run(plan, source)
+    record.put({"finals": replace(asked, ended_at=time.time()).to_json()})
+    view = record.view
+    verdict = verdict_of(view)
+    assert verdict is not None
+    say(verdict.text)
+    return view
+
+
+class _Looks:
+    """What is to be trained next: the first look's seeds, then a seed more for who is still open, until nobody is."""
+
+    def __init__(self, record: RunRecord, asked: FinalPlan, say: Callable[[str], None]) -> None:
+        self._record, self._asked, self._say = record, asked, say
+        self._seeds = 0  # of the look that was handed out last
+
+    @property
+    def everyone(self) -> tuple[Finalist, ...]:
+        finals = finals_of(self._record.view)
+        assert finals is not None
+        return finals.everyone
+
+    def next(self) -> list[Wanted]:
+        """Empty when the verdict is decided, or no seed is left that could."""
+        asked = self._asked
+        while self._seeds < len(asked.seeds):
+            view = self._record.view
+            finals = finals_of(view, self._seeds)
+            assert finals is not None
+            if self._seeds == 0:
+                who, self._seeds, seeds = finals.everyone, asked.least, asked.seeds[: asked.least]
+            else:
+                open_ = finals.unfinished
+                if not open_:
+                    return []
+                who, seeds = (finals.control, *open_), asked.seeds[self._seeds : self._seeds + 1]
+                self._seeds += 1
+            wanted = [Wanted(one.trial.result.architecture, seed, asked.epochs, True) for seed in seeds for one in who]
+            if todo := missing(wanted, view.finals):
+                if self._seeds > asked.least:
+                    names = ", ".join(str(one.trial.result.number) for one in who if one is not finals.control)
+                    self._say(f"not decided yet of {names}: a seed more, {self._seeds} now")
+                return todo
+        return []
+
+
+def _asked(view: RunView, prepared: Prepared) -> FinalPlan:
+    config = prepared.config
+    seeds, wanted = config.seeds_of_finalists, config.wanted_finalists
+    plan = FinalPlan((), None, seeds, config.finalist_seeds, _epochs(config), wanted)
+    base, finalists = view.baseline_trial, chosen(view, wanted)
+    why = None
+    try:
+        judged_split(prepared.data)
+    except DataError as error:
+        why = str(error)
+    if base is None:
+        why = "all-add was not trained to its end, and there is nothing to hold them against"
+    elif not finalists:
+        why = "no trained network beside all-add is within the budgets"
+    if why is not None or base is None:
+        return replace(plan, skipped=why, ended_at=time.time())
+    return replace(plan, trials=tuple(t.result.number for t in finalists), baseline=base.result.number)
+
+
+def _epochs(config: SearchConfig) -> int:
+    """Of the longest schedule that a search trains by."""
+    return config.training.epochs
+
+
+def _announce(looks: _Looks, prepared: Prepared, say: Callable[[str], None]) -> None:
+    config, data = prepared.config, prepared.data
+    control, *rivals = looks.everyone
+    names = ", ".join(str(one.trial.result.number) for one in rivals)
+    most = len(config.seeds_of_finalists)
+    more = f", up to {most} while the verdict is open" if most > config.finalist_seeds else ""
+    say(
+        f"finalists: {'trials' if len(rivals) > 1 else 'trial'} {names} and all-add (trial "
+        f"{control.trial.result.number}) anew, {counted(config.finalist_seeds, 'seed')} each{more}: on "
+        f"{len(data.train) + len(data.val):,} training and validation images, judged on "
+        f"{len(judged_split(data)):,} that the search never saw"
+    )

@@ -1,0 +1,62 @@
+"""A network's own temperature: how sharp its logits are is taken out before losses are compared.
+
+One scalar a network (Guo et al., On Calibration of Modern Neural Networks, ICML 2017), fitted on one half of the images
+and used on the other, so that no image judges itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+from trials.seeds import generator
+
+#: Of the temperature's logarithm: e⁻³ to e³ is more than any training leaves.
+_LIMIT, _STEPS = 3.0, 60
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def tempered_losses(
+    logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]
+) -> tuple[Float[Tensor, " n"], tuple[float, float]]:
+    """Cross-entropies [N], float64, each image's at the temperature of the half that it is not in; and the two.
+
+    The halves are the same for every network of as many images.
+    """
+    logits = logits.double()
+    order = torch.randperm(len(labels), generator=generator(0, "halves", len(labels))).to(labels.device)
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    losses = torch.empty(len(labels), dtype=torch.float64, device=logits.device)
+    found = []
+    for judged, fitted in (halves, halves[::-1]):
+        temperature = fit_temperature(logits[fitted], labels[fitted]) if len(fitted) else 1.0
+        losses[judged] = F.cross_entropy(logits[judged] / temperature, labels[judged], reduction="none")
+        found.append(temperature)
+    return losses, (found[0], found[1])
+
+
+def fit_temperature(logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> float:
+    """The temperature of the least mean cross-entropy: convex in its inverse, so that a golden section finds it."""
+
+    def loss(log_temperature: float) -> float:
+        return float(F.cross_entropy(logits / math.exp(log_temperature), labels))
+
+    low, high = -_LIMIT, _LIMIT
+    inner = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]
+    values = [loss(one) for one in inner]
+    for _ in range(_STEPS):
+        if values[0] <= values[1]:
+            high, inner[1], values[1] = inner[1], inner[0], values[0]
+            inner[0] = high - _GOLDEN * (high - low)
+            values[0] = loss(inner[0])
+        else:
+            low, inner[0], values[0] = inner[0], inner[1], values[1]
+            inner[1] = low + _GOLDEN * (high - low)
+            values[1] = loss(inner[1])
+        if high - low < 1e-5:
+            break
+    return math.exp((low + high) / 2)
