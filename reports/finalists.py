@@ -81,11 +81,10 @@ class Verdict:
     """What a search came to, in one sentence and in numbers.
 
     `trial` is the finalist that beats all-add, None where nothing does; `decided` is False where neither that nor
-    the contrary can be said. `by` is the figure that decided, `loss` where the leading one could not, `estimate` where no
-    finalists were judged. `gain`, `low` and
-    `high` are of the leading figure (0..1) on the test split: of that trial or, where nothing wins, of the finalist
-    that came nearest to it. `missed` is the largest gain of any finalist that cannot be excluded, None where none could
-    be judged.
+    the contrary can be said. `by` is the figure that decided, `loss` where the leading one could not, `estimate` where
+    no finalists were judged. `gain`, `low` and `high` are of the leading figure (0..1) on the test split: of that trial
+    or, where nothing wins, of the finalist that came nearest to it. `missed` is the largest gain of any finalist that
+    cannot be excluded, None where none could be judged.
     """
 
     text: str
