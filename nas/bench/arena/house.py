@@ -130,6 +130,7 @@ class House:
             "space": brief.space.name, "operators": list(brief.space.operators),
             "reductions": list(brief.space.reductions), "data": "fashion-mnist-mini", "engine": "local",
             "sampler": self.sampler, "trials": looks, "seed": brief.seed, "out": str(out), "export": "none",
+            "finalists": "none",
             "training.regime": schedule.regime, "training.epochs": schedule.epochs,
             "max_flops": None if brief.max_macs is None else str(int(brief.max_macs)),
         }  # fmt: skip
