@@ -51,6 +51,6 @@ def way_on(config: SearchConfig, fresh: bool, began: float, as_json: bool) -> st
     except StoreError:
         return same_command(fresh)
     put_aside = not fresh or (bool(view.sessions) and view.sessions[0].started_at >= began)
-    if not put_aside or dict(view.config) != config.to_json():
+    if not put_aside or dict(view.config) != config.begun_with(view.config).to_json():
         return same_command(not put_aside)
     return shlex.join(["nas", "search", "--resume", config.out, *(["--json"] if as_json else [])])
