@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reports.finalists import verdict_of
 from reports.summary import fixed_seconds
 from reports.trust import trust_json
 from reports.view import RunView
@@ -30,4 +31,5 @@ def status_json(view: RunView, active: bool) -> dict[str, Any]:
         "fixed_seconds": fixed_seconds(view),
         "started_at": view.sessions[0].started_at if view.sessions else None,
         "trust": trust_json(view),
+        "verdict": None if (verdict := verdict_of(view)) is None else verdict.to_json(),
     }

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from reports.estimates import ASSUMED_SEEDS, gain_text, percent_interval, probability_text, sure_of_gain
+from reports.finalists import verdict_of
 from reports.formatting import (
     format_count,
     format_duration,
@@ -127,7 +128,17 @@ def best(view: RunView) -> TrialView | None:
 
 
 def verdict(view: RunView) -> Verdict:
-    """The best feasible architecture against the all-add baseline, claiming no more than was seen."""
+    """What the finalists say of the search; without any, the best feasible architecture against the all-add baseline,
+    claiming no more than was seen."""
+    selected, judged = _by_selection(view), verdict_of(view)
+    if judged is None:
+        return selected
+    if judged.gain is None:  # they could not be judged, and the text says why
+        return Verdict(selected.headline, f"{judged.text}. {selected.caveat}")
+    return Verdict(f"{judged.text}.", f"When it was selected: {selected.headline} {selected.caveat}")
+
+
+def _by_selection(view: RunView) -> Verdict:
     if not view.complete:
         return Verdict("No trial has been completed yet, so there is nothing to compare.", "")
     winner = best(view)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.estimates import gain_text, percent_interval, probability_text
+from reports.finalists import verdict_of
 from reports.formatting import (
     format_bytes,
     format_count,
@@ -77,8 +78,14 @@ def print_run(console: Console, view: RunView) -> None:
             console.print(str(error), markup=False)
             return
         console.print(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}", highlight=False)
-    for sentence in trust_story(view):
+    for sentence in (*trust_story(view), *_verdict(view)):
         console.print(sentence, highlight=False, markup=False)
+
+
+def _verdict(view: RunView) -> list[str]:
+    """What the finalists say, where they are through."""
+    found = verdict_of(view)
+    return [] if found is None else [f"verdict: {found.text}"]
 
 
 def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
@@ -182,7 +189,7 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
     fixed = fixed_seconds(view)
     if fixed is not None:
         console.print(f"a trial costs {fixed:.3f} s (median) beside measuring, training and evaluating", soft_wrap=True)
-    for sentence in (*regime_story(view), *precision_story(view), *trust_story(view)):
+    for sentence in (*regime_story(view), *precision_story(view), *trust_story(view), *_verdict(view)):
         console.print(sentence, soft_wrap=True, markup=False)
     if view.advice is not None:
         console.print(advice_text(view.advice), soft_wrap=True)

@@ -8,6 +8,7 @@ import pytest
 from reports_records import MakeRun, realistic_trials, result
 
 from reports import RunView, summary
+from reports.finalists import verdict_by_estimates
 from trials.trial import TrialState
 
 
@@ -33,6 +34,25 @@ def test_a_gain_that_many_trainings_agree_on_is_called_one(make_run: MakeRun) ->
     verdict = summary.verdict(make_run(trials))
     assert "better than all-add with a probability of" in verdict.caveat
     assert "not sure enough" not in verdict.caveat
+
+
+def test_a_run_without_finalists_has_a_verdict_by_estimate(make_run: MakeRun) -> None:
+    base = result(0, ["add"] * 3, origin="baseline", score=0.9, loss=0.4)
+    close = make_run([base, result(1, ["se"] * 3, score=0.9042, loss=0.399)])
+    found = verdict_by_estimates(close)
+    assert found is not None
+    assert (found.trial, found.decided, found.by) == (None, False, "estimate")
+    assert found.text.startswith("Nothing is known to beat all-add, by estimate from 2 trainings")
+    assert found.missed == max(t.estimate.gain.high for t in close.complete if t.estimate) / 100
+    trials = [base, *(result(i, ["add", "add", op], score=0.9, loss=0.4) for i, op in enumerate(("concat", "aff"), 1))]
+    trials += [result(4 + i, [op, "se", "se"], score=0.93, loss=0.3) for i, op in enumerate(("add", "se", "cbam"))]
+    clear = make_run(trials, folder="clear")
+    won = verdict_by_estimates(clear)
+    assert won is not None
+    assert won.trial == clear.select("best").result.number
+    assert "beats all-add by +" in won.text
+    assert 0 < won.low < won.gain < won.high
+    assert verdict_by_estimates(replace(clear, model=None, estimates={})) is None
 
 
 def test_without_an_estimate_a_gain_is_that_of_one_seed(make_run: MakeRun) -> None:

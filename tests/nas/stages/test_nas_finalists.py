@@ -22,9 +22,10 @@ from nas.settings.search import SearchConfig
 from nas.studies.finalists import find_finalists
 from nas.terminal.trainings import narrator
 from nas.tools.reprice import reprice, write
-from reports import RunView, write_report
+from reports import RunView, summary, write_report
 from reports.finalists import FinalPlan, chosen, finals_json, finals_of, finals_story, verdict_of
 from reports.noise import noise_floors
+from reports.status import status_json
 from trials.record.images import final_images_path, read_images
 
 SETTINGS: dict[str, Any] = {
@@ -54,6 +55,9 @@ def test_a_search_ends_in_a_verdict(finished: RunView) -> None:
     seeds = set(finals.control.trainings)
     assert {1, 2} <= seeds <= {1, 2, 3}
     assert finished.config["seed"] not in seeds
+    assert summary.verdict(finished).headline == f"{verdict.text}."
+    assert summary.verdict(finished).caveat.startswith("When it was selected: ")
+    assert status_json(finished, active=False)["verdict"] == verdict.to_json()
 
 
 def test_finalists_are_rows_of_the_one_table_and_nobodys_looks(finished: RunView) -> None:
