@@ -174,6 +174,9 @@ def query(architecture: str, fidelity: str, seed: int, table: str | None, as_jso
 @click.option("--quick", is_flag=True, help="One budget, 20 seeds: some two minutes on two cores.")
 @click.option("--methods", type=LIST, default=(), metavar="A,B,…", help="Only these, or MODULE:CLASS.  [default: all]")
 @click.option("--seeds", type=click.IntRange(min=2), metavar="N", help="Searches of each.  [default: 20 or 50]")
+@click.option(
+    "--truth", metavar="FIDELITY", help="What is true, such as inherit-9.  [default: the table's, from scratch]"
+)
 @click.option("--processes", type=click.IntRange(min=1), metavar="P", help="Side by side.  [default: one a core]")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep each finished search, and the page.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="The page.  [default: in --out]")
@@ -183,6 +186,7 @@ def compare(
     quick: bool,
     methods: Sequence[str],
     seeds: int | None,
+    truth: str | None,
     processes: int | None,
     out: Path | None,
     html: Path | None,
@@ -201,7 +205,7 @@ def compare(
     from nas.terminal.bench import counting, print_comparison
     from nas.terminal.console import console
 
-    there, wanted = opened(table), comparison_of(quick, methods, seeds)
+    there, wanted = opened(table), comparison_of(quick, methods, seeds, truth)
     for line in () if methods else left_out(quick):
         click.echo(line, err=True)
     with counting(console(stderr=True), "searching") as progress:

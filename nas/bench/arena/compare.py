@@ -56,12 +56,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared."""
+    """What is compared, and the fidelity that recommendations are judged by (None: the table's truth)."""
 
     methods: tuple[str, ...]
     settings: tuple[Setting, ...]
     seeds: int
     look: str = "inherit-3"
+    truth: str | None = None
 
 
 QUICK = Comparison(tuple(METHODS), (Setting(1.05, 24, 1),), 20)
@@ -72,8 +73,10 @@ WHOLE = Comparison(
 )  # fmt: skip
 
 
-def comparison_of(quick: bool, methods: Sequence[str] = (), seeds: int | None = None) -> Comparison:
-    """The quick or the whole comparison, of these methods and so many seeds where they are given. Of methods that
+def comparison_of(
+    quick: bool, methods: Sequence[str] = (), seeds: int | None = None, truth: str | None = None
+) -> Comparison:
+    """The quick or the whole comparison, of these methods, seeds and truth where they are given. Of methods that
     nobody named those are left out whose libraries are not installed: `left_out` says so.
 
     Raises BenchError where one is unknown or lacks its library, or they are fewer than two or too many to be ranked.
@@ -85,7 +88,7 @@ def comparison_of(quick: bool, methods: Sequence[str] = (), seeds: int | None = 
     names = tuple(dict.fromkeys(methods)) or tuple(name for name in chosen.methods if not method(name).lacking())
     if not 2 <= len(names) <= MOST_METHODS:
         raise BenchError(f"--methods: given {len(names)}; from 2 to {MOST_METHODS} can be compared by their ranks")
-    return replace(chosen, methods=names, seeds=chosen.seeds if seeds is None else seeds)
+    return replace(chosen, methods=names, seeds=chosen.seeds if seeds is None else seeds, truth=truth)
 
 
 def left_out(quick: bool) -> Iterator[str]:
@@ -166,7 +169,7 @@ def compare(
 
     Raises BenchError: a table that is too small for a world, an unknown method, or a folder of another comparison.
     """
-    world = table_world(table)
+    world = table_world(table).judged_by(comparison.truth)
     worlds = {"table": world, "null": world.null(), "known": world.known(PLANTED)}
     jobs = list(product(comparison.methods, comparison.settings, worlds, range(comparison.seeds)))
     kept = None if out is None else Kept(out, _identity(table, comparison))
@@ -213,7 +216,8 @@ def _key(job: Job) -> Key:
 def _identity(table: Table, comparison: Comparison) -> dict[str, Any]:
     """What a kept search depends on beside its key, but for the code."""
     return {
-        "table": table_hash(table), "look": comparison.look, "settings": [one.name for one in comparison.settings],
+        "table": table_hash(table), "look": comparison.look, "truth": comparison.truth,
+        "settings": [one.name for one in comparison.settings],
         "planted": [[*where, gain] for where, gain in PLANTED.items()], "checkpoints": [*CHECKPOINTS, EQUAL],
         "versions": {name: metadata.version(name) for name in ("fusion-nas", "optuna")},
     }  # fmt: skip

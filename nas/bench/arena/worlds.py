@@ -80,7 +80,7 @@ class World:
         return Look(float(np.clip(accuracy, 0, 1)), float(loss), float(seconds), bool(self.measured[place, first]))
 
     def true_accuracy(self, architecture: Architecture) -> float:
-        """The mean of the longest schedule from scratch, 0..1."""
+        """The mean of what is true, of the longest schedule from scratch where nothing else was asked, 0..1."""
         return float(self.figures[self._places[architecture.key], 2 * self._fidelity(self.truth)])
 
     def images(self, fidelity: str) -> int:
@@ -94,6 +94,11 @@ class World:
         if name not in self.fidelities:
             raise BenchError(f"fidelity {name!r}: this world has {', '.join(self.fidelities)}")
         return self.fidelities.index(name)
+
+    def judged_by(self, fidelity: str | None) -> World:
+        """The world whose truth is what this fidelity comes to; the same one for None. Raises BenchError where it has
+        no such fidelity."""
+        return self if fidelity is None else replace(self, truth=self.fidelities[self._fidelity(fidelity)])
 
     def null(self) -> World:
         """All architectures equal at every fidelity, the noise as it is."""
