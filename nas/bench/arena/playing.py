@@ -170,6 +170,6 @@ def brief_of(world: World, max_macs: float | None, look: str, images: int, worke
     limit = max_macs
     if max_macs is not None and max_macs < 100:
         limit = max_macs * world.price(world.space.baseline).macs
-    truth = world.images(world.truth)
-    looks = {name: images for name in world.fidelities if (images := world.images(name)) < truth}
+    costs = {name: world.images(name) for name in world.fidelities}
+    looks = {name: cost for name, cost in costs.items() if cost < costs[world.truth]}
     return Brief(world.space, world.price, limit, looks, look, images, workers, seed)
