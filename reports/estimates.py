@@ -44,6 +44,8 @@ def not_told_apart(view: RunView) -> tuple[TrialView, ...] | None:
     if view.model is None or best is None:
         return None
     others = [trial for trial in view.feasible if trial.result.number != best.result.number]
+    if not others:
+        return ()
     better = view.model.better_than([t.result.architecture for t in others], best.result.architecture)
     return tuple(trial for trial, p in zip(others, better, strict=True) if p >= TOLD_APART)
 

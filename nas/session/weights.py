@@ -37,13 +37,15 @@ class Weights:
             self._total += self._bytes[path]
 
     def prune(self, view: RunView) -> None:
-        """Keep all while they fit, else those worth exporting: the baseline and the fronts; the oldest others go.
+        """Keep all while they fit, else those worth exporting, by scores or by estimates: the baseline and the fronts.
+        The oldest others go.
 
-        Budgets and objectives may change later, and with them who is on a front.
+        Budgets and objectives may change later, and with them who is on a front; estimates do with every training.
         """
         if self._total <= MAX_WEIGHT_BYTES:
             return
-        kept = {weights_path(self._folder, trial.result.number) for trial in view.exportable}
+        worth = (*view.exportable, *view.estimated().exportable)
+        kept = {weights_path(self._folder, trial.result.number) for trial in worth}
         for path in sorted(self._bytes.keys() - kept):
             if self._total <= MAX_WEIGHT_BYTES:
                 return

@@ -82,6 +82,8 @@ class Estimates:
 
     def better_than(self, architectures: Sequence[Architecture], other: Architecture) -> Values:
         """[n]: how probably each is better than another one; 1/2 where it is the same."""
+        if not architectures:
+            return np.zeros(0)
         _, gains, spread = self._geometry(architectures, other)
         with threadpool_limits(1):
             found = [draw.differences(gains, spread) for draw in self._draws]
@@ -89,6 +91,8 @@ class Estimates:
 
     def __call__(self, architectures: Sequence[Architecture]) -> list[Estimate]:
         """Of architectures of the run's space, trained or not, in their order."""
+        if not architectures:
+            return []
         towards, gains, spread = self._geometry(architectures, self.baseline)
         scores, differences = [], []
         with threadpool_limits(1):

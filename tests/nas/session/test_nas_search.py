@@ -117,7 +117,8 @@ def test_show_json_has_the_documented_shape(finished: Path) -> None:
 def test_selections(finished: Path) -> None:
     run = nas.open_run(finished)
     complete = run.view.feasible
-    assert run.select("best").result.score == max(t.result.score for t in complete)
+    assert run.select("best").quality == max(t.quality for t in complete)
+    assert all(t.estimate is not None for t in complete)
     assert run.select("cheapest").result.macs == min(t.result.macs for t in complete)
     fastest = run.select("fastest").objective("latency_ms")
     assert fastest == min(t.objective("latency_ms") or float("inf") for t in complete)
@@ -164,8 +165,9 @@ def test_weights_are_kept_while_they_fit_and_then_those_worth_exporting(
     run = nas.search(**tiny | {"trials": 9})
     # By the latencies of the trials: the last stage measures the front anew when all is trained.
     as_trained = dataclasses.replace(run.view, measured={})
-    assert kept(run.path) == {t.result.number for t in as_trained.exportable}
-    assert {t.result.number for t in run.front()} | {0} <= kept(run.path)
+    by_score = dataclasses.replace(as_trained, model=None, estimates={})
+    assert {t.result.number for t in (*by_score.exportable, *as_trained.exportable)} == kept(run.path)
+    assert 0 in kept(run.path)
     dropped = {t.result.number for t in run.view.complete} - kept(run.path)
     assert dropped
     with pytest.raises(SelectionError, match="are not kept: choose one of trials"):

@@ -144,6 +144,8 @@ def test_probabilities_against_another_one_add_up() -> None:
     forth, back = estimates.better_than([one], other)[0], estimates.better_than([other], one)[0]
     assert forth + back == pytest.approx(1)
     assert estimates.better_than([one], one)[0] == pytest.approx(0.5)
+    assert list(estimates.better_than([], one)) == []
+    assert estimates([]) == []
     assert estimates.better_than([one], ADD)[0] == pytest.approx(estimates([one])[0].better)
 
 
