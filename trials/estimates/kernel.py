@@ -22,20 +22,27 @@ from numpy.typing import NDArray
 from search_spaces.architecture import Architecture
 
 Values = NDArray[np.float64]
+#: Architectures as numbers [n, points] of operators, and of choices.
+Numbered = tuple[NDArray[np.int64], NDArray[np.int64]]
 PARTS = ("alike", "operator", "choice", "pairs", "identity")
 
 
 def parts(one: Sequence[Architecture], other: Sequence[Architecture]) -> Values:
     """[5, n, m] of architectures of one space, in the order of `PARTS`."""
     names = sorted({choice.op for a in (*one, *other) for choice in a.choices.values()})
-    ops, other_ops = _numbers(one, names), _numbers(other, names)
     labels = sorted({str(choice) for a in (*one, *other) for choice in a.choices.values()})
-    choices, other_choices = _numbers(one, labels, whole=True), _numbers(other, labels, whole=True)
+    first, second = ((_numbers(some, names), _numbers(some, labels, whole=True)) for some in (one, other))
+    return parts_of(first, second, len(names))
+
+
+def parts_of(one: Numbered, other: Numbered, operators: int) -> Values:
+    """[5, n, m], likewise, of architectures that are numbers already, of so many operators."""
+    (ops, choices), (other_ops, other_choices) = one, other
     points = ops.shape[1]
     same_op = _equal_points(ops, other_ops)
     same = _equal_points(choices, other_choices)
-    bags, other_bags = _bags(ops, len(names)), _bags(other_ops, len(names))
-    alike = sum(np.minimum(bags[:, None, i], other_bags[None, :, i]) for i in range(len(names)))
+    bags, other_bags = _bags(ops, operators), _bags(other_ops, operators)
+    alike = sum(np.minimum(bags[:, None, i], other_bags[None, :, i]) for i in range(operators))
     pairs = same_op * (same_op - 1) / (points * (points - 1)) if points > 1 else same_op / points
     return np.stack([alike, same_op / points, same / points, pairs, (same == points).astype(float)])
 
