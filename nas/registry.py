@@ -22,6 +22,8 @@ PROPOSERS = {
     "evolution": "nas.proposing.evolution:Evolution",
     "random": "nas.proposing.random:Random",
 }
+#: Those of them that heed which operators a user believes in.
+HEED_PRIORS = ("ehvi",)
 #: What a search does, in this order: a `nas.stages.stage.Stage` each. What is done already, a stage does not do again.
 STAGES = {
     "starts": "nas.stages.starts:Starts",

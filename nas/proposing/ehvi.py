@@ -8,8 +8,8 @@ it is follows from how much was proposed. What runs already is believed to come 
 believer, Ginsbourger, Le Riche & Carraro 2010), so that workers side by side are given different things.
 
 A proposal never depends on time. With few trainings, or nothing else running, it is of all that was told. Of many,
-others running, it is by the model that was begun beside the trainings as many results ago as others run: so no worker
-that is free waits for one. A model of many is renewed with every thirtieth of them.
+others running, it is by the newest model that was begun beside the trainings some results ago, the more of them the
+more others run and the larger it is: so no free worker waits for one. A model of many is renewed with every 3 % more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import optuna
 
 from nas.proposing.coded import Coded, Rows, together
-from nas.proposing.limits import COMPUTED
+from nas.proposing.limits import COMPUTED, rows_of
 from nas.proposing.opening import spread_choice
 from nas.proposing.promise import Promise
 from nas.proposing.proposer import Problem
@@ -40,6 +40,8 @@ OPENING = 5
 DRAWN, PARENTS, PAIRS = 4_000, 12, 400
 #: From so many trials on a model takes longer than a free worker should wait; it is renewed at each growth.
 SLOW, RENEWAL = 100, 1.03
+#: How many results a model may take, for each other trial that runs: one for so many trials.
+LAG = 250
 #: Trainings that a model is conditioned on at the most, half of them the best and half the most recent.
 CAPACITY = 1_000
 
@@ -66,8 +68,7 @@ class EHVISampler(Sampler):
         self._costs = [COMPUTED.index(name) for name in names] or [0]
 
     def choose(self, seen: Seen, rng: random.Random) -> Architecture | None:
-        rows = self._coded.rows(one.architecture for one in seen.told)
-        rows = np.concatenate([rows, self._coded.rows(seen.running)])
+        rows = np.concatenate([rows_of(seen.told, self._coded), self._coded.rows(seen.running)])
         if self._opens(seen):
             pool = self._coded.all if self._coded.small else self._uniform
             ranked = pool[spread_choice(self._coded, pool, rows, rng, self._coded.beliefs(self.problem.beliefs, pool))]
@@ -81,14 +82,15 @@ class EHVISampler(Sampler):
         """Begin, beside the trainings, the model that later proposals will be by."""
         told = self.seen(study, None).told
         count = len(told)
-        if count > SLOW and renewed_at(count) == count and self._estimable(told):
+        if count > SLOW // 2 and renewed_at(count) == count and self._estimable(told):
             self._models[count] = self._beside.submit(self._model, told)
 
     def _opens(self, seen: Seen) -> bool:
         return len(seen.told) + len(seen.running) < OPENING or not self._estimable(seen.told)
 
     def _estimable(self, told: Sequence[Told]) -> bool:
-        return len({training.architecture.key for training in trainings_of(told)}) >= 2
+        first = next((one.key for one in told if one.training is not None), None)
+        return any(one.key != first for one in told if one.training is not None)
 
     def _first_unknown(self, rows: Rows, seen: Seen) -> Architecture | None:
         found = (self._coded.architecture(row) for row in rows)
@@ -96,7 +98,7 @@ class EHVISampler(Sampler):
 
     def _promise(self, seen: Seen) -> Promise:
         count, waiting = len(seen.told), len(seen.running)
-        begun = [old for old in self._models if old <= count - waiting]
+        begun = [old for old in self._models if old <= count - waiting * max(1, count // LAG)]
         at = max(begun) if begun and waiting and count > SLOW else renewed_at(count)
         if at not in self._models:
             self._models[at] = Future()
@@ -131,6 +133,8 @@ class EHVISampler(Sampler):
 
 class EHVI(Study):
     """One sampler for all proposals, that begins its models as results are recorded."""
+
+    opens = True
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)

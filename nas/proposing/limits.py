@@ -24,6 +24,11 @@ _NOISE = 0.1
 COMPUTED = ("macs", "params")
 
 
+def rows_of(told: Sequence[Told], coded: Coded) -> Rows:
+    """The rows of what was told."""
+    return np.array([one.choices for one in told], np.int64).reshape(-1, len(coded.choices))
+
+
 class Limits:
     """Of the trials that were told."""
 
@@ -39,9 +44,8 @@ class Limits:
             else:
                 values = [(one, one.violations[metric]) for one in told if metric in one.violations]
             if any(value > 0 for _, value in values):
-                self._known.append(
-                    _Known(coded, coded.rows(o.architecture for o, _ in values), np.array([v for _, v in values]))
-                )
+                rows = rows_of([one for one, _ in values], coded)
+                self._known.append(_Known(coded, rows, np.array([value for _, value in values])))
 
     def probability(self, rows: Rows) -> Values:
         """[n]: that a candidate keeps to all of them."""

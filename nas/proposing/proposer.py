@@ -44,7 +44,12 @@ class Proposer(Protocol):
     - the same problem, told the same results in the same order, proposes the same under the same number: a search that
       is resumed proposes what an uninterrupted one would have;
     - what it proposes at random (origin `random`) is within the budgets that are known without measuring.
+
+    `opens`: its first proposals are a design of their own, so that a search begins with two controls, not with all.
     """
+
+    @property
+    def opens(self) -> bool: ...
 
     def replay(self, results: Iterable[TrialResult]) -> None:
         """Tell recorded results, in the order of their numbers."""

@@ -47,9 +47,14 @@ def attributes_of(result: TrialResult) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Told:
-    """An ended trial: its values where it has them, how far it is over each limit (at most 0 within), its training."""
+    """An ended trial: its values where it has them, how far it is over each limit (at most 0 within), its training.
+
+    `key` is its architecture's, `choices` the number of each variable's choice.
+    """
 
     architecture: Architecture
+    key: str
+    choices: tuple[int, ...]
     values: tuple[float, ...] | None
     violations: Mapping[str, float]
     training: Training | None
@@ -129,7 +134,7 @@ class Sampler(optuna.samplers.BaseSampler):
                 told.append(self._told[one.number])
             elif one.state is OptunaState.RUNNING and len(one.params) == len(self.distributions):
                 running.append(self._architecture(one))
-        keys = {t.architecture.key for t in told} | {a.key for a in running}
+        keys = {t.key for t in told} | {a.key for a in running}
         return Seen(tuple(told), tuple(running), frozenset(keys))
 
     def _rng(self, trial: FrozenTrial) -> random.Random:
@@ -148,7 +153,8 @@ class Sampler(optuna.samplers.BaseSampler):
             place = next(i for i, name in enumerate(self.problem.objectives) if name in _LEADING)
             kept = {"seed": 0, "epochs": 1} | {k: v for k, v in trial.user_attrs.items() if k in _KEPT}
             training = Training(architecture, score=values[place], **kept)
-        return Told(architecture, values, dict(trial.constraints), training)
+        choices = tuple(int(d.to_internal_repr(trial.params[name])) for name, d in self.distributions.items())
+        return Told(architecture, architecture.key, choices, values, dict(trial.constraints), training)
 
 
 def trainings_of(told: Sequence[Told]) -> list[Training]:

@@ -36,6 +36,8 @@ class Study(ABC):
     """A `Proposer` by an Optuna sampler, which a subclass gives. It samples define-by-run: one categorical choice for
     each variable of the space, in the order of `distributions`."""
 
+    opens = False
+
     def __init__(self, problem: Problem) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._problem = problem
