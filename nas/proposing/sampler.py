@@ -3,7 +3,7 @@
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=EHVISampler(problem))
 
 A study has a direction for each of the problem's objectives, in their order, and its objective suggests one categorical
-choice for each variable of the space, by `Sampler.distributions`. Beside the values a trial may carry, as attributes
+choice for each variable of the space, as `asked` does. Beside the values a trial may carry, as attributes
 of its user, what its training was (`loss`, `seed`, `epochs`, `start`, `images`), and as constraints what it is over.
 """
 
@@ -38,6 +38,12 @@ _LEADING = {figures[0] for figures in FIGURES.values()}
 def distributions_of(space: SearchSpace) -> dict[str, CategoricalDistribution]:
     """One categorical choice for each variable of a space, by the variables' names."""
     return {v.name: CategoricalDistribution([str(choice) for choice in v.choices]) for v in space.variables}
+
+
+def asked(space: SearchSpace, trial: optuna.Trial) -> Architecture:
+    """What a trial is of, defined by run: one categorical choice for each variable."""
+    values = {name: str(trial.suggest_categorical(name, d.choices)) for name, d in distributions_of(space).items()}
+    return space.assign({name: FusionChoice.parse(value) for name, value in values.items()})
 
 
 def attributes_of(result: TrialResult) -> dict[str, Any]:

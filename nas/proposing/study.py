@@ -17,10 +17,10 @@ from optuna.trial import TrialState as OptunaState
 
 from nas.proposing.known import Known
 from nas.proposing.proposer import Problem, Proposal
-from nas.proposing.sampler import FAILED, Sampler, attributes_of, distributions_of
+from nas.proposing.sampler import FAILED, Sampler, asked, attributes_of, distributions_of
 from nas.proposing.window import Window
 from reports.view import OBJECTIVES
-from search_spaces.architecture import Architecture, FusionChoice
+from search_spaces.architecture import Architecture
 from trials.record.training import OF_THE_MACHINE
 from trials.seeds import derive
 from trials.tasks.metrics import ALL_FIGURES
@@ -74,9 +74,7 @@ class Study(ABC):
         for attempt in range(MAX_DUPLICATES if len(self._known) < FEW_KNOWN else 1):
             self._study.sampler = self.sampler(derive(self._problem.seed, "proposal", number, attempt) % 2**32)
             trial = self._study.ask()
-            values = {name: str(trial.suggest_categorical(name, d.choices)) for name, d in self.distributions.items()}
-            chosen = {name: FusionChoice.parse(value) for name, value in values.items()}
-            architecture = self._problem.space.assign(chosen)
+            architecture = asked(self._problem.space, trial)
             if self.reserve(architecture):
                 self._asked[architecture.key] = trial
                 return Proposal(architecture, "sampler")

@@ -61,10 +61,10 @@ def _numbers(architectures: Sequence[Architecture], names: Sequence[str], whole:
 
 def _indicators(numbers: NDArray[np.int64], size: int) -> Values:
     """[n, points · size]: 1 where a point has a number. Their products count the points at which two are equal."""
-    return (numbers[:, :, None] == np.arange(size)).reshape(len(numbers), -1).astype(float)
+    return np.asarray((numbers[:, :, None] == np.arange(size)).reshape(len(numbers), -1), np.float64)
 
 
 def _bags(numbers: NDArray[np.int64], size: int) -> Values:
     """[n, size · points]: 1 where a number stands at so many points or more. Their products count what is common."""
     counts = (numbers[:, :, None] == np.arange(size)).sum(1)
-    return (counts[:, :, None] > np.arange(numbers.shape[1])).reshape(len(numbers), -1).astype(float)
+    return np.asarray((counts[:, :, None] > np.arange(numbers.shape[1])).reshape(len(numbers), -1), np.float64)

@@ -15,7 +15,7 @@ from nas.proposing.evolution import EvolutionSampler
 from nas.proposing.nsga2 import NSGA2Sampler
 from nas.proposing.proposer import Problem, make_proposer
 from nas.proposing.random import RandomSampler
-from nas.proposing.sampler import distributions_of
+from nas.proposing.sampler import asked
 from nas.registry import PROPOSERS
 from search_spaces import InputSpec, SearchSpace
 from search_spaces.architecture import Architecture, FusionChoice
@@ -32,7 +32,6 @@ BUDGET = (Constraint.parse("macs", "1.05x"),)
 PROBLEM = Problem(
     SPACE, Feasibility(SPACE, COSTS, BUDGET, BASELINE), Pricing(BUDGET, BASELINE), ("accuracy", "macs"), seed=3
 )
-DISTRIBUTIONS = distributions_of(SPACE)
 SAMPLERS: dict[str, Callable[..., optuna.samplers.BaseSampler]] = {
     "ehvi": EHVISampler, "nsga2": NSGA2Sampler, "evolution": EvolutionSampler, "random": RandomSampler,
 }  # fmt: skip
@@ -51,15 +50,8 @@ def quality(architecture: Architecture) -> float:
     return 0.70 + 0.004 * ops.count("cbam") + 0.006 * (ops[-1] == "cbam")
 
 
-def asked(trial: optuna.Trial) -> Architecture:
-    """As anybody defines it by run: one categorical choice for each variable."""
-    return SPACE.assign({
-        name: FusionChoice.parse(str(trial.suggest_categorical(name, d.choices))) for name, d in DISTRIBUTIONS.items()
-    })  # fmt: skip
-
-
 def objective(trial: optuna.Trial) -> tuple[float, float]:
-    architecture = asked(trial)
+    architecture = asked(SPACE, trial)
     macs = COSTS(architecture).macs
     trial.set_constraint("macs", BUDGET[0].violation(macs, BASELINE))
     trial.set_user_attr("loss", 2 - quality(architecture))
@@ -101,7 +93,7 @@ def test_eight_side_by_side_are_given_different_things(name: str) -> None:
 
     def begin() -> optuna.Trial:
         trial = study.ask()
-        found.append(asked(trial))
+        found.append(asked(SPACE, trial))
         return trial
 
     def end(trial: optuna.Trial) -> None:
@@ -122,12 +114,12 @@ def test_it_goes_on_where_trials_were_gated_failed_or_never_trained(name: str) -
     states = [OptunaState.PRUNED, OptunaState.FAIL, OptunaState.COMPLETE]
     for number in range(15):
         trial = study.ask()
-        architecture = asked(trial)
+        architecture = asked(SPACE, trial)
         state = states[number % 3]
         trial.set_constraint("macs", 0.1 if state is OptunaState.PRUNED else -0.1)
         values = [quality(architecture), 1.0] if state is OptunaState.COMPLETE else None
         study.tell(trial, values, state=state)
-    assert SPACE.architecture(asked(study.ask()).choices)
+    assert SPACE.architecture(asked(SPACE, study.ask()).choices)
 
 
 @pytest.mark.parametrize("proposer", ["ehvi", "tpe"])
