@@ -27,7 +27,7 @@ from nas.proposing.limits import COMPUTED, rows_of
 from nas.proposing.opening import spread_choice
 from nas.proposing.promise import Promise
 from nas.proposing.proposer import Problem
-from nas.proposing.sampler import Sampler, Seen, Told, trainings_of
+from nas.proposing.sampler import TOLD, Sampler, Seen, Told, trainings_of
 from nas.proposing.study import Study
 from nas.proposing.surrogate import Parameters, Surrogate
 from search_spaces.architecture import Architecture
@@ -41,7 +41,7 @@ DRAWN, PARENTS, PAIRS = 4_000, 12, 400
 #: From so many trials on a model takes longer than a free worker should wait; it is renewed at each growth.
 SLOW, RENEWAL = 100, 1.03
 #: How many results a model may take, for each other trial that runs: one for so many trials.
-LAG = 250
+LAG = 125
 #: Trainings that a model is conditioned on at the most, half of them the best and half the most recent.
 CAPACITY = 1_000
 
@@ -70,7 +70,7 @@ class EHVISampler(Sampler):
     def choose(self, seen: Seen, rng: random.Random) -> Architecture | None:
         rows = np.concatenate([rows_of(seen.told, self._coded), self._coded.rows(seen.running)])
         if self._opens(seen):
-            pool = self._coded.all if self._coded.small else self._uniform
+            pool = self._candidates(self._coded.baseline, random.Random(derive(self._seed, "near")))
             ranked = pool[spread_choice(self._coded, pool, rows, rng, self._coded.beliefs(self.problem.beliefs, pool))]
         else:
             ranked = self._promise(seen).ranked(rows, front=len(rows) % 2 == 1, rng=rng)
@@ -80,10 +80,11 @@ class EHVISampler(Sampler):
 
     def ahead(self, study: optuna.Study) -> None:
         """Begin, beside the trainings, the model that later proposals will be by."""
-        told = self.seen(study, None).told
-        count = len(told)
-        if count > SLOW // 2 and renewed_at(count) == count and self._estimable(told):
-            self._models[count] = self._beside.submit(self._model, told)
+        count = len(study.get_trials(deepcopy=False, states=TOLD))
+        if count > SLOW // 2 and renewed_at(count) == count:
+            told = self.seen(study, None).told
+            if self._estimable(told):
+                self._models[count] = self._beside.submit(self._model, told)
 
     def _opens(self, seen: Seen) -> bool:
         return len(seen.told) + len(seen.running) < OPENING or not self._estimable(seen.told)
@@ -98,8 +99,11 @@ class EHVISampler(Sampler):
 
     def _promise(self, seen: Seen) -> Promise:
         count, waiting = len(seen.told), len(seen.running)
-        begun = [old for old in self._models if old <= count - waiting * max(1, count // LAG)]
-        at = max(begun) if begun and waiting and count > SLOW else renewed_at(count)
+        if waiting and count > SLOW and self._models:
+            ripe = [old for old in self._models if old <= count - waiting * max(1, count // LAG)]
+            at = max(ripe) if ripe else min(self._models)
+        else:
+            at = renewed_at(count)
         if at not in self._models:
             self._models[at] = Future()
             self._models[at].set_result(self._model(seen.told[:at]))
@@ -122,9 +126,10 @@ class EHVISampler(Sampler):
 
     def _candidates(self, best: Rows, rng: random.Random) -> Rows:
         """Everything within the budgets of a small space, else uniform draws and what is near the best."""
-        if self._coded.small:
-            return self._coded.all
-        return together([self._uniform, self._coded.within(self._coded.near(best, rng, PAIRS))])
+        found = self._coded.all if self._coded.small else self._uniform
+        if not self._coded.small:
+            found = together([found, self._coded.within(self._coded.near(best, rng, PAIRS))])
+        return found if len(found) else self._coded.baseline  # which is known: nothing else was found
 
     @cached_property
     def _uniform(self) -> Rows:

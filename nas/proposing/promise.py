@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky
 
 from nas.proposing.coded import Coded, Rows
 from nas.proposing.improvement import Steps
@@ -58,10 +57,11 @@ class Promise:
     def ranked(self, seen: Rows, front: bool, rng: random.Random) -> Rows:
         """The candidates, what promises most first: for the front, or in one world that is possible."""
         believed = self._believed(seen)
-        covariance = self._covariance.copy()
-        for place in believed:
-            column = covariance[:, place].copy()
-            covariance -= np.outer(column, column / (column[place] + self._model.noise**2))
+        covariance = self._covariance
+        if believed:
+            known = covariance[np.ix_(believed, believed)] + self._model.noise**2 * np.eye(len(believed))
+            halves = np.linalg.solve(np.linalg.cholesky(known), covariance[believed])
+            covariance = covariance - halves.T @ halves
         if front:
             sd = np.sqrt(np.maximum(np.diag(covariance), 0.0))
             promise = self._kept * self._steps(believed).expected(self._scaled(self._rows), self._mean, sd)
@@ -93,5 +93,5 @@ def _drawn(covariance: Values, rng: random.Random) -> Values:
     """One draw of a normal distribution around 0."""
     numbers: NDArray[np.float64] = np.random.default_rng(rng.getrandbits(64)).standard_normal(len(covariance))
     jitter = 1e-6 * max(float(np.diag(covariance).max(initial=0.0)), 1e-6)
-    root = cholesky(covariance + jitter * np.eye(len(covariance)), lower=True)
+    root = np.linalg.cholesky(covariance + jitter * np.eye(len(covariance)))
     return np.asarray(root @ numbers)

@@ -30,6 +30,8 @@ from trials.trial import TrialResult
 
 #: Of a trial's user attributes: what is kept of its training.
 _KEPT = ("loss", "seed", "epochs", "start", "images")
+#: Trials that have ended and tell something.
+TOLD = (OptunaState.COMPLETE, OptunaState.PRUNED)
 #: As a constraint of its own: that a trial failed by its own fault.
 FAILED = "failed"
 _LEADING = {figures[0] for figures in FIGURES.values()}
@@ -134,7 +136,7 @@ class Sampler(optuna.samplers.BaseSampler):
         for one in study.get_trials(deepcopy=False):
             if trial is not None and one.number == trial.number:
                 continue
-            if one.state in (OptunaState.COMPLETE, OptunaState.PRUNED):
+            if one.state in TOLD:
                 if one.number not in self._told:
                     self._told[one.number] = self._read(one)
                 told.append(self._told[one.number])

@@ -314,7 +314,10 @@ class Conditioned:
         """Means [m] and covariances [m, m] of differences of wanted scores; own [5, m, m] are the kernel's parts of
         each with each."""
         covariances = self._covariances(towards)
-        halves = solve_triangular(self.factor, covariances.T, lower=True)
+        some = [
+            covariances[i : i + 64] for i in range(0, len(covariances), 64)
+        ]  # scipy holds the interpreter meanwhile
+        halves = np.concatenate([solve_triangular(self.factor, one.T, lower=True) for one in some], 1)
         prior = self._variance * np.tensordot(self._shares, own, 1)
         return covariances @ self.weights, np.asarray(prior - halves.T @ halves)
 
