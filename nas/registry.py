@@ -16,9 +16,14 @@ ENGINES = {
 }
 #: What says which architecture to try next: a `nas.proposing.proposer.Proposer` each.
 PROPOSERS = {
+    "ehvi": "nas.proposing.ehvi:EHVI",
     "tpe": "nas.proposing.tpe:TPE",
+    "nsga2": "nas.proposing.nsga2:NSGA2",
+    "evolution": "nas.proposing.evolution:Evolution",
     "random": "nas.proposing.random:Random",
 }
+#: Those of them that heed which operators a user believes in.
+HEED_PRIORS = ("ehvi",)
 #: What a search does, in this order: a `nas.stages.stage.Stage` each. What is done already, a stage does not do again.
 STAGES = {
     "starts": "nas.stages.starts:Starts",

@@ -46,6 +46,7 @@ PYTHON = {
     "export_network": "test_pages_scenes.py",
     "from nas.bench import query": "test_pages_bench.py",
     "class Greedy": "test_pages_bench.py",
+    "EHVISampler": "test_pages_bench.py",
 }
 pages = pytest.mark.parametrize("page", PAGES, ids=str)
 

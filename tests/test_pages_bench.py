@@ -29,3 +29,9 @@ def test_a_method_in_twenty_lines(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     exec(compile(block(PAGE, "class Greedy"), str(PAGE), "exec"), names)
     assert "gain=" in capsys.readouterr().out
+
+
+def test_a_sampler_of_ours_in_anybodys_study(capsys: pytest.CaptureFixture[str]) -> None:
+    page = PAGE.with_name("how-it-is-built.md")
+    exec(compile(block(page, "EHVISampler"), str(page), "exec"), {"__name__": "__main__"})
+    assert float(capsys.readouterr().out) >= 0.72

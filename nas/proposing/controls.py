@@ -1,4 +1,4 @@
-"""The candidates that every search begins with: all-add, and each operator by itself wherever it is on offer."""
+"""The candidates that every search begins with: all-add, and operators by themselves wherever they are on offer."""
 
 from __future__ import annotations
 
@@ -19,3 +19,10 @@ def controls(space: SearchSpace, feasibility: Feasibility) -> Iterator[tuple[str
         uniforms = [space.uniform(op, ratio) for ratio in ratios if space.offers(op, ratio)]
         if uniforms:
             yield "uniform", next((a for a in uniforms if feasibility(a)), uniforms[-1])
+
+
+def first_controls(space: SearchSpace, feasibility: Feasibility) -> Iterator[tuple[str, Architecture]]:
+    """The baseline and the first of the others that is within the budgets: what the noise of seeds is measured on."""
+    baseline, *others = controls(space, feasibility)
+    yield baseline
+    yield from [control for control in others if feasibility(control[1])][:1]

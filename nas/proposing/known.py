@@ -23,6 +23,10 @@ class Known:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def has(self, architecture: Architecture) -> bool:
+        """Whether it is known."""
+        return architecture.key in self._keys
+
     def reserve(self, architecture: Architecture) -> bool:
         """Take an architecture; False when it is known already."""
         if architecture.key in self._keys:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from nas.registry import PROPOSERS, load
@@ -24,13 +24,15 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is searched: a space, under budgets, for objectives. All that is random follows from `seed`."""
+    """What is searched: a space, under budgets, for objectives. All that is random follows from `seed`. `beliefs` are
+    weights of operators that a user believes in, 1 of the others."""
 
     space: SearchSpace
     feasibility: Feasibility
     pricing: Pricing
     objectives: tuple[str, ...]
     seed: int
+    beliefs: Mapping[str, float] = field(default_factory=dict)
 
 
 class Proposer(Protocol):
@@ -42,7 +44,12 @@ class Proposer(Protocol):
     - the same problem, told the same results in the same order, proposes the same under the same number: a search that
       is resumed proposes what an uninterrupted one would have;
     - what it proposes at random (origin `random`) is within the budgets that are known without measuring.
+
+    `opens`: its first proposals are a design of their own, so that a search begins with two controls, not with all.
     """
+
+    @property
+    def opens(self) -> bool: ...
 
     def replay(self, results: Iterable[TrialResult]) -> None:
         """Tell recorded results, in the order of their numbers."""

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
 
-from nas.proposing.known import Known
+import optuna
+
 from nas.proposing.proposer import Problem, Proposal
+from nas.proposing.sampler import Sampler, Seen
+from nas.proposing.study import Study
 from search_spaces.architecture import Architecture
-from trials.trial import TrialResult
 
 
-class Random:
-    """A `Proposer` that learns nothing but what is known."""
+class RandomSampler(Sampler):
+    """An Optuna sampler of a problem's architectures that learns nothing but what is known."""
+
+    def choose(self, seen: Seen, rng: random.Random) -> Architecture | None:
+        return self.problem.feasibility.sample(rng, lambda architecture: not self.known(architecture, seen))
+
+
+class Random(Study):
+    """Every proposal is as those at random of any other search."""
 
     def __init__(self, problem: Problem) -> None:
-        self._known = Known(problem)
+        super().__init__(problem)
+        self._random = self.own(RandomSampler(problem))
 
-    def replay(self, results: Iterable[TrialResult]) -> None:
-        for result in results:
-            self.tell(result)
-
-    def reserve(self, architecture: Architecture) -> bool:
-        return self._known.reserve(architecture)
+    def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        self._random.reseed(seed)
+        return self._random
 
     def propose(self, number: int) -> Proposal | None:
-        return self._known.within_budget(number)
-
-    def propose_within_budget(self, number: int) -> Proposal | None:
-        return self._known.within_budget(number)
-
-    def fast_enough(self, architecture: Architecture) -> bool:
-        return self._known.fast_enough(architecture)
-
-    def tell(self, result: TrialResult) -> None:
-        self._known.learn(result)
+        return self.propose_within_budget(number)

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import TypeVar
 
 import optuna
-from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 
 from nas.proposing.known import Known
 from nas.proposing.proposer import Problem, Proposal
+from nas.proposing.sampler import FAILED, Sampler, asked, attributes_of, distributions_of
 from nas.proposing.window import Window
 from reports.view import OBJECTIVES
-from search_spaces.architecture import Architecture, FusionChoice
+from search_spaces.architecture import Architecture
+from trials.record.training import OF_THE_MACHINE
 from trials.seeds import derive
 from trials.tasks.metrics import ALL_FIGURES
 from trials.trial import TrialResult, TrialState
 
+OurSampler = TypeVar("OurSampler", bound=Sampler)
 #: Proposals that the record answers (duplicates) before a neighbour of the first is taken instead; once so many
 #: architectures are known that the sampler takes its time and repeats itself, one.
 MAX_DUPLICATES, FEW_KNOWN = 10, 200
@@ -33,26 +36,34 @@ class Study(ABC):
     """A `Proposer` by an Optuna sampler, which a subclass gives. It samples define-by-run: one categorical choice for
     each variable of the space, in the order of `distributions`."""
 
+    opens = False
+
     def __init__(self, problem: Problem) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._problem = problem
         self._known = Known(problem)
-        self.distributions = {
-            variable.name: CategoricalDistribution([str(choice) for choice in variable.choices])
-            for variable in problem.space.variables
-        }
+        self.distributions = distributions_of(problem.space)
         ways = {True: StudyDirection.MAXIMIZE, False: StudyDirection.MINIMIZE}
         directions = [ways[OBJECTIVES[name]] for name in problem.objectives]
-        self._study = optuna.create_study(storage=Window(), directions=directions)
+        self._study = optuna.create_study(storage=self.storage(), directions=directions)
         self._asked: dict[str, optuna.Trial] = {}
+
+    def storage(self) -> optuna.storages.BaseStorage:
+        """Where its study remembers trials; by default all of them while they are few."""
+        return Window()
 
     @abstractmethod
     def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         """What samples the next proposal, all that is random in it from `seed`, 32 bits."""
 
+    def own(self, sampler: OurSampler) -> OurSampler:
+        """One of our samplers, told what this search never proposes."""
+        sampler.never = lambda architecture: self._known.has(architecture) or not self._known.fast_enough(architecture)
+        return sampler
+
     def replay(self, results: Iterable[TrialResult]) -> None:
         for result in results:
-            self.tell(result)
+            self._learn(result)
 
     def reserve(self, architecture: Architecture) -> bool:
         return self._known.reserve(architecture)
@@ -63,9 +74,7 @@ class Study(ABC):
         for attempt in range(MAX_DUPLICATES if len(self._known) < FEW_KNOWN else 1):
             self._study.sampler = self.sampler(derive(self._problem.seed, "proposal", number, attempt) % 2**32)
             trial = self._study.ask()
-            values = {name: str(trial.suggest_categorical(name, d.choices)) for name, d in self.distributions.items()}
-            chosen = {name: FusionChoice.parse(value) for name, value in values.items()}
-            architecture = self._problem.space.assign(chosen)
+            architecture = asked(self._problem.space, trial)
             if self.reserve(architecture):
                 self._asked[architecture.key] = trial
                 return Proposal(architecture, "sampler")
@@ -83,29 +92,37 @@ class Study(ABC):
         return self._known.fast_enough(architecture)
 
     def tell(self, result: TrialResult) -> None:
-        """Teach the sampler a result: values of a complete trial, the violation alone of a gated one."""
+        self._learn(result)
+
+    def _learn(self, result: TrialResult) -> None:
+        """Teach the sampler a result: values of a complete trial, the violation alone of a gated one, and of one that
+        failed by its own fault that it did, so that what diverges is left alone."""
         if not self._known.learn(result):
             return
         found = self._problem.pricing.violations(result)
+        values = self._values(result) if result.state is TrialState.COMPLETE else None
+        state = OptunaState.PRUNED if result.state is TrialState.GATED else OptunaState.FAIL
+        if values is not None:
+            state = OptunaState.COMPLETE
+        elif result.state is TrialState.FAILED and result.failure not in OF_THE_MACHINE:
+            state, found = OptunaState.PRUNED, {**found, FAILED: 1.0}
+        attributes = attributes_of(result)
         trial = self._asked.pop(result.architecture.key, None)
-        values = self._values(result)
-        state = {TrialState.COMPLETE: OptunaState.COMPLETE, TrialState.GATED: OptunaState.PRUNED}.get(
-            result.state, OptunaState.FAIL
-        )
-        if state is OptunaState.COMPLETE and values is None:
-            state = OptunaState.FAIL
         if trial is not None:
             for metric, violation in found.items():
                 trial.set_constraint(metric, violation)
-            self._study.tell(trial, values if state is OptunaState.COMPLETE else None, state=state)
+            for name, value in attributes.items():
+                trial.set_user_attr(name, value)
+            self._study.tell(trial, values, state=state)
             return
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=state,
-                values=values if state is OptunaState.COMPLETE else None,
+                values=values,
                 params={v.name: str(result.architecture.choices[v.points[0]]) for v in self._problem.space.variables},
                 distributions=dict(self.distributions),
                 constraints=found,
+                user_attrs=attributes,
             )
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.engines.interruption import Interruption
-from nas.proposing.controls import controls
+from nas.proposing.controls import controls, first_controls
 from nas.proposing.proposer import Problem, Proposer
 from nas.session.weights import Weights
 from nas.telling import Observer
@@ -86,7 +86,8 @@ class Driver:
         proposer.replay(recorded)
         for result in self._stopped:
             proposer.reserve(result.architecture)
-        self._controls = controls(problem.space, problem.feasibility)
+        beginning = first_controls if proposer.opens else controls
+        self._controls = beginning(problem.space, problem.feasibility)
 
     def next_job(self) -> TrialJob | None:
         """The next trial to run; None when enough were given out or none is left to try, or one is to run alone."""

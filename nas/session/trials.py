@@ -17,7 +17,9 @@ class Trials:
 
     def run(self, search: Search) -> None:
         config, prepared, view = search.config, search.prepared, search.view
-        problem = Problem(prepared.space, prepared.feasibility, view.pricing, tuple(config.objectives), config.seed)
+        problem = Problem(
+            prepared.space, prepared.feasibility, view.pricing, tuple(config.objectives), config.seed, config.beliefs
+        )  # fmt: skip
         look = Look(config.seed, config.training.epochs, search.plan.start.name)
         driver = Driver(
             search.folder, search.store, problem, prepared.costs, make_proposer(config.sampler, problem),

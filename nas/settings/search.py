@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
-from nas.registry import ENGINES, PROPOSERS
+from nas.registry import ENGINES, HEED_PRIORS, PROPOSERS
 from nas.settings.errors import ConfigError
 from nas.settings.places import absolute_data, absolute_space
 from nas.settings.sections import (
@@ -21,6 +21,7 @@ from nas.settings.sections import (
     Section,
 )
 from nas.settings.setting import Group, Role, Setting
+from nas.settings.values import read_weights
 from search_spaces.architecture import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS
 from search_spaces.references import absolute
 from trials.budgets.constraints import CONSTRAINED, Constraint
@@ -128,7 +129,12 @@ class SearchConfig(Section):
     sampler: Annotated[
         ProposerName,
         Setting("What proposes architectures: {choices}.", Role.EXTEND, option="--sampler", metavar="NAME"),
-    ] = "tpe"  # fmt: skip
+    ] = "ehvi"  # fmt: skip
+    prior: Annotated[
+        str | None,
+        Setting("Operators that you believe in, cbam=3,aff (2 unless said): looked at sooner, until trials say better.",
+                Role.EXTEND, option="--prior", metavar="OP=W,…"),
+    ] = None  # fmt: skip
     seed: Annotated[
         int, Field(ge=0, lt=2**63), Setting("Seed of everything random.", option="--seed", metavar="S")
     ] = 0  # fmt: skip
@@ -245,6 +251,17 @@ class SearchConfig(Section):
             Constraint.parse(_METRIC_OF[info.field_name], text)
         return text
 
+    @field_validator("prior")
+    @classmethod
+    def _readable_prior(cls, text: str | None, info: ValidationInfo) -> str | None:
+        offered = info.data.get("operators", DEFAULT_OPERATORS)
+        for name in read_weights(text or ""):
+            if name not in offered:
+                nearest = difflib.get_close_matches(name, offered, n=1)
+                hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+                raise ValueError(f"{name!r} is none of the operators {', '.join(offered)}{hint}")
+        return text
+
     @field_validator("task")
     @classmethod
     def _of_this_kind(cls, task: Task) -> Task:
@@ -284,6 +301,13 @@ class SearchConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _prior_is_heeded(self) -> SearchConfig:
+        if self.beliefs and self.sampler not in HEED_PRIORS:
+            heeding = " or ".join(HEED_PRIORS)
+            raise ConfigError(f"prior is {self.prior}, but sampler {self.sampler} heeds none: use {heeding}")
+        return self
+
+    @model_validator(mode="after")
     def _latency_is_known(self) -> SearchConfig:
         if self.latency.screen is False and self.latency_profile is None and self.asks_for_latency:
             wanting = "max_latency" if self.max_latency is not None else "objective latency_ms"
@@ -291,6 +315,11 @@ class SearchConfig(Section):
                 f"latency.screen is false, but {wanting} needs a latency: give a latency_profile, or screen"
             )
         return self
+
+    @property
+    def beliefs(self) -> dict[str, float]:
+        """The weights of operators that the user believes in."""
+        return read_weights(self.prior or "")
 
     @property
     def asks_for_latency(self) -> bool:

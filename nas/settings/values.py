@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
@@ -35,6 +36,20 @@ def read_figures(text: str) -> dict[str, float]:
         return {name.strip(): float(value) for name, value in pairs}
     except ValueError:
         raise ValueError("expected figures and numbers such as ap=0.2,ap_small=0.1") from None
+
+
+def read_weights(text: str) -> dict[str, float]:
+    """`cbam=3,aff` by name, 2 where none is said. Raises ValueError for anything else, or a weight not above 0."""
+    found = {}
+    for part in read_list(text):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        try:
+            found[name] = float(value) if equals else 2.0
+        except ValueError:
+            found[name] = math.nan
+        if not name or not 0 < found[name] < math.inf:
+            raise ValueError(f"{part!r}: expected operators and weights above 0, such as cbam=3,aff")
+    return found
 
 
 def read_seconds(text: str) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from nas.engines.engine import JobSource
 from nas.engines.interruption import Interruption
-from nas.proposing.controls import controls
+from nas.proposing.controls import first_controls
 from nas.trainings.prepared import Prepared
 from nas.trainings.trainings import TrainingSource, Wanted, missing
 from reports.formatting import format_percent
@@ -35,8 +35,7 @@ def with_noise(
 ) -> JobSource:
     """The search, with the trainings between its jobs that its noise is known from; it alone where none is wanted."""
     config = prepared.config
-    feasible = [a for _, a in controls(prepared.space, prepared.feasibility) if prepared.feasibility(a)]
-    pair = list(dict.fromkeys([prepared.space.baseline, *feasible]))[:_FIRST]
+    pair = [architecture for _, architecture in first_controls(prepared.space, prepared.feasibility)]
     seeds = [(config.seed + k) % 2**63 for k in range(1, config.seeds_for_noise)]
     wanted = [Wanted(architecture, seed, config.training.epochs) for seed in seeds for architecture in pair]
     todo = missing(wanted, view.trainings)

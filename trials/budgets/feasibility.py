@@ -57,6 +57,21 @@ class Feasibility:
     def _within(self, costs: Costs) -> bool:
         return all(value <= 0 for value in violations(self._constraints, costs, self._baseline).values())
 
+    @property
+    def costs(self) -> CostTable:
+        """What every architecture of the space costs."""
+        return self._costs
+
+    @cached_property
+    def bounds(self) -> tuple[int, int]:
+        """The most multiply-adds and parameters that are within the budgets; the space's own where none bounds them."""
+        return self._bound("macs", 1.0), self._bound("params", 1.0)
+
+    def draw(self, rng: random.Random) -> list[int] | None:
+        """A uniformly random architecture within the budgets, as the number of each variable's choice; None where
+        there is none or none was hit."""
+        return self._members.sample(rng)
+
     def impossible(self) -> str | None:
         """Why no architecture can be within the budgets, with the closest one and its figures; None if some are."""
         for constraint in self._constraints:

@@ -22,22 +22,34 @@ from numpy.typing import NDArray
 from search_spaces.architecture import Architecture
 
 Values = NDArray[np.float64]
+#: Architectures as numbers [n, points] of operators, and of choices.
+Numbered = tuple[NDArray[np.int64], NDArray[np.int64]]
 PARTS = ("alike", "operator", "choice", "pairs", "identity")
 
 
 def parts(one: Sequence[Architecture], other: Sequence[Architecture]) -> Values:
     """[5, n, m] of architectures of one space, in the order of `PARTS`."""
     names = sorted({choice.op for a in (*one, *other) for choice in a.choices.values()})
-    ops, other_ops = _numbers(one, names), _numbers(other, names)
     labels = sorted({str(choice) for a in (*one, *other) for choice in a.choices.values()})
-    choices, other_choices = _numbers(one, labels, whole=True), _numbers(other, labels, whole=True)
+    first, second = ((_numbers(some, names), _numbers(some, labels, whole=True)) for some in (one, other))
+    return parts_of(first, second, len(names))
+
+
+def parts_of(one: Numbered, other: Numbered, operators: int) -> Values:
+    """[5, n, m], likewise, of architectures that are numbers already, of so many operators."""
+    (ops, choices), (other_ops, other_choices) = one, other
     points = ops.shape[1]
-    same_op = _equal_points(ops, other_ops)
-    same = _equal_points(choices, other_choices)
-    bags, other_bags = _bags(ops, len(names)), _bags(other_ops, len(names))
-    alike = sum(np.minimum(bags[:, None, i], other_bags[None, :, i]) for i in range(len(names)))
-    pairs = same_op * (same_op - 1) / (points * (points - 1)) if points > 1 else same_op / points
-    return np.stack([alike, same_op / points, same / points, pairs, (same == points).astype(float)])
+    labels = 1 + max(int(choices.max(initial=0)), int(other_choices.max(initial=0)))
+    found = np.empty((len(PARTS), len(ops), len(other_ops)))
+    bags, same_op, same, pairs, identity = found
+    np.matmul(_bags(ops, operators), _bags(other_ops, operators).T, out=bags)
+    np.matmul(_indicators(ops, operators), _indicators(other_ops, operators).T, out=same_op)
+    np.matmul(_indicators(choices, labels), _indicators(other_choices, labels).T, out=same)
+    np.equal(same, points, out=identity, casting="unsafe")
+    pairs[:] = same_op * (same_op - 1) / (points * (points - 1)) if points > 1 else same_op
+    for counted in (bags, same_op, same):
+        counted /= points
+    return found
 
 
 def _numbers(architectures: Sequence[Architecture], names: Sequence[str], whole: bool = False) -> NDArray[np.int64]:
@@ -47,14 +59,12 @@ def _numbers(architectures: Sequence[Architecture], names: Sequence[str], whole:
     return np.array(rows, np.int64).reshape(len(architectures), -1)
 
 
-def _equal_points(one: NDArray[np.int64], other: NDArray[np.int64]) -> Values:
-    """[n, m]: at how many points they are equal; a point at a time, so that ten thousand rows fit in memory."""
-    found = np.zeros((len(one), len(other)))
-    for point in range(one.shape[1]):
-        found += one[:, None, point] == other[None, :, point]
-    return found
+def _indicators(numbers: NDArray[np.int64], size: int) -> Values:
+    """[n, points · size]: 1 where a point has a number. Their products count the points at which two are equal."""
+    return np.asarray((numbers[:, :, None] == np.arange(size)).reshape(len(numbers), -1), np.float64)
 
 
 def _bags(numbers: NDArray[np.int64], size: int) -> Values:
-    """[n, names]: the share of points that has each."""
-    return np.stack([(numbers == name).mean(1) for name in range(size)], 1)
+    """[n, size · points]: 1 where a number stands at so many points or more. Their products count what is common."""
+    counts = (numbers[:, :, None] == np.arange(size)).sum(1)
+    return np.asarray((counts[:, :, None] > np.arange(numbers.shape[1])).reshape(len(numbers), -1), np.float64)

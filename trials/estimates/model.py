@@ -313,6 +313,21 @@ class Conditioned:
         """
         return self._given(self._covariances(towards), self._variance * (self._shares @ own))
 
+    def joint(self, towards: Values, own: Values) -> tuple[Values, Values]:
+        """Means [m] and covariances [m, m] of differences of wanted scores; own [5, m, m] are the kernel's parts of
+        each with each."""
+        covariances = self._covariances(towards)
+        some = [
+            covariances[i : i + 64] for i in range(0, len(covariances), 64)
+        ]  # scipy holds the interpreter meanwhile
+        halves = np.concatenate([solve_triangular(self.factor, one.T, lower=True) for one in some], 1)
+        prior = self._variance * np.tensordot(self._shares, own, 1)
+        return covariances @ self.weights, np.asarray(prior - halves.T @ halves)
+
+    def means_of_differences(self, towards: Values) -> Values:
+        """[m], as `differences` has them, in a fraction of its time."""
+        return np.asarray(self._covariances(towards) @ self.weights)
+
     def scores(self, towards: Values) -> tuple[Values, Values]:
         """Means and variances [m] of wanted scores, each a mean over the seeds that were trained."""
         model, seeds = self.model, max(1, len(self.model.looks.seeds))

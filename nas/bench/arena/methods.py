@@ -48,7 +48,10 @@ class Entry:
 _BY_LOSS = (("figure", "loss"),)
 #: In the order in which they are shown.
 METHODS: dict[str, Entry] = {
-    "nas-tpe": Entry(f"{_HERE}.house:House", "our search, by its default sampler", (("sampler", "tpe"),)),
+    "nas-ehvi": Entry(f"{_HERE}.house:House", "our search, by its default sampler", (("sampler", "ehvi"),)),
+    "nas-tpe": Entry(f"{_HERE}.house:House", "our search, by Optuna's TPE", (("sampler", "tpe"),)),
+    "nas-nsga2": Entry(f"{_HERE}.house:House", "our search, by Optuna's NSGA-II", (("sampler", "nsga2"),)),
+    "nas-evolution": Entry(f"{_HERE}.house:House", "our search, by regularised evolution", (("sampler", "evolution"),)),
     "nas-random": Entry(f"{_HERE}.house:House", "our search, by its random sampler", (("sampler", "random"),)),
     "optuna-search": Entry(f"{_HERE}.optuna_rivals:OptunaSearch", "Ray's default: TPE told no budget, no gate"),
     "nsga2": Entry(f"{_HERE}.optuna_rivals:NSGA2", "Optuna's, told the budget"),

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable
 
 from nas.bench.arena.playing import Ask, Brief, Told
+from nas.proposing.evolution import parent_of, wanted
 from search_spaces.architecture import Architecture
 from trials.seeds import derive
-
-#: Draws for one architecture that is wanted, before it is given up.
-_DRAWS = 1000
 
 
 class Remembering:
@@ -59,11 +56,7 @@ class Remembering:
         return self._wanted(lambda: self.rng.choice(near))
 
     def _wanted(self, draw: Callable[[], Architecture]) -> Architecture | None:
-        for _ in range(_DRAWS):
-            found = draw()
-            if found.key not in self.seen and self.brief.feasible(found):
-                return found
-        return None
+        return wanted(draw, lambda found: found.key not in self.seen and self.brief.feasible(found))
 
 
 class RandomSearch(Remembering):
@@ -75,30 +68,14 @@ class RandomSearch(Remembering):
 
 
 class RegularisedEvolution(Remembering):
-    """Real et al., Regularized Evolution for Image Classifier Architecture Search, AAAI 2019: the best of a random
-    sample of the population is mutated at one place, the oldest dies. Population and sample are small, as budgets are.
-    """
-
-    population, sample = 10, 3
-
-    def __init__(self, brief: Brief, figure: str = "accuracy") -> None:
-        super().__init__(brief, figure)
-        self._living: deque[Told] = deque(maxlen=self.population)
+    """That of our own proposer (`nas.proposing.evolution`), by either figure."""
 
     def ask(self) -> Ask | None:
         if not self.seen:
             return self.look(self.brief.space.baseline)
-        found = self.drawn() if len(self._living) < self.population else self._child()
-        found = found or self.drawn()
+        parent = parent_of([(told.ask.architecture, self.quality(told)) for told in self.told], self.rng)
+        found = (None if parent is None else self.mutated(parent)) or self.drawn()
         return None if found is None else self.look(found)
-
-    def _child(self) -> Architecture | None:
-        chosen = self.rng.sample(list(self._living), min(self.sample, len(self._living)))
-        return self.mutated(max(chosen, key=self.quality).ask.architecture)
-
-    def tell(self, told: Told) -> None:
-        super().tell(told)
-        self._living.append(told)
 
 
 class LocalSearch(Remembering):

@@ -150,7 +150,7 @@ def test_a_clear_winner_is_found_and_an_even_field_is_not() -> None:
 
 
 def test_what_cannot_be_compared_is_said() -> None:
-    with pytest.raises(BenchError, match="method 'randm': expected one of nas-tpe"):
+    with pytest.raises(BenchError, match="method 'randm': expected one of nas-ehvi"):
         comparison_of(True, ["randm", "halving"])
     with pytest.raises(BenchError, match="--methods: given 1; from 2 to 20"):
         comparison_of(True, ["halving"])

@@ -42,7 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = nas.search(
         space="resnet8", train_images=512, val_fraction=0.05, trials=6, engine="local", max_flops="1.05x",
         training={"epochs": 1, "batch_size": 64, "regime": "scratch"}, latency={"passes": 30, "attempts": 1},
-        export="none", finalists="none", out=str(folder),
+        sampler="tpe", export="none", finalists="none", out=str(folder),
     )  # fmt: skip
     run.report()
     run.export("best")
@@ -55,6 +55,17 @@ def test_a_search_begins_with_the_baseline_and_each_uniform_operator(finished: P
     assert [t.result.origin for t in first] == ["baseline"] + ["uniform"] * 5
     operators = [{choice.split("/")[0] for choice in t.result.architecture.labels().values()} for t in first]
     assert operators == [{"add"}, {"concat"}, {"se"}, {"cbam"}, {"aff"}, {"iaff"}]
+
+
+def test_a_search_whose_sampler_opens_itself_begins_with_two_controls_and_trains_all_it_proposes(
+    tiny: dict[str, Any],
+) -> None:
+    run = nas.search(**tiny | {"trials": 6, "max_flops": "1.05x", "sampler": "ehvi", "prior": "cbam"})
+    origins = [t.result.origin for t in run.trials]
+    assert origins == ["baseline", "uniform", *["sampler"] * 4]
+    assert all(t.result.state is TrialState.COMPLETE for t in run.trials)
+    seen = {choice.op for t in run.trials for choice in t.result.architecture.choices.values()}
+    assert seen == {"add", "concat", "se", "cbam", "aff", "iaff"}
 
 
 def test_an_operator_that_stands_nowhere_is_no_control(tiny: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     by_role = {role: {name for name, key in all_keys().items() if key.setting.role is role} for role in Role}
     assert by_role[Role.EXTEND] == {
         "trials", "max_flops", "max_params", "max_latency", "minimum", "latency_profile", "objectives", "sampler",
-        "training.trial_timeout",
+        "prior", "training.trial_timeout",
     }  # fmt: skip
     assert by_role[Role.CIRCUMSTANCE] == {
         "engine", "workers", "device", "out", "export", "data_dir", "data_memory", "noise_seeds", "latency.screen",
@@ -95,7 +95,7 @@ def test_options_are_those_of_the_fields() -> None:
         assert "{" not in text
     assert f"[default: {Recipe.epochs}; scenes 4]" in (made["--epochs"].help or "")
     assert (made["--operators"].help or "").endswith("[default: add,concat,se,cbam,aff,iaff]")
-    assert "tpe or random" in (made["--sampler"].help or "")
+    assert "ehvi, tpe, nsga2, evolution or random" in (made["--sampler"].help or "")
     assert (made["--max-flops"].help or "").endswith("baseline.")
 
 
@@ -155,6 +155,24 @@ def test_what_is_wrong_is_named_as_it_was_given() -> None:
         load_config(None, {"training.momentum": 2.0})
     with pytest.raises(ConfigError, match=r"^--set training\.epochs: given 0; "):
         load_config(None, {"training.epochs": 0}, {"training.epochs": "--set training.epochs"})
+
+
+def test_operators_that_one_believes_in_are_on_offer_and_have_weights() -> None:
+    believing = {"sampler": "ehvi"}
+    assert load_config(None, {**believing, "prior": "cbam=3, aff"}).beliefs == {"cbam": 3.0, "aff": 2.0}
+    assert load_config(None, {}).beliefs == {}
+    for prior, message in {
+        "cban": r"^--prior: .*'cban' is none of the operators add, .*; did you mean 'cbam'\?$",
+        "cbam=0": r"^--prior: .*'cbam=0': expected operators and weights above 0, such as cbam=3,aff$",
+        "cbam=x": r"^--prior: .*'cbam=x': expected operators and weights above 0",
+        "=2": r"^--prior: .*'=2': expected operators",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            load_config(None, {**believing, "prior": prior})
+    with pytest.raises(ConfigError, match="'aff' is none of the operators add, se"):
+        load_config(None, {**believing, "operators": ["add", "se"], "prior": "aff"})
+    with pytest.raises(ConfigError, match="prior is aff, but sampler tpe heeds none: use ehvi"):
+        load_config(None, {"prior": "aff", "sampler": "tpe"})
 
 
 def test_the_settings_are_read_without_torch() -> None:
