@@ -22,9 +22,8 @@ from trials.record.training import Training
 FITTED = 120
 #: Parameters are fitted anew where there are so many times the trainings.
 GROWTH = 1.25
-#: Candidates that are compared with all trainings at once; so many of which uncertainty is worked out: scipy holds the
-#: interpreter meanwhile, and who is asked for a proposal waits for it.
-CHUNK, SOLVED = 512, 64
+#: Candidates that are compared with all trainings at once.
+CHUNK = 512
 
 
 def fitted_to(trainings: int) -> int:
@@ -82,7 +81,7 @@ class Surrogate:
         with threadpool_limits(1, "blas"):
             found = [
                 self._known.differences(self._towards(part), 2 - 2 * self._across(part, self._baseline)[:, :, 0])
-                for part in _chunks(rows, SOLVED)
+                for part in _chunks(rows)
             ]
         mean, variance = (np.concatenate([one[k] for one in found]) for k in (0, 1))
         return mean, np.sqrt(variance)
@@ -102,5 +101,5 @@ class Surrogate:
         return parts_of(self._coded.numbered(rows), other, self._coded.operators)
 
 
-def _chunks(rows: Rows, size: int = CHUNK) -> list[Rows]:
-    return [rows[i : i + size] for i in range(0, len(rows), size)]
+def _chunks(rows: Rows) -> list[Rows]:
+    return [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]

@@ -296,8 +296,8 @@ class Conditioned:
     @classmethod
     def on(cls, model: Model, theta: Values) -> Conditioned:
         """Raises LinAlgError where the parameters allow no such figures."""
-        factor, _ = cho_factor(model.covariance(theta), lower=True)
-        return cls(model, theta, np.tril(factor), cho_solve((factor, True), model.centred))
+        factor = np.asarray(np.linalg.cholesky(model.covariance(theta)), np.float64)
+        return cls(model, theta, factor, cho_solve((factor, True), model.centred))
 
     @property
     def log_posterior(self) -> float:
@@ -317,12 +317,9 @@ class Conditioned:
         """Means [m] and covariances [m, m] of differences of wanted scores; own [5, m, m] are the kernel's parts of
         each with each."""
         covariances = self._covariances(towards)
-        some = [
-            covariances[i : i + 64] for i in range(0, len(covariances), 64)
-        ]  # scipy holds the interpreter meanwhile
-        halves = np.concatenate([solve_triangular(self.factor, one.T, lower=True) for one in some], 1)
+        halves = _solved(self.factor, covariances.T)
         prior = self._variance * np.tensordot(self._shares, own, 1)
-        return covariances @ self.weights, np.asarray(prior - halves.T @ halves)
+        return covariances @ self.weights, WIDENED**2 * np.asarray(prior - halves.T @ halves)
 
     def means_of_differences(self, towards: Values) -> Values:
         """[m], as `differences` has them, in a fraction of its time."""
@@ -361,8 +358,19 @@ class Conditioned:
         return np.asarray(np.sqrt(self._variance) * spreads[rows] * np.where(rows == 0, whole, shown))
 
     def _given(self, covariances: Values, prior: Values) -> tuple[Values, Values]:
-        halves = solve_triangular(self.factor, covariances.T, lower=True)
+        halves = _solved(self.factor, covariances.T)
         return covariances @ self.weights, WIDENED**2 * np.maximum(prior - (halves**2).sum(0), 0.0)
+
+
+def _solved(factor: Values, right: Values, block: int = 256) -> Values:
+    """The lower triangular factor's inverse times `right` [rows, m], a block at a time: scipy's own holds the
+    interpreter for as long as it takes, and a thread beside waits for it."""
+    found = np.empty_like(right)
+    for first in range(0, len(factor), block):
+        here = slice(first, first + block)
+        left = right[here] - factor[here, :first] @ found[:first]
+        found[here] = solve_triangular(factor[here, here], left, lower=True)
+    return found
 
 
 def _mean(values: Values) -> float:

@@ -12,13 +12,14 @@ from nas.proposing.coded import Coded
 from nas.proposing.ehvi import EHVI, SLOW, renewed_at
 from nas.proposing.opening import spread_choice
 from nas.proposing.proposer import Problem, Proposal
-from nas.proposing.surrogate import fitted_to
+from nas.proposing.surrogate import Parameters, Surrogate, fitted_to
 from search_spaces import InputSpec, SearchSpace
 from search_spaces.architecture import Architecture
 from trials.budgets.constraints import Constraint
 from trials.budgets.feasibility import Feasibility
 from trials.budgets.pricing import Pricing
 from trials.costs import CostTable
+from trials.record.training import Training
 from trials.trial import TrialResult, TrialState
 
 SMALL = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
@@ -102,6 +103,20 @@ def test_parameters_and_models_of_many_are_renewed_as_they_grow() -> None:
     assert [renewed_at(n) for n in (1, 50, SLOW, SLOW + 2, SLOW + 3)] == [1, 50, SLOW, SLOW, SLOW + 3]
     steps = {renewed_at(n) for n in range(900, 1000)}
     assert 3 <= len(steps) <= 5
+
+
+def test_what_is_known_of_candidates_together_is_what_is_known_of_each() -> None:
+    """Of more trainings than are solved at once."""
+    coded, rng = Coded(LARGE, problem(LARGE).feasibility), random.Random(3)
+    trainings = [Training.of(ended(n, LARGE.sample(rng), rng)) for n in range(150)]
+    model = Surrogate(coded, trainings, ("scratch", 3), Parameters())
+    rows = np.concatenate([coded.baseline, model.trained[:5], coded.rows(LARGE.sample(rng) for _ in range(30))])
+    mean, sd = model.gains(rows)
+    together, covariance = model.joint(rows)
+    assert together == pytest.approx(mean, abs=1e-9) == model.means(rows)
+    assert np.diag(covariance) == pytest.approx(sd**2, abs=1e-6)
+    assert mean[0] == pytest.approx(0, abs=1e-9)
+    assert np.linalg.eigvalsh(covariance).min() > -1e-6
 
 
 @pytest.mark.parametrize("space", [SMALL, LARGE], ids=lambda space: space.name)
