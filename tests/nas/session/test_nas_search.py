@@ -177,8 +177,8 @@ def test_weights_are_kept_while_they_fit_and_then_those_worth_exporting(
     # By the latencies of the trials: the last stage measures the front anew when all is trained.
     as_trained = dataclasses.replace(run.view, measured={})
     by_score = dataclasses.replace(as_trained, model=None, estimates={})
-    assert {t.result.number for t in (*by_score.exportable, *as_trained.exportable)} == kept(run.path)
-    assert 0 in kept(run.path)
+    # An estimate may rise after its weights have gone; what is on a front by scores never was off one.
+    assert {t.result.number for t in by_score.exportable} | {0} <= kept(run.path)
     dropped = {t.result.number for t in run.view.complete} - kept(run.path)
     assert dropped
     with pytest.raises(SelectionError, match="are not kept: choose one of trials"):
