@@ -103,7 +103,7 @@ class Estimates:
                 differences.append((mean, np.sqrt(variance)))
         better = _probability(differences, self._weights)
         return [
-            Estimate(score, gain, float(p))
+            Estimate(_share(score), gain, float(p))
             for score, gain, p in zip(
                 _intervals(scores, self._weights), _intervals(differences, self._weights), better, strict=True
             )
@@ -143,6 +143,11 @@ class Estimates:
             weights.append(one.log_posterior + 0.5 * float(step @ step))
         raised = np.exp(np.minimum(np.array(weights) - np.median(weights), 2.0))
         return found, raised / raised.sum()
+
+
+def _share(score: Interval) -> Interval:
+    """A score's interval, within what a score can be."""
+    return Interval(*(min(max(value, 0.0), 100.0) for value in (score.mean, score.low, score.high)))
 
 
 def _probability(normals: Sequence[tuple[Values, Values]], weights: Values) -> Values:

@@ -138,6 +138,11 @@ def test_all_add_is_no_better_than_itself() -> None:
     assert found.score.low < found.score.mean < found.score.high
 
 
+def test_a_score_stays_within_what_it_can_be() -> None:
+    (found,) = Estimates([training(ADD, 0, 1.0, 0.01), training(EVERY[1], 0, 1.0, 0.01)], ADD, TARGET)([ADD])
+    assert found.score.low < found.score.mean <= found.score.high == 100
+
+
 def test_probabilities_against_another_one_add_up() -> None:
     estimates = Estimates(Planted(1).looks(12), ADD, TARGET)
     one, other = EVERY[7], EVERY[40]
