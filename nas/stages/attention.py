@@ -49,7 +49,7 @@ def collect_attention(
         for found in _collected(record.view, list(waiting.values()), say, places or {}):
             known = [*record.view.attention.values(), found]
             record.put({"attention": {str(one.number): one.to_json() for one in known}})
-        return record.view
+        return record.view.estimated()
 
 
 def _collected(

@@ -55,7 +55,7 @@ def judge_finalists(
     record.put({"finals": asked.to_json()})
     if asked.skipped is not None:
         say(f"no finalists: {asked.skipped}")
-        return record.view
+        return record.view.estimated()
     looks = _Looks(record, asked, say)
     todo = looks.next()
     if todo:
@@ -72,7 +72,7 @@ def judge_finalists(
         source = TrainingSource(todo, plan.start.name, prepared, record, ended, interruption, looks.next)
         engine.run(plan, source)
     record.put({"finals": replace(asked, ended_at=time.time()).to_json()})
-    view = record.view
+    view = record.view.estimated()
     verdict = verdict_of(view)
     assert verdict is not None
     say(verdict.text)

@@ -80,7 +80,7 @@ def ablate(
         Interrupted: everything that was trained is recorded.
     """
     with RunRecord.open(folder) as record:
-        view = record.view
+        view = record.view.estimated()
         config = load_config(None, {**view.config, **circumstances})
         trial = _complete(view, selector)
         number, architecture = trial.result.number, trial.result.architecture
@@ -102,7 +102,7 @@ def ablate(
         for prices in _latency_prices(plan, record.view, prepared, narrator, interruption):
             plan = replace(plan, latency=prices)
             _put(record, view, plan)
-        return record.view, number
+        return record.view.estimated(), number
 
 
 def _put(record: RunRecord, before: RunView, plan: AblationPlan) -> None:

@@ -80,13 +80,13 @@ def measure_trust(
         }  # fmt: skip
         if not todo:
             record.put({"trust": asked})
-            return record.view
+            return record.view.estimated()
         prepared = prepare(config, narrator.say)
         record.check(prepared)
         record.put({"trust": asked})
         with open_engine(config, interruption, narrator.say) as engine:
             train_missing(todo, prepared, record, engine, narrator, interruption)
-        return record.view
+        return record.view.estimated()
 
 
 def _sample(view: RunView, size: int, seed: int) -> list[Architecture]:
