@@ -18,7 +18,7 @@ from optuna.trial import TrialState as OptunaState
 from nas.proposing.known import Known
 from nas.proposing.proposer import Problem, Proposal
 from nas.proposing.window import Window
-from reports.view import OBJECTIVES
+from reports.trial_view import OBJECTIVES
 from search_spaces.architecture import Architecture, FusionChoice
 from trials.seeds import derive
 from trials.tasks.metrics import ALL_FIGURES
