@@ -59,6 +59,7 @@ def search(
     from nas.settings.errors import ConfigError
     from nas.settings.loading import load_config
     from nas.telling import Silence
+    from reports import RunView
 
     flat: dict[str, Any] = {}
     for key, value in settings.items():
@@ -68,7 +69,7 @@ def search(
         return run_search(load_config(None if config is None else Path(config), flat), Silence(), extend, fresh)
     if config is not None or fresh:
         raise ConfigError(f"resume {resume} goes on with that run as it is: leave out config and fresh")
-    recorded = open_run(resume).view.config
+    recorded = RunView.load(resume).config
     return run_search(resumed(recorded, str(resume), flat, extend), Silence(), extend)
 
 

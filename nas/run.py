@@ -8,7 +8,8 @@ from typing import Any
 
 from nas.settings.search import SearchConfig
 from reports import RunView, SelectionError, TrialView, write_report
-from reports.finalists import finals_of, verdict_of
+from reports.finalists import finals_of
+from reports.verdict import verdict_of
 from trials.record.training import Training
 from trials.record.weights import training_weights_path, weights_path
 from trials.trial import TrialState
@@ -25,7 +26,7 @@ class Run:
         readable run."""
         self.path = Path(path)
         self._places = {"data": data, "space": space}
-        self.view = RunView.load(self.path)
+        self.view = RunView.load(self.path).estimated()
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.view.count(TrialState.COMPLETE)} complete trials)"

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Protocol
 
 from reports.formatting import format_duration, format_percent
-from reports.view import RunView, TrialView
+from reports.trial_view import TrialView
+from reports.view import RunView
 from trials.record.training import Training
 from trials.trial import EpochPoint, TrialJob, TrialResult, TrialState
 

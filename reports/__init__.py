@@ -3,7 +3,9 @@
 study.db ── RunView.load ──> RunView ── write_report ──> report.html
 """
 
+from reports.errors import NothingFeasible, SelectionError
 from reports.page import write_report
-from reports.view import NothingFeasible, RunView, SelectionError, TrialView
+from reports.trial_view import TrialView
+from reports.view import RunView
 
 __all__ = ["NothingFeasible", "RunView", "SelectionError", "TrialView", "write_report"]

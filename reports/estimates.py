@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.view import RunView, TrialView
+from reports.trial_view import TrialView
+from reports.view import RunView
 from trials.trial import TrialState
 
 #: With less than this probability of being better than the best, a trial is told from it.
@@ -14,6 +15,14 @@ SURE = 0.975
 ASSUMED_SEEDS = "No architecture was trained under two seeds: how much those move a score is assumed, see nas noise."
 #: Trials that a sentence names.
 _NAMED = 8
+
+
+def trainings_text(view: RunView) -> str:
+    """`all 14 trainings`: what an estimated run's estimates are made from."""
+    if view.model is None:
+        return "no training"
+    used, scored = view.model.looks.trainings, view.model.scored
+    return f"all {used:,} trainings" if used == scored else f"{used:,} of {scored:,} trainings"
 
 
 def percent_interval(trial: TrialView) -> str:
@@ -73,8 +82,7 @@ def estimate_story(view: RunView) -> list[str]:
 
 
 def _of_the_best(view: RunView, best: TrialView) -> str:
-    trainings = view.model.looks.trainings if view.model is not None else 0
-    what = f"Estimated from all {trainings} trainings, scores and losses together: trial {best.result.number} is best"
+    what = f"Estimated from {trainings_text(view)}, scores and losses together: trial {best.result.number} is best"
     estimate, base = best.estimate, view.baseline_trial
     if estimate is None or (base is not None and base.result.number == best.result.number):
         return f"{what}, all-add itself, with {percent_interval(best)} {view.score_label}."

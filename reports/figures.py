@@ -20,7 +20,8 @@ from reports.formatting import capital, format_count, format_ms, format_percent,
 from reports.front import non_dominated
 from reports.latency import latency_label, latency_note
 from reports.summary import Limit, limits, over_budget, ratio
-from reports.view import RunView, TrialView
+from reports.trial_view import TrialView
+from reports.view import RunView
 from trials.trial import TrialState
 
 AXES = {"macs": "FLOPs (multiply-adds)", "latency_ms": "p50 latency (ms)"}
@@ -73,8 +74,9 @@ def pareto(view: RunView, metric: str) -> Figure | None:
         return None
     gated = [t for t in view.trials if t.result.state is TrialState.GATED and t.objective(metric) is not None]
     bounds = [limit for limit in limits(view) if limit.metric == metric]
-    x_range, y_range = _ranges(trained, gated, bounds, metric)
     kinds = _sort(view, trained, metric)
+    reach = [_y(t) + side for name in _WITH_INTERVAL for t in kinds[name] for side in _reach(t)]
+    x_range, y_range = _ranges(trained, gated, bounds, metric, reach)
     kinds["gated"] = [t for t in gated if _x(t, metric) <= x_range[1]]
     hover = _hover(view)
     traces = [_line(kinds["front"], metric)] if kinds["front"] else []
@@ -135,20 +137,23 @@ def _y(trial: TrialView) -> float:
 
 
 def _reach(trial: TrialView) -> tuple[float, float]:
-    """How far down and up its estimate may be off, in points."""
+    """From its estimate down and up to where it may lie, in points: at most 0, and at least."""
     if trial.estimate is None:
         return 0.0, 0.0
     score = trial.estimate.score
-    return round(score.mean - score.low, 4), round(score.high - score.mean, 4)
+    return round(score.low - score.mean, 4), round(score.high - score.mean, 4)
 
 
 def _ranges(
-    trained: Sequence[TrialView], gated: Sequence[TrialView], bounds: Sequence[Limit], metric: str
+    trained: Sequence[TrialView],
+    gated: Sequence[TrialView],
+    bounds: Sequence[Limit],
+    metric: str,
+    drawn: Sequence[float],
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Axis ranges that show every trained trial, and of gated trials and budgets what does not crowd them."""
-    xs = [_x(t, metric) for t in trained]
-    # Of what has its interval drawn, the whole of it.
-    ys = [_y(t) + side for t in trained for side in ((-_reach(t)[0], _reach(t)[1]) if t.on_front else (0.0,))]
+    """Axis ranges that show every trained trial and the ends that are drawn of intervals, and of gated trials and
+    budgets what does not crowd them."""
+    xs, ys = [_x(t, metric) for t in trained], [*(_y(t) for t in trained), *drawn]
     low, high = min(xs), max(xs)
     reach = high + max(high - low, 0.25 * high)
     near = [v for v in (*(_x(t, metric) for t in gated), *(b.value for b in bounds)) if low / 2 <= v <= reach]
@@ -206,7 +211,7 @@ def _marks(
     if name in _WITH_INTERVAL and any(t.estimate is not None for t in trials):
         trace["error_y"] = {
             "type": "data", "symmetric": False, "array": [_reach(t)[1] for t in trials],
-            "arrayminus": [_reach(t)[0] for t in trials], "thickness": 1.2, "width": 3, "color": kind.colour,
+            "arrayminus": [-_reach(t)[0] for t in trials], "thickness": 1.2, "width": 3, "color": kind.colour,
         }  # fmt: skip
     return [trace]
 

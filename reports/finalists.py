@@ -1,4 +1,4 @@
-"""The end of a search: its finalists, trained anew over paired seeds, judged on images that it never saw; the verdict.
+"""The end of a search: its finalists, trained anew over paired seeds and judged on images that it never saw.
 
 Which trials are finalists is decided in `chosen` alone. What their trainings came to is read from the record, the
 figures of single images from the files beside it.
@@ -6,7 +6,7 @@ figures of single images from the files beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from statistics import fmean
@@ -14,11 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reports.estimates import gain_text, sure_of_gain
-from reports.formatting import format_percent
-from reports.lines import choices_text
-from reports.noise import counted
-from reports.view import RunView, TrialView
+from reports.trial_view import TrialView
+from reports.view import RunView
 from trials.record.images import final_images_path, read_images
 from trials.record.training import Training
 
@@ -77,31 +74,6 @@ class Finalist:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a search came to, in one sentence and in numbers.
-
-    `trial` is the finalist that beats all-add, None where nothing does; `decided` is False where neither that nor
-    the contrary can be said. `by` is the figure that decided, `loss` where the leading one could not, `estimate` where
-    no finalists were judged. `gain`, `low` and `high` are of the leading figure (0..1) on the test split: of that trial
-    or, where nothing wins, of the finalist that came nearest to it. `missed` is the largest gain of any finalist that
-    cannot be excluded, None where none could be judged.
-    """
-
-    text: str
-    decided: bool
-    trial: int | None = None
-    by: str | None = None
-    gain: float | None = None
-    low: float | None = None
-    high: float | None = None
-    missed: float | None = None
-    loss: Mapping[str, float] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
 class Finals:
     """The finalists of a run, all-add first, and how they compare."""
 
@@ -139,7 +111,7 @@ class Finals:
     @property
     def tempered(self) -> bool:
         """Whether losses are those at each network's own temperature."""
-        return all(each is not None for each in self._readings.values())
+        return all(each is not None and each.tempered is not None for each in self._readings.values())
 
     @cached_property
     def _readings(self) -> dict[tuple[int, int], Images | None]:
@@ -206,193 +178,3 @@ def finals_of(view: RunView, looked_at: int | None = None) -> Finals | None:
         return Finalist(trials[number], scored, tuple(t for t in mine if t.error is not None))
 
     return Finals(view, plan, finalist(plan.baseline), tuple(finalist(number) for number in plan.trials))
-
-
-def verdict_of(view: RunView) -> Verdict | None:
-    """What the finalists say; None where none were asked for, or they are not through."""
-    if view.finals_plan is None:
-        return None
-    plan = FinalPlan.from_json(view.finals_plan)
-    if plan.skipped is not None:
-        return Verdict(f"No verdict: {plan.skipped}", decided=False)
-    finals = finals_of(view)
-    if finals is None or plan.ended_at is None:
-        return None
-    judged = [place for place, gain in enumerate(finals.by_score) if gain is not None]
-    if not judged:
-        reasons = [t.error for one in finals.everyone for t in one.failed if t.error]
-        why = f": {reasons[0]}" if reasons else ""
-        return Verdict(f"No verdict: the finalists and all-add have fewer than two seeds in common{why}", decided=False)
-    return _by_score(finals, judged) or _by_loss(finals, judged) or _none(finals, judged)
-
-
-def verdict_by_estimates(view: RunView) -> Verdict | None:
-    """What the estimates of a run say where no finalists were judged; None where nothing was estimated, or nothing is
-    within the budgets."""
-    best, base = next(iter(view.front), None), view.baseline_trial
-    if best is None or best.estimate is None or view.model is None:
-        return None
-    gain = best.estimate.gain
-    missed = max(0.0, *(t.estimate.gain.high / 100 for t in view.feasible if t.estimate is not None))
-    of = f"by estimate from {view.model.looks.trainings} trainings on images that it was selected by"
-    if sure_of_gain(view):
-        text = (
-            f"Trial {best.result.number} ({choices_text(best.result.architecture)}) beats all-add by {gain_text(best)}"
-        )
-        text += f" points of {view.score_label}, {of}"
-    else:
-        text = f"Nothing is known to beat all-add, {of}; the largest gain that could have been missed is "
-        text += f"{100 * missed:.1f} points of {view.score_label}"
-    own = base is not None and base.result.number == best.result.number
-    return Verdict(
-        f"{text}; nas finalists judges it on others", decided=False,
-        trial=best.result.number if sure_of_gain(view) and not own else None, by="estimate",
-        gain=gain.mean / 100, low=gain.low / 100, high=gain.high / 100, missed=missed,
-    )  # fmt: skip
-
-
-def _by_score(finals: Finals, judged: Sequence[int]) -> Verdict | None:
-    place, gain = _best(finals.by_score, judged)
-    if not gain.wins:
-        return None
-    text = (
-        f"{_named(finals.rivals[place], capital=True)} beats all-add by {_points(gain)} of {_label(finals)} on "
-        f"{_unseen(finals)} ({counted(gain.seeds, 'seed')})"
-    )
-    return _verdict(finals, judged, place, text, decided=True, by=finals.view.metric)
-
-
-def _by_loss(finals: Finals, judged: Sequence[int]) -> Verdict | None:
-    there = [place for place in judged if finals.by_loss[place] is not None]
-    if not there:
-        return None
-    place, loss = _best(finals.by_loss, there)
-    gain = finals.by_score[place]
-    if not loss.wins or gain is None:
-        return None
-    what = "log-loss at each network's own temperature (how probable it holds the right class)"
-    kind = what if finals.tempered else "task's loss (how near it comes, not only whether it is right)"
-    text = (
-        f"{_named(finals.rivals[place], capital=True)} beats all-add by the {kind}: {loss.mean:.4f} ± "
-        f"{loss.margin:.4f} lower on {_unseen(finals)} ({counted(loss.seeds, 'seed')}); {_label(finals)} differs by "
-        f"{_points(gain, sign=True)}, which these images and seeds cannot decide"
-    )
-    return _verdict(finals, judged, place, text, decided=True, by="loss")
-
-
-def _none(finals: Finals, judged: Sequence[int]) -> Verdict:
-    from reports.paired import MATTERS
-
-    place, gain = max(((p, g) for p in judged if (g := finals.by_score[p]) is not None), key=lambda each: each[1].high)
-    missed = max(0.0, gain.high)
-    seeds = max(g.seeds for g in finals.by_score if g is not None)
-    text = (
-        f"Nothing beats all-add on {_unseen(finals)} ({counted(len(judged), 'finalist')}, "
-        f"{counted(seeds, 'seed')}); the largest gain that could have been missed is {100 * missed:.1f} points of "
-        f"{_label(finals)} ({_named(finals.rivals[place])})"
-    )
-    return _verdict(finals, judged, place, text, decided=missed < MATTERS, by=None)
-
-
-def _verdict(finals: Finals, judged: Sequence[int], place: int, text: str, decided: bool, by: str | None) -> Verdict:
-    gain, loss = finals.by_score[place], finals.by_loss[place]
-    assert gain is not None
-    missed = max(0.0, *(g.high for p in judged if (g := finals.by_score[p]) is not None))
-    return Verdict(
-        text, decided, None if by is None else finals.rivals[place].trial.result.number, by, gain.mean, gain.low,
-        gain.high, missed, None if loss is None else {"gain": loss.mean, "low": loss.low, "high": loss.high},
-    )  # fmt: skip
-
-
-def _best(found: Sequence[Gain | None], places: Sequence[int]) -> tuple[int, Gain]:
-    """Of those that win, else of all, that of the largest mean."""
-    there = [(place, gain) for place in places if (gain := found[place]) is not None]
-    return max(there, key=lambda each: (each[1].wins, each[1].mean))
-
-
-def _named(finalist: Finalist, capital: bool = False) -> str:
-    r = finalist.trial.result
-    return f"{'T' if capital else 't'}rial {r.number} ({choices_text(r.architecture)})"
-
-
-def _points(gain: Gain, sign: bool = False) -> str:
-    mean, margin = 100 * gain.mean, 100 * gain.margin
-    places = 1 if margin >= 0.095 else 2
-    return f"{mean:{'+' if sign else ''}.{places}f} ± {margin:.{places}f} points"
-
-
-def _label(finals: Finals) -> str:
-    return finals.view.score_label
-
-
-def _unseen(finals: Finals) -> str:
-    return f"{finals.images:,} test images that the search never saw"
-
-
-FINAL_COLUMNS = ("trial", "selected by", "test", "gain", "loss", "seeds", "choices")
-
-
-def final_rows(finals: Finals) -> list[list[str]]:
-    """A line for each finalist under `FINAL_COLUMNS`, all-add first: what it was selected by, and what came of it."""
-    rows = []
-    for one, gain, loss in zip(finals.everyone, (None, *finals.by_score), (None, *finals.by_loss), strict=True):
-        r = one.trial.result
-        rows.append(
-            [
-                f"{r.number}" + (", all-add" if one is finals.control else ""),
-                format_percent(r.score),
-                format_percent(one.score),
-                "" if gain is None else _points(gain, sign=True),
-                "" if loss is None else f"{-loss.mean:+.4f} ± {loss.margin:.4f}",
-                str(len(one.trainings)) + (f", {len(one.failed)} failed" if one.failed else ""),
-                choices_text(r.architecture),
-            ]
-        )
-    return rows
-
-
-def finals_story(finals: Finals) -> list[str]:
-    """What the table shows, in sentences: regression to the mean as well."""
-    pairs = [(one.trial.result.score, one.score) for one in finals.rivals]
-    base = finals.control.trial.result.score, finals.control.score
-    said = [
-        f"Each is trained anew on training and validation images together, under {counted(finals.plan.least, 'seed')} "
-        f"or more that all-add has too, and judged on {_unseen(finals)}. ± are the gains that cannot be excluded: "
-        f"corrected for {counted(len(finals.rivals), 'finalist')} and for looking again after each further seed."
-    ]
-    there = [(a - base[0], b - base[1]) for a, b in pairs if None not in (a, b, *base)]  # type: ignore[operator]
-    if there:
-        selected, tested = (100 * fmean(each[k] for each in there) for k in (0, 1))
-        lucky = ": the best of many is partly lucky" if tested < selected else ""
-        said.append(
-            f"When they were selected the finalists were {selected:+.2f} points of {_label(finals)} on all-add, on "
-            f"images that they were not selected by {tested:+.2f}{lucky}."
-        )
-    if finals.tempered:
-        said.append("The loss is each network's own, its temperature fitted on the other half of the test images.")
-    return said
-
-
-def finals_json(view: RunView) -> dict[str, Any] | None:
-    """The finalists and the verdict as JSON, None without any."""
-    finals, verdict = finals_of(view), verdict_of(view)
-    if finals is None:
-        return None if verdict is None else {"verdict": verdict.to_json(), "finalists": []}
-    compared = zip(finals.everyone, (None, *finals.by_score), (None, *finals.by_loss), strict=True)
-    return {
-        "verdict": None if verdict is None else verdict.to_json(),
-        "images": finals.images,
-        "finalists": [
-            {
-                "trial": one.trial.result.number,
-                "choices": one.trial.result.architecture.labels(),
-                "selected": one.trial.result.score,
-                "score": one.score,
-                "seeds": {str(seed): t.score for seed, t in one.trainings.items()},
-                "gain": None if gain is None else asdict(gain),
-                "loss_gain": None if loss is None else asdict(loss),
-                "errors": [t.error for t in one.failed],
-            }
-            for one, gain, loss in compared
-        ],
-    }

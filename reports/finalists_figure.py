@@ -24,7 +24,7 @@ def selected_and_tested(finals: Finals) -> Figure | None:
     layout["yaxis"].update(tickvals=rows, ticktext=names, fixedrange=True)
     layout["margin"]["t"] = 10
     layout["height"] = _FRAME + _ROW * len(shown)
-    selected = [100 * (one.trial.result.score or 0.0) for _, one in shown]
+    selected = [100 * (one.trial.quality or 0.0) for _, one in shown]
     tested = [100 * (one.score or 0.0) for _, one in shown]
     traces: list[dict[str, Any]] = [
         {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from reports.formatting import format_ms
-from reports.view import RunView, TrialView
+from reports.trial_view import TrialView
+from reports.view import RunView
 from trials.budgets.pricing import LatencyFigure, Source
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from reports.estimates import gain_text, percent_interval
 from reports.formatting import format_count, format_percent, format_points, format_ratio
 from reports.latency import latency_label, latency_note
-from reports.view import RunView, TrialView
+from reports.trial_view import TrialView
+from reports.view import RunView
 from search_spaces.architecture import Architecture
 
 

@@ -14,14 +14,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import ablation, attention, figures, formatting, noise, scores, summary, tables, trust
+from reports import ablation, attention, estimates, figures, formatting, noise, scores, summary, tables, trust
 from reports.ablation_figure import contributions
 from reports.drawing import Palette, network, shape_text
-from reports.finalists import FINAL_COLUMNS, final_rows, finals_of, finals_story, verdict_of
+from reports.finalists import finals_of
 from reports.finalists_figure import selected_and_tested
 from reports.latency import latency_story
 from reports.precision import precision_story
 from reports.regime import regime_story
+from reports.verdict import FINAL_COLUMNS, final_rows, finals_story, verdict_of
 from reports.view import RunView
 from trials.whole_files import write_whole
 
@@ -93,6 +94,7 @@ def render(view: RunView) -> str:
         "sessions": summary.sessions(view),
         "timed": [trial.latency for trial in view.trials if trial.latency is not None],
         "latency_story": latency_story(view),
+        "estimated_from": estimates.trainings_text(view),
         "finals": finals,
         "finals_verdict": verdict_of(view),
         "finals_figure": tested,

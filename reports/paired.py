@@ -92,9 +92,9 @@ def gains(table: Floats, plan: Plan, by_image: Sequence[Floats | None] | None = 
             continue
         # Each seed judges by the same finite set: fewer degrees of freedom than that knows of may not say otherwise.
         of_seeds = max(2 * residual, least) / seeds
-        of_images = 0.0 if part is None else part[0]
+        of_images, _, count = part if part is not None else (0.0, 0.0, 0)
         variance = of_seeds + of_images
-        df = left if not of_images else variance**2 / (of_seeds**2 / left + of_images**2 / (part[2] - 1))  # type: ignore[index]
+        df = left if not of_images else variance**2 / (of_seeds**2 / left + of_images**2 / (count - 1))
         half = float(stdtrit(df, 1 - plan.level)) * variance**0.5
         mean = float(differences.mean())
         found.append(Gain(mean, mean - half, mean + half, seeds, float(df), of_seeds**0.5, of_images**0.5))

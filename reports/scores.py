@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.formatting import format_ms, format_percent, format_points
-from reports.view import RunView, TrialView
+from reports.trial_view import TrialView
+from reports.view import RunView
 from trials.tasks.metrics import FIGURES, label
 from trials.tasks.registry import TASKS
 

@@ -28,33 +28,12 @@ Statistic = Callable[[Scores, Scores], Scores]
 
 @cache
 def t_quantile(p: float, df: int) -> float:
-    """The quantile of Student's t for a whole number of degrees of freedom, by bisection.
-
-    Raises ValueError for p outside (0, 1) or df below 1.
-    """
+    """The quantile of Student's t. Raises ValueError for p outside (0, 1) or df below 1."""
     if not 0 < p < 1 or df < 1:
         raise ValueError(f"p is {p} and df {df}: p must lie between 0 and 1, df be at least 1")
-    if p < 0.5:
-        return -t_quantile(1 - p, df)
-    low, high = 0.0, 1.0
-    while _t_within(high, df) < 2 * p - 1:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_within(middle, df) < 2 * p - 1 else (low, middle)
-    return (low + high) / 2
+    from scipy.special import stdtrit  # takes a while, and a run without repeated seeds asks for none
 
-
-def _t_within(t: float, df: int) -> float:
-    """P(|T| ≤ t): the finite series of Abramowitz and Stegun, 26.7.3 (odd df) and 26.7.4 (even df)."""
-    angle = math.atan(t / math.sqrt(df))
-    cosine, odd = math.cos(angle), df % 2
-    term = cosine if odd else 1.0
-    total = 0.0 if df == 1 else term
-    for i in range(3 if odd else 2, df - 1, 2):
-        term *= (i - 1) / i * cosine**2
-        total += term
-    return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+    return float(stdtrit(df, p))
 
 
 @dataclass(frozen=True)

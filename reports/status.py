@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.finalists import verdict_of
 from reports.summary import fixed_seconds
 from reports.trust import trust_json
+from reports.verdict import verdict_of
 from reports.view import RunView
 from trials.trial import TrialState
 

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from reports.estimates import ASSUMED_SEEDS, gain_text, percent_interval, probability_text, sure_of_gain
-from reports.finalists import verdict_of
+from reports.errors import NothingToSelect
+from reports.estimates import (
+    ASSUMED_SEEDS,
+    gain_text,
+    percent_interval,
+    probability_text,
+    sure_of_gain,
+    trainings_text,
+)
 from reports.formatting import (
     format_count,
     format_duration,
@@ -20,7 +27,9 @@ from reports.formatting import (
     format_time,
 )
 from reports.front import hypervolume
-from reports.view import OBJECTIVES, NothingToSelect, RunView, TrialView
+from reports.trial_view import OBJECTIVES, TrialView
+from reports.verdict import verdict_of
+from reports.view import RunView
 from trials.budgets.constraints import Constraint, Costs
 from trials.data.findings import sentences
 from trials.errors import BudgetError
@@ -193,7 +202,7 @@ def _estimated_caveat(view: RunView) -> str | None:
     winner, base = best(view), view.baseline_trial
     if view.model is None or winner is None or winner.estimate is None:
         return None
-    text = f"Estimated from all {view.model.looks.trainings} trainings, in scores and losses, with intervals of 90 %."
+    text = f"Estimated from {trainings_text(view)}, in scores and losses, with intervals of 90 %."
     if base is not None and base.result.number != winner.result.number:
         text += f" It is better than all-add with a probability of {probability_text(winner.estimate.better)}"
         text += "." if sure_of_gain(view) else ": not sure enough to be called a gain."

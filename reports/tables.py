@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from reports.drawing import Palette, Strip, merges_text, shape_text
+from reports.errors import NothingToSelect
 from reports.estimates import gain_text, percent_interval, probability_text
 from reports.formatting import format_percent, format_points
 from reports.latency import latency_label, latency_note
 from reports.summary import over_budget, ratio
-from reports.view import SELECTORS, NothingToSelect, RunView, TrialView
+from reports.trial_view import TrialView
+from reports.view import SELECTORS, RunView
 
 #: What of an error message goes into the page: a page of 1,000 failures must still open.
 _ERROR_CHARACTERS = 1500

@@ -10,107 +10,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reports.errors import AllFailed, NothingFeasible, NothingToSelect, SelectionError
 from reports.front import knee, non_dominated
+from reports.trial_view import OBJECTIVES, TrialView, rank
 from search_spaces.architecture import Architecture, FusionChoice
-from search_spaces.errors import UserError
 from trials.attention.histograms import TrialAttention
 from trials.budgets.constraints import Constraint, Costs
-from trials.budgets.pricing import LatencyFigure, Pricing, Source
+from trials.budgets.pricing import Pricing, Source
 from trials.errors import StoreDamaged
 from trials.record.file import FILE_NAME
 from trials.record.store import Session, Store
 from trials.record.training import Training
-from trials.tasks.metrics import ALL_FIGURES, Task, label, leading
+from trials.tasks.metrics import Task, label, leading
 from trials.trial import Failure, FinalMeasurement, Latency, TrialResult, TrialState
 
 if TYPE_CHECKING:
     from trials.estimates.estimates import Estimate, Estimates
     from trials.profile.device_profile import DeviceProfile
 
-#: objective -> whether more is better
-OBJECTIVES = dict.fromkeys(ALL_FIGURES, True) | {"macs": False, "latency_ms": False, "params": False}
 SELECTORS = ("best", "knee", "fastest", "cheapest")
-
-
-class SelectionError(UserError, ValueError):
-    """No trial answers to what was asked: the message says which there are."""
-
-
-class NothingToSelect(UserError, RuntimeError):
-    """No trial of a run answers to `best`, `knee`, `fastest` or `cheapest`: the message says why."""
-
-
-class NothingFeasible(NothingToSelect):
-    """No trial (or no architecture) meets the budgets: the message gives the nearest figures."""
-
-    exit_code = 3
-
-
-class AllFailed(NothingToSelect):
-    """Trials were begun and none was completed: the message says why, not that budgets are too tight."""
-
-    exit_code = 1
-
-
-@dataclass(frozen=True)
-class TrialView:
-    """A recorded trial and what the run's budgets and rivals make of it.
-
-    `feasible` is None while a constrained cost is not known, or not well enough; `on_front` is True for feasible
-    complete trials that no other one dominates in the run's objectives. `latency` is the best figure there is, and
-    `crosses` says that its interval lies on both sides of the budget. `estimate` is of its score, None where all that
-    was trained tells nothing beyond the score itself, or was not asked.
-    """
-
-    result: TrialResult
-    feasible: bool | None
-    on_front: bool
-    violations: Mapping[str, float]
-    latency: LatencyFigure | None
-    crosses: bool
-    metric: str
-    estimate: Estimate | None = None
-
-    @property
-    def quality(self) -> float | None:
-        """What it is ranked by, 0..1: its estimate where there is one, else its score."""
-        return self.result.score if self.estimate is None else self.estimate.score.mean / 100
-
-    def objective(self, name: str) -> float | None:
-        """The trial's value of an objective, None where it was not measured."""
-        if name == "latency_ms":
-            return None if self.latency is None else self.latency.p50_ms
-        if name == self.metric and self.estimate is not None:
-            return self.quality
-        value = self.result.figure(name) if name in ALL_FIGURES else getattr(self.result, name)
-        return None if value is None else float(value)
-
-    def to_json(self) -> dict[str, Any]:
-        r = self.result
-        return {
-            "number": r.number,
-            "state": str(r.state),
-            "origin": r.origin,
-            "key": r.architecture.key,
-            "choices": r.architecture.labels(),
-            "score": r.score,
-            "estimate": None if self.estimate is None else self.estimate.to_json(),
-            "figures": dict(r.figures),
-            "loss": r.loss,
-            "macs": r.macs,
-            "params": r.params,
-            "workload": None if r.workload is None else r.workload.to_json(),
-            "latency_ms": None if self.latency is None else _latency_json(self.latency),
-            "feasible": self.feasible,
-            "crosses_budget": self.crosses,
-            "on_front": self.on_front,
-            "seed": r.seed,
-            "seconds": r.seconds,
-            "timing": None if r.timing is None else r.timing.to_json() | {"fixed_s": r.timing.fixed_s},
-            "error": r.error,
-            "failure": None if r.failure is None else str(r.failure),
-            "attempts": r.attempts,
-        }
 
 
 @dataclass(frozen=True)
@@ -128,8 +46,8 @@ class RunView:
     are trained in and the speeds it was made by, None where none was made; `finals` are the finalists' trainings, which
     are no trials' looks, and `finals_plan` what was asked of them.
 
-    `model` is what all trainings say together, and `estimates` what it makes of each trained architecture, by key: see
-    `estimated`. A search under way does without, and ranks by scores.
+    `model` is what all trainings say together, and `estimates` what it makes of each trained architecture, by key:
+    `estimated` has them made. A search under way does without, and ranks by scores.
     """
 
     path: Path
@@ -158,10 +76,10 @@ class RunView:
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
-        """Read the run in the folder `path`, estimated. Raises StoreError as `Store.open` does."""
+        """Read the run in the folder `path`. Raises StoreError as `Store.open` does."""
         folder = Path(path)
         with Store.open(folder / FILE_NAME) as store:
-            return cls.of(folder, store).estimated()
+            return cls.of(folder, store)
 
     @classmethod
     def of(cls, path: Path, store: Store) -> RunView:
@@ -347,7 +265,7 @@ class RunView:
     @property
     def front(self) -> tuple[TrialView, ...]:
         """The front in the run's objectives, the highest estimate or score first."""
-        return tuple(sorted((t for t in self.trials if t.on_front), key=_rank))
+        return tuple(sorted((t for t in self.trials if t.on_front), key=rank))
 
     @property
     def exportable(self) -> tuple[TrialView, ...]:
@@ -416,7 +334,7 @@ class RunView:
             return front[knee(points, [OBJECTIVES[name] for name in self.objectives])]
         metric = "latency_ms" if selector == "fastest" else "macs"
         measured = [t for t in self.feasible if t.objective(metric) is not None]
-        return min(measured or front, key=lambda t: (t.objective(metric) or 0.0, _rank(t)))
+        return min(measured or front, key=lambda t: (t.objective(metric) or 0.0, rank(t)))
 
     def budget_text(self) -> str:
         """The budgets in words, "no budget" when there is none."""
@@ -463,21 +381,6 @@ def _attention(data: Mapping[str, Any], path: Path) -> dict[int, TrialAttention]
     except ValueError as error:
         raise StoreDamaged(f"{path}: its attention histograms are damaged: {error}") from None
     return {one.number: one for one in found}
-
-
-def _latency_json(figure: LatencyFigure) -> dict[str, Any]:
-    return {
-        "p50": figure.p50_ms,
-        "p95": figure.p95_ms,
-        "interval": [figure.low_ms, figure.high_ms],
-        "source": str(figure.source),
-        "stable": figure.stable,
-    }
-
-
-def _rank(trial: TrialView) -> tuple[float, float, int]:
-    r = trial.result
-    return -(trial.quality or 0.0), r.loss if r.loss is not None else float("inf"), r.number
 
 
 def nothing_completed(view: RunView) -> NothingToSelect:

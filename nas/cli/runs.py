@@ -26,7 +26,7 @@ def status(run: Path, as_json: bool) -> None:
     from reports.status import status_json
     from trials.record.file import is_active
 
-    view = RunView.load(run)
+    view = RunView.load(run).estimated()
     if as_json:
         click.echo(json.dumps(status_json(view, is_active(run)), indent=2))
     else:
@@ -41,10 +41,10 @@ def show(run: Path, trial: str | None, as_json: bool) -> None:
     """The trials of RUN, or one: TRIAL is a number, best, knee, fastest or cheapest."""
     from nas.terminal.runs import print_run, print_trial
     from reports import RunView
-    from reports.finalists import verdict_by_estimates, verdict_of
     from reports.trust import trust_json
+    from reports.verdict import verdict_by_estimates, verdict_of
 
-    view = RunView.load(run)
+    view = RunView.load(run).estimated()
     chosen = None if trial is None else view.select(trial)
     if as_json:
         verdict = verdict_of(view) or verdict_by_estimates(view)

@@ -66,7 +66,7 @@ def search(
         click.echo(json.dumps(delivered.to_json(), indent=2))
         return
     from nas.terminal.runs import print_summary
-    from reports.finalists import verdict_of
+    from reports.verdict import verdict_of
 
     print_summary(console(stderr=True), delivered.run.view)
     if (verdict := verdict_of(delivered.run.view)) is not None:

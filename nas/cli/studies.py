@@ -128,7 +128,7 @@ def finalists(run: Path, as_json: bool, **given: Any) -> None:
     from nas.studies.finalists import find_finalists
     from nas.terminal.studies import print_finalists
     from nas.terminal.trainings import narrator
-    from reports.finalists import finals_json
+    from reports.verdict import finals_json
 
     view = interruptible(lambda interruption: find_finalists(run, given_settings(given)[0], narrator(), interruption))
     if as_json:

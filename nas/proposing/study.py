@@ -19,7 +19,7 @@ from nas.proposing.known import Known
 from nas.proposing.proposer import Problem, Proposal
 from nas.proposing.sampler import FAILED, Sampler, asked, attributes_of, distributions_of
 from nas.proposing.window import Window
-from reports.view import OBJECTIVES
+from reports.trial_view import OBJECTIVES
 from search_spaces.architecture import Architecture
 from trials.record.training import OF_THE_MACHINE
 from trials.seeds import derive

@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.registry import LOOKS, load
 from nas.run import EXPORT_NAME, Run
-from reports.finalists import verdict_of
+from reports.verdict import verdict_of
 from search_spaces.errors import UserError
 
 Say = Callable[[str], None]

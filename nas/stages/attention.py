@@ -12,7 +12,9 @@ from pathlib import Path
 from nas.stages.trained import TrainedNetworks, kept_numbers
 from nas.trainings.recorded import Places, recorded_config
 from nas.trainings.run_record import RunRecord
-from reports.view import RunView, SelectionError, TrialView
+from reports.errors import SelectionError
+from reports.trial_view import TrialView
+from reports.view import RunView
 from trials.attention.histograms import TrialAttention
 from trials.attention.measuring import attention_of
 from trials.latency.runtimes import intra_op_threads
@@ -35,7 +37,7 @@ def collect_attention(
         SelectionError: no such trial, its weights were not kept, or the data have changed.
         StoreError: the run's record cannot be used.
     """
-    view = RunView.load(folder)
+    view = RunView.load(folder).estimated()
     chosen = [view.select(selector) for selector in selectors] or list(view.front)
     kept = kept_numbers(view, folder)
     for trial in chosen if selectors else ():

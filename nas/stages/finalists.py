@@ -17,10 +17,11 @@ from nas.stages.stage import Search
 from nas.trainings.prepared import Prepared
 from nas.trainings.run_record import RunRecord
 from nas.trainings.trainings import TrainingSource, Wanted, missing
-from reports.finalists import Finalist, FinalPlan, chosen, finals_of, verdict_of
+from reports.finalists import Finalist, FinalPlan, chosen, finals_of
 from reports.formatting import format_percent
 from reports.lines import choices_text
 from reports.noise import counted
+from reports.verdict import verdict_of
 from reports.view import RunView
 from trials.data import DataError
 from trials.judge import TrialPlan

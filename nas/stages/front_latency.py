@@ -16,7 +16,8 @@ from nas.engines.interruption import Interruption
 from nas.settings.search import SearchConfig
 from nas.stages.stage import Search
 from reports.finalists import chosen
-from reports.view import RunView, TrialView
+from reports.trial_view import TrialView
+from reports.view import RunView
 from search_spaces.space import SearchSpace
 from trials.errors import DeviceError, LatencyError
 from trials.latency import Target

@@ -36,7 +36,7 @@ def look(folder: Path, say: Callable[[str], None]) -> None:
         SelectionError: the data have changed.
         StoreError: the run's record cannot be used.
     """
-    view = RunView.load(folder)
+    view = RunView.load(folder).estimated()
     best = view.front[0] if view.front else None
     if view.task == "classification" or best is None or best.result.number not in kept_numbers(view, folder):
         return

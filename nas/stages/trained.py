@@ -9,7 +9,9 @@ from torch import nn
 
 from nas.settings.search import SearchConfig
 from nas.trainings.recorded import recorded_space
-from reports.view import RunView, SelectionError, TrialView
+from reports.errors import SelectionError
+from reports.trial_view import TrialView
+from reports.view import RunView
 from search_spaces.loading import load_weights
 from trials.machine.device import memory_bytes, on_device, resolve
 from trials.record.weights import read_weights, weights_path

@@ -28,7 +28,8 @@ from nas.trainings.trainings import Wanted, missing, train_missing
 from reports.ablation import AblationPlan, LatencyPrices, Variant, ablations_of
 from reports.formatting import format_duration
 from reports.noise import counted, scored
-from reports.view import RunView, TrialView
+from reports.trial_view import TrialView
+from reports.view import RunView
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import unknown
 from search_spaces.space import SearchSpace, stage_of

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
+from reports.errors import NothingToSelect
 from reports.estimates import gain_text, percent_interval, probability_text
-from reports.finalists import verdict_of
 from reports.formatting import (
     format_bytes,
     format_count,
@@ -26,8 +26,10 @@ from reports.regime import regime_story
 from reports.scores import figures_text
 from reports.status import status_json
 from reports.summary import fixed_seconds
+from reports.trial_view import TrialView
 from reports.trust import trust_story
-from reports.view import NothingToSelect, RunView, TrialView
+from reports.verdict import verdict_of
+from reports.view import RunView
 from trials.tasks.metrics import ALL_FIGURES
 from trials.trial import TrialState
 

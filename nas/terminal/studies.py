@@ -10,10 +10,11 @@ from rich.table import Table
 
 from reports.ablation import ABLATION_COLUMNS, ABLATION_LEGEND, Ablation, ablation_rows, ablation_story
 from reports.attention import ATTENTION_COLUMNS, ATTENTION_LEGEND, attention_rows, attention_words
-from reports.finalists import FINAL_COLUMNS, final_rows, finals_of, finals_story, verdict_of
+from reports.finalists import finals_of
 from reports.noise import NOISE_COLUMNS, NOISE_LEGEND, NoiseFloor, advice_text, noise_floors, noise_rows
 from reports.regime import regime_story
 from reports.trust import AGREEMENT_COLUMNS, AGREEMENT_LEGEND, agreement_rows, trust_of, trust_story
+from reports.verdict import FINAL_COLUMNS, final_rows, finals_story, verdict_of
 from reports.view import RunView
 from trials.attention.histograms import TrialAttention
 

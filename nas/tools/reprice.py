@@ -59,7 +59,7 @@ def reprice(run: Path, changes: Mapping[str, Any], measured: Path | None = None)
         ProfileError: a profile of another space, or damaged.
         StoreError: no readable run.
     """
-    before = RunView.load(run)
+    before = RunView.load(run).estimated()
     config = _changed(before, changes)
     given = None if config.latency_profile is None else _profile(before, config, "latency_profile" in changes)
     protocol = before.description.get("latency_protocol", {})

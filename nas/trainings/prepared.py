@@ -15,7 +15,7 @@ from torch import Tensor
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
 from nas.trainings.batch_of_one import check_batch
-from reports.view import NothingFeasible
+from reports.errors import NothingFeasible
 from search_spaces.catalogue import HEADS, design
 from search_spaces.errors import SpaceError, UserError
 from search_spaces.fusions import FusionSettings

@@ -148,7 +148,7 @@ def record(
         store.end_session(store.begin_session({"engine": "ray", "workers": 2}), "finished")
         for trial in trials:
             store.append(trial)
-    return RunView.load(path)
+    return RunView.load(path).estimated()
 
 
 def planted_ablation(trial: int = 1) -> tuple[AblationPlan, list[Training]]:
@@ -205,4 +205,4 @@ def explained(view: RunView) -> RunView:
         for repeat in repeats:
             store.append_training(repeat)
         store.put({"ablations": {"1": plan.to_json()}, "attention": {"1": planted_attention().to_json()}})
-    return RunView.load(view.path)
+    return RunView.load(view.path).estimated()

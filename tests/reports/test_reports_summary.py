@@ -8,7 +8,7 @@ import pytest
 from reports_records import MakeRun, realistic_trials, result
 
 from reports import RunView, summary
-from reports.finalists import verdict_by_estimates
+from reports.verdict import verdict_by_estimates
 from trials.trial import TrialState
 
 
@@ -42,7 +42,7 @@ def test_a_run_without_finalists_has_a_verdict_by_estimate(make_run: MakeRun) ->
     found = verdict_by_estimates(close)
     assert found is not None
     assert (found.trial, found.decided, found.by) == (None, False, "estimate")
-    assert found.text.startswith("Nothing is known to beat all-add, by estimate from 2 trainings")
+    assert found.text.startswith("Nothing is known to beat all-add, by estimate from all 2 trainings")
     assert found.missed == max(t.estimate.gain.high for t in close.complete if t.estimate) / 100
     trials = [base, *(result(i, ["add", "add", op], score=0.9, loss=0.4) for i, op in enumerate(("concat", "aff"), 1))]
     trials += [result(4 + i, [op, "se", "se"], score=0.93, loss=0.3) for i, op in enumerate(("add", "se", "cbam"))]

@@ -56,7 +56,7 @@ def with_repeats(view: RunView, repeats: list[Training], **meta: Any) -> RunView
         for one in repeats:
             store.append_training(one)
         store.put(meta)
-    return RunView.load(view.path)
+    return RunView.load(view.path).estimated()
 
 
 @pytest.fixture

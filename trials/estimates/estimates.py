@@ -20,8 +20,9 @@ from trials.record.training import Training
 CONFIDENCE = 0.9
 #: Parameters drawn around their mode, so that intervals know how little they are known.
 DRAWS = 24
-#: Trainings that parameters are fitted to at the most; all of them are conditioned on.
-FITTED = 120
+#: Trainings that parameters are fitted to at the most, and that are conditioned on: of more, the repeated ones, the
+#: best and a sample of the others. Architectures that are estimated at once.
+FITTED, CONDITIONED, AT_ONCE = 120, 600, 1_000
 
 
 class NoEstimate(UserError, RuntimeError):
@@ -61,13 +62,15 @@ class Estimates:
     """
 
     def __init__(self, trainings: Sequence[Training], baseline: Architecture, target: Fidelity) -> None:
-        looks = Looks.of(trainings, target)
+        looks = Looks.of(trainings, target, CONDITIONED)
         if len(looks.architectures) < 2:
             there = len(looks.architectures) or "none"
             raise NoEstimate(f"an estimate takes trainings of two architectures, and {there} has a score")
         if not (looks.output == 0).any():
             raise NoEstimate(f"no training of {target[1]} epochs from {target[0].partition(':')[0]} has a score")
         self.looks, self.baseline = looks, baseline
+        #: Trainings that have a score: all that are conditioned on, but for a run of very many.
+        self.scored = sum(t.score is not None for t in trainings)
         among = parts(looks.architectures, looks.architectures)
         with threadpool_limits(1):  # trainings take the other processors
             self._model, told = Model(looks, among), Model(looks.telling(FITTED), among)
@@ -82,17 +85,22 @@ class Estimates:
 
     def better_than(self, architectures: Sequence[Architecture], other: Architecture) -> Values:
         """[n]: how probably each is better than another one; 1/2 where it is the same."""
-        if not architectures:
-            return np.zeros(0)
-        _, gains, spread = self._geometry(architectures, other)
-        with threadpool_limits(1):
-            found = [draw.differences(gains, spread) for draw in self._draws]
-        return _probability([(mean, np.sqrt(variance)) for mean, variance in found], self._weights)
+        found = [np.zeros(0)]
+        for first in range(0, len(architectures), AT_ONCE):
+            _, gains, spread = self._geometry(architectures[first : first + AT_ONCE], other)
+            with threadpool_limits(1):
+                drawn = [draw.differences(gains, spread) for draw in self._draws]
+            found.append(_probability([(mean, np.sqrt(variance)) for mean, variance in drawn], self._weights))
+        return np.concatenate(found)
 
     def __call__(self, architectures: Sequence[Architecture]) -> list[Estimate]:
         """Of architectures of the run's space, trained or not, in their order."""
-        if not architectures:
-            return []
+        found: list[Estimate] = []
+        for first in range(0, len(architectures), AT_ONCE):
+            found += self._of(architectures[first : first + AT_ONCE])
+        return found
+
+    def _of(self, architectures: Sequence[Architecture]) -> list[Estimate]:
         towards, gains, spread = self._geometry(architectures, self.baseline)
         scores, differences = [], []
         with threadpool_limits(1):
@@ -103,7 +111,7 @@ class Estimates:
                 differences.append((mean, np.sqrt(variance)))
         better = _probability(differences, self._weights)
         return [
-            Estimate(_share(score), gain, float(p))
+            Estimate(_possible(score), gain, float(p))
             for score, gain, p in zip(
                 _intervals(scores, self._weights), _intervals(differences, self._weights), better, strict=True
             )
@@ -145,7 +153,7 @@ class Estimates:
         return found, raised / raised.sum()
 
 
-def _share(score: Interval) -> Interval:
+def _possible(score: Interval) -> Interval:
     """A score's interval, within what a score can be."""
     return Interval(*(min(max(value, 0.0), 100.0) for value in (score.mean, score.low, score.high)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -41,9 +43,11 @@ class Looks:
     scales: Values
 
     @classmethod
-    def of(cls, trainings: Sequence[Training], target: Fidelity) -> Looks:
-        """Those of them that have a score. `target` is the fidelity whose score is wanted."""
+    def of(cls, trainings: Sequence[Training], target: Fidelity, most: int | None = None) -> Looks:
+        """Those of them that have a score, at most `most`. `target` is the fidelity whose score is wanted."""
         scored = sorted((t for t in trainings if t.score is not None), key=lambda t: t.identity)
+        if most is not None and len(scored) > most:
+            scored = _worth_conditioning_on(scored, most)
         by_key = {t.architecture.key: t.architecture for t in scored}
         seeds = sorted({t.seed for t in scored})
         key_places = {key: place for place, key in enumerate(sorted(by_key))}
@@ -81,6 +85,27 @@ class Looks:
         kept = np.isin(self.training, chosen)
         rows = {name: getattr(self, name)[kept] for name in ("figures", "architecture", "seed", "output", "training")}
         return replace(self, **rows)
+
+
+def _worth_conditioning_on(trainings: Sequence[Training], most: int) -> list[Training]:
+    """At most `most` of them, in their order: all of architectures that were trained more than once, then the best by
+    score and by loss in turns, for half, and a spread sample of the others, so that they are not all good ones."""
+    often = Counter(t.architecture.key for t in trainings)
+    repeated = [place for place, t in enumerate(trainings) if often[t.architecture.key] > 1]
+    places = range(len(trainings))
+    by_score = sorted(places, key=lambda place: -(trainings[place].score or 0.0))
+    losses = [math.inf if t.loss is None else t.loss for t in trainings]
+    by_loss = sorted(places, key=losses.__getitem__)
+    best = [place for pair in zip(by_score, by_loss, strict=True) for place in pair]
+    spread = np.random.default_rng(0).permutation(len(trainings)).tolist()
+    half = max(len(repeated[:most]), most // 2)
+    chosen: set[int] = set()
+    for order, size in ((repeated, most), (best, half), (spread, most)):
+        for place in order:
+            if len(chosen) >= size:
+                break
+            chosen.add(place)
+    return [trainings[place] for place in sorted(chosen)]
 
 
 def _scales(figures: Values, output: NDArray[np.int64], outputs: int) -> Values:

@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from trials.seeds import generator
 
 #: Of the temperature's logarithm: e⁻³ to e³ is more than any training leaves.
-_LIMIT, _STEPS = 3.0, 60
-_GOLDEN = (math.sqrt(5) - 1) / 2
+_LIMIT = 3.0
 
 
 def tempered_losses(
@@ -40,23 +39,11 @@ def tempered_losses(
 
 
 def fit_temperature(logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> float:
-    """The temperature of the least mean cross-entropy: convex in its inverse, so that a golden section finds it."""
+    """The temperature of the least mean cross-entropy, which is convex in its inverse."""
+    from scipy.optimize import minimize_scalar  # takes a while, and few trainings ask
 
     def loss(log_temperature: float) -> float:
         return float(F.cross_entropy(logits / math.exp(log_temperature), labels))
 
-    low, high = -_LIMIT, _LIMIT
-    inner = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]
-    values = [loss(one) for one in inner]
-    for _ in range(_STEPS):
-        if values[0] <= values[1]:
-            high, inner[1], values[1] = inner[1], inner[0], values[0]
-            inner[0] = high - _GOLDEN * (high - low)
-            values[0] = loss(inner[0])
-        else:
-            low, inner[0], values[0] = inner[0], inner[1], values[1]
-            inner[1] = low + _GOLDEN * (high - low)
-            values[1] = loss(inner[1])
-        if high - low < 1e-5:
-            break
-    return math.exp((low + high) / 2)
+    found = minimize_scalar(loss, bounds=(-_LIMIT, _LIMIT), method="bounded", options={"xatol": 1e-5})
+    return math.exp(float(found.x))

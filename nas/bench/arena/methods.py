@@ -70,9 +70,7 @@ OPTIONAL: dict[str, Entry] = {
         f"{_HERE}.syne_tune_rivals:MOASHA", "Syne Tune's asynchronous multi-objective halving",
         takes=("syne_tune", _EXTRA),
     ),
-    "gp": Entry(
-        f"{_HERE}.optuna_rivals:GaussianProcess", "Optuna's Gaussian process, told the budget", takes=("scipy", _EXTRA)
-    ),
+    "gp": Entry(f"{_HERE}.optuna_rivals:GaussianProcess", "Optuna's Gaussian process, told the budget"),
     "primo": Entry(
         f"{_HERE}.neps_rivals:PriMO", "NePS's PriMO, without a prior", takes=("neps", "docs/bench.md says how it is")
     ),

@@ -21,6 +21,7 @@ from trials.machine import device as devices
 from trials.machine.quiet import occupied
 from trials.record.training import Training
 from trials.seeds import drawing
+from trials.tasks.temperature import fit_temperature
 from trials.training.trainer import Trainer
 
 
@@ -33,22 +34,9 @@ class Tempered:
 
 
 def tempered(logits: Tensor, labels: Tensor) -> Tempered:
-    """Of logits [N, classes] and labels [N], fitted on them: two networks that are equally well calibrated then.
-
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
-    """
-    logits = logits.double()
-    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([log_temperature], max_iter=50, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        found = F.cross_entropy(logits / log_temperature.exp(), labels)
-        found.backward()  # type: ignore[no-untyped-call]
-        return found
-
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    return Tempered(float(log_temperature.detach().exp()), float(loss().detach()))
+    """Of logits [N, classes] and labels [N], fitted on them: two networks that are equally well calibrated then."""
+    temperature = fit_temperature(logits.double(), labels)
+    return Tempered(temperature, float(F.cross_entropy(logits.double() / temperature, labels)))
 
 
 class Watcher:

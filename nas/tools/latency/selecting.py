@@ -141,7 +141,7 @@ def _run_reference(reference: str) -> tuple[Path, str] | None:
 def _load(run: Path) -> RunView:
     from reports import RunView  # with the record's database, which a device that only measures need not have
 
-    return RunView.load(run)
+    return RunView.load(run).estimated()
 
 
 def _of_run(run: Path, selector: str) -> Iterator[Named]:

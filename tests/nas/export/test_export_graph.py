@@ -151,33 +151,10 @@ def test_every_artefact_of_torchvision_networks(name, tmp_path):
 def test_a_search_over_a_users_network_to_its_export(net, tmp_path, engine):
     Path(net).write_text(NET.replace("nn.Conv2d(3,", "nn.Conv2d(1,").replace('if x.sum() > float("-inf") else x', ""))
     small = ("--train-images", 512, "--epochs", 1, "--parent-epochs", 1, "--trials", 2, "--reductions", 4)
-    small += ("--engine", engine)
-    done = nas_program(
-        "search",
-        "--space",
-        "net.py:Net",
-        *small,
-        "--out",
-        "run",
-        "--finalists",
-        "none",
-        "--export",
-        "best",
-        cwd=tmp_path,
-    )
+    small += ("--engine", engine, "--finalists", "none", "--export", "best")
+    search = ("search", "--space", "net.py:Net", *small, "--out", "run")
+    done = nas_program(*search, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "exported" / "model.onnx").is_file()
-    again = nas_program(
-        "search",
-        "--space",
-        "net.py:Net",
-        *small,
-        "--out",
-        "run",
-        "--finalists",
-        "none",
-        "--export",
-        "best",
-        cwd=tmp_path,
-    )
+    again = nas_program(*search, cwd=tmp_path)
     assert "run is complete" in again.stderr

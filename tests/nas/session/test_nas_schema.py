@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,8 @@ def alike(found: Any, said: Any) -> bool:
         return isinstance(found, dict) and all(key in found and alike(found[key], said[key]) for key in said)
     if isinstance(said, list):
         return len(found) == len(said) and all(map(alike, found, said))
+    if isinstance(said, float):  # what is computed from it may differ in the last digit of a quantile
+        return bool(found == pytest.approx(said, rel=1e-12, abs=0))
     return bool(found == said)
 
 
@@ -41,9 +42,9 @@ def test_what_it_said_of_itself(folder: Path, tmp_path: Path) -> None:
     said = json.loads((OLD / "show.json").read_text())
     said["run"].pop("path")
     said["trust"].pop("not_distinguishable_from_best")
-    estimated = RunView.load(folder)
+    view = RunView.load(folder)
+    estimated = view.estimated()
     assert estimated.estimates
-    view = replace(estimated, model=None, estimates={})
     assert alike({**view.to_json(), "trust": trust_json(view)}, said)
     (ablation,) = ablations_of(view)
     assert ablation.missing == 0

@@ -19,7 +19,7 @@ from programs import nas_program, start_nas, wait_for
 import nas
 from nas.settings.errors import ConfigError
 from reports import NothingFeasible, RunView, SelectionError
-from reports.view import AllFailed
+from reports.errors import AllFailed
 from trials.data import DataError
 from trials.errors import DeviceError, StoreDamaged, StoreError
 from trials.record.store import Store

@@ -23,9 +23,10 @@ from nas.studies.finalists import find_finalists
 from nas.terminal.trainings import narrator
 from nas.tools.reprice import reprice, write
 from reports import RunView, summary, write_report
-from reports.finalists import FinalPlan, chosen, finals_json, finals_of, finals_story, verdict_of
+from reports.finalists import FinalPlan, chosen, finals_of
 from reports.noise import noise_floors
 from reports.status import status_json
+from reports.verdict import finals_json, finals_story, verdict_of
 from trials.record.images import final_images_path, read_images
 
 SETTINGS: dict[str, Any] = {

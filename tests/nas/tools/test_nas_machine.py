@@ -18,7 +18,7 @@ from nas.settings.loading import load_config
 from nas.tools import doctor
 from nas.trainings.prepared import prepare
 from nas.trainings.slow import slow
-from reports.view import AllFailed, SelectionError
+from reports.errors import AllFailed, SelectionError
 from trials.errors import DiskFull, StoreDamaged
 from trials.whole_files import write_whole
 

@@ -19,7 +19,7 @@ from nas.trainings import precision
 from nas.trainings.noise_file import NoiseFile
 from nas.trainings.prepared import prepare
 from reports import RunView
-from reports.view import AllFailed
+from reports.errors import AllFailed
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
 from trials.training import trainer

@@ -160,6 +160,26 @@ def test_the_order_of_arrival_does_not_matter() -> None:
     assert Estimates(looks, ADD, TARGET)(EVERY) == Estimates(shuffled, ADD, TARGET)(EVERY)
 
 
+def test_of_very_many_trainings_the_repeated_and_the_best_are_conditioned_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trials.estimates.estimates.CONDITIONED", 24)
+    monkeypatch.setattr("trials.estimates.estimates.AT_ONCE", 10)
+    world = Planted(6)
+    looks = world.looks(60, repeated=2)
+    estimates = Estimates(looks, ADD, TARGET)
+    assert (estimates.looks.trainings, estimates.scored) == (24, len(looks))
+    kept = {a.key for a in estimates.looks.architectures}
+    assert {t.architecture.key for t in looks if t.seed} <= kept, "which were trained under several seeds"
+    best = max((t for t in looks if t.seed == 0), key=lambda t: t.score or 0)
+    assert best.architecture.key in kept
+    worst_half = sorted((t for t in looks if t.seed == 0), key=lambda t: t.score or 0)[:30]
+    assert kept & {t.architecture.key for t in worst_half}, "not the good ones alone"
+    found = estimates(EVERY)
+    assert len(found) == len(estimates.better_than(EVERY, ADD)) == len(EVERY)
+    alone = [estimates([a])[0].gain.mean for a in EVERY[1:]]
+    assert [e.gain.mean for e in found[1:]] == pytest.approx(alone)
+    assert np.mean(covered(world, looks, EVERY[1:])) > 0.75
+
+
 def test_many_trainings_are_all_conditioned_on() -> None:
     """Parameters are fitted to some of them; what is known of a single one is not lost."""
     world = Planted(4)
