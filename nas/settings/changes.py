@@ -7,9 +7,10 @@ from typing import Any
 
 from nas.settings.errors import ConfigError
 from nas.settings.keys import role_of
+from nas.settings.kinds import config_kind
 from nas.settings.loading import load_config, name_of
 from nas.settings.places import PLACES, without_place
-from nas.settings.search import SearchConfig, config_kind
+from nas.settings.search import SearchConfig
 from nas.settings.setting import Role
 
 

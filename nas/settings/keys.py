@@ -8,7 +8,8 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from nas.settings.search import SceneSearchConfig, SearchConfig
+from nas.settings.kinds import SceneSearchConfig
+from nas.settings.search import SearchConfig
 from nas.settings.sections import Section
 from nas.settings.setting import Role, Setting
 

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from nas.settings.errors import ConfigError
 from nas.settings.keys import Shape, all_keys, options, sections
-from nas.settings.search import SearchConfig, config_kind, task_of
+from nas.settings.kinds import config_kind, task_of
+from nas.settings.search import SearchConfig
 from nas.settings.values import read_count, read_figures, read_list, read_whole_numbers
 from search_spaces.errors import UserError
 from trials.tasks.metrics import TASKS

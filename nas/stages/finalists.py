@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from nas.engines.engine import Engine
 from nas.engines.interruption import Interruption
-from nas.settings.search import SearchConfig
 from nas.stages.stage import Search
 from nas.trainings.prepared import Prepared
 from nas.trainings.run_record import RunRecord
@@ -120,7 +119,7 @@ class _Looks:
 def _asked(view: RunView, prepared: Prepared) -> FinalPlan:
     config = prepared.config
     seeds, wanted = config.seeds_of_finalists, config.wanted_finalists
-    plan = FinalPlan((), None, seeds, config.finalist_seeds, _epochs(config), wanted)
+    plan = FinalPlan((), None, seeds, config.finalist_seeds, config.rung_epochs[-1], wanted)
     base, finalists = view.baseline_trial, chosen(view, wanted)
     why = None
     try:
@@ -134,11 +133,6 @@ def _asked(view: RunView, prepared: Prepared) -> FinalPlan:
     if why is not None or base is None:
         return replace(plan, skipped=why, ended_at=time.time())
     return replace(plan, trials=tuple(t.result.number for t in finalists), baseline=base.result.number)
-
-
-def _epochs(config: SearchConfig) -> int:
-    """Of the longest schedule that a search trains by."""
-    return config.training.epochs
 
 
 def _announce(looks: _Looks, prepared: Prepared, say: Callable[[str], None]) -> None:

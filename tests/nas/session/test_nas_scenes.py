@@ -18,8 +18,9 @@ from nas.cli.options import given_settings
 from nas.session.session import run_search
 from nas.settings.changes import differences
 from nas.settings.errors import ConfigError
+from nas.settings.kinds import SceneSearchConfig
 from nas.settings.loading import load_config, read_config
-from nas.settings.search import SceneSearchConfig, SearchConfig
+from nas.settings.search import SearchConfig
 from nas.stages.pictures import look
 from nas.telling import Silence
 from nas.tools.reprice import reprice

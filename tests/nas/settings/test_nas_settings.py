@@ -12,8 +12,9 @@ import pytest
 from nas.cli.main import commands
 from nas.settings.errors import ConfigError
 from nas.settings.keys import _declared, all_keys, role_of
+from nas.settings.kinds import SceneSearchConfig
 from nas.settings.loading import load_config, read_assignment
-from nas.settings.search import SceneSearchConfig, SearchConfig
+from nas.settings.search import SearchConfig
 from nas.settings.sections import FusionSection, Section
 from nas.settings.setting import Role, Setting
 from nas.settings.table import settings_table
