@@ -60,7 +60,7 @@ def test_methods_are_compared(file: str) -> None:
         (("query", "add,add", "inherit-3", "0"), "nas: architecture 'add,add': expected 3 choices"),
         (("query", "add,add,add", "scratch-9", "0"), "lacks fidelity 'scratch-9': it has inherit-1"),
         (("show", "--table", "nothing.zip"), "nas: nothing.zip: No such file or directory; give a table"),
-        (("compare", "--quick", "--methods", "random"), "nas: method 'random': expected one of nas-tpe"),
+        (("compare", "--quick", "--methods", "random"), "nas: method 'random': expected one of nas-ehvi"),
         (("build", "--data", "fashion-mnist-mini", "--edition", "tpu"), "nas: edition 'tpu': expected one of cpu, gpu"),
         (("pack", "no-run", "table.zip"), "no-run holds no run"),
     ],
