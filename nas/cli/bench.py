@@ -14,9 +14,6 @@ from nas.cli.interrupting import interruptible
 from nas.cli.options import LIST, json_option
 from nas.cli.pilot import pilot
 
-#: The lowest priority: a table is built beside other work.
-_NICENESS = 19
-
 
 @click.group()
 def bench() -> None:
@@ -46,6 +43,7 @@ def build(data: str, out: str, table: str | None, dry_run: bool, edition: str, a
     from nas.bench.editions import edition_named
     from nas.bench.packing import beginning, known_of
     from nas.terminal.trainings import narrator
+    from trials.machine.priority import give_way
 
     chosen, told = edition_named(edition), narrator()
     if dry_run:
@@ -60,7 +58,7 @@ def build(data: str, out: str, table: str | None, dry_run: bool, edition: str, a
             )
         return
     begin = beginning(chosen, table, told.say)
-    os.nice(_NICENESS)
+    give_way()
     done = interruptible(lambda interruption: build_table(chosen, data, Path(out), begin, told, interruption))
     if as_json:
         click.echo(json.dumps({"there": done.there, "wanted": done.wanted, "failed": done.failed, "out": out}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,8 +25,6 @@ from nas.cli.options import (
 from nas.settings.errors import ConfigError
 from nas.settings.values import read_list
 
-#: The lowest priority: a pilot runs beside other work.
-_NICENESS = 19
 _KEYS = (
     "space", "operators", "reductions", "points", "tie", "data", "data_dir", "image_size", "train_images", "device",
     "training.batch_size", "training.precision", "training.parent", "training.parent_epochs",
@@ -83,6 +80,7 @@ def pilot(assignments: Sequence[str], out: str, dry_run: bool, show: Path | None
     from nas.bench.pilot.plan import Pilot
     from nas.bench.pilot.running import outlook, run_pilot
     from nas.terminal.trainings import narrator
+    from trials.machine.priority import give_way
 
     wanted, told = Pilot(settings, **own), narrator()
     if dry_run:
@@ -94,7 +92,7 @@ def pilot(assignments: Sequence[str], out: str, dry_run: bool, show: Path | None
         for name, count in ahead.wanted.items():
             click.echo(f"{name}: {ahead.missing[name]} of {count} are missing, {ahead.images[name]:,} images")
         return
-    os.nice(_NICENESS)
+    give_way()
     done = interruptible(lambda interruption: run_pilot(wanted, Path(out), told, interruption))
     told.say(f"{done.there} of {done.wanted} trainings are in {out}, {done.failed} of them failed")
     _print(Path(out), as_json)

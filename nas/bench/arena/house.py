@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 import torch
 from torch import nn
 
-from nas.bench.arena.playing import Ask, Brief, Clock, Ledger, Play
+from nas.bench.arena.playing import Ask, Brief, Clock, Final, Ledger, Play
 from nas.bench.arena.worlds import World
 from nas.bench.editions import Schedule
 from nas.engines.engine import Answer, DeviceBench, JobSource
@@ -26,12 +26,16 @@ from nas.stages.stage import Search
 from nas.telling import Silence
 from nas.trainings.prepared import Prepared
 from reports.estimates import sure_of_gain
+from reports.finalists import finals_of
+from reports.verdict import Verdict, verdict_of
+from reports.view import RunView
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.data import ImageData, Split
 from trials.errors import LatencyError
 from trials.judge import Bench, TrialPlan
 from trials.latency import Target
+from trials.seeds import derive
 from trials.training.trainer import Trainer
 from trials.trial import LatencyProtocol, TrialJob, TrialResult, TrialState
 
@@ -50,9 +54,9 @@ class TableEngine:
     def of(cls, config: SearchConfig, interruption: Interruption, say: Callable[[str], None]) -> Self:  # noqa: ARG003
         raise LatencyError("the arena's engine is made with a world, not from a configuration")
 
-    def __init__(self, ledger: Ledger, workers: int, regime: str) -> None:
+    def __init__(self, ledger: Ledger, finals: Ledger, workers: int, regime: str) -> None:
         self.workers = workers
-        self._ledger = ledger
+        self._ledger, self._finals = ledger, finals
         self._regime = regime
         self._clock = Clock[TrialJob](workers)
 
@@ -63,18 +67,21 @@ class TableEngine:
         def next_job() -> TrialJob | None:
             job = source.next_job()
             if job is not None:
-                self._ledger.hand_out(self._asked(job))
+                self._ledger_of(job).hand_out(self._asked(job))
             return job
 
         def ended(job: TrialJob) -> None:
-            look = self._ledger.end(self._asked(job), self._clock.now)
+            look = self._ledger_of(job).end(self._asked(job), self._clock.now)
             result = TrialResult.of(
                 job, TrialState.COMPLETE, score=look.accuracy, loss=look.loss, seconds=look.seconds,
-                train_seconds=look.seconds,
+                train_seconds=look.seconds, images=self._ledger.world.validation_images,
             )  # fmt: skip
             source.record(result, None)
 
-        self._clock.run(next_job, lambda job: self._ledger.look(self._asked(job)).seconds, ended)
+        self._clock.run(next_job, lambda job: self._ledger_of(job).look(self._asked(job)).seconds, ended)
+
+    def _ledger_of(self, job: TrialJob) -> Ledger:
+        return self._finals if job.final else self._ledger
 
     def _asked(self, job: TrialJob) -> Ask:
         return Ask(job.architecture, f"{self._regime}-{job.epochs}", job.seed)
@@ -101,28 +108,40 @@ class _TableStart:
 
 @dataclass(frozen=True)
 class House:
-    """Our search with one of its samplers."""
+    """Our search with one of its samplers; with finalists, which train on images beside those of the brief."""
 
     sampler: str
+    finalists: int = 0
 
     def __call__(self, brief: Brief, world: World, realisation: int) -> Play:
-        """As `nas.bench.arena.playing.play`. The trainings of the opening's noise count as any other."""
+        """As `nas.bench.arena.playing.play`. The trainings of the opening's noise count as any other.
+
+        Finalists see a noise of their own, as they are judged by images of their own: where they name a winner, it is
+        what is recommended.
+        """
         began = time.process_time()
         schedule, ledger = Schedule.parse(brief.look), Ledger(world, realisation)
+        finals = Ledger(world, derive(realisation, "finals"))
         with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
             out = Path(folder) / "run"
             prepared = _prepared(self._config(brief, schedule, out), world)
             plan = replace(prepared.plan(), start=_TableStart(f"{schedule.regime}:table"), screening=False)
             with open_store(out, prepared, prepared.baseline, None, lambda line: None) as store:
-                engine = TableEngine(ledger, brief.workers, schedule.regime)
+                engine = TableEngine(ledger, finals, brief.workers, schedule.regime)
                 search = Search(out, store, prepared, plan, engine, Silence(), Interruption())
                 for name, place in STAGES.items():
                     stage = None if name in _WITHOUT else load(place)()
                     if stage is not None and stage.missing(search):
                         stage.run(search)
                 view = search.view.estimated()
-        best = view.front[0].result.architecture if view.front else None
-        return Play(tuple(ledger.events), best, sure_of_gain(view), time.process_time() - began)
+        best, own = view.front[0] if view.front else None, time.process_time() - began
+        verdict = verdict_of(view)
+        if verdict is None or verdict.gain is None:
+            shipped = None if best is None else best.result.architecture
+            return Play(tuple(ledger.events), shipped, sure_of_gain(view), own)
+        named = next((t for t in view.complete if t.result.number == verdict.trial), best)
+        shipped = None if named is None else named.result.architecture
+        return Play(tuple(ledger.events), shipped, verdict.trial is not None, own, _final(verdict, view, finals))
 
     def _config(self, brief: Brief, schedule: Schedule, out: Path) -> SearchConfig:
         looks = brief.images // brief.looks[brief.look]
@@ -130,7 +149,7 @@ class House:
             "space": brief.space.name, "operators": list(brief.space.operators),
             "reductions": list(brief.space.reductions), "data": "fashion-mnist-mini", "engine": "local",
             "sampler": self.sampler, "trials": looks, "seed": brief.seed, "out": str(out), "export": "none",
-            "finalists": "none",
+            "finalists": self.finalists or "none",
             "training.regime": schedule.regime, "training.epochs": schedule.epochs,
             "max_flops": None if brief.max_macs is None else str(int(brief.max_macs)),
         }  # fmt: skip
@@ -140,9 +159,26 @@ class House:
         return load_config(None, {**settings, "trials": max(1, looks - noise), "noise_seeds": config.seeds_for_noise})
 
 
+def _final(verdict: Verdict, view: RunView, finals: Ledger) -> Final:
+    """Of the finalist that the verdict is about."""
+    there = finals_of(view)
+    assert there is not None
+    assert verdict.low is not None
+    assert verdict.high is not None
+    about = next(
+        one.trial.result.architecture
+        for one, gain in zip(there.rivals, there.by_score, strict=True)
+        if gain is not None and gain.low == verdict.low
+    )
+    return Final(about, 100 * verdict.low, 100 * verdict.high, verdict.by == "loss", finals.ended)
+
+
 def _prepared(config: SearchConfig, world: World) -> Prepared:
-    """A configuration with the world's space and costs, and data of which only the size is true."""
+    """A configuration with the world's space and costs, and data of which nothing is true: there is no image."""
     channels, size, _ = world.space.input_shape
     one = Split(torch.zeros(1, channels, size, size, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
-    data = ImageData("fusionbench", ("none",), one, one, None, (0.5,) * channels, (0.5,) * channels, "0" * 16)
+    data = ImageData(
+        "fusionbench", ("none",), one, one, one, (0.5,) * channels, (0.5,) * channels, "0" * 16,
+        unseen=torch.zeros(1, dtype=torch.int64),
+    )  # fmt: skip
     return Prepared(config, Trainer(data, config.training.recipe()), world.space, world.costs, None)

@@ -86,14 +86,27 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Final:
+    """What a search's finalists came to: points of accuracy, `low` to `high`, by which the one that its verdict is
+    `about` is said to be better than all-add; whether the loss decided; the images that finalists were trained on."""
+
+    about: Architecture
+    low: float
+    high: float
+    by_loss: bool
+    images: int
+
+
+@dataclass(frozen=True)
 class Play:
     """One search, as it went. `names_winner`: it says that what it recommends beats all-add; `own_seconds` is what the
-    method itself took of this CPU, all searching but no training."""
+    method itself took of this CPU, all searching but no training. `final` is None of what judges no finalists."""
 
     events: tuple[Event, ...]
     recommended: Architecture | None
     names_winner: bool
     own_seconds: float
+    final: Final | None = None
 
 
 class Clock(Generic[Job]):
@@ -123,20 +136,20 @@ class Ledger:
     """What a search has trained so far, and what each training came to."""
 
     def __init__(self, world: World, realisation: int) -> None:
-        self._world = world
+        self.world = world
         self._realisation = realisation
         self.handed_out = 0
         self.ended = 0
         self.events: list[Event] = []
 
     def look(self, ask: Ask) -> Look:
-        return self._world.look(ask.architecture, ask.fidelity, ask.seed, self._realisation)
+        return self.world.look(ask.architecture, ask.fidelity, ask.seed, self._realisation)
 
     def hand_out(self, ask: Ask) -> None:
-        self.handed_out += self._world.images(ask.fidelity)
+        self.handed_out += self.world.images(ask.fidelity)
 
     def end(self, ask: Ask, at_seconds: float) -> Look:
-        self.ended += self._world.images(ask.fidelity)
+        self.ended += self.world.images(ask.fidelity)
         look = self.look(ask)
         self.events.append(Event(at_seconds, self.ended, ask, look))
         return look
@@ -166,10 +179,13 @@ def play(make: Callable[[Brief], Method], brief: Brief, world: World, realisatio
 
 
 def brief_of(world: World, max_macs: float | None, look: str, images: int, workers: int, seed: int) -> Brief:
-    """What a method is told of a search in a world. `max_macs` is relative to all-add's where it is below 100."""
+    """What a method is told of a search in a world. `max_macs` is relative to all-add's where it is below 100.
+
+    The truth is a look where it is the one that is taken.
+    """
     limit = max_macs
     if max_macs is not None and max_macs < 100:
         limit = max_macs * world.price(world.space.baseline).macs
     costs = {name: world.images(name) for name in world.fidelities}
-    looks = {name: cost for name, cost in costs.items() if cost < costs[world.truth]}
+    looks = {name: cost for name, cost in costs.items() if cost < costs[world.truth] or name == look}
     return Brief(world.space, world.price, limit, looks, look, images, workers, seed)

@@ -58,6 +58,7 @@ class World:
     fidelities: tuple[str, ...]
     truth: str
     images_per_epoch: int
+    validation_images: int
     architectures: tuple[Architecture, ...]
     figures: Values
     measured: NDArray[np.bool_]
@@ -150,7 +151,8 @@ def table_world(table: Table, fidelities: Sequence[str] | None = None) -> World:
     architectures = tuple(space.enumerate())
     figures, measured = _completed(space, architectures, outputs, whole)
     return World(
-        "table", space, CostTable(space), tuple(names), truth, int(table.header["data"]["train"]), architectures,
+        "table", space, CostTable(space), tuple(names), truth, int(table.header["data"]["train"]),
+        int(table.header["data"]["val"]), architectures,
         figures, measured, _shifts(outputs), deviations, _epoch_seconds(table, space, architectures),
     )  # fmt: skip
 

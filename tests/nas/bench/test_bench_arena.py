@@ -9,6 +9,7 @@ import pytest
 from bench_tables import SPACE, invented, worth
 
 from nas.bench.arena.compare import Comparison, Setting, compare, comparison_of, critical_difference, share_of
+from nas.bench.arena.house import House
 from nas.bench.arena.judging import judge
 from nas.bench.arena.methods import METHODS, method
 from nas.bench.arena.model import fit, shared_parts
@@ -147,6 +148,24 @@ def test_a_clear_winner_is_found_and_an_even_field_is_not() -> None:
     ours = next(line for line in found.lines if line.method == "nas-tpe")
     assert ours.null.value <= 0.2, "a test that errs in one of twenty searches"
     assert next(line for line in found.lines if line.method == "local-search-loss").regret.value < 0.5
+
+
+def test_a_search_with_finalists_comes_to_its_verdict() -> None:
+    """Trials and finals train by the schedule that is the truth; finals are beside the images of the brief."""
+    clear = table_world(Table(invented(noise=0.02))).judged_by("inherit-9")
+    told = brief_of(clear, None, "inherit-9", 24 * clear.images("inherit-9"), 2, 0)
+    assert list(told.looks) == ["inherit-1", "inherit-3", "inherit-9"]
+    played = House("ehvi", finalists=2)(told, clear, 0)
+    assert played.final is not None
+    assert played.names_winner
+    assert played.recommended == played.final.about
+    true = 100 * (clear.true_accuracy(played.final.about) - clear.true_accuracy(SPACE.baseline))
+    assert played.final.low <= true <= played.final.high
+    assert played.final.images >= 9 * clear.images("inherit-9"), "two finalists and all-add under three seeds"
+    assert sum(clear.images(e.ask.fidelity) for e in played.events) <= told.images
+    even = [House("ehvi", finalists=2)(told, clear.null(), n) for n in range(5)]
+    assert sum(one.names_winner for one in even) <= 1
+    assert all(one.final is not None and one.final.low < 0.05 for one in even)
 
 
 def test_what_cannot_be_compared_is_said() -> None:
