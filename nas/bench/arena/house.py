@@ -138,7 +138,7 @@ class House:
             "max_flops": None if brief.max_macs is None else str(int(brief.max_macs)),
         }  # fmt: skip
         config = load_config(None, settings)
-        # Two networks under further seeds are what the opening takes for the noise, of the same images; and longer looks.
+        # Of the same images are two networks under further seeds, for the opening's noise, and longer looks.
         left, rungs = looks - 2 * (config.seeds_for_noise - 1), config.rung_epochs
         trials = max(1, left)
         while trials > 1 and _first_looks(rungs, trials) > left:
