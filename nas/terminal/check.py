@@ -76,7 +76,8 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     )
     if len(found["rungs"]) > 1:
         first, *more = [f"{one['looks']} for {counted(one['epochs'], 'epoch')}" for one in found["rungs"]]
-        console.print(f"looks: {first}; of these again, all-add among them: {', '.join(more)}", highlight=False)
+        again = f"of these again, all-add among them: {', '.join(more)}"
+        console.print(f"looks: {first}; {again}", highlight=False, soft_wrap=True)
     if finals := found.get("estimated_final_seconds"):
         least, most = map(format_duration, finals)
         console.print(f"finalists: {least} more, up to {most} while the verdict is open", highlight=False)
