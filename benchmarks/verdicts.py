@@ -74,7 +74,7 @@ def _line(world: World, looks: int) -> str:
 
 def _search(world: World, looks: int, number: int) -> Ended:
     brief = brief_of(world, BUDGET, SCHEDULE, looks * world.images(SCHEDULE), 1, number)
-    played = House("ehvi", FINALISTS)(brief, world, number)
+    played = House("ehvi", finalists=FINALISTS)(brief, world, number)
     judged, final = judge(played, brief, world), played.final
     assert final is not None
     assert played.recommended is not None

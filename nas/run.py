@@ -65,6 +65,14 @@ class Run:
                 return found if there else None
         return None
 
+    def kept_training(self, trial: TrialView) -> Training | None:
+        """Whose weights are exported where they are not those of the trial itself: a finalist's, else those of its
+        longest look."""
+        final = self.final_training(trial)
+        if final is not None or trial.longer is None:
+            return final
+        return trial.longer if training_weights_path(self.path, trial.longer).is_file() else None
+
     def report(self, path: Path | str | None = None) -> Path:
         """Write the HTML report (`report.html` in the run's folder) and return its path."""
         target = self.path / REPORT_NAME if path is None else Path(path)
@@ -80,7 +88,8 @@ class Run:
     ) -> dict[str, Any]:
         """Export a trial's network to `out` (`exported` in the run's folder); returns the parity report.
 
-        Of a finalist it is the one that was trained on training and validation images, and judged on the test split.
+        Of a finalist it is the one that was trained on training and validation images, and judged on the test split; of
+        another trial the one that was trained for longest.
 
         Writes arch.json, weights.safetensors, model.py, model.onnx and parity.json; what could not be made of the
         last three is left out, and `left_out` of the report says why.
@@ -95,9 +104,9 @@ class Run:
         from trials.training.trainer import make_trainer
 
         trial = self.select(selector)
-        final = self.final_training(trial)
+        kept = self.kept_training(trial)
         number = trial.result.number
-        weights = weights_path(self.path, number) if final is None else training_weights_path(self.path, final)
+        weights = weights_path(self.path, number) if kept is None else training_weights_path(self.path, kept)
         if not weights.is_file():
             there = [t for t in self.view.complete if weights_path(self.path, t.result.number).is_file()]
             raise SelectionError(f"the weights of trial {trial.result.number} are not kept: choose {_numbers(there)}")
@@ -117,32 +126,32 @@ class Run:
             classes=data.classes,
             mean=data.mean,
             std=data.std,
-            provenance=self._provenance(trial, final),
+            provenance=self._provenance(trial, kept),
         )
         target = self.path / EXPORT_NAME if out is None else Path(out)
-        judged = data if final is None else trainer.final().data
+        judged = trainer.final().data if kept is not None and kept.final else data
         return export_network(trained, target, validation_of(judged), announce)
 
-    def _provenance(self, trial: TrialView, final: Training | None) -> dict[str, Any]:
-        """What arch.json says of where the network comes from. Its figures are of its own training: of a finalist on
-        the test split, beside them what it was `selected_by` and the run's verdict."""
+    def _provenance(self, trial: TrialView, kept: Training | None) -> dict[str, Any]:
+        """What arch.json says of where the network comes from. Its figures are of its own training, of a finalist on
+        the test split, beside them what it was `selected_by` (the trial's first look) and the run's verdict."""
         r = trial.result
         selected = {"score": r.score, "loss": r.loss, "correct": r.correct, "images": r.images, "seed": r.seed}
         verdict = verdict_of(self.view)
-        of_final: dict[str, Any] = {}
-        if final is not None:
-            figures = {name: getattr(final, name) for name in ("score", "loss", "seed", "seconds")}
-            of_final = {**figures, "figures": dict(final.figures), "selected_by": selected}
-        trained = r if final is None else final
+        of_another: dict[str, Any] = {}
+        if kept is not None:
+            figures = {name: getattr(kept, name) for name in ("score", "loss", "seed", "epochs", "seconds")}
+            of_another = {**figures, "figures": dict(kept.figures), "selected_by": selected}
+        trained, final = kept or r, kept is not None and kept.final
         return {
             "run": self.path.name,
             **trial.to_json(),
-            **of_final,
+            **of_another,
             self.view.metric: trained.score,
             "correct": trained.correct,
             "images": trained.images,
-            "trained_on": ["train"] if final is None else ["train", "val"],
-            "judged_on": "val" if final is None else "test",
+            "trained_on": ["train", "val"] if final else ["train"],
+            "judged_on": "test" if final else "val",
             "verdict": None if verdict is None else verdict.to_json(),
             "data": dict(self.view.description["data"]),
             "training": self.view.config["training"],

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
+from reports.formatting import format_percent
+from reports.noise import counted
 from reports.trial_view import TrialView
 from reports.view import RunView
 from trials.trial import TrialState
@@ -13,6 +16,7 @@ TOLD_APART = 0.05
 #: With this probability of being better than all-add, what was chosen for its estimate is said to be a gain.
 SURE = 0.975
 ASSUMED_SEEDS = "No architecture was trained under two seeds: how much those move a score is assumed, see nas noise."
+ASSUMED_LONG_SEEDS = "No architecture was trained for so long under two seeds: how much those move a score is assumed."
 #: Trials that a sentence names.
 _NAMED = 8
 
@@ -23,6 +27,35 @@ def trainings_text(view: RunView) -> str:
         return "no training"
     used, scored = view.model.looks.trainings, view.model.scored
     return f"all {used:,} trainings" if used == scored else f"{used:,} of {scored:,} trainings"
+
+
+def seen_text(view: RunView, trial: TrialView, seen: str = " seen") -> str:
+    """`70.40% seen`: a trial's score; with rungs that of the longest look, `71.20% seen at 9 epochs`."""
+    text = f"{format_percent(trial.longest.score)}{seen}"
+    return f"{text} at {counted(trial.longest.epochs, 'epoch')}" if len(view.rungs) > 1 else text
+
+
+def rungs_story(view: RunView) -> list[str]:
+    """How many architectures were looked at for how long, and of how many epochs the estimates are; nothing without
+    rungs."""
+    if len(view.rungs) < 2 or not view.complete:
+        return []
+    longest = Counter(trial.longest.epochs for trial in view.complete)
+    looks = [(epochs, sum(count for e, count in longest.items() if e >= epochs)) for epochs in view.rungs]
+    first, *more = [f"{count} for {counted(epochs, 'epoch')}" for epochs, count in looks]
+    text = f"Looked at: {first}, of these {', '.join(more)}"
+    if view.model is None:
+        return [f"{text}; scores are those of the first look."]
+    estimated = estimated_epochs(view)
+    text += f"; estimates are of {counted(estimated, 'epoch')}."
+    if short := [trial for trial in view.front if trial.longest.epochs < estimated]:
+        text += f" On the front without so long a look, by what shorter ones tell: {_names(short)}."
+    return [text]
+
+
+def estimated_epochs(view: RunView) -> int:
+    """Of how many epochs the estimates of a run are; 0 where there are none."""
+    return 0 if view.model is None else view.model.looks.fidelities[0][1]
 
 
 def percent_interval(trial: TrialView) -> str:
@@ -64,11 +97,11 @@ def estimate_story(view: RunView) -> list[str]:
     if not view.complete:
         return []
     if view.model is None:
-        return ["No estimate can be made: " + _why_not(view)]
+        return ["No estimate can be made: " + _why_not(view), *rungs_story(view)]
     best = next(iter(view.front), None)
     if best is None:
         return []
-    story = [_of_the_best(view, best)]
+    story = [_of_the_best(view, best), *rungs_story(view)]
     alike = not_told_apart(view)
     if alike:
         story.append(
@@ -77,8 +110,13 @@ def estimate_story(view: RunView) -> list[str]:
     elif len(view.feasible) > 1:
         story.append("Every other trial within the budgets is worse with a probability of 95 %.")
     if not view.model.seeds_seen:
-        story.append(ASSUMED_SEEDS)
+        story.append(assumed_seeds(view))
     return story
+
+
+def assumed_seeds(view: RunView) -> str:
+    """That the noise of seeds was not seen at the schedule that is estimated."""
+    return ASSUMED_SEEDS if len(view.rungs) < 2 else ASSUMED_LONG_SEEDS
 
 
 def _of_the_best(view: RunView, best: TrialView) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from reports import labels
 from reports.drawing import choices_text
-from reports.estimates import percent_interval
+from reports.estimates import percent_interval, seen_text
 from reports.formatting import capital, format_count, format_ms, format_percent, format_ratio
 from reports.front import non_dominated
 from reports.latency import latency_label, latency_note
@@ -258,6 +258,8 @@ def _hover(view: RunView) -> Callable[[TrialView], str]:
         else:
             loss = "n/a" if r.loss is None else f"{r.loss:.4f}"
             lines.append(f"{view.score_label} {format_percent(r.score)}, loss {loss}")
+        if trial.longer is not None:
+            lines.append(seen_text(view, trial))
         if trial.estimate is not None:
             lines.append(f"estimate {percent_interval(trial)} (90%)")
         lines.append(f"FLOPs {flops}, params {format_count(r.params)}")

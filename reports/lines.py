@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.estimates import gain_text, percent_interval
+from reports.estimates import gain_text, percent_interval, seen_text
 from reports.formatting import format_count, format_percent, format_points, format_ratio
 from reports.latency import latency_label, latency_note
 from reports.trial_view import TrialView
@@ -24,10 +24,9 @@ def choices_text(architecture: Architecture) -> str:
 def headline(view: RunView, trial: TrialView) -> str:
     """Estimate or score and costs of a trial beside the trained baseline's."""
     r = trial.result
-    seen = format_percent(r.score)
-    reached = f"{seen} {view.score_label}"
+    reached = f"{format_percent(r.score)} {view.score_label}"
     if trial.estimate is not None:
-        reached = f"{percent_interval(trial)} {view.score_label} ({seen} seen)"
+        reached = f"{percent_interval(trial)} {view.score_label} ({seen_text(view, trial)})"
     text = f"{reached}, {format_count(r.macs)} FLOPs"
     if trial.latency is not None:
         text += f", {latency_label(trial.latency)}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from reports.errors import NothingToSelect
 from reports.estimates import (
-    ASSUMED_SEEDS,
+    assumed_seeds,
     gain_text,
     percent_interval,
     probability_text,
@@ -206,7 +206,7 @@ def _estimated_caveat(view: RunView) -> str | None:
     if base is not None and base.result.number != winner.result.number:
         text += f" It is better than all-add with a probability of {probability_text(winner.estimate.better)}"
         text += "." if sure_of_gain(view) else ": not sure enough to be called a gain."
-    return text if view.model.seeds_seen else f"{text} {ASSUMED_SEEDS}"
+    return text if view.model.seeds_seen else f"{text} {assumed_seeds(view)}"
 
 
 _UNKNOWN_NOISE = (

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from reports.drawing import Palette, Strip, merges_text, shape_text
 from reports.errors import NothingToSelect
-from reports.estimates import gain_text, percent_interval, probability_text
+from reports.estimates import gain_text, percent_interval, probability_text, seen_text
 from reports.formatting import format_percent, format_points
 from reports.latency import latency_label, latency_note
 from reports.summary import over_budget, ratio
@@ -33,6 +33,7 @@ class Row:
     score: float | None
     quality: float | None
     reached: str
+    seen: str
     gain: float | None
     gain_text: str
     better: str
@@ -129,6 +130,7 @@ def _row(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, ..
         score=r.score,
         quality=trial.quality,
         reached=format_percent(r.score) if trial.estimate is None else percent_interval(trial),
+        seen=seen_text(view, trial),
         gain=gain,
         gain_text=said,
         better="" if trial.estimate is None or "baseline" in marks else probability_text(trial.estimate.better),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trials.budgets.pricing import LatencyFigure
+from trials.record.training import Training
 from trials.tasks.metrics import ALL_FIGURES
 from trials.trial import TrialResult
 
@@ -24,7 +25,8 @@ class TrialView:
     `feasible` is None while a constrained cost is not known, or not well enough; `on_front` is True for feasible
     complete trials that no other one dominates in the run's objectives. `latency` is the best figure there is, and
     `crosses` says that its interval lies on both sides of the budget. `estimate` is of its score, None where all that
-    was trained tells nothing beyond the score itself, or was not asked.
+    was trained tells nothing beyond the score itself, or was not asked. `longer` is the longest training of its
+    architecture under its seed that has a score, where that is longer than its own.
     """
 
     result: TrialResult
@@ -35,6 +37,12 @@ class TrialView:
     crosses: bool
     metric: str
     estimate: Estimate | None = None
+    longer: Training | None = None
+
+    @property
+    def longest(self) -> TrialResult | Training:
+        """Its longest look, with what it came to."""
+        return self.longer or self.result
 
     @property
     def quality(self) -> float | None:
@@ -62,6 +70,8 @@ class TrialView:
             "estimate": None if self.estimate is None else self.estimate.to_json(),
             "figures": dict(r.figures),
             "loss": r.loss,
+            "epochs": r.epochs,
+            "longest": {"epochs": self.longest.epochs, "score": self.longest.score, "loss": self.longest.loss},
             "macs": r.macs,
             "params": r.params,
             "workload": None if r.workload is None else r.workload.to_json(),

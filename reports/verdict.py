@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from reports.estimates import gain_text, percent_interval, sure_of_gain, trainings_text
+from reports.estimates import gain_text, percent_interval, seen_text, sure_of_gain, trainings_text
 from reports.finalists import Finalist, FinalPlan, Finals, finals_of
 from reports.formatting import format_percent
 from reports.lines import choices_text
@@ -173,7 +173,7 @@ def final_rows(finals: Finals) -> list[list[str]]:
         rows.append(
             [
                 f"{r.number}" + (", all-add" if one is finals.control else ""),
-                format_percent(r.score),
+                seen_text(finals.view, one.trial, ""),
                 format_percent(r.score) if one.trial.estimate is None else percent_interval(one.trial),
                 format_percent(one.score),
                 "" if gain is None else _points(gain, sign=True),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.errors import AllFailed, NothingFeasible, NothingToSelect, SelectionError
 from reports.front import knee, non_dominated
+from reports.rungs import longer_looks, longest_compared, rungs_of
 from reports.trial_view import OBJECTIVES, TrialView, rank
 from search_spaces.architecture import Architecture, FusionChoice
 from trials.attention.histograms import TrialAttention
@@ -122,7 +123,8 @@ class RunView:
         from trials.estimates.estimates import Estimates, NoEstimate  # scipy takes a while
 
         try:
-            model = Estimates(self.trainings, self.baseline_architecture, (complete[0].start, complete[0].epochs))
+            epochs = longest_compared(self.rungs, self.trainings) or complete[0].epochs
+            model = Estimates(self.trainings, self.baseline_architecture, (complete[0].start, epochs))
         except NoEstimate:
             return self
         architectures = [result.architecture for result in complete]
@@ -133,6 +135,10 @@ class RunView:
         """The run one measurement later."""
         rounds = (*self.measured.get(measurement.number, ()), measurement.latency)
         return replace(self, measured={**self.measured, measurement.number: rounds})
+
+    def with_training(self, training: Training) -> RunView:
+        """The run one training of no trial later. Not estimated."""
+        return replace(self, beside=(*self.beside, training), model=None, estimates={})
 
     def with_result(self, result: TrialResult) -> RunView:
         """The run one event later: `result` added, or in place of the stopped trial of its number. Not estimated."""
@@ -166,6 +172,15 @@ class RunView:
     def trainings(self) -> tuple[Training, ...]:
         """All that was trained: for its trials, and beside them."""
         return (*(Training.of(result) for result in self.results if result.trained), *self.beside)
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs of each complete schedule that its trials may have been trained by, growing."""
+        return rungs_of(self.config)
+
+    @cached_property
+    def _longer(self) -> Mapping[tuple[str, int], Training]:
+        return longer_looks(self.rungs, self.beside)
 
     @property
     def baseline_architecture(self) -> Architecture:
@@ -218,6 +233,7 @@ class RunView:
             crosses=pricing.crosses(result),
             metric=self.metric,
             estimate=self.estimates.get(result.architecture.key) if result.state is TrialState.COMPLETE else None,
+            longer=self._longer.get((result.architecture.key, result.seed)),
         )
 
     def _non_dominated(self, views: Sequence[TrialView], names: Sequence[str] = ()) -> set[int]:

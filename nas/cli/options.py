@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.settings.errors import ConfigError
-from nas.settings.values import read_count, read_figures, read_list, read_seconds, read_whole_numbers
+from nas.settings.values import (
+    read_count,
+    read_figures,
+    read_list,
+    read_seconds,
+    read_whole_numbers,
+    read_whole_numbers_or_none,
+)
 
 if TYPE_CHECKING:
     from nas.settings.keys import Shape
@@ -41,6 +48,7 @@ class InALine(click.ParamType):  # type: ignore[type-arg]  # generic in newer ve
 LIST = InALine("list", read_list)
 WHOLE_NUMBERS = InALine("whole numbers", read_whole_numbers)
 COUNT = InALine("whole number or none", read_count)
+SCHEDULES = InALine("whole numbers or none", read_whole_numbers_or_none)
 FIGURES = InALine("figures", read_figures)
 SECONDS = InALine("time", read_seconds)
 #: How an option is read, by the shape of its values; texts are judged with the configuration.
@@ -52,6 +60,7 @@ _TYPES: Mapping[Shape, Any] = {
     "switch": click.BOOL,
     "list": LIST,
     "whole numbers": WHOLE_NUMBERS,
+    "whole numbers or none": SCHEDULES,
     "figures": FIGURES,
 }
 

@@ -31,6 +31,7 @@ from nas.proposing.sampler import TOLD, Sampler, Seen, Told, trainings_of
 from nas.proposing.study import Study
 from nas.proposing.surrogate import Parameters, Surrogate
 from search_spaces.architecture import Architecture
+from trials.record.training import Training
 from trials.seeds import derive
 from trials.trial import TrialResult
 
@@ -42,7 +43,7 @@ DRAWN, PARENTS, PAIRS = 4_000, 12, 400
 SLOW, RENEWAL = 100, 1.03
 #: How many results a model may take, for each other trial that runs: one for so many trials.
 LAG = 125
-#: Trainings that a model is conditioned on at the most, half of them the best and half the most recent.
+#: Trainings that a model is conditioned on at the most: of no trial up to half of them, of trials the best and newest.
 CAPACITY = 1_000
 
 
@@ -62,6 +63,7 @@ class EHVISampler(Sampler):
         self._coded = Coded(problem.space, problem.feasibility)
         self._parameters = Parameters()
         self._models: dict[int, Future[Promise]] = {}
+        self._learnt: list[Training] = []
         self._beside = ThreadPoolExecutor(1, "model")
         names = [name for name in problem.objectives if name in COMPUTED]
         #: What the front's costs are, see `Coded.costs`; of quality alone the cheaper of equals is the better one.
@@ -78,13 +80,20 @@ class EHVISampler(Sampler):
             rng, lambda a: not self.known(a, seen)
         )
 
+    def learn(self, training: Training) -> None:
+        """From a training of no trial, in the order in which they were recorded."""
+        if training.score is not None:
+            self._learnt.append(training)
+            if max(self._models, default=0) <= SLOW:
+                self._models.clear()  # a model of few is of all that is known
+
     def ahead(self, study: optuna.Study) -> None:
         """Begin, beside the trainings, the model that later proposals will be by."""
         count = len(study.get_trials(deepcopy=False, states=TOLD))
         if count > SLOW // 2 and renewed_at(count) == count:
             told = self.seen(study, None).told
             if self._estimable(told):
-                self._models[count] = self._beside.submit(self._model, told)
+                self._models[count] = self._beside.submit(self._model, told, tuple(self._learnt))
 
     def _opens(self, seen: Seen) -> bool:
         return len(seen.told) + len(seen.running) < OPENING or not self._estimable(seen.told)
@@ -106,19 +115,20 @@ class EHVISampler(Sampler):
             at = renewed_at(count)
         if at not in self._models:
             self._models[at] = Future()
-            self._models[at].set_result(self._model(seen.told[:at]))
+            self._models[at].set_result(self._model(seen.told[:at], tuple(self._learnt)))
         for old in [old for old in self._models if old < at]:
             del self._models[old]
         return self._models[at].result()
 
-    def _model(self, told: Sequence[Told]) -> Promise:
+    def _model(self, told: Sequence[Told], learnt: Sequence[Training]) -> Promise:
         coded, trainings = self._coded, trainings_of(told)
-        if len(trainings) > CAPACITY:
-            half = CAPACITY // 2
+        learnt = learnt[-CAPACITY // 2 :]
+        if len(trainings) + len(learnt) > CAPACITY:
+            half = (CAPACITY - len(learnt)) // 2
             best = sorted(trainings[:-half], key=lambda one: -(one.score or 0.0))[:half]
             trainings = [*best, *trainings[-half:]]
-        target = max(((t.start, t.epochs) for t in trainings), key=lambda fidelity: fidelity[1])
-        model = Surrogate(coded, trainings, target, self._parameters)
+        start, longest = max(((t.start, t.epochs) for t in trainings), key=lambda fidelity: fidelity[1])
+        model = Surrogate(coded, trainings, (start, self.problem.epochs or longest), self._parameters, learnt)
         trained = coded.within(model.trained)
         best_first = trained[np.argsort(-model.means(trained), kind="stable")]
         pool = self._candidates(best_first[:PARENTS], random.Random(derive(self._seed, "near", len(told))))
@@ -151,6 +161,9 @@ class EHVI(Study):
     def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         self._ehvi.reseed(seed)
         return self._ehvi
+
+    def learn(self, training: Training) -> None:
+        self._ehvi.learn(training)
 
     def tell(self, result: TrialResult) -> None:
         super().tell(result)

@@ -11,6 +11,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.budgets.feasibility import Feasibility
 from trials.budgets.pricing import Pricing
+from trials.record.training import Training
 from trials.trial import TrialResult
 
 
@@ -25,7 +26,8 @@ class Proposal:
 @dataclass(frozen=True)
 class Problem:
     """What is searched: a space, under budgets, for objectives. All that is random follows from `seed`. `beliefs` are
-    weights of operators that a user believes in, 1 of the others."""
+    weights of operators that a user believes in, 1 of the others. What is wanted is the score after `epochs` epochs;
+    None for those that trials were trained for."""
 
     space: SearchSpace
     feasibility: Feasibility
@@ -33,6 +35,7 @@ class Problem:
     objectives: tuple[str, ...]
     seed: int
     beliefs: Mapping[str, float] = field(default_factory=dict)
+    epochs: int | None = None
 
 
 class Proposer(Protocol):
@@ -68,6 +71,9 @@ class Proposer(Protocol):
 
     def tell(self, result: TrialResult) -> None:
         """Learn from a trial that has ended."""
+
+    def learn(self, training: Training) -> None:
+        """Learn, where it can, from a training that no trial asked for: a repeated seed, a longer look."""
 
 
 def make_proposer(name: str, problem: Problem) -> Proposer:

@@ -21,7 +21,7 @@ from nas.proposing.sampler import FAILED, Sampler, asked, attributes_of, distrib
 from nas.proposing.window import Window
 from reports.trial_view import OBJECTIVES
 from search_spaces.architecture import Architecture
-from trials.record.training import OF_THE_MACHINE
+from trials.record.training import OF_THE_MACHINE, Training
 from trials.seeds import derive
 from trials.tasks.metrics import ALL_FIGURES
 from trials.trial import TrialResult, TrialState
@@ -93,6 +93,9 @@ class Study(ABC):
 
     def tell(self, result: TrialResult) -> None:
         self._learn(result)
+
+    def learn(self, training: Training) -> None:  # noqa: B027  # what has a model of trainings does
+        """Nothing: Optuna's samplers learn from trials alone."""
 
     def _learn(self, result: TrialResult) -> None:
         """Teach the sampler a result: values of a complete trial, the violation alone of a gated one, and of one that

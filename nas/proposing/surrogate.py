@@ -40,10 +40,13 @@ class Parameters:
     def __init__(self) -> None:
         self._kept: dict[tuple[tuple[str, int, int, str], ...], Values] = {}
 
-    def of(self, coded: Coded, trainings: Sequence[Training], target: Fidelity) -> Values:
-        first = trainings[: fitted_to(len(trainings))]
-        if {(t.start, t.epochs) for t in first} != {(t.start, t.epochs) for t in trainings}:
-            first = trainings  # a fidelity is new
+    def of(
+        self, coded: Coded, trainings: Sequence[Training], target: Fidelity, beside: Sequence[Training] = ()
+    ) -> Values:
+        """Of trials' trainings, and of others: each in the order in which they came."""
+        first = [*trainings[: fitted_to(len(trainings))], *beside[: fitted_to(len(beside))]]
+        if {(t.start, t.epochs) for t in first} != {(t.start, t.epochs) for t in (*trainings, *beside)}:
+            first = [*trainings, *beside]  # a fidelity is new
         identity = tuple(t.identity for t in first)
         if identity not in self._kept:
             looks = Looks.of(first, target).telling(FITTED)
@@ -54,12 +57,20 @@ class Parameters:
 
 
 class Surrogate:
-    """The gains of candidates over all-add, in points, given trainings of at least two architectures."""
+    """The gains of candidates over all-add, in points, given trainings of at least two architectures: those of trials,
+    and others `beside` them. Those of a target that nobody was trained for are what other fidelities tell of it."""
 
-    def __init__(self, coded: Coded, trainings: Sequence[Training], target: Fidelity, parameters: Parameters) -> None:
+    def __init__(
+        self,
+        coded: Coded,
+        trainings: Sequence[Training],
+        target: Fidelity,
+        parameters: Parameters,
+        beside: Sequence[Training] = (),
+    ) -> None:
         with threadpool_limits(1, "blas"):  # trainings take the other processors
-            theta = parameters.of(coded, trainings, target)
-            looks = Looks.of(trainings, target)
+            theta = parameters.of(coded, trainings, target, beside)
+            looks = Looks.of([*trainings, *beside], target)
             self._coded = coded
             self.trained = coded.rows(looks.architectures)
             self._there: Numbered = coded.numbered(self.trained)

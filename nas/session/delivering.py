@@ -62,18 +62,21 @@ def _look_at_networks(run: Run, say: Say) -> None:
 def _export(run: Run, selector: str, say: Say) -> Path:
     target = run.path / EXPORT_NAME
     trial = run.select(selector)
-    wanted = trial.result.number, "val" if run.final_training(trial) is None else "test"
-    if _exported(target / "arch.json") != wanted:
+    kept = run.kept_training(trial)
+    epochs = trial.result.epochs if kept is None else kept.epochs
+    wanted = trial.result.number, "test" if kept is not None and kept.final else "val", epochs
+    if _exported(target / "arch.json", trial.result.epochs) != wanted:
         say(f"exporting trial {wanted[0]} ({selector}) and checking it against the trained network")
         for name, reason in run.export(selector, target)["left_out"].items():
             say(f"not exported: {name}: {reason}")
     return target
 
 
-def _exported(description: Path) -> tuple[int, str] | None:
-    """Which trial's network is there, and on which split it was judged."""
+def _exported(description: Path, epochs: int) -> tuple[int, str, int] | None:
+    """Which trial's network is there, on which split it was judged, and for how long it was trained: so many `epochs`
+    where that is not said."""
     try:
-        provenance = json.loads(description.read_text())["provenance"]
-        return int(provenance["number"]), str(provenance.get("judged_on", "val"))
+        found = json.loads(description.read_text())["provenance"]
+        return int(found["number"]), str(found.get("judged_on", "val")), int(found.get("epochs", epochs))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -84,6 +84,8 @@ class Driver:
         self._alone: list[TrialJob] = []
         self._retried: set[int] = set()
         proposer.replay(recorded)
+        for training in self._view.beside:
+            proposer.learn(training)
         for result in self._stopped:
             proposer.reserve(result.architecture)
         beginning = first_controls if proposer.opens else controls
@@ -99,7 +101,7 @@ class Driver:
             return job
 
     def _next_job(self) -> TrialJob | None:
-        if self._alone or not self._retried.isdisjoint(self.running):
+        if self.wants_to_be_alone:
             return None if self.running else self._start(self._alone.pop(0))
         while not self.exhausted and self._trained + len(self.running) < self._wanted:
             job = self._propose()
@@ -130,6 +132,21 @@ class Driver:
         self.running[job.number] = job
         self._observer.started(job)
         return job
+
+    @property
+    def view(self) -> RunView:
+        """The run as it is recorded now, not estimated."""
+        return self._view
+
+    @property
+    def trained(self) -> int:
+        """Trials that were trained, well or not."""
+        return self._trained
+
+    @property
+    def wants_to_be_alone(self) -> bool:
+        """Whether a trial that had too little memory beside others is to run, or runs, without any."""
+        return bool(self._alone) or not self._retried.isdisjoint(self.running)
 
     @property
     def finished(self) -> bool:
@@ -172,6 +189,18 @@ class Driver:
     def fail(self, number: int, failure: Failure, error: str) -> None:
         """A running trial's worker is gone."""
         self.record(TrialResult.of(self.running[number], TrialState.FAILED, failure=failure, error=error), None)
+
+    def crowded(self) -> None:
+        """Something else runs beside what runs now."""
+        self._beside |= self.running.keys()
+
+    def learn(self, training: Training, weights: bytes | None = None) -> None:
+        """Something that is no trial was trained, and is recorded. Its weights are kept as a trial's are."""
+        if weights is not None:
+            self._weights.write_of(training, weights)
+        self._view = self._view.with_training(training)
+        self._proposer.learn(training)
+        self._weights.prune(self._view)
 
     def stop(self) -> None:
         """The search is interrupted: what runs is recorded as stopped, to be run again on resumption."""

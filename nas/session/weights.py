@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+from reports.trial_view import TrialView
 from reports.view import RunView
 from trials.record.training import Training
 from trials.record.weights import training_weights_path, weights_path, write_weights
@@ -18,12 +20,19 @@ class Weights:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._bytes = {path: path.stat().st_size for path in sorted((folder / "weights").glob("trial-*.safetensors"))}
+        kept = [path for kind in ("trial", "training") for path in (folder / "weights").glob(f"{kind}-*.safetensors")]
+        self._bytes = {path: path.stat().st_size for path in sorted(kept)}
         self._total = sum(self._bytes.values())
 
     def write(self, number: int, content: bytes) -> None:
         """Keep a trial's weights, whole or not at all."""
-        path = weights_path(self._folder, number)
+        self._write(weights_path(self._folder, number), content)
+
+    def write_of(self, training: Training, content: bytes) -> None:
+        """Those of a training that is no trial's."""
+        self._write(training_weights_path(self._folder, training), content)
+
+    def _write(self, path: Path, content: bytes) -> None:
         write_weights(path, content)
         self._total += len(content) - self._bytes.get(path, 0)
         self._bytes[path] = len(content)
@@ -33,21 +42,27 @@ class Weights:
         left, path = training_weights_path(self._folder, training), weights_path(self._folder, number)
         if left.exists():
             os.replace(left, path)
+            self._total -= self._bytes.pop(left, 0)
             self._bytes[path] = path.stat().st_size
             self._total += self._bytes[path]
 
     def prune(self, view: RunView) -> None:
-        """Keep all while they fit, else those worth exporting, by scores or by estimates: the baseline and the fronts.
-        The oldest others go.
+        """Keep all while they fit, else those worth exporting, by scores or by estimates: the baseline and the fronts,
+        each as a trial and as its longest look. The oldest others go.
 
         Budgets and objectives may change later, and with them who is on a front; estimates do with every training.
         """
         if self._total <= MAX_WEIGHT_BYTES:
             return
         worth = (*view.exportable, *view.estimated().exportable)
-        kept = {weights_path(self._folder, trial.result.number) for trial in worth}
+        kept = {path for trial in worth for path in self._of(trial)}
         for path in sorted(self._bytes.keys() - kept):
             if self._total <= MAX_WEIGHT_BYTES:
                 return
             self._total -= self._bytes.pop(path)
             path.unlink(missing_ok=True)
+
+    def _of(self, trial: TrialView) -> Iterator[Path]:
+        yield weights_path(self._folder, trial.result.number)
+        if trial.longer is not None:
+            yield training_weights_path(self._folder, trial.longer)

@@ -14,7 +14,10 @@ from nas.settings.sections import Section
 from nas.settings.setting import Role, Setting
 
 #: What a value is, whatever its bounds.
-Shape = Literal["text", "whole number", "whole number or none", "number", "switch", "list", "whole numbers", "figures"]
+Shape = Literal[
+    "text", "whole number", "whole number or none", "number", "switch", "list", "whole numbers",
+    "whole numbers or none", "figures",
+]  # fmt: skip
 _SHAPES: dict[Any, Shape] = {str: "text", int: "whole number", float: "number", bool: "switch", dict: "figures"}
 
 
@@ -118,7 +121,8 @@ def _read_type(annotation: Any) -> tuple[Shape, tuple[str, ...], bool]:
         inner = [part for part in get_args(annotation) if part is not type(None)]
         optional = len(inner) < len(get_args(annotation))
         if Literal["none"] in inner:
-            return "whole number or none", (), optional
+            several = get_origin(inner[0]) is list
+            return "whole numbers or none" if several else "whole number or none", (), optional
         shape, choices, _ = _read_type(inner[0])
         return shape, choices, optional
     if get_origin(annotation) is Literal:

@@ -14,7 +14,13 @@ from nas.settings.errors import ConfigError
 from nas.settings.keys import Shape, all_keys, options, sections
 from nas.settings.kinds import config_kind, task_of
 from nas.settings.search import SearchConfig
-from nas.settings.values import read_count, read_figures, read_list, read_whole_numbers
+from nas.settings.values import (
+    read_count,
+    read_figures,
+    read_list,
+    read_whole_numbers,
+    read_whole_numbers_or_none,
+)
 from search_spaces.errors import UserError
 from trials.tasks.metrics import TASKS
 
@@ -27,6 +33,7 @@ _WRITTEN: dict[Shape, tuple[type, Callable[[str], Any]]] = {
     "switch": (object, str),
     "list": (list, read_list),
     "whole numbers": (list, read_whole_numbers),
+    "whole numbers or none": (list, read_whole_numbers_or_none),
     "figures": (dict, read_figures),
 }
 
@@ -93,7 +100,7 @@ def read_assignment(text: str) -> tuple[str, Any]:
             raise ConfigError(f"--set {name}: it is a table; give one of its keys, such as {inner}={value}")
         raise ConfigError(f"--set {name}: unknown key; {_nearest_key(name)}")
     key = all_keys()[name]
-    if value == "none" and key.optional and key.shape != "whole number or none":
+    if value == "none" and key.optional and not key.shape.endswith("or none"):
         return name, None
     in_toml, in_a_line = _WRITTEN[key.shape]
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
@@ -12,15 +11,10 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_
 from nas.registry import ENGINES, HEED_PRIORS, PROPOSERS
 from nas.settings.errors import ConfigError
 from nas.settings.places import absolute_data, absolute_space
-from nas.settings.sections import (
-    FusionSection,
-    ImageTraining,
-    LatencySection,
-    RaySection,
-    Section,
-)
+from nas.settings.rungs import begun_at_first_rung, checked_rungs
+from nas.settings.sections import FusionSection, ImageTraining, LatencySection, RaySection, Section
 from nas.settings.setting import Group, Role, Setting
-from nas.settings.values import read_weights
+from nas.settings.values import nearest, read_weights
 from search_spaces.architecture import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS
 from search_spaces.references import absolute
 from trials.budgets.constraints import CONSTRAINED, Constraint
@@ -132,6 +126,11 @@ class SearchConfig(Section):
     seed: Annotated[
         int, Field(ge=0, lt=2**63), Setting("Seed of everything random.", option="--seed", metavar="S")
     ] = 0  # fmt: skip
+    rungs: Annotated[
+        list[int] | Literal["none"],
+        Setting("Epochs of a trial's first look and of longer ones at the most promising, 3,9,27; none for one look.",
+                option="--rungs", metavar="E,E,…|none", page="rungs.md"),
+    ] = "none"  # fmt: skip
     noise_seeds: Annotated[
         int | None, Field(ge=1),
         Setting("Measure the noise of scores with K seeds, 1 for not.", Role.CIRCUMSTANCE, option="--noise-seeds",
@@ -251,9 +250,7 @@ class SearchConfig(Section):
         offered = info.data.get("operators", DEFAULT_OPERATORS)
         for name in read_weights(text or ""):
             if name not in offered:
-                nearest = difflib.get_close_matches(name, offered, n=1)
-                hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-                raise ValueError(f"{name!r} is none of the operators {', '.join(offered)}{hint}")
+                raise ValueError(f"{name!r} is none of the operators {', '.join(offered)}{nearest(name, offered)}")
         return text
 
     @field_validator("task")
@@ -270,12 +267,27 @@ class SearchConfig(Section):
         allowed = (*figures, *COSTS) if info.field_name == "objectives" else figures
         for name in names:
             if name not in allowed:
-                nearest = difflib.get_close_matches(name, allowed, n=1)
-                hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-                raise ValueError(f"{name!r} is none of {', '.join(allowed)}{hint}")
+                raise ValueError(f"{name!r} is none of {', '.join(allowed)}{nearest(name, allowed)}")
         if info.field_name == "objectives" and (figures[0] not in names or len(set(names)) != len(names)):
             raise ValueError(f"objectives must hold {figures[0]!r}, and each name once")
         return names
+
+    @field_validator("rungs", mode="before")
+    @classmethod
+    def _growing_rungs(cls, rungs: Any) -> Any:
+        return checked_rungs(rungs)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_rung(cls, given: Any) -> Any:
+        return begun_at_first_rung(given)
+
+    @model_validator(mode="after")
+    def _first_rung_is_a_trial(self) -> SearchConfig:
+        if self.rung_epochs[0] != self.training.epochs:
+            first = f"rungs begins with {self.rung_epochs[0]} epochs, but training.epochs is {self.training.epochs}"
+            raise ConfigError(f"{first}: give one of them")
+        return self
 
     @model_validator(mode="after")
     def _workers_of_engine(self) -> SearchConfig:
@@ -341,7 +353,7 @@ class SearchConfig(Section):
     @property
     def rung_epochs(self) -> tuple[int, ...]:
         """Epochs of each complete schedule that trials may be trained by, growing; the last is what is estimated."""
-        return (self.training.epochs,)
+        return (self.training.epochs,) if self.rungs == "none" else tuple(self.rungs)
 
     @property
     def seeds_for_noise(self) -> int:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
+from collections.abc import Iterable
 
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+
+
+def nearest(name: str, offered: Iterable[str]) -> str:
+    """`; did you mean 'cbam'?`: the one that was probably meant; empty where none is near."""
+    found = difflib.get_close_matches(name, list(offered), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def read_list(text: str) -> list[str]:
@@ -27,6 +35,14 @@ def read_count(text: str) -> int | str:
         return "none" if text == "none" else int(text)
     except ValueError:
         raise ValueError("expected a whole number, or none") from None
+
+
+def read_whole_numbers_or_none(text: str) -> list[int] | str:
+    """`3,9,27` as numbers, `none` as it is. Raises ValueError for anything else."""
+    try:
+        return "none" if text == "none" else read_whole_numbers(text)
+    except ValueError:
+        raise ValueError("expected whole numbers such as 3,9,27, or none") from None
 
 
 def read_figures(text: str) -> dict[str, float]:

@@ -6,7 +6,7 @@ the same workers. What a search proposes does not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from nas.engines.engine import JobSource
 from nas.engines.interruption import Interruption
@@ -32,8 +32,11 @@ def with_noise(
     start: str,
     say: Callable[[str], None],
     interruption: Interruption,
+    learn: Callable[[Training], None],
+    numbers: Iterator[int],
 ) -> JobSource:
-    """The search, with the trainings between its jobs that its noise is known from; it alone where none is wanted."""
+    """The search, with the trainings between its jobs that its noise is known from; it alone where none is wanted.
+    `learn` is called with each; `numbers` are those of their jobs."""
     config = prepared.config
     pair = [architecture for _, architecture in first_controls(prepared.space, prepared.feasibility)]
     seeds = [(config.seed + k) % 2**63 for k in range(1, config.seeds_for_noise)]
@@ -45,14 +48,16 @@ def with_noise(
     def ended(training: Training, weights: bytes | None) -> None:
         found = training.error or f"{format_percent(training.score)}"
         say(f"noise, seed {training.seed}: {found}  [{choices_text(training.architecture)}]")
+        if training.known:
+            learn(training)
 
-    return Opening(search, TrainingSource(todo, start, prepared, store, ended, interruption))
+    return Opening(search, TrainingSource(todo, start, prepared, store, ended, interruption, numbers=numbers))
 
 
 class Opening:
     """Hands out two trials of the search, then the repeats, then the rest of the search."""
 
-    def __init__(self, search: JobSource, repeats: JobSource) -> None:
+    def __init__(self, search: JobSource, repeats: TrainingSource) -> None:
         self._search, self._repeats = search, repeats
         self._handed_out = 0
 
@@ -78,4 +83,4 @@ class Opening:
         self._of(number).fail(number, failure, error)
 
     def _of(self, number: int) -> JobSource:
-        return self._repeats if number < 0 else self._search
+        return self._repeats if self._repeats.has(number) else self._search

@@ -14,7 +14,7 @@ from reports.trial_view import TrialView
 from reports.view import RunView
 from search_spaces.loading import load_weights
 from trials.machine.device import memory_bytes, on_device, resolve
-from trials.record.weights import read_weights, weights_path
+from trials.record.weights import read_weights, training_weights_path, weights_path
 from trials.training.trainer import make_trainer
 
 
@@ -38,11 +38,17 @@ class TrainedNetworks:
     def network(self, trial: TrialView) -> nn.Module:
         """On the device of the data, in evaluation."""
         network = self._space.build(trial.result.architecture)
-        path = weights_path(self.view.path, trial.result.number)
+        path = longest_weights(trial, self.view.path)
         load_weights(network, read_weights(path), str(path))
         return on_device(network, self.device).eval()
 
 
+def longest_weights(trial: TrialView, folder: Path) -> Path:
+    """Where the weights of its longest look are that were kept, or would be those of the trial itself."""
+    longer = None if trial.longer is None else training_weights_path(folder, trial.longer)
+    return longer if longer is not None and longer.is_file() else weights_path(folder, trial.result.number)
+
+
 def kept_numbers(view: RunView, folder: Path) -> set[int]:
     """The complete trials whose weights are there."""
-    return {t.result.number for t in view.complete if weights_path(folder, t.result.number).is_file()}
+    return {t.result.number for t in view.complete if longest_weights(t, folder).is_file()}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from rich.console import Console
 from rich.table import Table
 
 from reports.errors import NothingToSelect
-from reports.estimates import gain_text, percent_interval, probability_text
+from reports.estimates import gain_text, percent_interval, probability_text, seen_text
 from reports.formatting import (
     format_bytes,
     format_count,
@@ -41,6 +42,7 @@ def trials_table(trials: tuple[TrialView, ...], score_label: str, width: int) ->
         ("state", 0, lambda t: str(t.result.state)),
         ("origin", 150, lambda t: t.result.origin),
         (score_label, 0, lambda t: format_percent(t.result.score)),
+        ("longest", 110 if any(trial.longer for trial in trials) else math.inf, _longest),
         ("estimate", 70, percent_interval),
         ("on all-add", 100, lambda t: gain_text(t) or ("n/a" if t.estimate is None else "")),
         ("P(better)", 120, lambda t: "n/a" if t.estimate is None else probability_text(t.estimate.better)),
@@ -63,6 +65,11 @@ def trials_table(trials: tuple[TrialView, ...], score_label: str, width: int) ->
         note = trial.result.error or choices_text(trial.result.architecture)
         table.add_row(*(text(trial) for _, text in shown), note, style=style)
     return table
+
+
+def _longest(trial: TrialView) -> str:
+    """What its longest look came to: `71.20% of 9`; empty where there was one look."""
+    return "" if trial.longer is None else f"{format_percent(trial.longer.score)} of {trial.longer.epochs}"
 
 
 def print_run(console: Console, view: RunView) -> None:
@@ -112,6 +119,9 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
         rows.insert(8, ("activations", f"{memory}, {format_bytes(w.training_bytes)} saved in training, an image"))
     if r.correct is not None and r.images is not None:
         rows.append(("validation", f"{r.correct:,} of {r.images:,} right, loss {r.loss:.4f}"))
+    if trial.longer is not None:
+        loss = "" if trial.longer.loss is None else f", loss {trial.longer.loss:.4f}"
+        rows.append(("longest look", f"{seen_text(view, trial)}{loss}"))
     if figures := figures_text(trial):
         rows.append(("figures", figures))
     if trial.latency is not None:

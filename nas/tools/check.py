@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from nas.settings.rungs import planned_looks
 from nas.settings.search import SearchConfig
 from nas.tools.exportable import left_out
 from nas.trainings.noise_file import unlike
@@ -88,11 +89,13 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     predicted = None if profile is None else _predicted_share(prepared, profile, baseline)
     announce("training a few steps of the baseline and the costliest")
     speeds = {name: _images_per_second(bench, extremes[name], prepared) for name in ("baseline", "costliest")}
+    rungs = list(zip(config.rung_epochs, planned_looks(config.rung_epochs, config.trials), strict=True))
+    first_looks = sum(epochs * looks for epochs, looks in rungs) / config.training.epochs
     images = len(prepared.data.train) * config.training.epochs
     workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
     trial_seconds = images * sum(1 / speed for speed in speeds.values()) / 2
     shared_seconds = _shared_seconds(prepared, speeds["baseline"], trial_seconds)
-    final_seconds = _final_seconds(prepared, trial_seconds / workers)
+    final_seconds = _final_seconds(prepared, trial_seconds * config.rung_epochs[-1] / config.training.epochs / workers)
     return {
         "space": space.to_json(),
         "points": [point.to_json() for point in space.points],
@@ -111,7 +114,8 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "workers": workers,
         "estimated_trial_seconds": trial_seconds,
         "estimated_shared_seconds": shared_seconds,
-        "estimated_search_seconds": shared_seconds + trial_seconds * config.trials / workers,
+        "rungs": [{"epochs": e, "looks": n} for e, n in rungs],
+        "estimated_search_seconds": shared_seconds + trial_seconds * first_looks / workers,
         "estimated_final_seconds": final_seconds,
         "noise": recorded_noise(config),
         "not_exported": left_out(space, announce),

@@ -6,8 +6,9 @@ never trained again, so an interrupted command goes on when it is given again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -80,9 +81,11 @@ class TrainingSource:
         ended: Callable[[Training, bytes | None], None],
         interruption: Interruption,
         more: Callable[[], Sequence[Wanted]] = tuple,
+        numbers: Iterator[int] | None = None,
     ) -> None:
+        """`numbers` of its jobs, below zero: sources that run side by side share them."""
         self._start, self._costs, self._more = start, prepared.costs, more
-        self._lowest, self._over = 0, False
+        self._numbers, self._over = numbers or count(-1, -1), False
         self._waiting = self._jobs(wanted)
         self._running: dict[int, TrialJob] = {}
         self._record = record
@@ -100,6 +103,19 @@ class TrainingSource:
             job = self._waiting.pop(0)
             self._running[job.number] = job
             return job
+
+    def add(self, wanted: Sequence[Wanted]) -> None:
+        """More is wanted, after what waits."""
+        self._waiting += self._jobs(wanted)
+
+    def has(self, number: int) -> bool:
+        """Whether a job of that number runs, and is one of these."""
+        return number in self._running
+
+    @property
+    def running(self) -> int:
+        """How many were handed out and have not ended."""
+        return len(self._running)
 
     @property
     def finished(self) -> bool:
@@ -125,9 +141,9 @@ class TrainingSource:
     def _jobs(self, wanted: Sequence[Wanted]) -> list[TrialJob]:
         jobs = []
         for one in wanted:
-            self._lowest -= 1  # numbers below zero: these are no trials of a search, beside which they may run
+            number = next(self._numbers)  # below zero: these are no trials of a search, beside which they may run
             costs, architecture = self._costs(one.architecture), one.architecture
-            job = TrialJob(self._lowest, REPEAT, architecture, one.seed, one.epochs, costs.macs, costs.params)
+            job = TrialJob(number, REPEAT, architecture, one.seed, one.epochs, costs.macs, costs.params)
             jobs.append(replace(job, start=self._start, final=one.final))
         return jobs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from nas.engines.interruption import Interruption
 from nas.registry import STAGES, load
 from nas.session.admission import open_store
 from nas.settings.loading import load_config
+from nas.settings.rungs import planned_looks
 from nas.settings.search import SearchConfig
 from nas.stages.stage import Search
 from nas.telling import Silence
@@ -108,9 +109,11 @@ class _TableStart:
 
 @dataclass(frozen=True)
 class House:
-    """Our search with one of its samplers; with finalists, which train on images beside those of the brief."""
+    """Our search with one of its samplers, and with rungs where there are any: `rungs` are epochs; with finalists, which
+    train on images beside those of the brief."""
 
     sampler: str
+    rungs: tuple[int, ...] = ()
     finalists: int = 0
 
     def __call__(self, brief: Brief, world: World, realisation: int) -> Play:
@@ -144,19 +147,29 @@ class House:
         return Play(tuple(ledger.events), shipped, verdict.trial is not None, own, _final(verdict, view, finals))
 
     def _config(self, brief: Brief, schedule: Schedule, out: Path) -> SearchConfig:
-        looks = brief.images // brief.looks[brief.look]
+        first = self.rungs[0] if self.rungs else schedule.epochs
+        looks = brief.images // brief.looks[f"{schedule.regime}-{first}"]
         settings = {
             "space": brief.space.name, "operators": list(brief.space.operators),
             "reductions": list(brief.space.reductions), "data": "fashion-mnist-mini", "engine": "local",
             "sampler": self.sampler, "trials": looks, "seed": brief.seed, "out": str(out), "export": "none",
             "finalists": self.finalists or "none",
-            "training.regime": schedule.regime, "training.epochs": schedule.epochs,
+            "training.regime": schedule.regime, "training.epochs": first, "rungs": list(self.rungs) or "none",
             "max_flops": None if brief.max_macs is None else str(int(brief.max_macs)),
         }  # fmt: skip
         config = load_config(None, settings)
-        # Two networks under further seeds are what the opening takes for the noise, of the same images.
-        noise = 2 * (config.seeds_for_noise - 1)
-        return load_config(None, {**settings, "trials": max(1, looks - noise), "noise_seeds": config.seeds_for_noise})
+        # Of the same images are two networks under further seeds, for the opening's noise, and longer looks.
+        left, rungs = looks - 2 * (config.seeds_for_noise - 1), config.rung_epochs
+        trials = max(1, left)
+        while trials > 1 and _first_looks(rungs, trials) > left:
+            trials -= 1
+        return load_config(None, {**settings, "trials": trials, "noise_seeds": config.seeds_for_noise})
+
+
+def _first_looks(rungs: Sequence[int], trials: int) -> float:
+    """What a search of so many trials trains on in all, in first looks."""
+    planned = planned_looks(rungs, trials)
+    return sum(looks * epochs for looks, epochs in zip(planned, rungs, strict=True)) / rungs[0]
 
 
 def _final(verdict: Verdict, view: RunView, finals: Ledger) -> Final:

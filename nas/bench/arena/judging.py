@@ -85,7 +85,7 @@ def _wasted(events: Sequence[Event], brief: Brief, world: World) -> float:
 
 def _volume(events: Sequence[Event], brief: Brief, world: World) -> float:
     """That of the true figures of what looks non-dominated at the highest fidelity seen, of the best front's."""
-    fidelities = list(brief.looks)
+    fidelities = sorted(world.fidelities, key=world.images)
     seen: dict[Architecture, tuple[int, float]] = {}
     for event in events:
         if brief.feasible(event.ask.architecture):

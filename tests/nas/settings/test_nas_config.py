@@ -6,7 +6,8 @@ import pytest
 
 from nas.settings.changes import differences
 from nas.settings.errors import ConfigError
-from nas.settings.loading import load_config
+from nas.settings.loading import load_config, read_assignment, read_config
+from nas.settings.rungs import planned_looks
 from nas.settings.search import SearchConfig
 
 
@@ -48,6 +49,16 @@ def test_examples_are_valid() -> None:
         ("training = 3", ["search.toml: training", "given 3"]),
         ('engine = "local"\nworkers = 2', ["workers is 2", "local"]),
         ("[training]\npeak_lr = nan", ["training.peak_lr", "finite"]),
+        ("rungs = [9, 3]", ["search.toml: rungs: given 9,3; each is to have more epochs than the one before"]),
+        ("rungs = [3, 3]", ["search.toml: rungs: given 3,3; each is to have more epochs"]),
+        (
+            "rungs = [3]",
+            ["search.toml: rungs: given 3; expected two or more numbers of epochs, such as 3,9,27, or none"],
+        ),
+        ("rungs = [0, 3]", ["search.toml: rungs: given 0,3;"]),
+        ("rungs = []", ["search.toml: rungs: given []; expected two or more"]),
+        ('rungs = "some"', ["search.toml: rungs: given 'some'; expected two or more"]),
+        ("rungs = [3, 9]\n[training]\nepochs = 4", ["rungs begins with 3 epochs, but training.epochs is 4: give one"]),
         ("space = \n", ["search.toml: not valid TOML", "line 1"]),
     ],
 )
@@ -65,6 +76,26 @@ def test_a_bad_option_is_named_as_the_option_it_was() -> None:
         load_config(None, {"training.epochs": 0})
     with pytest.raises(ConfigError, match=r"^--trials: given 0;"):
         load_config(None, {"trials": 0})
+
+
+def test_the_first_rung_is_what_trials_train_for() -> None:
+    for given in ({"rungs": [2, 6, 18]}, {"rungs": [2, 6, 18], "training.epochs": 2}):
+        config = load_config(None, given)
+        assert (config.training.epochs, config.rung_epochs) == (2, (2, 6, 18))
+        assert read_config(config.to_json()) == config
+    assert load_config(None, {"rungs": "none", "training.epochs": 5}).rung_epochs == (5,)
+    assert load_config(None, {"task": "detection", "rungs": [2, 4]}).training.epochs == 2
+    assert read_assignment("rungs=2,6") == read_assignment("rungs=[2,6]") == ("rungs", [2, 6])
+    assert read_assignment("rungs=none") == ("rungs", "none")
+    with pytest.raises(ConfigError, match=r"--set rungs: given '2,x'; expected whole numbers such as 3,9,27, or none"):
+        read_assignment("rungs=2,x")
+
+
+def test_rungs_take_about_as_much_each() -> None:
+    assert planned_looks((3, 9, 27), 28) == (28, 10, 4)
+    assert planned_looks((3, 9, 27), 3) == (3, 2, 2), "at least one comes to each, all-add beside it"
+    assert planned_looks((3, 9), 1) == (1, 0)
+    assert planned_looks((3,), 7) == (7,)
 
 
 def test_a_missing_file_and_one_that_is_a_folder(tmp_path: Path) -> None:

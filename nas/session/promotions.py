@@ -1,0 +1,142 @@
+"""The rungs of a search: beside its trials, complete schedules of growing length of the most promising of them.
+
+A promotion is a training of a trial's architecture under its seed and from the same start, for more epochs: a row of
+the table of trainings, no trial. Whenever a worker is free the longest rung that is behind its share comes first, then
+a trial; a rung's share of the one below is such that both take about as much. All-add comes to a rung before any other,
+for the rest is held against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from nas.engines.interruption import Interruption
+from nas.proposing.promotion import Promoter
+from nas.session.driver import Driver, Look
+from nas.settings.rungs import share
+from nas.trainings.prepared import Prepared
+from nas.trainings.trainings import Trainings, TrainingSource, Wanted
+from reports.formatting import format_percent
+from reports.noise import counted
+from reports.trial_view import TrialView
+from trials.record.training import Training
+from trials.trial import EpochPoint, Failure, TrialJob, TrialResult
+
+
+class Promotions:
+    """Hands out the trials of a search, and promotions between them, until no rung is behind its share.
+
+    What was lost with a worker is not tried again in this session; what failed by its own fault never.
+    """
+
+    def __init__(
+        self,
+        search: Driver,
+        promoter: Promoter,
+        look: Look,
+        rungs: Sequence[int],
+        prepared: Prepared,
+        record: Trainings,
+        say: Callable[[str], None],
+        interruption: Interruption,
+        numbers: Iterator[int],
+    ) -> None:
+        """`look` is a trial's; `rungs` the epochs of each, a trial's first."""
+        self._search, self._promoter, self._look, self._rungs = search, promoter, look, tuple(rungs)
+        self._baseline = prepared.space.baseline
+        self._say, self._interruption = say, interruption
+        self._longer = TrainingSource([], look.start, prepared, record, self._ended, interruption, numbers=numbers)
+        #: By rung, what was looked at there, what was given to it, and what of that is gone with its worker, by the
+        #: architectures' keys; nothing of the first rung.
+        self._looked: list[dict[str, Training]] = [{} for _ in rungs]
+        self._given: list[set[str]] = [set() for _ in rungs]
+        self._lost: list[set[str]] = [set() for _ in rungs]
+        for training in search.view.beside:
+            self._note(training)
+
+    def next_job(self) -> TrialJob | None:
+        """The next promotion or trial; None when there is none, for now or for good."""
+        with self._interruption.shielded():
+            if self._search.wants_to_be_alone:
+                return None if self._longer.running else self._search.next_job()
+            job = self._promotion() or self._search.next_job() or self._promotion()
+            if self._longer.running:
+                self._search.crowded()
+            return job
+
+    @property
+    def finished(self) -> bool:
+        return self._search.finished and self._longer.finished and self._due() is None
+
+    def advance(self, number: int, point: EpochPoint) -> None:
+        self._of(number).advance(number, point)
+
+    def record(self, result: TrialResult, weights: bytes | None) -> None:
+        self._of(result.number).record(result, weights)
+
+    def fail(self, number: int, failure: Failure, error: str) -> None:
+        self._of(number).fail(number, failure, error)
+
+    def _of(self, number: int) -> Driver | TrainingSource:
+        return self._longer if self._longer.has(number) else self._search
+
+    def _promotion(self) -> TrialJob | None:
+        due = self._due()
+        if due is None:
+            return None
+        rung, candidates = due
+        base = self._search.view.baseline_trial
+        if base is not None and self._baseline.key not in self._given[rung]:
+            chosen = base
+        else:
+            chosen = self._promoter.choose(candidates, self._search.view, turn=len(self._given[rung]))
+        architecture = chosen.result.architecture
+        self._given[rung].add(architecture.key)
+        self._longer.add([Wanted(architecture, self._look.seed, self._rungs[rung])])
+        return self._longer.next_job()
+
+    def _due(self) -> tuple[int, list[TrialView]] | None:
+        """The longest rung that is behind its share, and who may be looked at there; None where none is."""
+        over, below, found = self._search.finished, max(0, self._search.trained - 1), None
+        for rung in range(1, len(self._rungs)):
+            most = share(below, self._rungs[rung - 1], self._rungs[rung])
+            behind = len(self._rivals(self._given[rung])) < (max(1, most) if over else most)
+            if behind and (candidates := self._candidates(rung)):
+                over, found = False, (rung, candidates)
+            over = over and self._given[rung] <= self._looked[rung].keys() | self._lost[rung]
+            below = len(self._rivals(self._looked[rung]))
+        return found
+
+    def _rivals(self, keys: Iterable[str]) -> set[str]:
+        """Those of them that are not all-add."""
+        return set(keys) - {self._baseline.key}
+
+    def _candidates(self, rung: int) -> list[TrialView]:
+        below, given = self._looked[rung - 1], self._given[rung]
+        return [
+            trial
+            for trial in self._search.view.complete
+            if trial.feasible is not False
+            and (key := trial.result.architecture.key) != self._baseline.key
+            and key not in given
+            and (rung == 1 or (key in below and below[key].score is not None))
+        ]
+
+    def _note(self, training: Training) -> None:
+        """What a training that is recorded is to the rungs."""
+        if training.known and (training.seed, training.start) == (self._look.seed, self._look.start):
+            for rung in range(1, len(self._rungs)):
+                if training.epochs == self._rungs[rung]:
+                    self._looked[rung][training.architecture.key] = training
+                    self._given[rung].add(training.architecture.key)
+
+    def _ended(self, training: Training, weights: bytes | None) -> None:
+        key = training.architecture.key
+        numbers = [t.result.number for t in self._search.view.complete if t.result.architecture.key == key]
+        came_to = training.error or format_percent(training.score)
+        self._say(f"trial {numbers[0]} again, {counted(training.epochs, 'epoch')}: {came_to}")
+        if training.known:
+            self._note(training)
+            self._search.learn(training, weights)
+        else:
+            self._lost[self._rungs.index(training.epochs)].add(key)
