@@ -109,7 +109,7 @@ class _TableStart:
 
 @dataclass(frozen=True)
 class House:
-    """Our search with one of its samplers, and with rungs where there are any: `rungs` are epochs; with finalists, which
+    """Our search with one of its samplers; with rungs where there are any, in epochs; with finalists, which
     train on images beside those of the brief."""
 
     sampler: str
