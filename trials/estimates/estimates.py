@@ -14,6 +14,7 @@ from search_spaces.errors import UserError
 from trials.estimates.kernel import Values, parts
 from trials.estimates.looks import Fidelity, Looks
 from trials.estimates.model import Conditioned, Model
+from trials.record.evidence import Evidence
 from trials.record.training import Training
 
 #: Of intervals.
@@ -56,20 +57,27 @@ class Estimate:
 
 
 class Estimates:
-    """The model of a run's trainings, fitted.
+    """The model of a run's trainings, fitted; `evidence` is what counts beside them of other runs.
 
     Raises NoEstimate where fewer than two architectures have a score at the wanted fidelity, or any.
     """
 
-    def __init__(self, trainings: Sequence[Training], baseline: Architecture, target: Fidelity) -> None:
-        looks = Looks.of(trainings, target, CONDITIONED)
+    def __init__(
+        self,
+        trainings: Sequence[Training],
+        baseline: Architecture,
+        target: Fidelity,
+        evidence: Sequence[Evidence] = (),
+    ) -> None:
+        elsewhere = sum(len(one.trainings) for one in evidence if not one.same)
+        looks = Looks.of(trainings, target, CONDITIONED - elsewhere, evidence)
         if len(looks.architectures) < 2:
             there = len(looks.architectures) or "none"
             raise NoEstimate(f"an estimate takes trainings of two architectures, and {there} has a score")
         if not (looks.output == 0).any():
             raise NoEstimate(f"no training of {target[1]} epochs from {target[0].partition(':')[0]} has a score")
         self.looks, self.baseline = looks, baseline
-        #: Trainings that have a score: all that are conditioned on, but for a run of very many.
+        #: Trainings of this run that have a score: all that are conditioned on, but for a run of very many.
         self.scored = sum(t.score is not None for t in trainings)
         among = parts(looks.architectures, looks.architectures)
         with threadpool_limits(1):  # trainings take the other processors
@@ -82,6 +90,12 @@ class Estimates:
         """Whether the noise of seeds was seen at the wanted schedule: if not, it is what the prior says."""
         wanted = self.looks.output == 0
         return len(set(self.looks.architecture[wanted].tolist())) < int(wanted.sum())
+
+    @property
+    def kinship(self) -> dict[str, float]:
+        """How far what other runs' fidelities show goes along with this run's, −1 to 1, by their identities."""
+        found = self._weights @ np.array([draw.model.kinship(draw.theta)[1:] for draw in self._draws])
+        return {one.identity: float(kin) for one, kin in zip(self.looks.others, found, strict=True)}
 
     def better_than(self, architectures: Sequence[Architecture], other: Architecture) -> Values:
         """[n]: how probably each is better than another one; 1/2 where it is the same."""
