@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reports.evidence import short_name
 from reports.trial_view import TrialView
 from reports.view import RunView
 from trials.trial import TrialState
@@ -18,11 +19,13 @@ _NAMED = 8
 
 
 def trainings_text(view: RunView) -> str:
-    """`all 14 trainings`: what an estimated run's estimates are made from."""
+    """`all 14 trainings and 34 of runs/a`: what an estimated run's estimates are made from."""
     if view.model is None:
         return "no training"
-    used, scored = view.model.looks.trainings, view.model.scored
-    return f"all {used:,} trainings" if used == scored else f"{used:,} of {scored:,} trainings"
+    alike = sum(len(one.trainings) for one in view.evidence if one.same)
+    used, scored = view.model.looks.own, view.model.scored
+    own = f"{used:,} of {scored + alike:,} trainings" if used < scored else f"all {scored:,} trainings"
+    return " and ".join([own, *(f"{len(one.trainings):,} of {short_name(one)}" for one in view.evidence)])
 
 
 def percent_interval(trial: TrialView) -> str:

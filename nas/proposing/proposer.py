@@ -11,6 +11,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.budgets.feasibility import Feasibility
 from trials.budgets.pricing import Pricing
+from trials.record.evidence import Evidence
 from trials.trial import TrialResult
 
 
@@ -25,7 +26,8 @@ class Proposal:
 @dataclass(frozen=True)
 class Problem:
     """What is searched: a space, under budgets, for objectives. All that is random follows from `seed`. `beliefs` are
-    weights of operators that a user believes in, 1 of the others."""
+    weights of operators that a user believes in, 1 of the others; `evidence` is what counts of other runs, for those
+    who estimate."""
 
     space: SearchSpace
     feasibility: Feasibility
@@ -33,6 +35,7 @@ class Problem:
     objectives: tuple[str, ...]
     seed: int
     beliefs: Mapping[str, float] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
 
 
 class Proposer(Protocol):

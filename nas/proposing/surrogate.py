@@ -16,6 +16,7 @@ from nas.proposing.coded import Coded, Rows
 from trials.estimates.kernel import Numbered, Values, parts_of
 from trials.estimates.looks import Fidelity, Looks
 from trials.estimates.model import Conditioned, Model
+from trials.record.evidence import Evidence
 from trials.record.training import Training
 
 #: Trainings that parameters are fitted to at the most.
@@ -40,13 +41,15 @@ class Parameters:
     def __init__(self) -> None:
         self._kept: dict[tuple[tuple[str, int, int, str], ...], Values] = {}
 
-    def of(self, coded: Coded, trainings: Sequence[Training], target: Fidelity) -> Values:
+    def of(
+        self, coded: Coded, trainings: Sequence[Training], target: Fidelity, evidence: Sequence[Evidence] = ()
+    ) -> Values:
         first = trainings[: fitted_to(len(trainings))]
         if {(t.start, t.epochs) for t in first} != {(t.start, t.epochs) for t in trainings}:
             first = trainings  # a fidelity is new
         identity = tuple(t.identity for t in first)
         if identity not in self._kept:
-            looks = Looks.of(first, target).telling(FITTED)
+            looks = Looks.of(first, target, None, evidence).telling(FITTED)
             numbered = coded.numbered(coded.rows(looks.architectures))
             model = Model(looks, parts_of(numbered, numbered, coded.operators))
             self._kept = {identity: model.mode()}
@@ -54,15 +57,24 @@ class Parameters:
 
 
 class Surrogate:
-    """The gains of candidates over all-add, in points, given trainings of at least two architectures."""
+    """The gains of candidates over all-add, in points, given trainings of at least two architectures. `trained` are
+    those that were trained here; `evidence` of other runs counts beside them."""
 
-    def __init__(self, coded: Coded, trainings: Sequence[Training], target: Fidelity, parameters: Parameters) -> None:
+    def __init__(
+        self,
+        coded: Coded,
+        trainings: Sequence[Training],
+        target: Fidelity,
+        parameters: Parameters,
+        evidence: Sequence[Evidence] = (),
+    ) -> None:
         with threadpool_limits(1, "blas"):  # trainings take the other processors
-            theta = parameters.of(coded, trainings, target)
-            looks = Looks.of(trainings, target)
+            theta = parameters.of(coded, trainings, target, evidence)
+            looks = Looks.of(trainings, target, None, evidence)
             self._coded = coded
-            self.trained = coded.rows(looks.architectures)
-            self._there: Numbered = coded.numbered(self.trained)
+            here = {training.architecture.key for training in trainings}
+            self.trained = coded.rows(one for one in looks.architectures if one.key in here)
+            self._there: Numbered = coded.numbered(coded.rows(looks.architectures))
             self._baseline: Numbered = coded.numbered(coded.baseline)
             self._to_baseline = parts_of(self._baseline, self._there, coded.operators)
             among = parts_of(self._there, self._there, coded.operators)

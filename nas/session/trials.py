@@ -18,7 +18,8 @@ class Trials:
     def run(self, search: Search) -> None:
         config, prepared, view = search.config, search.prepared, search.view
         problem = Problem(
-            prepared.space, prepared.feasibility, view.pricing, tuple(config.objectives), config.seed, config.beliefs
+            prepared.space, prepared.feasibility, view.pricing, tuple(config.objectives), config.seed, config.beliefs,
+            view.evidence,
         )  # fmt: skip
         look = Look(config.seed, config.training.epochs, search.plan.start.name)
         driver = Driver(

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from reports.errors import NothingToSelect
 from reports.estimates import gain_text, percent_interval, probability_text
+from reports.evidence import evidence_story
 from reports.formatting import (
     format_bytes,
     format_count,
@@ -80,7 +81,7 @@ def print_run(console: Console, view: RunView) -> None:
             console.print(str(error), markup=False)
             return
         console.print(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}", highlight=False)
-    for sentence in (*trust_story(view), *_verdict(view)):
+    for sentence in (*evidence_story(view), *trust_story(view), *_verdict(view)):
         console.print(sentence, highlight=False, markup=False)
 
 
@@ -157,6 +158,7 @@ def print_summary(console: Console, view: RunView) -> None:
         lines.append(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}")
     images = view.description["data"].get("val")
     each = f", of which one image is {100 / images:.2g} points" if images and view.task == "classification" else ""
+    lines += evidence_story(view)
     lines += trust_story(view) or [
         f"{view.score_label} is of one seed on the validation split{each}: small differences may be noise; nas noise "
         "measures that"
@@ -191,7 +193,8 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
     fixed = fixed_seconds(view)
     if fixed is not None:
         console.print(f"a trial costs {fixed:.3f} s (median) beside measuring, training and evaluating", soft_wrap=True)
-    for sentence in (*regime_story(view), *precision_story(view), *trust_story(view), *_verdict(view)):
+    told = (*regime_story(view), *precision_story(view), *evidence_story(view), *trust_story(view), *_verdict(view))
+    for sentence in told:
         console.print(sentence, soft_wrap=True, markup=False)
     if view.advice is not None:
         console.print(advice_text(view.advice), soft_wrap=True)

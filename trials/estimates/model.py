@@ -177,9 +177,9 @@ class Model:
         crossed = inner * np.where(self._same_output, 0.0, blocks.noises)
         together = float(crossed.sum()) * (1 - blocks.together**2) / (blocks.together or np.inf)
         shown, own = inner * blocks.shown, inner * blocks.own
-        found = [
+        found: list[Values] = [
             by_output(blocks.quality + blocks.mean), by_output(blocks.shifts), by_output(blocks.noises),
-            (1 - blocks.loadings**2) * by_output(self._by_loading(blocks)), [together],
+            (1 - blocks.loadings**2) * by_output(self._by_loading(blocks)), np.array([together]),
             _by_part(shown, self._parts, blocks.kernel, blocks.mixture),
             _by_part(own, self._parts, blocks.own_kernel, blocks.own_mixture),
         ]  # fmt: skip

@@ -63,15 +63,16 @@ class Layout:
 
     @property
     def other_mixture(self) -> slice:
-        return slice(self.own_mixture.stop, self.own_mixture.stop + (len(PARTS) if self.others else 0))
+        first = 4 * self.outputs + 1 + 2 * len(PARTS)
+        return slice(first, first + (len(PARTS) if self.others else 0))
 
     @property
     def kinship(self) -> slice:
-        return slice(self.other_mixture.stop, self.size)
+        return slice(self.size - self.others, self.size)
 
     @property
     def size(self) -> int:
-        return self.other_mixture.stop + self.others
+        return 4 * self.outputs + 1 + 2 * len(PARTS) + (len(PARTS) + self.others if self.others else 0)
 
 
 @dataclass(frozen=True)
