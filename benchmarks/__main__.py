@@ -5,7 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import costs, data_costs, estimates, latency, operators, record, regimes, reprice, startup, trials
+from benchmarks import (
+    costs,
+    data_costs,
+    estimates,
+    latency,
+    operators,
+    record,
+    regimes,
+    reprice,
+    startup,
+    trials,
+    warm_start,
+)
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "startup": startup.main,
@@ -18,11 +30,12 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "latency": latency.main,
     "trials": trials.main,
     "regimes": regimes.main,
+    "warm_start": warm_start.main,
 }
 
 
 #: Run when named: they take half an hour and more, or a machine with nothing else on it.
-LONG = ("latency", "trials", "regimes")
+LONG = ("latency", "trials", "regimes", "warm_start")
 
 
 def main() -> None:

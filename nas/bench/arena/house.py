@@ -32,6 +32,7 @@ from trials.data import ImageData, Split
 from trials.errors import LatencyError
 from trials.judge import Bench, TrialPlan
 from trials.latency import Target
+from trials.record.evidence import Evidence
 from trials.training.trainer import Trainer
 from trials.trial import LatencyProtocol, TrialJob, TrialResult, TrialState
 
@@ -101,9 +102,10 @@ class _TableStart:
 
 @dataclass(frozen=True)
 class House:
-    """Our search with one of its samplers."""
+    """Our search with one of its samplers, and with what counts of other runs."""
 
     sampler: str
+    evidence: tuple[Evidence, ...] = ()
 
     def __call__(self, brief: Brief, world: World, realisation: int) -> Play:
         """As `nas.bench.arena.playing.play`. The trainings of the opening's noise count as any other."""
@@ -113,7 +115,7 @@ class House:
             out = Path(folder) / "run"
             prepared = _prepared(self._config(brief, schedule, out), world)
             plan = replace(prepared.plan(), start=_TableStart(f"{schedule.regime}:table"), screening=False)
-            with open_store(out, prepared, prepared.baseline, None, lambda line: None) as store:
+            with open_store(out, prepared, prepared.baseline, None, lambda line: None, self.evidence) as store:
                 engine = TableEngine(ledger, brief.workers, schedule.regime)
                 search = Search(out, store, prepared, plan, engine, Silence(), Interruption())
                 for name, place in STAGES.items():
