@@ -8,11 +8,11 @@ f is what all outputs show, g_o what output o alone does: of a score what no los
 operator. Both are Gaussian processes over fusion choices (trials/estimates/kernel.py: a mixture of five parts, one
 mixture for f and one for every g_o), and r_o is learnt. What a seed does to all alike is an effect of its own, and the
 noise of score and loss in one training goes together. Outputs of another run show ρ · f(a) + √(1 − ρ²) · h(a) in place
-of f, with one ρ and h for each run, and what is theirs alone (h, g_o) has a mixture of its own: a run that goes along
-with this one in nothing says nothing here. ρ is learnt. All of it is Gaussian, so that what is known of an architecture
-given the figures is exact under given parameters. These have priors in points of score (trials/estimates/parameters.py,
-docs/estimates.md), are fitted by their posterior's mode, and their own uncertainty is carried through by drawing them
-around it: with few trainings the priors rule, and differences are shrunk towards none.
+of f, with one ρ and h for each run, and what is theirs alone (h, g_o) has a mixture of its own, around that of f: a run
+that goes along with this one in nothing says little here. ρ is learnt. All of it is Gaussian, so that what is known of
+an architecture given the figures is exact under given parameters. These have priors in points of score
+(trials/estimates/parameters.py, docs/estimates.md), are fitted by their posterior's mode, and their own uncertainty is
+carried through by drawing them around it: with few trainings the priors rule, and differences are shrunk towards none.
 
 Source: Rasmussen & Williams 2006, eq. 2.25f. (prediction), 5.8f. (likelihood and gradient); the intrinsic model of
 coregionalisation with one shared factor, Goovaerts 1997.
@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
@@ -155,7 +156,9 @@ class Model:
         loading, spreads, kin = loadings[output], np.outer(spread, spread), self.kin(theta)
         least = JITTER + np.where(output % 2 == 0, LEAST_NOISE, LEAST_LOSS_NOISE * self.looks.scales[output]) ** 2
         crossed, alone = spreads * np.outer(loading, loading), self._same_output * (1 - loading**2)[:, None]
-        other_mixture = _shares(theta[layout.other_mixture]) if layout.others else np.zeros(len(PARTS))
+        other_mixture = np.zeros(len(PARTS))
+        if layout.others:
+            other_mixture = _shares(theta[layout.mixture] + theta[layout.other_mixture])
         return _Blocks(
             mixture, own_mixture, other_mixture, loadings, kin, together, spreads=spreads,
             shown=crossed * np.outer(kin, kin), own=spreads * alone * self._here,
@@ -177,14 +180,16 @@ class Model:
         crossed = inner * np.where(self._same_output, 0.0, blocks.noises)
         together = float(crossed.sum()) * (1 - blocks.together**2) / (blocks.together or np.inf)
         shown, own = inner * blocks.shown, inner * blocks.own
-        found: list[Values] = [
+        found: list[Any] = [
             by_output(blocks.quality + blocks.mean), by_output(blocks.shifts), by_output(blocks.noises),
             (1 - blocks.loadings**2) * by_output(self._by_loading(blocks)), np.array([together]),
             _by_part(shown, self._parts, blocks.kernel, blocks.mixture),
             _by_part(own, self._parts, blocks.own_kernel, blocks.own_mixture),
         ]  # fmt: skip
         if self.layout.others:
-            found.append(_by_part(inner * blocks.other, self._parts, blocks.other_kernel, blocks.other_mixture))
+            by_deviation = _by_part(inner * blocks.other, self._parts, blocks.other_kernel, blocks.other_mixture)
+            found[5] = found[5] + by_deviation
+            found.append(by_deviation)
             by_source = np.bincount(self._source, (inner * self._by_kinship(blocks)).sum(1), 1 + self.layout.others)
             found.append(2.0 * by_source[1:])
         return np.concatenate(found)
@@ -223,10 +228,12 @@ class Model:
             yield halves + halves.T
         crossed = np.where(self._same_output, 0.0, blocks.noises)
         yield (1 - blocks.together**2) / (blocks.together or np.inf) * crossed
-        yield from _shared_out(blocks.shown, self._parts, blocks.kernel, blocks.mixture)
+        by_deviation = list(_shared_out(blocks.other, self._parts, blocks.other_kernel, blocks.other_mixture))
+        by_mixture = _shared_out(blocks.shown, self._parts, blocks.kernel, blocks.mixture)
+        yield from (one + other for one, other in zip(by_mixture, by_deviation, strict=True))
         yield from _shared_out(blocks.own, self._parts, blocks.own_kernel, blocks.own_mixture)
         if self.layout.others:
-            yield from _shared_out(blocks.other, self._parts, blocks.other_kernel, blocks.other_mixture)
+            yield from by_deviation
             by_kinship = self._by_kinship(blocks)
             for source in range(1, 1 + self.layout.others):
                 halves = by_kinship * (self._source == source)[:, None]

@@ -19,15 +19,18 @@ SHARE_FROM_SCRATCH, SHARE_OF_TUNED = 0.7, 0.25
 WIDE, NOISE_WIDE, GOING_ALONG, TOGETHER = 1.0, 0.4, (1.0, 0.6), (0.7, 0.5)
 MIXED, MIXED_OWN = ((0.0, 0.0, 0.0, 0.0, 0.5), 0.7), ((0.0, 0.0, 0.0, 0.0, 1.5), 0.7)
 #: How far what another run shows goes along with what this one does, likewise: of the same data otherwise trained, and
-#: of other data or another network, of which little is known before trainings of this run tell.
+#: of other data or another network, of which little is known before trainings of this run tell. And the logits of their
+#: mixture beside this run's: apart altogether, runs were not seen to go along that do; as one, what misleads made
+#: intervals too narrow.
 RELATED, OF_OTHER_DATA = (1.0, 0.6), (0.5, 0.7)
+OTHERWISE_MIXED = 0.7
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where each parameter stands in the vector: log spreads, log shifts, log noises, atanh of the correlations with
     what all show [outputs each], atanh of the noise's correlation between score and loss, both mixtures' logits. Where
-    there are other runs, the logits of theirs, and atanh of how far what each shows goes along with what this one does
+    there are other runs, their mixture's logits beside the first, and atanh of how far what each shows goes along with what this one does
     [others]."""
 
     outputs: int
@@ -105,7 +108,7 @@ def prior_of(looks: Looks, layout: Layout) -> Prior:
     mean[layout.mixture], sd[layout.mixture] = MIXED
     mean[layout.own_mixture], sd[layout.own_mixture] = MIXED_OWN
     if looks.others:
-        mean[layout.other_mixture], sd[layout.other_mixture] = MIXED
+        sd[layout.other_mixture] = OTHERWISE_MIXED
     for place, other in enumerate(looks.others):
         mean[layout.kinship][place], sd[layout.kinship][place] = OF_OTHER_DATA if other.other_data else RELATED
     return Prior(mean, sd)
