@@ -31,7 +31,7 @@ KINDS = {
     "none": None,
     "inherit-3": ("inherit-3", False),
     "shuffled": ("inherit-3", True),
-    "scratch-9": ("scratch-9", False),
+    "scratch-18": ("scratch-18", False),
 }
 
 

@@ -30,8 +30,8 @@ OTHERWISE_MIXED = 0.7
 class Layout:
     """Where each parameter stands in the vector: log spreads, log shifts, log noises, atanh of the correlations with
     what all show [outputs each], atanh of the noise's correlation between score and loss, both mixtures' logits. Where
-    there are other runs, their mixture's logits beside the first, and atanh of how far what each shows goes along with what this one does
-    [others]."""
+    there are other runs, their mixture's logits beside the first, and atanh of how far what each of them shows goes
+    along with what this one does [others]."""
 
     outputs: int
     others: int = 0
