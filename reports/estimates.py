@@ -14,6 +14,8 @@ TOLD_APART = 0.05
 #: With this probability of being better than all-add, what was chosen for its estimate is said to be a gain.
 SURE = 0.975
 ASSUMED_SEEDS = "No architecture was trained under two seeds: how much those move a score is assumed, see nas noise."
+#: With a correlation below this, losses are said to tell little of scores.
+LITTLE = 0.35
 #: Trials that a sentence names.
 _NAMED = 8
 
@@ -79,9 +81,31 @@ def estimate_story(view: RunView) -> list[str]:
         )
     elif len(view.feasible) > 1:
         story.append("Every other trial within the budgets is worse with a probability of 95 %.")
+    story += disagreement_story(view)
     if not view.model.seeds_seen:
         story.append(ASSUMED_SEEDS)
     return story
+
+
+def disagreement_story(view: RunView) -> list[str]:
+    """Where scores and losses say different things, in a sentence; none where they go along, or there are no losses."""
+    if view.model is None or (along := view.model.going_along) is None:
+        return []
+    if along < LITTLE:
+        figure = f"{along:.2f}".replace("-", "−")
+        return [f"Scores and losses go along by {figure} only, so that losses tell little of the scores of this run."]
+    trials = {trial.result.architecture.key: trial.result.number for trial in view.complete}
+    off = [(trials[one.architecture.key], one) for one in view.model.contradictions() if one.architecture.key in trials]
+    if not off:
+        return []
+    number, first = off[0]
+    others = ", ".join(str(number) for number, _ in off[1:_NAMED])
+    more = f"; so do trials {others}" if others else ""
+    return [
+        f"Scores and losses disagree at trial {number}: its {view.score_label} is {abs(first.points):.2f} points "
+        f"{'above' if first.points > 0 else 'below'} what its loss and all other trainings say, where noise is within "
+        f"{first.noise:.2f}{more}."
+    ]
 
 
 def _of_the_best(view: RunView, best: TrialView) -> str:

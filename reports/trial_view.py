@@ -62,6 +62,8 @@ class TrialView:
             "estimate": None if self.estimate is None else self.estimate.to_json(),
             "figures": dict(r.figures),
             "loss": r.loss,
+            "tempered_loss": r.tempered_loss,
+            "temperature": r.temperature,
             "macs": r.macs,
             "params": r.params,
             "workload": None if r.workload is None else r.workload.to_json(),

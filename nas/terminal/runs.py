@@ -113,6 +113,8 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
         rows.insert(8, ("activations", f"{memory}, {format_bytes(w.training_bytes)} saved in training, an image"))
     if r.correct is not None and r.images is not None:
         rows.append(("validation", f"{r.correct:,} of {r.images:,} right, loss {r.loss:.4f}"))
+    if r.tempered_loss is not None:
+        rows.append(("tempered", f"loss {r.tempered_loss:.4f} at its own temperature, {r.temperature:.2f}"))
     if figures := figures_text(trial):
         rows.append(("figures", figures))
     if trial.latency is not None:

@@ -121,7 +121,7 @@ def _translated(trainings: Sequence[Training], space: SearchSpace) -> tuple[list
             continue
         one = Training(
             here, training.seed, training.epochs, training.start, score=training.score, loss=training.loss,
-            images=training.images,
+            tempered_loss=training.tempered_loss, images=training.images,
         )  # fmt: skip
         found.setdefault(one.identity, one)  # two ratios of there may be one here
     return list(found.values()), dict(left_out)

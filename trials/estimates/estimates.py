@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.special import ndtr
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 from threadpoolctl import threadpool_limits
 
 from search_spaces.architecture import Architecture
@@ -24,6 +25,10 @@ DRAWS = 24
 #: Trainings that parameters are fitted to at the most, and that are conditioned on: of more, the repeated ones, the
 #: best and a sample of the others. Architectures that are estimated at once.
 FITTED, CONDITIONED, AT_ONCE = 120, 600, 1_000
+
+
+#: Of a run in which scores and losses agree but for noise: how probably some training is said to contradict itself.
+CHANCE = 0.02
 
 
 class NoEstimate(UserError, RuntimeError):
@@ -54,6 +59,16 @@ class Estimate:
         """The score 0..1, as everywhere in the record; the gain in points."""
         score = {name: value / 100 for name, value in asdict(self.score).items()}
         return {**score, "gain_points": asdict(self.gain), "better_than_baseline": self.better}
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """An architecture whose score under one seed is off what its loss and all else say, in points; noise would be
+    within `noise`."""
+
+    architecture: Architecture
+    points: float
+    noise: float
 
 
 class Estimates:
@@ -96,6 +111,36 @@ class Estimates:
         """How far what other runs' fidelities show goes along with this run's, −1 to 1, by their identities."""
         found = self._weights @ np.array([draw.model.kinship(draw.theta)[1:] for draw in self._draws])
         return {one.identity: float(kin) for one, kin in zip(self.looks.others, found, strict=True)}
+
+    @property
+    def going_along(self) -> float | None:
+        """How far the losses at the wanted schedule go along with the scores, −1 to 1; None where there are none."""
+        if not (self.looks.output == 1).any():
+            return None
+        loadings = np.array([draw.model.loadings(draw.theta)[:2] for draw in self._draws])
+        return float(self._weights @ loadings.prod(1))
+
+    def contradictions(self) -> list[Contradiction]:
+        """Trained architectures whose score is not what their own loss and all other trainings let expect of it, by
+        more than noise: the furthest off first."""
+        known = self._draws[0]
+        left = known.left_out()
+        places = np.flatnonzero((self.looks.output == 0) & np.isin(self.looks.training, self._with_loss))
+        if not len(places):
+            return []
+        limit = float(ndtri(1 - CHANCE / (2 * len(places))))
+        off, sd = left[0][places], left[1][places]
+        found = [
+            Contradiction(self.looks.architectures[int(self.looks.architecture[place])], float(by), float(limit * wide))
+            for place, by, wide in zip(places, off, sd, strict=True)
+            if abs(by) > limit * wide
+        ]
+        return sorted(found, key=lambda one: -abs(one.points) / one.noise)
+
+    @property
+    def _with_loss(self) -> NDArray[np.int64]:
+        """Trainings that have a loss at the wanted schedule."""
+        return np.unique(self.looks.training[self.looks.output == 1])
 
     def better_than(self, architectures: Sequence[Architecture], other: Architecture) -> Values:
         """[n]: how probably each is better than another one; 1/2 where it is the same."""

@@ -27,7 +27,8 @@ class Looks:
 
     figures [rows]: scores in points (0..100) and negated losses, more is better, a row each; of which training, which
     of the distinct `architectures`, which seed and which output a row is. An output is a figure at a fidelity: 2i the
-    score at fidelity i, 2i + 1 its loss. Output 0 is what is estimated. `scales` [outputs] are what losses spread,
+    score at fidelity i, 2i + 1 its loss, at each network's own temperature where all of a fidelity have it. Output 0 is
+    what is estimated. `scales` [outputs] are what losses spread,
     shifts and noise included, and 1 of scores.
 
     `others` are the other runs whose trainings are among them under fidelities of their own, `source` [fidelities]
@@ -72,13 +73,15 @@ class Looks:
             there = {(t.start, t.epochs) for t in group} - ({target} if source == 0 else set())
             fidelities += [(source, one) for one in sorted(there, key=lambda f: (-f[1], f[0]))]
         outputs = {one: 2 * place for place, one in enumerate(fidelities)}
+        tempered = _tempered(groups)
         rows = []
         for number, (source, t) in enumerate((source, t) for source, group in enumerate(groups) for t in group):
             where = number, key_places[t.architecture.key], seed_places[t.seed]
             first = outputs[source, (t.start, t.epochs)]
             rows.append((100 * (t.score or 0.0), *where, first))
-            if t.loss is not None:
-                rows.append((-t.loss, *where, first + 1))
+            loss = t.tempered_loss if (source, t.start, t.epochs) in tempered else t.loss
+            if loss is not None:
+                rows.append((-loss, *where, first + 1))
         table = np.array(rows, float).reshape(-1, 5)
         places = table[:, 1:].astype(np.int64)
         return cls(
@@ -119,6 +122,18 @@ def worth_conditioning_on(trainings: Sequence[Training], most: int) -> list[Trai
     """At most `most` of trainings with a score, in the order of their identities: those that tell most."""
     scored = sorted(trainings, key=lambda t: t.identity)
     return scored if len(scored) <= most else _worth_conditioning_on(scored, most)
+
+
+def _tempered(groups: Sequence[Sequence[Training]]) -> set[tuple[int, str, int]]:
+    """The fidelities of each run whose losses all have their temperature taken out: of the others none is, for two
+    kinds of loss are no one figure."""
+    found: set[tuple[int, str, int]] = set()
+    lacking: set[tuple[int, str, int]] = set()
+    for source, group in enumerate(groups):
+        for t in group:
+            if t.loss is not None:
+                (lacking if t.tempered_loss is None else found).add((source, t.start, t.epochs))
+    return found - lacking
 
 
 def _seeds(groups: Sequence[Sequence[Training]]) -> list[int]:

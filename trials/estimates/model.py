@@ -274,6 +274,13 @@ class Conditioned:
         likelihood = -0.5 * float(self.model.centred @ self.weights) - float(np.log(np.diag(self.factor)).sum())
         return likelihood + self.model.prior.log(self.theta)
 
+    def left_out(self) -> tuple[Values, Values]:
+        """[rows] each: how far every figure is from what all others let expect of it, and the standard deviation of
+        that (Rasmussen & Williams 2006, eq. 5.12)."""
+        inverse = cho_solve((self.factor, True), np.eye(len(self.factor)))
+        precision = np.diag(inverse)
+        return self.weights / precision, WIDENED / np.sqrt(precision)
+
     def differences(self, towards: Values, own: Values) -> tuple[Values, Values]:
         """Means and variances [m] of differences of wanted scores.
 

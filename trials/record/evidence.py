@@ -12,7 +12,7 @@ from trials.record.training import Training
 #: What another run may have otherwise, from what says least of its trainings' worth here to what says most.
 DIFFERENCES = ("versions", "operators' settings", "schedule", "images", "network", "data")
 #: Of a training, what estimates are made from.
-_KEPT = ("seed", "epochs", "start", "score", "loss", "images")
+_KEPT = ("seed", "epochs", "start", "score", "loss", "tempered_loss", "images")
 
 
 @dataclass(frozen=True)
