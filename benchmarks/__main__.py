@@ -17,6 +17,7 @@ from benchmarks import (
     startup,
     trials,
     verdicts,
+    warm_start,
 )
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
@@ -31,11 +32,12 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "trials": trials.main,
     "regimes": regimes.main,
     "verdicts": verdicts.main,
+    "warm_start": warm_start.main,
 }
 
 
 #: Run when named: they take half an hour and more, or a machine with nothing else on it.
-LONG = ("latency", "trials", "regimes", "verdicts")
+LONG = ("latency", "trials", "regimes", "verdicts", "warm_start")
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from reports.evidence import short_name
 from reports.formatting import format_percent
 from reports.noise import counted
 from reports.trial_view import TrialView
@@ -17,16 +18,20 @@ TOLD_APART = 0.05
 SURE = 0.975
 ASSUMED_SEEDS = "No architecture was trained under two seeds: how much those move a score is assumed, see nas noise."
 ASSUMED_LONG_SEEDS = "No architecture was trained for so long under two seeds: how much those move a score is assumed."
+#: With a correlation below this, losses are said to tell little of scores.
+LITTLE = 0.35
 #: Trials that a sentence names.
 _NAMED = 8
 
 
 def trainings_text(view: RunView) -> str:
-    """`all 14 trainings`: what an estimated run's estimates are made from."""
+    """`all 14 trainings and 34 of runs/a`: what an estimated run's estimates are made from."""
     if view.model is None:
         return "no training"
-    used, scored = view.model.looks.trainings, view.model.scored
-    return f"all {used:,} trainings" if used == scored else f"{used:,} of {scored:,} trainings"
+    alike = sum(len(one.trainings) for one in view.evidence if one.same)
+    used, scored = view.model.looks.own, view.model.scored
+    own = f"{used:,} of {scored + alike:,} trainings" if used < scored else f"all {scored:,} trainings"
+    return " and ".join([own, *(f"{len(one.trainings):,} of {short_name(one)}" for one in view.evidence)])
 
 
 def seen_text(view: RunView, trial: TrialView, seen: str = " seen") -> str:
@@ -109,6 +114,7 @@ def estimate_story(view: RunView) -> list[str]:
         )
     elif len(view.feasible) > 1:
         story.append("Every other trial within the budgets is worse with a probability of 95 %.")
+    story += disagreement_story(view)
     if not view.model.seeds_seen:
         story.append(assumed_seeds(view))
     return story
@@ -117,6 +123,27 @@ def estimate_story(view: RunView) -> list[str]:
 def assumed_seeds(view: RunView) -> str:
     """That the noise of seeds was not seen at the schedule that is estimated."""
     return ASSUMED_SEEDS if len(view.rungs) < 2 else ASSUMED_LONG_SEEDS
+
+
+def disagreement_story(view: RunView) -> list[str]:
+    """Where scores and losses say different things, in a sentence; none where they go along, or there are no losses."""
+    if view.model is None or (along := view.model.going_along) is None:
+        return []
+    if along < LITTLE:
+        figure = f"{along:.2f}".replace("-", "−")
+        return [f"Scores and losses go along by {figure} only, so that losses tell little of the scores of this run."]
+    trials = {trial.result.architecture.key: trial.result.number for trial in view.complete}
+    off = [(trials[one.architecture.key], one) for one in view.model.contradictions() if one.architecture.key in trials]
+    if not off:
+        return []
+    number, first = off[0]
+    others = ", ".join(str(number) for number, _ in off[1:_NAMED])
+    more = f"; so do trials {others}" if others else ""
+    return [
+        f"Scores and losses disagree at trial {number}: its {view.score_label} is {abs(first.points):.2f} points "
+        f"{'above' if first.points > 0 else 'below'} what its loss and all other trainings say, where noise is within "
+        f"{first.noise:.2f}{more}."
+    ]
 
 
 def _of_the_best(view: RunView, best: TrialView) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from reports import ablation, attention, estimates, figures, formatting, noise, scores, summary, tables, trust
 from reports.ablation_figure import contributions
 from reports.drawing import Palette, network, shape_text
+from reports.evidence import evidence_story
 from reports.finalists import finals_of
 from reports.finalists_figure import selected_and_tested
 from reports.latency import latency_story
@@ -107,6 +108,7 @@ def render(view: RunView) -> str:
         "agreements": [] if trusted is None else trust.agreement_rows(trusted),
         "agreement_text": (trust.AGREEMENT_COLUMNS, trust.AGREEMENT_LEGEND),
         "training_story": [*regime_story(view), *precision_story(view)],
+        "evidence_story": evidence_story(view),
         "trust_story": trust.trust_story(view),
         "ablations": [
             (found, figure, ablation.ablation_rows(found), ablation.ablation_story(found))

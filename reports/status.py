@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reports.evidence import evidence_json
 from reports.summary import fixed_seconds
 from reports.trust import trust_json
 from reports.verdict import verdict_of
@@ -30,6 +31,7 @@ def status_json(view: RunView, active: bool) -> dict[str, Any]:
         "session_seconds": seconds,
         "fixed_seconds": fixed_seconds(view),
         "started_at": view.sessions[0].started_at if view.sessions else None,
+        "evidence": evidence_json(view),
         "trust": trust_json(view),
         "verdict": None if (verdict := verdict_of(view)) is None else verdict.to_json(),
     }

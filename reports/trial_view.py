@@ -72,6 +72,8 @@ class TrialView:
             "loss": r.loss,
             "epochs": r.epochs,
             "longest": {"epochs": self.longest.epochs, "score": self.longest.score, "loss": self.longest.loss},
+            "tempered_loss": r.tempered_loss,
+            "temperature": r.temperature,
             "macs": r.macs,
             "params": r.params,
             "workload": None if r.workload is None else r.workload.to_json(),

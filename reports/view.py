@@ -19,6 +19,7 @@ from trials.attention.histograms import TrialAttention
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.pricing import Pricing, Source
 from trials.errors import StoreDamaged
+from trials.record.evidence import Evidence
 from trials.record.file import FILE_NAME
 from trials.record.store import Session, Store
 from trials.record.training import Training
@@ -45,7 +46,7 @@ class RunView:
     weights, by trial; `seen` what was drawn and timed of the best detector or segmenter; `parent` the facts of the
     weights that every trial started from, None where each started from new ones; `precision` the choice of what they
     are trained in and the speeds it was made by, None where none was made; `finals` are the finalists' trainings, which
-    are no trials' looks, and `finals_plan` what was asked of them.
+    are no trials' looks, and `finals_plan` what was asked of them; `evidence` is what counts of other runs.
 
     `model` is what all trainings say together, and `estimates` what it makes of each trained architecture, by key:
     `estimated` has them made. A search under way does without, and ranks by scores.
@@ -72,6 +73,7 @@ class RunView:
     seen: Mapping[str, Any] | None = None
     finals: tuple[Training, ...] = ()
     finals_plan: Mapping[str, Any] | None = None
+    evidence: tuple[Evidence, ...] = ()
     model: Estimates | None = None
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
@@ -112,6 +114,7 @@ class RunView:
             seen=store.get("seen"),
             finals=store.final_trainings(),
             finals_plan=store.get("finals"),
+            evidence=tuple(Evidence.from_json(one) for one in store.get("evidence") or ()),
         )
 
     def estimated(self) -> RunView:
@@ -124,7 +127,8 @@ class RunView:
 
         try:
             epochs = longest_compared(self.rungs, self.trainings) or complete[0].epochs
-            model = Estimates(self.trainings, self.baseline_architecture, (complete[0].start, epochs))
+            target = complete[0].start, epochs
+            model = Estimates(self.trainings, self.baseline_architecture, target, self.evidence)
         except NoEstimate:
             return self
         architectures = [result.architecture for result in complete]

@@ -191,6 +191,7 @@ class Bench:
                     TrialState.COMPLETE, score=judged.score, loss=judged.loss, correct=judged.correct,
                     images=judged.images, figures=judged.figures, train_seconds=laps.seconds["train_s"],
                     images_per_second=sum(p.images_per_second for p in curve) / len(curve), readings=readings,
+                    tempered_loss=judged.tempered_loss, temperature=judged.temperature,
                 ),
                 weights,
             )  # fmt: skip

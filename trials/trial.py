@@ -256,7 +256,8 @@ class TrialResult:
     of `final` and `readings`.
 
     `score` (0..1) is the leading figure of the task on the validation split, see `trials.tasks.metrics`, and `figures`
-    are all of it, by their names, for a task that has several; `loss` is that of the same split, `correct` of `images`;
+    are all of it, by their names, for a task that has several; `loss` is that of the same split, `tempered_loss` at its
+    own `temperature`, `correct` of `images`;
     `seconds` is the whole trial's in its worker, `train_seconds` the training loop's alone, `timing` tells them apart.
     `error` says in words why it failed or was stopped, `failure` of which kind that is; `attempts` is how often
     it was begun.
@@ -287,11 +288,13 @@ class TrialResult:
     failure: Failure | None = None
     attempts: int = 1
     figures: Mapping[str, Any] = field(default_factory=dict)
+    tempered_loss: float | None = None
+    temperature: float | None = None
     final: bool = False
     readings: Images | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("score", "loss", "seconds", "train_seconds", "images_per_second"):
+        for name in ("score", "loss", "tempered_loss", "seconds", "train_seconds", "images_per_second"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"trial {self.number}: {name} is {value}; a metric must be finite to be recorded")

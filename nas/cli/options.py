@@ -87,11 +87,18 @@ def option_of(
     usual = default or found.default
     text = f"{help or found.help}{note}" + (f"  [default: {usual}]" if usual else "")
     name = key.replace(".", "__") if option is None else option.removeprefix("--")
+    several: dict[str, Any] = {"multiple": True, "callback": _joined} if setting.repeated else {}
     made = SettingOption(
-        [option or setting.option or "", name], type=_TYPES[found.shape], metavar=metavar or setting.metavar, help=text
-    )
+        [option or setting.option or "", name], type=_TYPES[found.shape], metavar=metavar or setting.metavar, help=text,
+        **several,
+    )  # fmt: skip
     made.heading = setting.group.value
     return made
+
+
+def _joined(ctx: click.Context, param: click.Parameter, value: tuple[list[Any], ...]) -> list[Any] | None:
+    """What an option that may be repeated was given, as one list; None where it was not."""
+    return [one for part in value for one in part] or None
 
 
 def options_of(*keys: str, note: str = "", default: str | None = None) -> Options:

@@ -41,6 +41,7 @@ def show(run: Path, trial: str | None, as_json: bool) -> None:
     """The trials of RUN, or one: TRIAL is a number, best, knee, fastest or cheapest."""
     from nas.terminal.runs import print_run, print_trial
     from reports import RunView
+    from reports.evidence import evidence_json
     from reports.trust import trust_json
     from reports.verdict import verdict_by_estimates, verdict_of
 
@@ -49,7 +50,8 @@ def show(run: Path, trial: str | None, as_json: bool) -> None:
     if as_json:
         verdict = verdict_of(view) or verdict_by_estimates(view)
         found = {
-            **view.to_json(), "trust": trust_json(view), "verdict": None if verdict is None else verdict.to_json(),
+            **view.to_json(), "evidence": evidence_json(view), "trust": trust_json(view),
+            "verdict": None if verdict is None else verdict.to_json(),
         }  # fmt: skip
         if chosen is not None:
             found["trials"] = [chosen.to_json()]

@@ -30,7 +30,7 @@ class Promoter:
     def __init__(self, problem: Problem, longest: int) -> None:
         """`longest`: epochs of the schedule whose score is wanted."""
         self._coded = Coded(problem.space, problem.feasibility)
-        self._longest = longest
+        self._longest, self._evidence = longest, problem.evidence
         self._parameters = Parameters()
         self._model: tuple[int, Surrogate] | None = None
 
@@ -52,7 +52,7 @@ class Promoter:
         at = renewed_at(len(own) + len(beside))
         if self._model is None or self._model[0] != at:
             target = own[0].start, self._longest
-            self._model = at, Surrogate(self._coded, own, target, self._parameters, beside)
+            self._model = at, Surrogate(self._coded, own, target, self._parameters, beside, self._evidence)
         return self._model[1]
 
 

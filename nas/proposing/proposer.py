@@ -11,6 +11,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.budgets.feasibility import Feasibility
 from trials.budgets.pricing import Pricing
+from trials.record.evidence import Evidence
 from trials.record.training import Training
 from trials.trial import TrialResult
 
@@ -27,7 +28,7 @@ class Proposal:
 class Problem:
     """What is searched: a space, under budgets, for objectives. All that is random follows from `seed`. `beliefs` are
     weights of operators that a user believes in, 1 of the others. What is wanted is the score after `epochs` epochs;
-    None for those that trials were trained for."""
+    None for those that trials were trained for. `evidence` is what counts of other runs, for those who estimate."""
 
     space: SearchSpace
     feasibility: Feasibility
@@ -36,6 +37,7 @@ class Problem:
     seed: int
     beliefs: Mapping[str, float] = field(default_factory=dict)
     epochs: int | None = None
+    evidence: tuple[Evidence, ...] = ()
 
 
 class Proposer(Protocol):

@@ -4,7 +4,8 @@
 
 A study has a direction for each of the problem's objectives, in their order, and its objective suggests one categorical
 choice for each variable of the space, as `asked` does. Beside the values a trial may carry, as attributes
-of its user, what its training was (`loss`, `seed`, `epochs`, `start`, `images`), and as constraints what it is over.
+of its user, what its training was (`loss`, `tempered_loss`, `seed`, `epochs`, `start`, `images`), and as constraints
+what it is over.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from trials.tasks.metrics import FIGURES
 from trials.trial import TrialResult
 
 #: Of a trial's user attributes: what is kept of its training.
-_KEPT = ("loss", "seed", "epochs", "start", "images")
+_KEPT = ("loss", "tempered_loss", "seed", "epochs", "start", "images")
 #: Trials that have ended and tell something.
 TOLD = (OptunaState.COMPLETE, OptunaState.PRUNED)
 #: As a constraint of its own: that a trial failed by its own fault.

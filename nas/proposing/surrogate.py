@@ -16,6 +16,7 @@ from nas.proposing.coded import Coded, Rows
 from trials.estimates.kernel import Numbered, Values, parts_of
 from trials.estimates.looks import Fidelity, Looks
 from trials.estimates.model import Conditioned, Model
+from trials.record.evidence import Evidence
 from trials.record.training import Training
 
 #: Trainings that parameters are fitted to at the most.
@@ -41,7 +42,12 @@ class Parameters:
         self._kept: dict[tuple[tuple[str, int, int, str], ...], Values] = {}
 
     def of(
-        self, coded: Coded, trainings: Sequence[Training], target: Fidelity, beside: Sequence[Training] = ()
+        self,
+        coded: Coded,
+        trainings: Sequence[Training],
+        target: Fidelity,
+        beside: Sequence[Training] = (),
+        evidence: Sequence[Evidence] = (),
     ) -> Values:
         """Of trials' trainings, and of others: each in the order in which they came."""
         first = [*trainings[: fitted_to(len(trainings))], *beside[: fitted_to(len(beside))]]
@@ -49,7 +55,7 @@ class Parameters:
             first = [*trainings, *beside]  # a fidelity is new
         identity = tuple(t.identity for t in first)
         if identity not in self._kept:
-            looks = Looks.of(first, target).telling(FITTED)
+            looks = Looks.of(first, target, None, evidence).telling(FITTED)
             numbered = coded.numbered(coded.rows(looks.architectures))
             model = Model(looks, parts_of(numbered, numbered, coded.operators))
             self._kept = {identity: model.mode()}
@@ -58,7 +64,8 @@ class Parameters:
 
 class Surrogate:
     """The gains of candidates over all-add, in points, given trainings of at least two architectures: those of trials,
-    and others `beside` them. Those of a target that nobody was trained for are what other fidelities tell of it."""
+    and others `beside` them; `trained` are theirs. Those of a target that nobody was trained for are what other
+    fidelities tell of it. `evidence` of other runs counts as well."""
 
     def __init__(
         self,
@@ -67,13 +74,16 @@ class Surrogate:
         target: Fidelity,
         parameters: Parameters,
         beside: Sequence[Training] = (),
+        evidence: Sequence[Evidence] = (),
     ) -> None:
         with threadpool_limits(1, "blas"):  # trainings take the other processors
-            theta = parameters.of(coded, trainings, target, beside)
-            looks = Looks.of([*trainings, *beside], target)
+            here = [*trainings, *beside]
+            theta = parameters.of(coded, trainings, target, beside, evidence)
+            looks = Looks.of(here, target, None, evidence)
             self._coded = coded
-            self.trained = coded.rows(looks.architectures)
-            self._there: Numbered = coded.numbered(self.trained)
+            own = {training.architecture.key for training in here}
+            self.trained = coded.rows(one for one in looks.architectures if one.key in own)
+            self._there: Numbered = coded.numbered(coded.rows(looks.architectures))
             self._baseline: Numbered = coded.numbered(coded.baseline)
             self._to_baseline = parts_of(self._baseline, self._there, coded.operators)
             among = parts_of(self._there, self._there, coded.operators)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import in_short
 from trials.errors import RunInUse
 from trials.profile import DeviceProfile, fastest_predicted
+from trials.record.evidence import Evidence
 from trials.record.file import FILE_NAME, LOCK_NAME, is_active, network_file_system
 from trials.record.store import Store
 from trials.trial import TrialState
@@ -171,7 +172,12 @@ def put_aside(folder: Path, say: Callable[[str], None]) -> None:
 
 
 def open_store(
-    folder: Path, prepared: Prepared, baseline: Costs, before: Mapping[str, Any] | None, say: Callable[[str], None]
+    folder: Path,
+    prepared: Prepared,
+    baseline: Costs,
+    before: Mapping[str, Any] | None,
+    say: Callable[[str], None],
+    evidence: Sequence[Evidence] = (),
 ) -> Store:
     path = folder / FILE_NAME
     config = prepared.config
@@ -181,6 +187,7 @@ def open_store(
         "description": describe(prepared) | {"environment": versions()},
         "baseline": baseline.to_json(),
         "latency_profile": None if prepared.profile is None else prepared.profile.to_json(),
+        "evidence": [one.to_json() for one in evidence],
         "final_stage": None,
     }
     if path.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from nas.session.admission import (
 from nas.settings.search import SearchConfig
 from nas.stages.stage import Search, stages
 from nas.telling import Progress
+from nas.trainings.evidence import gathered
 from nas.trainings.parent import check_parent
 from nas.trainings.prepared import Prepared, describe_data, prepare
 from nas.trainings.slow import slow
@@ -29,6 +31,7 @@ from reports.view import RunView, nothing_completed
 from trials.budgets.constraints import Costs
 from trials.data.findings import sentences
 from trials.judge import TrialPlan
+from trials.record.evidence import Evidence
 from trials.record.file import PARENT_NAME
 from trials.trial import TrialState
 
@@ -67,6 +70,7 @@ def run_search(
         progress.say(sentence)
     if recorded is not None:
         check_unchanged(folder, recorded, prepared, extend)
+    evidence = gathered(prepared, folder, recorded, progress.say)
     check_parent(prepared, None if fresh else folder / PARENT_NAME)
     interruption = interruption or Interruption()
     with interruption.listening():
@@ -76,7 +80,7 @@ def run_search(
             plan, baseline = _calibrated(prepared, recorded, engine, progress)
             if fresh:
                 put_aside(folder, progress.say)
-            _run_stages(folder, recorded, prepared, plan, baseline, engine, progress, interruption)
+            _run_stages(folder, recorded, prepared, plan, baseline, evidence, engine, progress, interruption)
     run = Run(folder)
     if not run.view.complete:
         raise nothing_completed(run.view)
@@ -114,12 +118,13 @@ def _run_stages(
     prepared: Prepared,
     plan: TrialPlan,
     baseline: Costs,
+    evidence: Sequence[Evidence],
     engine: Engine,
     progress: Progress,
     interruption: Interruption,
 ) -> None:
     before = None if recorded is None else recorded.config
-    with open_store(folder, prepared, baseline, before, progress.say) as store:
+    with open_store(folder, prepared, baseline, before, progress.say, evidence) as store:
         session = store.begin_session(_circumstances(prepared.config, engine))
         outcome = "failed"
         search = Search(folder, store, prepared, plan, engine, progress, interruption)

@@ -24,7 +24,7 @@ class Trials:
         config, prepared, view = search.config, search.prepared, search.view
         problem = Problem(
             prepared.space, prepared.feasibility, view.pricing, tuple(config.objectives), config.seed, config.beliefs,
-            config.rung_epochs[-1],
+            config.rung_epochs[-1], view.evidence,
         )  # fmt: skip
         look = Look(config.seed, config.training.epochs, search.plan.start.name)
         driver = Driver(

@@ -123,6 +123,11 @@ class SearchConfig(Section):
         Setting("Operators that you believe in, cbam=3,aff (2 unless said): looked at sooner, until trials say better.",
                 Role.EXTEND, option="--prior", metavar="OP=W,…"),
     ] = None  # fmt: skip
+    from_runs: Annotated[
+        list[str],
+        Setting("Count what these runs trained as evidence, as far as their ranks are this one's; may be repeated.",
+                Role.EXTEND, option="--from", metavar="RUN", page="estimates.md#from-other-runs", repeated=True),
+    ] = []  # fmt: skip
     seed: Annotated[
         int, Field(ge=0, lt=2**63), Setting("Seed of everything random.", option="--seed", metavar="S")
     ] = 0  # fmt: skip
@@ -236,6 +241,13 @@ class SearchConfig(Section):
     @classmethod
     def _located(cls, path: str | None) -> str | None:
         return None if path is None else absolute(path)
+
+    @field_validator("from_runs")
+    @classmethod
+    def _located_runs(cls, paths: list[str]) -> list[str]:
+        if "" in (path.strip() for path in paths):
+            raise ValueError("give the folder of a run")
+        return [absolute(path) for path in paths]
 
     @field_validator("max_flops", "max_params", "max_latency")
     @classmethod

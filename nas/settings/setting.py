@@ -40,6 +40,7 @@ class Setting:
     metavar: the option's placeholder. group: under which heading it stands.
     default: what is said of the default, where the value does not say it.
     page: the page of the docs that says more.
+    repeated: whether the option of a list may be given several times, each adding to it.
     """
 
     help: str
@@ -49,3 +50,4 @@ class Setting:
     group: Group = Group.SEARCH
     default: str | None = None
     page: str | None = None
+    repeated: bool = False

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from reports.errors import NothingToSelect
 from reports.estimates import gain_text, percent_interval, probability_text, seen_text
+from reports.evidence import evidence_story
 from reports.formatting import (
     format_bytes,
     format_count,
@@ -87,7 +88,7 @@ def print_run(console: Console, view: RunView) -> None:
             console.print(str(error), markup=False)
             return
         console.print(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}", highlight=False)
-    for sentence in (*trust_story(view), *_verdict(view)):
+    for sentence in (*evidence_story(view), *trust_story(view), *_verdict(view)):
         console.print(sentence, highlight=False, markup=False)
 
 
@@ -122,6 +123,8 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
     if trial.longer is not None:
         loss = "" if trial.longer.loss is None else f", loss {trial.longer.loss:.4f}"
         rows.append(("longest look", f"{seen_text(view, trial)}{loss}"))
+    if r.tempered_loss is not None:
+        rows.append(("tempered", f"loss {r.tempered_loss:.4f} at its own temperature, {r.temperature:.2f}"))
     if figures := figures_text(trial):
         rows.append(("figures", figures))
     if trial.latency is not None:
@@ -167,6 +170,7 @@ def print_summary(console: Console, view: RunView) -> None:
         lines.append(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}")
     images = view.description["data"].get("val")
     each = f", of which one image is {100 / images:.2g} points" if images and view.task == "classification" else ""
+    lines += evidence_story(view)
     lines += trust_story(view) or [
         f"{view.score_label} is of one seed on the validation split{each}: small differences may be noise; nas noise "
         "measures that"
@@ -201,7 +205,8 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
     fixed = fixed_seconds(view)
     if fixed is not None:
         console.print(f"a trial costs {fixed:.3f} s (median) beside measuring, training and evaluating", soft_wrap=True)
-    for sentence in (*regime_story(view), *precision_story(view), *trust_story(view), *_verdict(view)):
+    told = (*regime_story(view), *precision_story(view), *evidence_story(view), *trust_story(view), *_verdict(view))
+    for sentence in told:
         console.print(sentence, soft_wrap=True, markup=False)
     if view.advice is not None:
         console.print(advice_text(view.advice), soft_wrap=True)

@@ -14,6 +14,7 @@ import torch
 from nas.settings.rungs import planned_looks
 from nas.settings.search import SearchConfig
 from nas.tools.exportable import left_out
+from nas.trainings.evidence import gathered
 from nas.trainings.noise_file import unlike
 from nas.trainings.parent import check_parent
 from nas.trainings.precision import choose_precision
@@ -78,6 +79,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     for sentence in slow(prepared):
         announce(sentence)
     check_parent(prepared)
+    gathered(prepared, Path(config.out), None, announce)
     profile = prepared.profile
     if profile is None:
         announce("measuring the latency of the baseline and the extremes")

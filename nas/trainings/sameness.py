@@ -50,7 +50,7 @@ def check_same(folder: Path, description: Mapping[str, Any], prepared: Prepared)
 
 def check_versions(folder: Path, description: Mapping[str, Any]) -> None:
     """Raises ConfigError where what trains is of other versions than when the run last went on."""
-    for what, then, now in _changed(description.get("environment") or {}):
+    for what, then, now in changed_versions(description.get("environment") or {}):
         raise ConfigError(
             f"{folder}: its trials were trained with {what} {then}, here is {now}: results may differ; --extend goes "
             "on all the same, --fresh starts over"
@@ -82,7 +82,8 @@ def _files(place: Path) -> Iterator[Path]:
     return iter([place]) if place.suffix else place.rglob("*.py")
 
 
-def _changed(recorded: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def changed_versions(recorded: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What trains otherwise now than when these versions were recorded: what it is, its version then and now."""
     now = versions()
     for package in _TRAINED_WITH:
         before, here = str(recorded.get(package, "")), str(now.get(package, ""))

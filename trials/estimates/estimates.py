@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.special import ndtr
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 from threadpoolctl import threadpool_limits
 
 from search_spaces.architecture import Architecture
@@ -14,6 +15,7 @@ from search_spaces.errors import UserError
 from trials.estimates.kernel import Values, parts
 from trials.estimates.looks import Fidelity, Looks
 from trials.estimates.model import Conditioned, Model
+from trials.record.evidence import Evidence
 from trials.record.training import Training
 
 #: Of intervals.
@@ -23,6 +25,10 @@ DRAWS = 24
 #: Trainings that parameters are fitted to at the most, and that are conditioned on: of more, the repeated ones, the
 #: best and a sample of the others. Architectures that are estimated at once.
 FITTED, CONDITIONED, AT_ONCE = 120, 600, 1_000
+
+
+#: Of a run in which scores and losses agree but for noise: how probably some training is said to contradict itself.
+CHANCE = 0.02
 
 
 class NoEstimate(UserError, RuntimeError):
@@ -55,21 +61,38 @@ class Estimate:
         return {**score, "gain_points": asdict(self.gain), "better_than_baseline": self.better}
 
 
+@dataclass(frozen=True)
+class Contradiction:
+    """An architecture whose score under one seed is off what its loss and all else say, in points; noise would be
+    within `noise`."""
+
+    architecture: Architecture
+    points: float
+    noise: float
+
+
 class Estimates:
-    """The model of a run's trainings, fitted.
+    """The model of a run's trainings, fitted; `evidence` is what counts beside them of other runs.
 
     Raises NoEstimate where fewer than two architectures have a score at the wanted fidelity, or any.
     """
 
-    def __init__(self, trainings: Sequence[Training], baseline: Architecture, target: Fidelity) -> None:
-        looks = Looks.of(trainings, target, CONDITIONED)
+    def __init__(
+        self,
+        trainings: Sequence[Training],
+        baseline: Architecture,
+        target: Fidelity,
+        evidence: Sequence[Evidence] = (),
+    ) -> None:
+        elsewhere = sum(len(one.trainings) for one in evidence if not one.same)
+        looks = Looks.of(trainings, target, CONDITIONED - elsewhere, evidence)
         if len(looks.architectures) < 2:
             there = len(looks.architectures) or "none"
             raise NoEstimate(f"an estimate takes trainings of two architectures, and {there} has a score")
         if not (looks.output == 0).any():
             raise NoEstimate(f"no training of {target[1]} epochs from {target[0].partition(':')[0]} has a score")
         self.looks, self.baseline = looks, baseline
-        #: Trainings that have a score: all that are conditioned on, but for a run of very many.
+        #: Trainings of this run that have a score: all that are conditioned on, but for a run of very many.
         self.scored = sum(t.score is not None for t in trainings)
         among = parts(looks.architectures, looks.architectures)
         with threadpool_limits(1):  # trainings take the other processors
@@ -82,6 +105,42 @@ class Estimates:
         """Whether the noise of seeds was seen at the wanted schedule: if not, it is what the prior says."""
         wanted = self.looks.output == 0
         return len(set(self.looks.architecture[wanted].tolist())) < int(wanted.sum())
+
+    @property
+    def kinship(self) -> dict[str, float]:
+        """How far what other runs' fidelities show goes along with this run's, −1 to 1, by their identities."""
+        found = self._weights @ np.array([draw.model.kinship(draw.theta)[1:] for draw in self._draws])
+        return {one.identity: float(kin) for one, kin in zip(self.looks.others, found, strict=True)}
+
+    @property
+    def going_along(self) -> float | None:
+        """How far the losses at the wanted schedule go along with the scores, −1 to 1; None where there are none."""
+        if not (self.looks.output == 1).any():
+            return None
+        loadings = np.array([draw.model.loadings(draw.theta)[:2] for draw in self._draws])
+        return float(self._weights @ loadings.prod(1))
+
+    def contradictions(self) -> list[Contradiction]:
+        """Trained architectures whose score is not what their own loss and all other trainings let expect of it, by
+        more than noise: the furthest off first."""
+        known = self._draws[0]
+        left = known.left_out()
+        places = np.flatnonzero((self.looks.output == 0) & np.isin(self.looks.training, self._with_loss))
+        if not len(places):
+            return []
+        limit = float(ndtri(1 - CHANCE / (2 * len(places))))
+        off, sd = left[0][places], left[1][places]
+        found = [
+            Contradiction(self.looks.architectures[int(self.looks.architecture[place])], float(by), float(limit * wide))
+            for place, by, wide in zip(places, off, sd, strict=True)
+            if abs(by) > limit * wide
+        ]
+        return sorted(found, key=lambda one: -abs(one.points) / one.noise)
+
+    @property
+    def _with_loss(self) -> NDArray[np.int64]:
+        """Trainings that have a loss at the wanted schedule."""
+        return np.unique(self.looks.training[self.looks.output == 1])
 
     def better_than(self, architectures: Sequence[Architecture], other: Architecture) -> Values:
         """[n]: how probably each is better than another one; 1/2 where it is the same."""

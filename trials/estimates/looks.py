@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from search_spaces.architecture import Architecture
 from trials.estimates.kernel import Values
+from trials.record.evidence import Evidence, apart
 from trials.record.training import Training
 
 #: A fidelity: from what a training starts, and its epochs.
@@ -26,9 +27,13 @@ class Looks:
 
     figures [rows]: scores in points (0..100) and negated losses, more is better, a row each; of which training, which
     of the distinct `architectures`, which seed and which output a row is. An output is a figure at a fidelity: 2i the
-    score at fidelity i, 2i + 1 its loss. Output 0 is what is estimated. `binomial` is the standard deviation, in
-    points, of one score by the number of its images alone; `scales` [outputs] are what losses spread, shifts and noise
-    included, and 1 of scores.
+    score at fidelity i, 2i + 1 its loss, at each network's own temperature where all of a fidelity have it. Output 0 is
+    what is estimated. `scales` [outputs] are what losses spread,
+    shifts and noise included, and 1 of scores.
+
+    `others` are the other runs whose trainings are among them under fidelities of their own, `source` [fidelities]
+    which of them a fidelity is of, from 1 on: 0 are those of this run, whose `seeds` alone are named. `binomials`
+    [1 + others] are the standard deviations, in points, of one score by the number of its images alone.
     """
 
     architectures: tuple[Architecture, ...]
@@ -39,52 +44,100 @@ class Looks:
     architecture: NDArray[np.int64]
     seed: NDArray[np.int64]
     output: NDArray[np.int64]
-    binomial: float
+    binomials: tuple[float, ...]
     scales: Values
+    others: tuple[Evidence, ...] = ()
+    source: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, trainings: Sequence[Training], target: Fidelity, most: int | None = None) -> Looks:
-        """Those of them that have a score, at most `most`. `target` is the fidelity whose score is wanted."""
-        scored = sorted((t for t in trainings if t.score is not None), key=lambda t: t.identity)
+    def of(
+        cls,
+        trainings: Sequence[Training],
+        target: Fidelity,
+        most: int | None = None,
+        evidence: Sequence[Evidence] = (),
+    ) -> Looks:
+        """Those of them that have a score, at most `most`, and all `evidence`. `target` is the fidelity whose score is
+        wanted."""
+        same, others = apart(evidence, trainings)
+        scored = sorted((t for t in (*trainings, *same) if t.score is not None), key=lambda t: t.identity)
         if most is not None and len(scored) > most:
             scored = _worth_conditioning_on(scored, most)
-        by_key = {t.architecture.key: t.architecture for t in scored}
-        seeds = sorted({t.seed for t in scored})
+        groups = [scored, *(sorted(one.trainings, key=lambda t: t.identity) for one in others)]
+        by_key = {t.architecture.key: t.architecture for group in groups for t in group}
         key_places = {key: place for place, key in enumerate(sorted(by_key))}
-        seed_places = {seed: place for place, seed in enumerate(seeds)}
-        others = sorted({(t.start, t.epochs) for t in scored} - {target}, key=lambda f: (-f[1], f[0]))
-        fidelities = (target, *others)
+        seeds = sorted({t.seed for t in scored})
+        seed_places = {seed: place for place, seed in enumerate(dict.fromkeys([*seeds, *_seeds(groups[1:])]))}
+        fidelities: list[tuple[int, Fidelity]] = [(0, target)]
+        for source, group in enumerate(groups):
+            there = {(t.start, t.epochs) for t in group} - ({target} if source == 0 else set())
+            fidelities += [(source, one) for one in sorted(there, key=lambda f: (-f[1], f[0]))]
+        outputs = {one: 2 * place for place, one in enumerate(fidelities)}
+        tempered = _tempered(groups)
         rows = []
-        for number, t in enumerate(scored):
+        for number, (source, t) in enumerate((source, t) for source, group in enumerate(groups) for t in group):
             where = number, key_places[t.architecture.key], seed_places[t.seed]
-            first = 2 * fidelities.index((t.start, t.epochs))
+            first = outputs[source, (t.start, t.epochs)]
             rows.append((100 * (t.score or 0.0), *where, first))
-            if t.loss is not None:
-                rows.append((-t.loss, *where, first + 1))
+            loss = t.tempered_loss if (source, t.start, t.epochs) in tempered else t.loss
+            if loss is not None:
+                rows.append((-loss, *where, first + 1))
         table = np.array(rows, float).reshape(-1, 5)
         places = table[:, 1:].astype(np.int64)
         return cls(
-            tuple(by_key[key] for key in key_places), tuple(seeds), fidelities, table[:, 0],
-            places[:, 0], places[:, 1], places[:, 2], places[:, 3],
-            _binomial(scored), _scales(table[:, 0], places[:, 3], 2 * len(fidelities)),
+            tuple(by_key[key] for key in key_places), tuple(seeds), tuple(one for _, one in fidelities), table[:, 0],
+            places[:, 0], places[:, 1], places[:, 2], places[:, 3], tuple(_binomial(group) for group in groups),
+            _scales(table[:, 0], places[:, 3], 2 * len(fidelities)), tuple(others),
+            tuple(source for source, _ in fidelities),
         )  # fmt: skip
 
     @property
     def trainings(self) -> int:
         return int(self.training.max(initial=-1)) + 1
 
+    @property
+    def own(self) -> int:
+        """Trainings that are not of the `others`."""
+        return self.trainings - sum(len(one.trainings) for one in self.others)
+
     def telling(self, most: int) -> Looks:
         """At most `most` of the trainings, to fit parameters to: those of the architectures that were trained most
-        often, for they tell what seeds do, and a spread sample of the others."""
+        often, for they tell what seeds do, and a spread sample of the others. Of other runs' at most half, or what is
+        left by this run's own."""
         if self.trainings <= most:
             return self
         first = np.unique(self.training, return_index=True)[1]  # each training's first row
         often = np.bincount(self.architecture[first])[self.architecture[first]]
         shuffled = np.random.default_rng(0).permutation(len(first))
-        chosen = shuffled[np.argsort(-often[shuffled], kind="stable")][:most]
+        order = shuffled[np.argsort(-often[shuffled], kind="stable")]
+        elsewhere = order >= self.own
+        room = min(int(elsewhere.sum()), max(most // 2, most - self.own))
+        chosen = np.concatenate([order[~elsewhere][: most - room], order[elsewhere][:room]])
         kept = np.isin(self.training, chosen)
         rows = {name: getattr(self, name)[kept] for name in ("figures", "architecture", "seed", "output", "training")}
         return replace(self, **rows)
+
+
+def worth_conditioning_on(trainings: Sequence[Training], most: int) -> list[Training]:
+    """At most `most` of trainings with a score, in the order of their identities: those that tell most."""
+    scored = sorted(trainings, key=lambda t: t.identity)
+    return scored if len(scored) <= most else _worth_conditioning_on(scored, most)
+
+
+def _tempered(groups: Sequence[Sequence[Training]]) -> set[tuple[int, str, int]]:
+    """The fidelities of each run whose losses all have their temperature taken out: of the others none is, for two
+    kinds of loss are no one figure."""
+    found: set[tuple[int, str, int]] = set()
+    lacking: set[tuple[int, str, int]] = set()
+    for source, group in enumerate(groups):
+        for t in group:
+            if t.loss is not None:
+                (lacking if t.tempered_loss is None else found).add((source, t.start, t.epochs))
+    return found - lacking
+
+
+def _seeds(groups: Sequence[Sequence[Training]]) -> list[int]:
+    return sorted({t.seed for group in groups for t in group})
 
 
 def _worth_conditioning_on(trainings: Sequence[Training], most: int) -> list[Training]:

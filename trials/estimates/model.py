@@ -7,10 +7,12 @@ A figure y of output o (the score or the loss, at a fidelity) of architecture a 
 f is what all outputs show, g_o what output o alone does: of a score what no loss tells, of a loss what flatters an
 operator. Both are Gaussian processes over fusion choices (trials/estimates/kernel.py: a mixture of five parts, one
 mixture for f and one for every g_o), and r_o is learnt. What a seed does to all alike is an effect of its own, and the
-noise of score and loss in one training goes together. All of it is Gaussian, so that what is known of an architecture
-given the figures is exact under given parameters. These have priors in points of score (what is known of fusion
-operators, docs/estimates.md), are fitted by their posterior's mode, and their own uncertainty is carried through by
-drawing them around it: with few trainings the priors rule, and differences are shrunk towards none.
+noise of score and loss in one training goes together. Outputs of another run show ρ · f(a) + √(1 − ρ²) · h(a) in place
+of f, with one ρ and h for each run, and what is theirs alone (h, g_o) has a mixture of its own, around that of f: a run
+that goes along with this one in nothing says little here. ρ is learnt. All of it is Gaussian, so that what is known of
+an architecture given the figures is exact under given parameters. These have priors in points of score
+(trials/estimates/parameters.py, docs/estimates.md), are fitted by their posterior's mode, and their own uncertainty is
+carried through by drawing them around it: with few trainings the priors rule, and differences are shrunk towards none.
 
 Source: Rasmussen & Williams 2006, eq. 2.25f. (prediction), 5.8f. (likelihood and gradient); the intrinsic model of
 coregionalisation with one shared factor, Goovaerts 1997.
@@ -21,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
@@ -28,16 +31,8 @@ from scipy.optimize import minimize
 
 from trials.estimates.kernel import PARTS, Values
 from trials.estimates.looks import LEAST_NOISE, Looks
+from trials.estimates.parameters import Layout, prior_of
 
-#: The medians of log-normal priors, in points of score: what architectures differ by, what a seed moves all by, and the
-#: noise of a look, by whether it grew up from nothing. Measured on FusionBench, docs/estimates.md.
-SPREAD, SHIFT, NOISE_FROM_SCRATCH, NOISE_OF_TUNED = 0.5, 0.3, 0.3, 0.06
-#: As much of the noise that single images make alone is left in a comparison over the same images, at the median.
-SHARE_FROM_SCRATCH, SHARE_OF_TUNED = 0.7, 0.25
-#: Means and standard deviations of the other priors: of logarithms, of atanhs of correlations (of an output with what
-#: all show; of the noise of score and loss), of the mixtures' logits.
-WIDE, NOISE_WIDE, GOING_ALONG, TOGETHER = 1.0, 0.4, (1.0, 0.6), (0.7, 0.5)
-MIXED, MIXED_OWN = ((0.0, 0.0, 0.0, 0.0, 0.5), 0.7), ((0.0, 0.0, 0.0, 0.0, 1.5), 0.7)
 #: Of a mean, in units of its own spread: as good as not known.
 UNKNOWN = 30.0
 JITTER = 1e-8
@@ -49,72 +44,22 @@ LEAST_LOSS_NOISE = 0.02
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where each parameter stands in the vector: log spreads, log shifts, log noises, atanh of the correlations with
-    what all show [outputs each], atanh of the noise's correlation between score and loss, both mixtures' logits."""
-
-    outputs: int
-
-    @property
-    def spread(self) -> slice:
-        return slice(0, self.outputs)
-
-    @property
-    def shift(self) -> slice:
-        return slice(self.outputs, 2 * self.outputs)
-
-    @property
-    def noise(self) -> slice:
-        return slice(2 * self.outputs, 3 * self.outputs)
-
-    @property
-    def correlation(self) -> slice:
-        return slice(3 * self.outputs, 4 * self.outputs)
-
-    @property
-    def together(self) -> int:
-        return 4 * self.outputs
-
-    @property
-    def mixture(self) -> slice:
-        return slice(4 * self.outputs + 1, 4 * self.outputs + 1 + len(PARTS))
-
-    @property
-    def own_mixture(self) -> slice:
-        return slice(4 * self.outputs + 1 + len(PARTS), self.size)
-
-    @property
-    def size(self) -> int:
-        return 4 * self.outputs + 1 + 2 * len(PARTS)
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Independent normal distributions of the parameters."""
-
-    mean: Values
-    sd: Values
-
-    def log(self, theta: Values) -> float:
-        return float(-0.5 * (((theta - self.mean) / self.sd) ** 2).sum())
-
-    def gradient(self, theta: Values) -> Values:
-        return -(theta - self.mean) / self.sd**2
-
-
-@dataclass(frozen=True)
 class _Blocks:
     """What the covariance is the sum of, [rows, rows] each, under given parameters."""
 
     mixture: Values
     own_mixture: Values
+    other_mixture: Values
     loadings: Values
+    kin: Values
     together: float
     shown: Values
     spreads: Values
     own: Values
+    other: Values
     kernel: Values
     own_kernel: Values
+    other_kernel: Values
     mean: Values
     shifts: Values
     noises: Values
@@ -122,7 +67,7 @@ class _Blocks:
 
     @cached_property
     def quality(self) -> Values:
-        return self.shown * self.kernel + self.own * self.own_kernel
+        return self.shown * self.kernel + self.own * self.own_kernel + self.other * self.other_kernel
 
     @property
     def covariance(self) -> Values:
@@ -138,31 +83,16 @@ class Model:
     def __init__(self, looks: Looks, parts: Values) -> None:
         self.looks = looks
         self.outputs = 2 * len(looks.fidelities)
-        self.layout = Layout(self.outputs)
+        self.layout = Layout(self.outputs, len(looks.others))
         self._parts = parts[:, looks.architecture[:, None], looks.architecture[None, :]]
+        #: [rows]: which run each is of, from 1 on another one.
+        self._source = np.array(looks.source, np.int64)[looks.output // 2]
+        self._same_source = self._source[:, None] == self._source[None, :]
+        self._here = self._source == 0
         self._same_output = looks.output[:, None] == looks.output[None, :]
         self._same_seed = (looks.seed[:, None] == looks.seed[None, :]) & self._same_output
         self._same_training = looks.training[:, None] == looks.training[None, :]
-        self.prior = self._prior()
-
-    def _prior(self) -> Prior:
-        layout = self.layout
-        mean, sd = np.zeros(layout.size), np.full(layout.size, WIDE)
-        binomial = self.looks.binomial
-        from_scratch = max(NOISE_FROM_SCRATCH, SHARE_FROM_SCRATCH * binomial)
-        tuned = max(NOISE_OF_TUNED, SHARE_OF_TUNED * binomial)
-        noises = [from_scratch if start == "scratch" else tuned for start, _ in self.looks.fidelities]
-        for output in range(self.outputs):
-            score = output % 2 == 0
-            mean[layout.spread][output] = np.log(SPREAD if score else 0.7 * self.looks.scales[output])
-            mean[layout.shift][output] = np.log(SHIFT if score else 0.4 * self.looks.scales[output])
-            mean[layout.noise][output] = np.log(noises[output // 2] if score else 0.4 * self.looks.scales[output])
-        mean[layout.correlation], sd[layout.correlation] = GOING_ALONG
-        mean[layout.together], sd[layout.together] = TOGETHER
-        sd[layout.noise] = NOISE_WIDE
-        mean[layout.mixture], sd[layout.mixture] = MIXED
-        mean[layout.own_mixture], sd[layout.own_mixture] = MIXED_OWN
-        return Prior(mean, sd)
+        self.prior = prior_of(looks, self.layout)
 
     @cached_property
     def centred(self) -> Values:
@@ -180,6 +110,14 @@ class Model:
     def loadings(self, theta: Values) -> Values:
         """[outputs]: each one's correlation with what all show."""
         return np.tanh(theta[self.layout.correlation])
+
+    def kinship(self, theta: Values) -> Values:
+        """[1 + others]: how far what each run's outputs show goes along with what this one's do, 1 of itself."""
+        return np.concatenate([[1.0], np.tanh(theta[self.layout.kinship])])
+
+    def kin(self, theta: Values) -> Values:
+        """[rows]: that of each figure's run."""
+        return np.asarray(self.kinship(theta)[self._source])
 
     def mixtures(self, theta: Values) -> tuple[Values, Values]:
         """[5] shares each: of what all show, and of what each output does alone."""
@@ -215,13 +153,18 @@ class Model:
         noise, loadings = np.exp(theta[layout.noise])[output], self.loadings(theta)
         mixture, own_mixture = self.mixtures(theta)
         together = float(np.tanh(theta[layout.together]))
-        loading, spreads = loadings[output], np.outer(spread, spread)
+        loading, spreads, kin = loadings[output], np.outer(spread, spread), self.kin(theta)
         least = JITTER + np.where(output % 2 == 0, LEAST_NOISE, LEAST_LOSS_NOISE * self.looks.scales[output]) ** 2
+        crossed, alone = spreads * np.outer(loading, loading), self._same_output * (1 - loading**2)[:, None]
+        other_mixture = np.zeros(len(PARTS))
+        if layout.others:
+            other_mixture = _shares(theta[layout.mixture] + theta[layout.other_mixture])
         return _Blocks(
-            mixture, own_mixture, loadings, together,
-            shown=spreads * np.outer(loading, loading), spreads=spreads,
-            own=spreads * self._same_output * (1 - loading**2)[:, None],
+            mixture, own_mixture, other_mixture, loadings, kin, together, spreads=spreads,
+            shown=crossed * np.outer(kin, kin), own=spreads * alone * self._here,
+            other=crossed * self._same_source * (1 - kin**2) + spreads * alone * ~self._here,
             kernel=np.tensordot(mixture, self._parts, 1), own_kernel=np.tensordot(own_mixture, self._parts, 1),
+            other_kernel=np.tensordot(other_mixture, self._parts, 1),
             mean=self._same_output * spreads * UNKNOWN**2, shifts=self._same_seed * np.outer(shift, shift),
             noises=self._same_training * np.outer(noise, noise) * np.where(self._same_output, 1.0, together),
             least=np.diag(least),
@@ -236,16 +179,41 @@ class Model:
 
         crossed = inner * np.where(self._same_output, 0.0, blocks.noises)
         together = float(crossed.sum()) * (1 - blocks.together**2) / (blocks.together or np.inf)
-        loading = blocks.loadings[output]
-        moved = blocks.spreads * blocks.kernel * loading[None, :]
-        fallen = blocks.spreads * self._same_output * blocks.own_kernel * loading[None, :]
         shown, own = inner * blocks.shown, inner * blocks.own
-        return np.concatenate([
+        found: list[Any] = [
             by_output(blocks.quality + blocks.mean), by_output(blocks.shifts), by_output(blocks.noises),
-            (1 - blocks.loadings**2) * by_output(moved - fallen), [together],
+            (1 - blocks.loadings**2) * by_output(self._by_loading(blocks)), np.array([together]),
             _by_part(shown, self._parts, blocks.kernel, blocks.mixture),
             _by_part(own, self._parts, blocks.own_kernel, blocks.own_mixture),
-        ])  # fmt: skip
+        ]  # fmt: skip
+        if self.layout.others:
+            by_deviation = _by_part(inner * blocks.other, self._parts, blocks.other_kernel, blocks.other_mixture)
+            found[5] = found[5] + by_deviation
+            found.append(by_deviation)
+            by_source = np.bincount(self._source, (inner * self._by_kinship(blocks)).sum(1), 1 + self.layout.others)
+            found.append(2.0 * by_source[1:])
+        return np.concatenate(found)
+
+    def _by_loading(self, blocks: _Blocks) -> Values:
+        """[rows, rows]: half of the derivative by the loading of a row's output."""
+        shown, alone = self._kernels(blocks)
+        loading = blocks.loadings[self.looks.output]
+        return np.asarray(blocks.spreads * loading[None, :] * (shown - self._same_output * alone))
+
+    def _kernels(self, blocks: _Blocks) -> tuple[Values, Values]:
+        """[rows, rows] each: of what all outputs of a run show, and of what each has alone."""
+        if not self.layout.others:
+            return blocks.kernel, blocks.own_kernel
+        rest = self._same_source * (1 - blocks.kin**2)
+        shown = np.outer(blocks.kin, blocks.kin) * blocks.kernel + rest * blocks.other_kernel
+        return shown, np.where(self._here[:, None], blocks.own_kernel, blocks.other_kernel)
+
+    def _by_kinship(self, blocks: _Blocks) -> Values:
+        """[rows, rows]: half of the derivative by the kinship's parameter of a row's run."""
+        loading, kin = blocks.loadings[self.looks.output], blocks.kin
+        common = blocks.kernel - self._same_source * blocks.other_kernel
+        slope = blocks.spreads * np.outer(loading, loading) * common * kin[None, :]
+        return np.asarray((1 - kin**2)[:, None] * slope)
 
     def _derivatives(self, blocks: _Blocks) -> Iterator[Values]:
         """[rows, rows] of the covariance by each parameter, in their order."""
@@ -254,21 +222,22 @@ class Model:
             for one in range(self.outputs):
                 mine = (output == one).astype(float)
                 yield block * (mine[:, None] + mine[None, :])
+        by_loading = self._by_loading(blocks)
         for one, loading in enumerate(blocks.loadings):
-            mine = (output == one).astype(float)
-            slope = np.outer(mine, blocks.loadings[output])
-            fallen = 2 * loading * np.outer(mine, mine) * blocks.own_kernel
-            yield (1 - loading**2) * blocks.spreads * ((slope + slope.T) * blocks.kernel - fallen)
+            halves = (1 - loading**2) * by_loading * (output == one)[:, None]
+            yield halves + halves.T
         crossed = np.where(self._same_output, 0.0, blocks.noises)
         yield (1 - blocks.together**2) / (blocks.together or np.inf) * crossed
-        yield from (
-            share * blocks.shown * (part - blocks.kernel)
-            for share, part in zip(blocks.mixture, self._parts, strict=True)
-        )
-        yield from (
-            share * blocks.own * (part - blocks.own_kernel)
-            for share, part in zip(blocks.own_mixture, self._parts, strict=True)
-        )
+        by_deviation = list(_shared_out(blocks.other, self._parts, blocks.other_kernel, blocks.other_mixture))
+        by_mixture = _shared_out(blocks.shown, self._parts, blocks.kernel, blocks.mixture)
+        yield from (one + other for one, other in zip(by_mixture, by_deviation, strict=True))
+        yield from _shared_out(blocks.own, self._parts, blocks.own_kernel, blocks.own_mixture)
+        if self.layout.others:
+            yield from by_deviation
+            by_kinship = self._by_kinship(blocks)
+            for source in range(1, 1 + self.layout.others):
+                halves = by_kinship * (self._source == source)[:, None]
+                yield halves + halves.T
 
     def mode(self) -> Values:
         """The parameters' most likely values."""
@@ -304,6 +273,13 @@ class Conditioned:
         """Of the parameters, up to a constant."""
         likelihood = -0.5 * float(self.model.centred @ self.weights) - float(np.log(np.diag(self.factor)).sum())
         return likelihood + self.model.prior.log(self.theta)
+
+    def left_out(self) -> tuple[Values, Values]:
+        """[rows] each: how far every figure is from what all others let expect of it, and the standard deviation of
+        that (Rasmussen & Williams 2006, eq. 5.12)."""
+        inverse = cho_solve((self.factor, True), np.eye(len(self.factor)))
+        precision = np.diag(inverse)
+        return self.weights / precision, WIDENED / np.sqrt(precision)
 
     def differences(self, towards: Values, own: Values) -> tuple[Values, Values]:
         """Means and variances [m] of differences of wanted scores.
@@ -352,7 +328,8 @@ class Conditioned:
         model, rows = self.model, self.model.looks.output
         mixture, _ = model.mixtures(self.theta)
         loadings = model.loadings(self.theta)
-        shown = loadings[0] * loadings[rows] * np.tensordot(mixture, towards, 1)[:, model.looks.architecture]
+        shared = loadings[0] * loadings[rows] * model.kin(self.theta)
+        shown = shared * np.tensordot(mixture, towards, 1)[:, model.looks.architecture]
         whole = np.tensordot(self._shares, towards, 1)[:, model.looks.architecture]
         spreads = np.exp(self.theta[model.layout.spread])
         return np.asarray(np.sqrt(self._variance) * spreads[rows] * np.where(rows == 0, whole, shown))
@@ -380,6 +357,11 @@ def _mean(values: Values) -> float:
 def _shares(logits: Values) -> Values:
     raised = np.exp(logits - logits.max())
     return np.asarray(raised / raised.sum())
+
+
+def _shared_out(block: Values, parts: Values, kernel: Values, mixture: Values) -> Iterator[Values]:
+    """[rows, rows] each: the derivative of block · kernel by each of its mixture's logits."""
+    return (share * block * (part - kernel) for share, part in zip(mixture, parts, strict=True))
 
 
 def _by_part(weights: Values, parts: Values, kernel: Values, mixture: Values) -> Values:

@@ -24,8 +24,8 @@ from sqlalchemy import (
 )
 
 #: 1: trials with their own results, and a table of repeats beside them. 2: one table of trainings. 3: which of them are
-#: finalists'.
-SCHEMA_VERSION = 3
+#: finalists'. 4: each one's loss at its own temperature.
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -58,6 +58,8 @@ trainings = Table(
     Column("final", Boolean, nullable=False, server_default=text("0")),
     Column("score", Float),
     Column("loss", Float),
+    Column("tempered_loss", Float),
+    Column("temperature", Float),
     Column("correct", Integer),
     Column("images", Integer),
     _json("figures"),
@@ -117,7 +119,8 @@ trained_once = Index("trained_once", *_identity, unique=True, sqlite_where=text(
 
 #: The schemas that can be read, and the tables that a record of each must have.
 READABLE: Mapping[int, Iterable[str]] = {
-    1: ("meta", "sessions", "trials"), 2: tuple(metadata.tables), SCHEMA_VERSION: tuple(metadata.tables),
+    1: ("meta", "sessions", "trials"), 2: tuple(metadata.tables), 3: tuple(metadata.tables),
+    SCHEMA_VERSION: tuple(metadata.tables),
 }  # fmt: skip
 
 
@@ -126,8 +129,10 @@ def carry_over(connection: Connection, version: int) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")  # Python's driver begins none before tables are changed
     if version == 1:
         _from_1(connection)
-    else:
+    if version == 2:
         _from_2(connection)
+    if version in (2, 3):
+        _from_3(connection)
     connection.execute(meta.update().where(meta.c.key == "schema_version").values(value=SCHEMA_VERSION))
 
 
@@ -136,6 +141,12 @@ def _from_2(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE trainings ADD COLUMN final BOOLEAN NOT NULL DEFAULT 0")
     connection.execute(text("DROP INDEX IF EXISTS trained_once"))
     trained_once.create(connection)
+
+
+def _from_3(connection: Connection) -> None:
+    """Of none of its trainings the temperature was taken out of the loss."""
+    for name in ("tempered_loss", "temperature"):
+        connection.exec_driver_sql(f"ALTER TABLE trainings ADD COLUMN {name} FLOAT")
 
 
 def _from_1(connection: Connection) -> None:

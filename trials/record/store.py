@@ -39,6 +39,7 @@ _BELONGS = schema.trials.c.training == schema.trainings.c.id
 #: What a trial has from its training, beside what it is itself; under names of its own where both have one.
 _OF_TRAINING = [
     *(schema.trainings.c[name] for name in ("score", "loss", "correct", "images", "figures", "train_seconds")),
+    *(schema.trainings.c[name] for name in ("tempered_loss", "temperature")),
     *(schema.trainings.c[name] for name in ("images_per_second", "curve", "failure")),
     *(schema.trainings.c[name].label(f"trained_{name}") for name in ("seconds", "error", "environment")),
 ]
@@ -46,7 +47,7 @@ _NEW = [column.key for column in schema.trials.columns if column.key != "number"
 #: Of a training and of a row of it, by the same name.
 _SAME = (
     "seed", "epochs", "start", "final", "score", "loss", "correct", "images", "seconds", "train_seconds",
-    "images_per_second", "error",
+    "images_per_second", "error", "tempered_loss", "temperature",
 )  # fmt: skip
 
 
@@ -378,4 +379,6 @@ def _result(row: Row[Any]) -> TrialResult:
         failure=None if row.failure is None else Failure(row.failure),
         attempts=row.attempts,
         figures=row.figures or {},
+        tempered_loss=row.tempered_loss,
+        temperature=row.temperature,
     )

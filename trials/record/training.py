@@ -26,8 +26,9 @@ class Training:
 
     `start` names the weights before the first step: `scratch`, or `inherit:` or `supernet:` and the digest of what
     they were taken from. `score` (0..1) is the leading figure of the task on the validation split, `figures` all of
-    it where there are several, `loss` that of the same split, `correct` of `images`. Whoever asked for it (a trial, a
-    study of noise, a rung), it is recorded in one table.
+    it where there are several, `loss` that of the same split, `tempered_loss` at the `temperature` that suits it best
+    (see `trials.tasks.temperature`; None of detectors, and where it was not recorded yet), `correct` of `images`.
+    Whoever asked for it (a trial, a study of noise, a rung), it is recorded in one table.
 
     A `final` one is a finalist's: of the training and the validation images together, judged on the test split, and
     never a look at what a trial would score. `readings` are what it made of each image of that split, where there are
@@ -50,11 +51,13 @@ class Training:
     error: str | None = None
     failure: Failure | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
+    tempered_loss: float | None = None
+    temperature: float | None = None
     final: bool = False
     readings: Images | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("score", "loss", "train_seconds"):
+        for name in ("score", "loss", "tempered_loss", "train_seconds"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"training of {self.architecture.key}: {name} is {value}; it must be finite")
@@ -81,6 +84,7 @@ class Training:
             job, TrialState.COMPLETE, score=self.score, loss=self.loss, correct=self.correct, images=self.images,
             figures=self.figures, seconds=self.seconds, train_seconds=self.train_seconds,
             images_per_second=self.images_per_second, curve=self.curve, environment=self.environment,
+            tempered_loss=self.tempered_loss, temperature=self.temperature,
         )  # fmt: skip
 
     @classmethod
@@ -92,4 +96,5 @@ class Training:
             seconds=result.seconds, train_seconds=result.train_seconds, images_per_second=result.images_per_second,
             curve=result.curve, error=None if result.score is not None else result.error or str(result.state),
             failure=result.failure, environment=result.environment, final=result.final, readings=result.readings,
+            tempered_loss=result.tempered_loss, temperature=result.temperature,
         )  # fmt: skip

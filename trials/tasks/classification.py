@@ -43,6 +43,14 @@ class ClassificationTask:
         """How many of a batch are right."""
         return (outputs.argmax(dim=1) == targets).sum()
 
+    def logits(
+        self, outputs: Float[Tensor, "b classes"], targets: Integer[Tensor, " b"], every: int
+    ) -> tuple[Float[Tensor, "n classes"], Int64[Tensor, " n"]]:
+        return outputs[::every].float(), targets[::every].long()
+
+    def answers(self, split: Split) -> int:
+        return len(split)
+
     def figures(self, readings: Sequence[Tensor], split: Split, categories: Sequence[str]) -> dict[str, Any]:
         """`accuracy`, and `correct`, its numerator."""
         correct = int(torch.stack(list(readings)).sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +18,11 @@ from trials.seeds import drawing
 from trials.tasks.inputs import Normalisation
 from trials.tasks.metrics import FIGURES
 from trials.tasks.task import Data, Task, categories_of, name_of, task_for
-from trials.tasks.temperature import tempered_losses
+from trials.tasks.temperature import tempered_loss, tempered_losses
 from trials.trial import Failure
+
+#: Single logits that a temperature is fitted on at the most.
+_MOST_LOGITS = 4_000_000
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -32,7 +35,9 @@ class NonFiniteLoss(ArithmeticError):
 class Judgement:
     """A network's score (the leading figure of its task, 0..1) and mean loss on `images` images.
 
-    `correct` counts what a classifier has right; `figures` are all of a task that has several, as JSON.
+    `correct` counts what a classifier has right; `figures` are all of a task that has several, as JSON. `tempered_loss`
+    is the mean cross-entropy at the `temperature` of these images, see `trials.tasks.temperature`, None where a task's
+    loss is of no such logits.
     """
 
     score: float
@@ -40,6 +45,8 @@ class Judgement:
     images: int
     correct: int | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
+    tempered_loss: float | None = None
+    temperature: float | None = None
 
 
 @contextmanager
@@ -76,18 +83,42 @@ def evaluate(network: nn.Module, split: Split | SceneSplit, data: Data, machine:
         TaskError: the network is not for these data.
     """
     name, task = name_of(data), task_for(network, data)
-    readings = []
+    readings, kept = [], _Kept(task, split, categories_of(data))
     loss = torch.zeros((), dtype=torch.float64, device=next(network.parameters()).device)
     for outputs, targets in _outputs(network, split, data, task, machine):
         loss += task.summed_loss(outputs, targets)
         readings.append(task.read(outputs, targets))
+        kept.add(outputs, targets)
     mean_loss = float(loss) / len(split)
     if not math.isfinite(mean_loss):
         raise NonFiniteLoss(f"validation loss is {mean_loss}")
     figures = task.figures(readings, split, categories_of(data))
     correct = figures.pop("correct", None)
     (leading, *others) = FIGURES[name]
-    return Judgement(figures[leading], mean_loss, len(split), correct, figures if others else {})
+    return Judgement(figures[leading], mean_loss, len(split), correct, figures if others else {}, *kept.tempered())
+
+
+class _Kept:
+    """Logits of a split that a temperature is fitted on: all, or an even choice that is the same for every network."""
+
+    def __init__(self, task: Task, split: Split | SceneSplit, categories: Sequence[str]) -> None:
+        self._task = task
+        self._every = max(1, -(-task.answers(split) * len(categories) // _MOST_LOGITS))
+        self._parts: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, outputs: Any, targets: Any) -> None:
+        """A batch's."""
+        found = self._task.logits(outputs, targets, self._every)
+        if found is not None:
+            self._parts.append(found)
+
+    def tempered(self) -> tuple[float | None, float | None]:
+        """The loss at their temperature, and that; none where there are none, or they are not finite."""
+        if not sum(len(labels) for _, labels in self._parts):
+            return None, None
+        logits, labels = (torch.cat([part[i] for part in self._parts]).cpu() for i in (0, 1))
+        loss, temperature = tempered_loss(logits, labels)
+        return (loss, temperature) if math.isfinite(loss) else (None, None)
 
 
 @torch.inference_mode()

@@ -96,6 +96,12 @@ class SceneTask:
     def part(self, split: SceneSplit, places: range, device: torch.device) -> tuple[Tensor, list[Target]]:
         return moved(*split.batch(places), device)
 
+    def logits(self, outputs: Any, targets: Sequence[Target], every: int) -> tuple[Tensor, Tensor] | None:
+        return None
+
+    def answers(self, split: SceneSplit) -> int:
+        return len(split)
+
     def summed_loss(self, outputs: Any, targets: Sequence[Target]) -> Tensor:
         return self.loss(outputs, targets).double() * len(targets)
 

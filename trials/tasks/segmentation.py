@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from trials.data import SceneData
 from trials.data.readers.masks import IGNORED
-from trials.data.scenes import Target
+from trials.data.scenes import SceneSplit, Target
 from trials.tasks.confusion import count_pixels, figures_of
 from trials.tasks.scenes import SceneTask, check_belongs
 
@@ -31,6 +31,18 @@ class SegmentationTask(SceneTask):
         maps = _maps(targets)
         summed = F.cross_entropy(outputs.float(), maps.long(), ignore_index=IGNORED, reduction="sum")
         return summed / (maps != IGNORED).sum().clamp(min=1)
+
+    def logits(
+        self, outputs: Float[Tensor, "b k h w"], targets: Sequence[Target], every: int
+    ) -> tuple[Float[Tensor, "n k"], Int64[Tensor, " n"]]:
+        """Of pixels, but for those that do not count."""
+        answers = _maps(targets).flatten()[::every].long()
+        found = outputs.permute(0, 2, 3, 1).flatten(0, 2)[::every].float()
+        there = answers != IGNORED
+        return found[there], answers[there]
+
+    def answers(self, split: SceneSplit) -> int:
+        return len(split) * int(split.images.shape[-1]) ** 2
 
     def read(self, outputs: Float[Tensor, "b k h w"], targets: Sequence[Target]) -> Int64[Tensor, "k k"]:
         """The confusion matrix [K, K] of a batch."""

@@ -78,6 +78,13 @@ class Task(Protocol):
     def read(self, outputs: Any, targets: Any) -> Any:
         """What the outputs mean, kept until the split is through."""
 
+    def logits(self, outputs: Any, targets: Any, every: int) -> tuple[Tensor, Tensor] | None:
+        """What a temperature can be fitted on: float32 [n, K] and int64 [n], of each `every`-th answer of a batch; None
+        where the outputs are no logits of one class each."""
+
+    def answers(self, split: Any) -> int:
+        """How many of these a split has."""
+
     def figures(self, readings: Sequence[Any], split: Any, categories: Sequence[str]) -> dict[str, Any]:
         """The metrics of a split, JSON, from what was read of its batches in order.
 

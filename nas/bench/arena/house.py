@@ -36,6 +36,7 @@ from trials.data import ImageData, Split
 from trials.errors import LatencyError
 from trials.judge import Bench, TrialPlan
 from trials.latency import Target
+from trials.record.evidence import Evidence
 from trials.seeds import derive
 from trials.training.trainer import Trainer
 from trials.trial import LatencyProtocol, TrialJob, TrialResult, TrialState
@@ -109,12 +110,13 @@ class _TableStart:
 
 @dataclass(frozen=True)
 class House:
-    """Our search with one of its samplers; with rungs where there are any, in epochs; with finalists, which
-    train on images beside those of the brief."""
+    """Our search with one of its samplers; with rungs where there are any, in epochs; with what counts of other runs;
+    and with finalists, which train on images beside those of the brief."""
 
     sampler: str
     rungs: tuple[int, ...] = ()
     finalists: int = 0
+    evidence: tuple[Evidence, ...] = ()
 
     def __call__(self, brief: Brief, world: World, realisation: int) -> Play:
         """As `nas.bench.arena.playing.play`. The trainings of the opening's noise count as any other.
@@ -129,7 +131,7 @@ class House:
             out = Path(folder) / "run"
             prepared = _prepared(self._config(brief, schedule, out), world)
             plan = replace(prepared.plan(), start=_TableStart(f"{schedule.regime}:table"), screening=False)
-            with open_store(out, prepared, prepared.baseline, None, lambda line: None) as store:
+            with open_store(out, prepared, prepared.baseline, None, lambda line: None, self.evidence) as store:
                 engine = TableEngine(ledger, finals, brief.workers, schedule.regime)
                 search = Search(out, store, prepared, plan, engine, Silence(), Interruption())
                 for name, place in STAGES.items():

@@ -19,6 +19,7 @@ from trials.budgets.constraints import Constraint
 from trials.budgets.feasibility import Feasibility
 from trials.budgets.pricing import Pricing
 from trials.costs import CostTable
+from trials.record.evidence import Evidence
 from trials.record.training import Training
 from trials.trial import TrialResult, TrialState
 
@@ -137,3 +138,40 @@ def test_side_by_side_proposals_of_many_trials_do_not_depend_on_time(space: Sear
         return found
 
     assert course() == course()
+
+
+def elsewhere(count: int, worth: float = 0.015) -> Evidence:
+    """What another run trained, on harder data: cbam is worth as much there, or the contrary."""
+    rng, found = random.Random(9), []
+    for a in (SMALL.baseline, *(SMALL.sample(rng) for _ in range(count - 1))):
+        share = float(np.mean([choice.op == "cbam" for choice in a.choices.values()]))
+        score = 0.5 + worth * share + rng.gauss(0, 0.0005)
+        found.append(Training(a, 0, 3, score=score, loss=2 - 2 * score))
+    return Evidence("runs/a", "a", ("data",), count, {}, tuple({t.identity: t for t in found}.values()))
+
+
+def test_what_another_run_found_is_proposed_from_the_first_trial_on_and_is_no_trial_of_this_one() -> None:
+    given = elsewhere(40)
+    subject = EHVI(problem(evidence=(given,)))
+    subject.replay([ended(0, SMALL.baseline), ended(1, SMALL.uniform("se"))])
+    first = proposed(subject, 2)
+    assert "cbam" in operators(first)
+    known = {t.architecture.key: t.architecture for t in given.trainings}
+    found = [first]
+    for number in range(3, 14):
+        subject.tell(ended(number - 1, found[-1]))
+        found.append(proposed(subject, number))
+    best = max((a for a in known.values() if problem().feasibility(a)), key=lambda a: ended(0, a).score or 0.0)
+    reached = max(ended(0, a).score or 0.0 for a in found)
+    assert reached >= (ended(0, best).score or 0.0), "it is proposed here too, or something better"
+    alone = EHVI(problem())
+    alone.replay([ended(0, SMALL.baseline), ended(1, SMALL.uniform("se"))])
+    assert proposed(alone, 2) != first
+
+
+def test_what_is_trained_here_alone_is_on_the_front_of_proposals() -> None:
+    coded = Coded(SMALL, problem().feasibility)
+    trainings = [Training.of(ended(0, SMALL.baseline)), Training.of(ended(1, SMALL.uniform("se")))]
+    model = Surrogate(coded, trainings, ("scratch", 3), Parameters(), [elsewhere(20)])
+    assert {coded.architecture(row).key for row in model.trained} == {t.architecture.key for t in trainings}
+    assert model.gains(coded.baseline)[0] == pytest.approx([0], abs=1e-9)

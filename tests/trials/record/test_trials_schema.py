@@ -22,6 +22,8 @@ from trials.record.store import Store
 from trials.trial import TrialState
 
 OLD = Path(__file__).parents[2] / "nas" / "session" / "schema_1"
+#: Columns that later ones brought.
+OF_SCHEMA_4 = ("tempered_loss", "temperature")
 
 
 @pytest.fixture
@@ -111,11 +113,32 @@ def test_the_first_records_of_schema_1_had_neither_repeats_nor_measurements_nor_
             assert store.measurements() == ()
 
 
+def test_a_record_of_schema_3_has_no_loss_at_its_own_temperature_and_may_have_it(path: Path) -> None:
+    Store.open_for_writing(path).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for column in OF_SCHEMA_4:
+            connection.execute(f"ALTER TABLE trainings DROP COLUMN {column}")
+        connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
+    before = path.read_bytes()
+    with Store.open(path) as store:
+        check(store)
+        assert {(r.tempered_loss, r.temperature) for r in store.results()} == {(None, None)}
+    assert path.read_bytes() == before
+    with Store.open_for_writing(path) as store:
+        check(store)
+        known = store.trainings_beside()
+        told = replace(known[0], seed=99, tempered_loss=0.5, temperature=0.8)
+        store.append_training(told)
+        assert store.trainings_beside() == (*known, told)
+    assert version(path) == schema.SCHEMA_VERSION
+
+
 def test_a_record_of_schema_2_has_no_finalists_and_may_have_them(path: Path) -> None:
     Store.open_for_writing(path).close()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP INDEX trained_once")
-        connection.execute("ALTER TABLE trainings DROP COLUMN final")
+        for column in ("final", *OF_SCHEMA_4):
+            connection.execute(f"ALTER TABLE trainings DROP COLUMN {column}")
         connection.execute(
             "CREATE UNIQUE INDEX trained_once ON trainings (key, seed, epochs, start) WHERE score IS NOT NULL"
         )
