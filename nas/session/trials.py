@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from nas.engines.interruption import Interrupted
+from nas.planning.watched import Watched
 from nas.proposing.proposer import Problem, make_proposer
 from nas.session.driver import Driver, Look
-from nas.stages.opening_noise import with_noise
+from nas.stages.opening_noise import repeats, with_noise
 from nas.stages.stage import Search
 
 
@@ -16,23 +17,26 @@ class Trials:
         return True  # a complete search is not begun; one whose noise is to be known better may have all its trials
 
     def run(self, search: Search) -> None:
-        config, prepared, view = search.config, search.prepared, search.view
+        config, prepared, view, planner = search.config, search.prepared, search.view, search.planner
         problem = Problem(
             prepared.space, prepared.feasibility, view.pricing, tuple(config.objectives), config.seed, config.beliefs
         )  # fmt: skip
         look = Look(config.seed, config.training.epochs, search.plan.start.name)
         driver = Driver(
             search.folder, search.store, problem, prepared.costs, make_proposer(config.sampler, problem),
-            config.trials, look, search.progress, search.interruption,
+            config.wanted_trials, look, search.progress, search.interruption, planner.another,
         )  # fmt: skip
-        search.progress.begin(view, config.trials, config.training.epochs, search.engine.workers)
+        todo = repeats(prepared, view)
+        planner.open(len(todo))
+        search.progress.begin(view, planner.looks, config.training.epochs, search.engine.workers)
         source = with_noise(
-            driver, prepared, search.store, view, look.start, search.progress.say, search.interruption
+            driver, todo, prepared, search.store, look.start, search.progress.say, search.interruption, planner.repeat
         )  # fmt: skip
         try:
-            search.engine.run(search.plan, source)
+            search.engine.run(search.plan, Watched(source, planner))
         except Interrupted:
             driver.stop()
             raise
         if driver.exhausted:
             search.progress.say("the search ended early: no unseen architecture within the budgets was found")
+        planner.looks_are_over(driver.exhausted)

@@ -18,6 +18,7 @@ from nas.bench.arena.worlds import World
 from nas.bench.editions import Schedule
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
+from nas.planning.planner import Planner
 from nas.registry import STAGES, load
 from nas.session.admission import open_store
 from nas.settings.loading import load_config
@@ -26,6 +27,7 @@ from nas.stages.stage import Search
 from nas.telling import Silence
 from nas.trainings.prepared import Prepared
 from reports.estimates import sure_of_gain
+from reports.view import RunView
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.data import ImageData, Split
@@ -104,6 +106,7 @@ class House:
     """Our search with one of its samplers."""
 
     sampler: str
+    early_stop: str = "never"
 
     def __call__(self, brief: Brief, world: World, realisation: int) -> Play:
         """As `nas.bench.arena.playing.play`. The trainings of the opening's noise count as any other."""
@@ -115,7 +118,8 @@ class House:
             plan = replace(prepared.plan(), start=_TableStart(f"{schedule.regime}:table"), screening=False)
             with open_store(out, prepared, prepared.baseline, None, lambda line: None) as store:
                 engine = TableEngine(ledger, brief.workers, schedule.regime)
-                search = Search(out, store, prepared, plan, engine, Silence(), Interruption())
+                planner = Planner(prepared, store, lambda: RunView.of(out, store), Silence().say, brief.workers)
+                search = Search(out, store, prepared, plan, engine, Silence(), Interruption(), planner)
                 for name, place in STAGES.items():
                     stage = None if name in _WITHOUT else load(place)()
                     if stage is not None and stage.missing(search):
@@ -130,7 +134,7 @@ class House:
             "space": brief.space.name, "operators": list(brief.space.operators),
             "reductions": list(brief.space.reductions), "data": "fashion-mnist-mini", "engine": "local",
             "sampler": self.sampler, "trials": looks, "seed": brief.seed, "out": str(out), "export": "none",
-            "finalists": "none",
+            "finalists": "none", "early_stop": self.early_stop,
             "training.regime": schedule.regime, "training.epochs": schedule.epochs,
             "max_flops": None if brief.max_macs is None else str(int(brief.max_macs)),
         }  # fmt: skip
