@@ -10,12 +10,6 @@ from reports.view import RunView
 from trials.trial import TrialState
 
 
-def given_text(seconds: float | None, device_seconds: float | None) -> str:
-    """`1 h`, `1 h and 2 GPU hours`; empty where nothing is limited."""
-    parts = [] if seconds is None else [f"{hours(seconds)} h"]
-    return " and ".join([*parts, *([] if device_seconds is None else [f"{hours(device_seconds)} GPU h"])])
-
-
 def hours(seconds: float) -> str:
     """In hours: `0.42`, `1`, `0.0051`."""
     value = seconds / 3600

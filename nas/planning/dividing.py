@@ -38,14 +38,14 @@ class Demand:
 @dataclass(frozen=True)
 class Means:
     """What there is: seconds on the clock and of devices that are left (None: no limit), `workers` side by side that
-    hold `devices` each, `running` the seconds left of what they run; `epoch_s` is what an epoch of a look takes,
-    `final_s` what a finalist's training does, and `fixed_s` what is neither (the front's latency)."""
+    hold `devices` each, `running` the seconds left of what they run; `look_s` is what a look of each rung takes (0:
+    that is not known), `final_s` a finalist's training, and `fixed_s` what is neither (the front's latency)."""
 
     seconds: float | None
     device_seconds: float | None
     workers: int
     devices: float
-    epoch_s: float
+    look_s: tuple[float, ...]
     final_s: float
     fixed_s: float
     running: tuple[float, ...] = ()
@@ -63,12 +63,12 @@ class Means:
 
     @property
     def affordable(self) -> float:
-        """More looks of one epoch than can fit."""
+        """More first looks than can fit."""
         ever = [math.inf]
         if self.seconds is not None:
-            ever.append(self.workers * max(self.seconds, 0.0) / self.epoch_s)
+            ever.append(self.workers * max(self.seconds, 0.0) / self.look_s[0])
         if self.device_seconds is not None:
-            ever.append(max(self.device_seconds, 0.0) / (self.epoch_s * self.devices))
+            ever.append(max(self.device_seconds, 0.0) / (self.look_s[0] * self.devices))
         return min(ever) + 1
 
 
@@ -137,14 +137,22 @@ def finals_by_resolution(noise: Noise, demand: Demand) -> list[tuple[int, int]]:
 
 
 def divide(demand: Demand, means: Means, noise: Noise) -> Division:
-    """What fits. Where nothing is limited, all that is asked."""
+    """What fits. Where nothing is limited, all that is asked; where something is and nothing is known of what a look
+    takes, nothing is said of the rest."""
+    if not means.look_s[0]:
+        limited = means.seconds is not None or means.device_seconds is not None
+        looks = demand.done if limited else demand.looks
+        whole = resolves(noise, demand.finalists, demand.seeds, demand.most)
+        return Division(
+            by_rung(looks, len(demand.rungs)), demand.rungs, demand.finalists, demand.seeds, None, whole
+        )  # fmt: skip
     options = finals_by_resolution(noise, demand)
     finals = next((one for one in options[:1] if _fits_whole(demand, means, one)), None)
     if finals is None:
         finals = next((one for one in options if means.fits([], _finals(means, *one), FINALS_SHARE)), None)
     if finals is None and options:
         # At the very least: what is over, or two looks, and the finals of one.
-        least = [means.epoch_s * demand.rungs[0]] * max(0, 2 - demand.done)
+        least = [means.look_s[0]] * max(0, 2 - demand.done)
         finals = next((one for one in options[::-1] if one[0] == 1 and means.fits(least, _finals(means, *one))), None)
     finalists, seeds = finals or (0, 0)
     ending = _finals(means, finalists, seeds)
@@ -175,9 +183,7 @@ def _looks(demand: Demand, means: Means, looks: int) -> list[float]:
     """Seconds of each that is not over: of the longer rungs, as if those of what is over were to come alike."""
     whole, over = by_rung(looks, len(demand.rungs)), by_rung(demand.done, len(demand.rungs))
     return [
-        means.epoch_s * epochs
-        for epochs, wanted, done in zip(demand.rungs, whole, over, strict=True)
-        for _ in range(wanted - done)
+        seconds for seconds, wanted, done in zip(means.look_s, whole, over, strict=True) for _ in range(wanted - done)
     ]
 
 

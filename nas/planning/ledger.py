@@ -69,11 +69,11 @@ class Ledger:
         """Whether nothing is left of one of them."""
         return any(left is not None and left <= 0 for left in (self.seconds_left, self.device_seconds_left))
 
-    def means(self, epoch_s: float, final_s: float, fixed_s: float = 0.0) -> Means:
-        """What is left for trainings that take so long."""
+    def means(self, look_s: tuple[float, ...] = (), final_s: float = 0.0, fixed_s: float = 0.0) -> Means:
+        """What is left, and what is to be done with it: see `Means`."""
         now = self._clock()
         rest = [max(0.0, (expected or 0.0) - (now - began)) for began, expected in self._running.values()]
         return Means(
-            self.seconds_left, self.device_seconds_left, self.workers, self.devices, epoch_s, final_s, fixed_s,
+            self.seconds_left, self.device_seconds_left, self.workers, self.devices, look_s, final_s, fixed_s,
             tuple(rest),
         )  # fmt: skip

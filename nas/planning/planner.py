@@ -13,18 +13,16 @@ from typing import Any
 from nas.planning.dividing import Demand, Division, Means, divide, finals_by_resolution
 from nas.planning.enough import due, what_is_left
 from nas.planning.ledger import Ledger, Limits
-from nas.planning.pace import Pace
+from nas.planning.pace import FORWARD, Pace, Work
 from nas.planning.resolution import Noise, noise_before, noise_measured, resolves
 from nas.settings.effort import TRIALS
 from nas.settings.search import RANKED_TRIALS, SearchConfig
 from nas.trainings.prepared import Prepared
 from nas.trainings.trainings import Wanted
-from reports.effort import given_text
 from reports.formatting import format_duration
 from reports.noise import counted, noise_floors
 from reports.view import RunView
 from trials.data import DataError
-from trials.record.effort import Effort
 from trials.record.store import Store
 from trials.record.training import Training
 from trials.training.final import judged_split
@@ -32,9 +30,11 @@ from trials.trial import TrialJob, TrialResult, TrialState
 
 #: Trainings that end before what they come to is known: all-add's and one control's.
 OPENING = 2
-#: Rounds in which the front is measured, networks of it beside the finalists, attempts at each on a machine that is
-#: not quiet, and a forward pass as a share of a training step.
-_ROUNDS, _OTHERS, _ATTEMPTS, _FORWARD = 2, 3, 1.5, 1 / 3
+#: Rounds in which the front is measured, networks of it beside the finalists; of each the attempts on a machine that is
+#: not quiet, the most that one takes, and what building it does, in seconds.
+_ROUNDS, _OTHERS, _ATTEMPTS, _MOST_S, _BUILT_S = 2, 3, 1.5, 2.0, 0.3
+#: What the end of a session takes beside its trainings.
+_CLOSING_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,16 @@ class Planner:
         self._prepared, self._config, self._store, self._look_at, self._say = prepared, config, store, look_at, say
         limits = Limits(config.max_seconds, config.max_device_seconds)
         self.ledger = Ledger(limits, view.effort, prepared_s, workers, devices_of(config))
-        self.pace = Pace(1 + len(prepared.data.val) / len(prepared.data.train))
+        data = prepared.data
+        self.pace = Pace(Work(len(data.train), len(data.val), self._images or 0))
         self.pace.learn((*view.trainings, *view.finals))
         self._done = sum(result.trained for result in view.results)
         self._repeats = 0  # of the opening, that have not ended
         self._asked_at = 0
         self._noise = self._expected_noise(view)
         self.division: Division | None = None
+        #: Called when it is known how many looks there will be.
+        self.on_plan: Callable[[], None] = lambda: None
         recorded = view.effort_plan or {}
         self.ended: Ended | None = None
         if (ended := recorded.get("ended")) and recorded.get("settled") == settled(config):
@@ -102,7 +105,7 @@ class Planner:
         if not limited:
             self._say(f"plan: {self._divided().text()}")
             return
-        given = given_text(self._config.max_seconds, self._config.max_device_seconds)
+        given = given_text(self._config)
         if self._config.trials is None and self._config.max_trials is None:
             self._say(
                 f"plan: as many looks as fit into {given}{_finals_text(asked)}: how many, when the first are over"
@@ -114,18 +117,25 @@ class Planner:
     def _opened(self) -> bool:
         return self.pace.measured and self._done >= min(OPENING, self._config.wanted_trials) and self._repeats <= 0
 
+    def _say_when_open(self) -> None:
+        if self.division is None and self._opened:
+            self._divide_and_say()
+
     def _divide_and_say(self) -> None:
         self._noise = self._expected_noise(self._look_at())
         self.division = division = self._divided()
         asked = self._demand()
-        less = ""
-        if (division.finalists, division.seeds) != (asked.finalists, asked.seeds) and asked.finalists:
-            less = f" (of {counted(asked.finalists, 'finalist')} × {counted(asked.seeds, 'seed')} that were asked)"
+        less, wanted = "", f"{counted(asked.finalists, 'finalist')} × {counted(asked.seeds, 'seed')}"
+        if asked.finalists and not division.finalists:
+            less = f"; there is no time for {wanted}"
+        elif (division.finalists, division.seeds) != (asked.finalists, asked.seeds) and asked.finalists:
+            less = f"; {wanted} would take too long"
         given = self.ledger.seconds_left
         if given is None and (held := self.ledger.device_seconds_left) is not None:
             given = held / (self.ledger.devices * self.ledger.workers)
         self._say(f"plan: {division.text(given)}{less}")
         self._record()
+        self.on_plan()
 
     def _divided(self) -> Division:
         return divide(self._demand(), self._means(), self._noise)
@@ -138,12 +148,10 @@ class Planner:
         return Demand(looks, self._done, config.rung_epochs, finalists, config.finalist_seeds, most)
 
     def _means(self) -> Means:
-        epochs = self._config.rung_epochs
-        epoch_s = self.pace.typical
-        if epoch_s is None:  # nothing is known: whatever is left suffices
-            return Ledger(Limits(), Effort(), 0.0, self.ledger.workers, self.ledger.devices).means(1e-9, 1e-9)
-        final_s = self.pace.seconds(epochs[-1], final=True) or 0.0
-        return self.ledger.means(epoch_s, final_s, self._latency_seconds(epoch_s))
+        rungs, pace = self._config.rung_epochs, self.pace
+        looks = tuple(pace.typical(epochs) + pace.beside_s for epochs in rungs)
+        fixed_s = self._latency_seconds + _CLOSING_S
+        return self.ledger.means(looks, pace.seconds(rungs[-1], final=True), fixed_s)
 
     @property
     def looks(self) -> int:
@@ -165,10 +173,12 @@ class Planner:
 
     def repeat(self, job: TrialJob) -> bool:
         """Whether a training for the noise alone may begin: where time is short, looks come first."""
-        if self.ledger.limits.any and self._divided().looks[0] < RANKED_TRIALS:
+        short = self.ledger.limits.any and self.pace.known and self._divided().looks[0] < RANKED_TRIALS
+        if self.ended is not None or short or not self._fits(job):
             self._repeats = 0
+            self._say_when_open()
             return False
-        return self._fits(job)
+        return True
 
     def final(self, job: TrialJob) -> bool:
         """Whether a finalist's training may begin."""
@@ -176,14 +186,21 @@ class Planner:
 
     def fits_finals(self, wanted: Sequence[Wanted]) -> bool:
         """Whether trainings of finalists end within what is left."""
-        seconds = [self.pace.seconds(one.epochs, one.architecture, final=True) or 0.0 for one in wanted]
-        return not self.ledger.limits.any or self.ledger.means(1.0, 1.0).fits((), seconds)
+        return not self.ledger.limits.any or self.ledger.means().fits((), self._seconds_of(wanted))
+
+    @property
+    def fits_latency(self) -> bool:
+        """Whether measuring the front ends within what is left."""
+        return not self.ledger.limits.any or self.ledger.means(fixed_s=self._latency_seconds).fits((), ())
 
     def _fits(self, job: TrialJob) -> bool:
         if not self.ledger.limits.any:
             return True
         seconds = self.pace.seconds(job.epochs, job.architecture, job.final)
-        return not self.ledger.over and self.ledger.means(1.0, 1.0).fits([seconds or 0.0], ())
+        return not self.ledger.over and self.ledger.means().fits([seconds], ())
+
+    def _seconds_of(self, wanted: Sequence[Wanted]) -> list[float]:
+        return [self.pace.seconds(one.epochs, one.architecture, final=True) for one in wanted]
 
     def _why_not(self, epochs: int) -> Ended | None:
         if self.ledger.limits.any and (found := self._out_of_time(epochs)) is not None:
@@ -194,25 +211,22 @@ class Planner:
         return None
 
     def _out_of_time(self, epochs: int) -> Ended | None:
-        seconds = self.pace.seconds(epochs)
-        finals = self._finals_seconds()
-        means = self._means()
-        if not self.ledger.over and (seconds is None or means.fits([seconds], finals)):
+        look, finals, means = self.pace.seconds(epochs) + self.pace.beside_s, self._finals_seconds(), self._means()
+        if not self.ledger.over and means.fits([look], finals):
             return None
-        on_clock = self.ledger.seconds_left is not None and (
-            self.ledger.seconds_left <= 0
-            or (seconds is not None and means.takes([seconds], finals) > self.ledger.seconds_left)
-        )
-        why = "hours" if on_clock else "gpu_hours"
-        left = self.ledger.seconds_left if on_clock else self.ledger.device_seconds_left
-        option = f"--max-{why.replace('_', '-')} {getattr(self._config, f'max_{why}')}"
-        rest = format_duration(max(left or 0.0, 0.0))
-        for_finals = " is what the finals take" if finals else " is less than a look takes"
-        return Ended(why, f"of {option}, {rest} {'are' if left and left > 1 else 'is'} left, which{for_finals}")
+        clock = self.ledger.seconds_left
+        by_clock = clock is not None and (clock <= 0 or means.takes([look], finals) > clock)
+        left = clock if by_clock else self.ledger.device_seconds_left
+        why, option = ("hours", "max_hours") if by_clock else ("gpu_hours", "max_gpu_hours")
+        given = f"--{option.replace('_', '-')} {getattr(self._config, option)}"
+        if left is None or left < 1:
+            return Ended(why, f"nothing is left of {given}")
+        for_what = "what the finals take" if finals else "less than one more look takes and measuring the front"
+        return Ended(why, f"of {given} {format_duration(left)} are left, {for_what}")
 
     def _finals_seconds(self) -> list[float]:
         division = self.division or self._divided()
-        one = self.pace.seconds(self._config.rung_epochs[-1], final=True) or 0.0
+        one = self.pace.seconds(self._config.rung_epochs[-1], final=True)
         return [one] * ((1 + division.finalists) * division.seeds if division.finalists else 0)
 
     def _enough(self) -> Ended | None:
@@ -252,18 +266,22 @@ class Planner:
 
     def too_little(self, wanted: Sequence[Wanted]) -> str:
         """What is left, beside what these would take."""
-        seconds = [self.pace.seconds(one.epochs, one.architecture, final=True) or 0.0 for one in wanted]
-        takes = self.ledger.means(1.0, 1.0).takes((), seconds)
+        takes = self.ledger.means().takes((), self._seconds_of(wanted))
         left = [x for x in (self.ledger.seconds_left, self.ledger.device_seconds_left) if x is not None]
         return (
-            f"even one under two seeds would take about {format_duration(max(takes, 0.0))}, and "
+            f"even one under two seeds would take about {format_duration(takes)}, and "
             f"{format_duration(max(0.0, min(left, default=0.0)))} are left"
         )
 
     # --- what is told ------------------------------------------------------------------------------------------
 
     def begun(self, job: TrialJob) -> None:
-        self.ledger.begun(job.number, self.pace.seconds(job.epochs, job.architecture, job.final))
+        expected = self.pace.seconds(job.epochs, job.architecture, job.final) if self.pace.known else None
+        self.ledger.begun(job.number, expected)
+        self.pace.wait(0.0, another=True)
+
+    def beside(self, seconds: float) -> None:
+        self.pace.wait(seconds, another=False)
 
     def over(self, number: int, result: TrialResult | None) -> None:
         self.ledger.ended(number, None if result is None else result.seconds)
@@ -271,13 +289,11 @@ class Planner:
             self.pace.learn([Training.of(result)])
         if result is not None and result.final:
             return
-        opened = self._opened
         if number < 0:
             self._repeats -= 1
         elif result is not None and result.trained:
             self._done += 1
-        if not opened and self._opened:
-            self._divide_and_say()
+        self._say_when_open()
 
     def looks_are_over(self, unseen: bool) -> None:
         """All looks have ended; `unseen` where no architecture was left to try."""
@@ -318,12 +334,13 @@ class Planner:
         floors = [floor for floor in noise_floors(view) if floor.epochs <= config.rung_epochs[-1]]
         return noise_measured(before, floors[-1] if floors else None)
 
-    def _latency_seconds(self, epoch_s: float) -> float:
+    @property
+    def _latency_seconds(self) -> float:
         """What measuring the front takes, by and large."""
-        protocol, images = self._config.latency, len(self._prepared.data.train)
-        one_pass = _FORWARD * epoch_s / images * protocol.batch_size
-        networks = _ROUNDS * (_OTHERS + self._config.wanted_finalists)
-        return 2 * _ATTEMPTS * networks * min(2.0, (protocol.passes + protocol.warmup) * one_pass)
+        protocol = self._config.latency
+        one_pass = FORWARD * self.pace.image * protocol.batch_size
+        each = _BUILT_S + 2 * _ATTEMPTS * min(_MOST_S, (protocol.passes + protocol.warmup) * one_pass)
+        return _ROUNDS * (_OTHERS + self._config.wanted_finalists) * each
 
 
 def devices_of(config: SearchConfig) -> float:
@@ -336,6 +353,13 @@ def settled(config: SearchConfig) -> dict[str, Any]:
     """What a decision to end was made under: under more than that it is made anew."""
     names = ("max_hours", "max_gpu_hours", "early_stop")
     return {name: getattr(config, name) for name in names} | {"trials": config.wanted_trials}
+
+
+def given_text(config: SearchConfig) -> str:
+    """`1 h`, `1 h and 2 h of GPUs`."""
+    parts = [] if config.max_seconds is None else [format_duration(config.max_seconds)]
+    held = config.max_device_seconds
+    return " and ".join([*parts, *([] if held is None else [f"{format_duration(held)} of GPUs"])])
 
 
 def _finals_text(asked: Demand) -> str:

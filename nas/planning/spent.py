@@ -8,6 +8,7 @@ from typing import Any
 from nas.planning.planner import settled
 from nas.settings.search import SearchConfig
 from reports.effort import effort_json, hours
+from reports.formatting import format_duration
 from reports.verdict import verdict_of
 from reports.view import RunView
 from search_spaces.errors import UserError
@@ -40,7 +41,7 @@ def way_on(config: SearchConfig, view: RunView) -> tuple[str, list[str]]:
     ):  # fmt: skip
         if limit is not None:
             name = f"--{key.replace('_', '-')}"
-            said.append(f"{hours(found[of])} of {name} {getattr(config, key)}")
+            said.append(f"{format_duration(found[of])} of {name} {getattr(config, key)}")
             options += [name, hours(2 * limit)]
     return " and ".join(said), options
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.planning.dividing import Demand, Division, Means, divide, points
 from nas.planning.ledger import Limits
+from nas.planning.pace import Pace, Work
 from nas.planning.planner import devices_of
 from nas.planning.resolution import SPREAD, Noise, noise_before
 from nas.settings.search import SearchConfig
@@ -35,13 +36,15 @@ def planned(config: SearchConfig, images: Images, trial_s: float, shared_s: floa
         config.wanted_trials, 0, rungs, finalists, config.finalist_seeds, len(config.seeds_of_finalists)
     )  # fmt: skip
     limits, devices = Limits(config.max_seconds, config.max_device_seconds), devices_of(config)
-    epoch_s = trial_s / config.training.epochs
+    pace = Pace(Work(images.train, images.val, images.test or 0))
+    pace.assume(trial_s, config.training.epochs)
     means = Means(
         None if limits.seconds is None else limits.seconds - shared_s,
         None if limits.device_seconds is None else limits.device_seconds - devices * shared_s,
-        workers, devices, epoch_s, epoch_s * rungs[-1] * (1 + images.val / images.train), 0.0,
+        workers, devices, tuple(map(pace.typical, rungs)), pace.typical(rungs[-1], final=True), 0.0,
     )  # fmt: skip
-    return divide(demand, means, _noise(config, images.test))
+    found = divide(demand, means, _noise(config, images.test))
+    return replace(found, seconds=(found.seconds or 0.0) + shared_s)
 
 
 def warnings(config: SearchConfig, images: Images, division: Division) -> list[str]:

@@ -29,6 +29,9 @@ class Trials:
         todo = repeats(prepared, view)
         planner.open(len(todo))
         search.progress.begin(view, planner.looks, config.training.epochs, search.engine.workers)
+        planner.on_plan = lambda: search.progress.begin(
+            search.view, planner.looks, config.training.epochs, search.engine.workers
+        )  # fmt: skip
         source = with_noise(
             driver, todo, prepared, search.store, look.start, search.progress.say, search.interruption, planner.repeat
         )  # fmt: skip

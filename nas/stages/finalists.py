@@ -34,6 +34,9 @@ class Finalists:
     """Judges as many finalists as the configuration wants."""
 
     def missing(self, search: Search) -> bool:
+        ended = search.planner.ended
+        if ended is not None and ended.cut and search.view.baseline_trial is None:
+            return False  # there was no time for it: it is not that it could not be trained
         return search.config.wanted_finalists > 0
 
     def run(self, search: Search) -> None:
@@ -87,7 +90,7 @@ def judge_finalists(
         source = TrainingSource(todo, plan.start.name, prepared, record, ended, interruption, looks.next, allowed)
         engine.run(plan, source if planner is None else Watched(source, planner))
         if looks.cut_short:
-            say("no verdict: of what was given nothing is left, and the finalists are not through")
+            say("no verdict yet: what is left is less than the finalists would take")
             return record.view.estimated()
     record.put({"finals": replace(asked, ended_at=time.time()).to_json()})
     view = record.view.estimated()
