@@ -1,4 +1,4 @@
-"""What is given, divided among first looks, longer ones and finalists: as much as fits, finals that resolve most.
+"""What is given, divided among first looks, longer ones and finalists: as much as fits.
 
 Finalists come first, up to half of what is left: without them there is no verdict. Looks have the rest. Where not even
 two paired seeds of one finalist fit, looks have all.
@@ -123,17 +123,9 @@ def by_rung(looks: int, rungs: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def finals_by_resolution(noise: Noise, demand: Demand) -> list[tuple[int, int]]:
-    """Numbers of finalists and seeds, what is asked and whatever is less, what resolves most first."""
-    found = []
-    for finalists in range(1, demand.finalists + 1):
-        for seeds in range(FEWEST_SEEDS, demand.seeds + 1):
-            resolved = resolves(noise, finalists, seeds, max(demand.most - demand.seeds, 0) + seeds)
-            if resolved is not None:
-                found.append((resolved, -finalists, finalists, seeds))
-    asked = (demand.finalists, demand.seeds)
-    order = [(finalists, seeds) for *_, finalists, seeds in sorted(found)]
-    return [asked, *(one for one in order if one != asked)] if asked in order else order
+def fewer_finals(finalists: int, seeds: int) -> list[tuple[int, int]]:
+    """What is asked, then what is less: finalists go before seeds, for few seeds hardly tell their own noise."""
+    return [(f, s) for s in range(seeds, FEWEST_SEEDS - 1, -1) for f in range(finalists, 0, -1)]
 
 
 def divide(demand: Demand, means: Means, noise: Noise) -> Division:
@@ -146,7 +138,7 @@ def divide(demand: Demand, means: Means, noise: Noise) -> Division:
         return Division(
             by_rung(looks, len(demand.rungs)), demand.rungs, demand.finalists, demand.seeds, None, whole
         )  # fmt: skip
-    options = finals_by_resolution(noise, demand)
+    options = fewer_finals(demand.finalists, demand.seeds)
     finals = next((one for one in options[:1] if _fits_whole(demand, means, one)), None)
     if finals is None:
         finals = next((one for one in options if means.fits([], _finals(means, *one), FINALS_SHARE)), None)

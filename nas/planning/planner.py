@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.planning.dividing import Demand, Division, Means, divide, finals_by_resolution
-from nas.planning.enough import due, what_is_left
+from nas.planning.dividing import Demand, Division, Means, divide, fewer_finals
+from nas.planning.enough import MATTERS, due, what_is_left
 from nas.planning.ledger import Ledger, Limits
 from nas.planning.pace import FORWARD, Pace, Work
-from nas.planning.resolution import Noise, noise_before, noise_measured, resolves
+from nas.planning.resolution import Noise, noise_before, noise_measured
 from nas.settings.effort import TRIALS
 from nas.settings.search import RANKED_TRIALS, SearchConfig
 from nas.trainings.prepared import Prepared
@@ -230,34 +230,23 @@ class Planner:
         return [one] * ((1 + division.finalists) * division.seeds if division.finalists else 0)
 
     def _enough(self) -> Ended | None:
-        view = self._look_at().estimated()
-        matters = self.resolves
-        if matters is None:
-            return None
-        left = what_is_left(view, self._prepared.space, self._prepared.feasibility, matters, self._config.seed)
+        resolved = (self.division or self._divided()).resolves
+        matters = MATTERS if resolved is None else min(MATTERS, resolved)
+        view, prepared = self._look_at().estimated(), self._prepared
+        left = what_is_left(view, prepared.space, prepared.feasibility, matters, self._config.seed)
         if left is None or not left.nothing:
             return None
         return Ended("enough", f"nothing that is left could change the verdict: {left.text()}")
 
-    @property
-    def resolves(self) -> float | None:
-        """Points that the finals resolve; where there are none, that those would which are usual."""
-        asked = self._demand()
-        if asked.finalists:
-            return (self.division or self._divided()).resolves
-        return resolves(self._noise, 3, 3, 6)
-
     def finals(self, finalists: int, trainings: Callable[[int, int], Sequence[Wanted]]) -> tuple[int, int] | None:
         """How many finalists under how many seeds fit into what is left; None where none do. `trainings` lists what is
         missing of so many under so many seeds."""
-        asked = self._demand()
-        wanted = min(finalists, asked.finalists) if asked.finalists else finalists
-        demand = Demand(asked.looks, asked.done, asked.rungs, wanted, asked.seeds, asked.most)
+        asked = finalists, self._config.finalist_seeds
         if not self.ledger.limits.any:
-            return finalists, asked.seeds
-        for found in finals_by_resolution(self._noise, demand):
+            return asked
+        for found in fewer_finals(*asked):
             if not self.ledger.over and self.fits_finals(trainings(*found)):
-                self._cut = self._cut or found != (wanted, asked.seeds)
+                self._cut = self._cut or found != asked
                 self._record()
                 return found
         self._cut = True

@@ -48,7 +48,7 @@ class EffortSettings(Section):
         Literal["auto", "never"],
         Setting("auto: stop proposing when nothing that is left could change the verdict; never.", Role.CIRCUMSTANCE,
                 option="--early-stop", metavar="HOW", group=Group.EFFORT, page="effort.md"),
-    ] = "never"  # fmt: skip
+    ] = "auto"  # fmt: skip
 
     @field_validator("max_hours", "max_gpu_hours", mode="before")
     @classmethod
