@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reports.effort import effort_json
 from reports.evidence import evidence_json
 from reports.summary import fixed_seconds
 from reports.trust import trust_json
@@ -14,6 +15,7 @@ from trials.trial import TrialState
 
 def status_json(view: RunView, active: bool) -> dict[str, Any]:
     """How far a run is."""
+    effort = effort_json(view)
     best = view.front[0] if view.front else None
     trained = view.count(TrialState.COMPLETE) + view.count(TrialState.FAILED)
     seconds = sum((s.ended_at or s.started_at) - s.started_at for s in view.sessions)
@@ -22,7 +24,8 @@ def status_json(view: RunView, active: bool) -> dict[str, Any]:
         "active": active,
         "complete": view.finished,
         "trained": trained,
-        "wanted": view.config["trials"],
+        "wanted": effort["looks"],
+        "budget": effort,
         "counts": {str(state): view.count(state) for state in TrialState},
         "failures": view.failures,
         "best": None if best is None else best.to_json(),

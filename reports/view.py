@@ -19,6 +19,7 @@ from trials.attention.histograms import TrialAttention
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.pricing import Pricing, Source
 from trials.errors import StoreDamaged
+from trials.record.effort import Effort
 from trials.record.evidence import Evidence
 from trials.record.file import FILE_NAME
 from trials.record.store import Session, Store
@@ -46,7 +47,8 @@ class RunView:
     weights, by trial; `seen` what was drawn and timed of the best detector or segmenter; `parent` the facts of the
     weights that every trial started from, None where each started from new ones; `precision` the choice of what they
     are trained in and the speeds it was made by, None where none was made; `finals` are the finalists' trainings, which
-    are no trials' looks, and `finals_plan` what was asked of them; `evidence` is what counts of other runs.
+    are no trials' looks, and `finals_plan` what was asked of them; `evidence` is what counts of other runs; `effort` is
+    what all of it has taken, and `effort_plan` how that was divided and what ended it.
 
     `model` is what all trainings say together, and `estimates` what it makes of each trained architecture, by key:
     `estimated` has them made. A search under way does without, and ranks by scores.
@@ -74,6 +76,8 @@ class RunView:
     finals: tuple[Training, ...] = ()
     finals_plan: Mapping[str, Any] | None = None
     evidence: tuple[Evidence, ...] = ()
+    effort: Effort = field(default_factory=Effort)
+    effort_plan: Mapping[str, Any] | None = None
     model: Estimates | None = None
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
@@ -115,6 +119,8 @@ class RunView:
             finals=store.final_trainings(),
             finals_plan=store.get("finals"),
             evidence=tuple(Evidence.from_json(one) for one in store.get("evidence") or ()),
+            effort=Effort.of(path, store),
+            effort_plan=store.get("effort_plan"),
         )
 
     def estimated(self) -> RunView:
@@ -309,8 +315,9 @@ class RunView:
         measured = self.final_stage is not None or not self.complete
         wanted = self.config.get("finalists") != "none" and bool(self.complete)
         judged = not wanted or (self.finals_plan or {}).get("ended_at") is not None
-        enough = trained >= int(self.config["trials"]) or ended
-        return enough and not self.count(TrialState.STOPPED) and measured and judged
+        wanted_trials = self.config["trials"]  # None: as many as fit into the time that was given
+        enough = wanted_trials is not None and trained >= int(wanted_trials) and not self.count(TrialState.STOPPED)
+        return (enough or ended) and measured and judged
 
     def count(self, state: TrialState) -> int:
         return sum(result.state is state for result in self.results)

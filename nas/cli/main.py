@@ -90,7 +90,7 @@ def commands() -> None:
     nas export runs/first knee      a model that needs only torch, or only ONNX Runtime
 
     Each command takes --help. Exit codes: 0 ok, 1 failed, 2 bad usage or configuration, 3 nothing feasible,
-    5 storage damaged, 130/143 interrupted with everything saved.
+    4 hours spent before a verdict, 5 storage damaged, 130/143 interrupted with everything saved.
     """
 
 

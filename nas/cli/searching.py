@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,7 @@ def search(
     )
     if as_json:
         click.echo(json.dumps(delivered.to_json(), indent=2))
+        _end_if_spent(wanted, delivered)
         return
     from nas.terminal.runs import print_summary
     from reports.verdict import verdict_of
@@ -74,6 +76,21 @@ def search(
     click.echo(f"report:   {delivered.report}")
     if delivered.exported is not None:
         click.echo(f"exported: {delivered.exported}/")
+    _end_if_spent(wanted, delivered)
+
+
+def _end_if_spent(config: SearchConfig, delivered: Delivered) -> None:
+    """With exit code 4 where the hours were spent before the search came to what was asked."""
+    from nas.planning.spent import BudgetSpent, unreached, way_on
+
+    config, view = config.begun_with(delivered.run.view.config), delivered.run.view
+    if (lacking := unreached(config, view)) is not None:
+        spent, options = way_on(config, view)
+        more = shlex.join(["nas", "search", "--resume", config.out, *options])
+        click.echo(
+            f"nas: the budget is spent ({spent}), and {lacking}; everything is saved. Go on with:\n  {more}", err=True
+        )
+        sys.exit(BudgetSpent.exit_code)
 
 
 def _wanted(

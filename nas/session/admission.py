@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nas.planning.spent import decided_under
 from nas.settings.changes import differences, may_extend, moved
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
@@ -128,8 +129,9 @@ def _check_same(folder: Path, recorded: RunView, config: SearchConfig, extend: b
             "or give another --out"
         )
     trained = recorded.count(TrialState.COMPLETE) + recorded.count(TrialState.FAILED)
-    if extend and config.trials < trained:
-        raise ConfigError(f"trials: given {config.trials}, but {folder} has trained {trained}; give at least that")
+    if extend and config.wanted_trials < trained:
+        given = f"trials: given {config.wanted_trials}"
+        raise ConfigError(f"{given}, but {folder} has trained {trained}; give at least that")
     if not extend:
         raise ConfigError(
             f"{folder} holds a run of another configuration ({shown}); --extend goes on with what is given, "
@@ -139,8 +141,8 @@ def _check_same(folder: Path, recorded: RunView, config: SearchConfig, extend: b
 
 def is_complete(recorded: RunView, config: SearchConfig) -> bool:
     """Whether nothing is left to do, nor to be looked at: what is elsewhere now may not be the same."""
-    given = config.to_json()
-    if not _judged(recorded, config):
+    given, again = config.to_json(), decided_under(recorded.effort_plan, config)
+    if again is False or (again is None and not _judged(recorded, config)):
         return False
     return recorded.finished and not differences(recorded.config, given) and not moved(recorded.config, given)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,7 +54,10 @@ class Driver:
         look: Look,
         observer: Observer,
         interruption: Interruption,
+        another: Callable[[int], bool] = lambda epochs: True,
     ) -> None:
+        """`another` says whether a look of so many epochs may be begun now; once it says no, none ever is."""
+        self._another, self._refused = another, False
         self._weights = Weights(folder)
         self._store = store
         self._feasibility = problem.feasibility
@@ -103,7 +107,7 @@ class Driver:
     def _next_job(self) -> TrialJob | None:
         if self.wants_to_be_alone:
             return None if self.running else self._start(self._alone.pop(0))
-        while not self.exhausted and self._trained + len(self.running) < self._wanted:
+        while not self.exhausted and self._trained + len(self.running) < self._wanted and self._allowed():
             job = self._propose()
             if job is None or self._gated_in_a_row >= MAX_GATED_IN_A_ROW:
                 self.exhausted = True
@@ -118,6 +122,10 @@ class Driver:
             self._gated_in_a_row += 1
             self._record(TrialResult.of(job, TrialState.GATED))
         return None
+
+    def _allowed(self) -> bool:
+        self._refused = self._refused or not self._another(self._look.epochs)
+        return not self._refused
 
     def _adopt(self, job: TrialJob, training: Training) -> None:
         """The trial has its result from a training that something else asked for."""
@@ -151,7 +159,8 @@ class Driver:
     @property
     def finished(self) -> bool:
         """Whether there is nothing more to hand out or to wait for."""
-        return not self.running and not self._alone and (self.exhausted or self._trained >= self._wanted)
+        enough = self.exhausted or self._refused or self._trained >= self._wanted
+        return not self.running and not self._alone and enough
 
     def advance(self, number: int, point: EpochPoint) -> None:
         """A running trial has ended an epoch."""

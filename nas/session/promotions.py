@@ -40,8 +40,11 @@ class Promotions:
         say: Callable[[str], None],
         interruption: Interruption,
         numbers: Iterator[int],
+        another: Callable[[int], bool] = lambda epochs: True,
     ) -> None:
-        """`look` is a trial's; `rungs` the epochs of each, a trial's first."""
+        """`look` is a trial's; `rungs` the epochs of each, a trial's first. `another` says whether a look of so many
+        epochs may be begun now; once it says no, none ever is."""
+        self._another, self._refused = another, False
         self._search, self._promoter, self._look, self._rungs = search, promoter, look, tuple(rungs)
         self._baseline = prepared.space.baseline
         self._say, self._interruption = say, interruption
@@ -85,6 +88,9 @@ class Promotions:
         if due is None:
             return None
         rung, candidates = due
+        if not self._another(self._rungs[rung]):
+            self._refused = True
+            return None
         base = self._search.view.baseline_trial
         if base is not None and self._baseline.key not in self._given[rung]:
             chosen = base
@@ -97,6 +103,8 @@ class Promotions:
 
     def _due(self) -> tuple[int, list[TrialView]] | None:
         """The longest rung that is behind its share, and who may be looked at there; None where none is."""
+        if self._refused:
+            return None
         over, below, found = self._search.finished, max(0, self._search.trained - 1), None
         for rung in range(1, len(self._rungs)):
             most = share(below, self._rungs[rung - 1], self._rungs[rung])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nas.engines.engine import Engine, calibrate, open_engine
 from nas.engines.interruption import Interrupted, Interruption
+from nas.planning.planner import Planner, devices_of
+from nas.planning.spent import BudgetSpent, unreached, way_on
 from nas.run import Run
 from nas.session.admission import (
     admitted,
@@ -31,6 +35,7 @@ from reports.view import RunView, nothing_completed
 from trials.budgets.constraints import Costs
 from trials.data.findings import sentences
 from trials.judge import TrialPlan
+from trials.record.effort import Beat, take_over
 from trials.record.evidence import Evidence
 from trials.record.file import PARENT_NAME
 from trials.trial import TrialState
@@ -43,7 +48,8 @@ def run_search(
     fresh: bool = False,
     interruption: Interruption | None = None,
 ) -> Run:
-    """Search, or go on where an interrupted search stopped; returns when `config.trials` were trained.
+    """Search, or go on where an interrupted search stopped; returns when as many trials were trained as were asked for,
+    or what it may take is spent.
 
     `extend` lets a run's budgets, objectives, sampler and number of trials change; `fresh` puts an earlier
     run of the same name aside (renamed, not deleted).
@@ -53,16 +59,20 @@ def run_search(
         StoreError: its record cannot be used.
         NothingFeasible: no architecture, or none that was trained, meets the budgets.
         AllFailed: every trial failed.
+        BudgetSpent: its hours were spent before any training had ended.
         Interrupted: by Ctrl-C or SIGTERM, everything saved.
     """
+    began = time.monotonic()
     folder = Path(config.out)
     config = config.begun_with(None if fresh else begun_configuration(folder))
     recorded = admitted(folder, config, extend, fresh)
     if recorded is not None and is_complete(recorded, config):
         trained = recorded.count(TrialState.COMPLETE) + recorded.count(TrialState.FAILED)
-        more = "--extend adds more" if trained >= config.trials else "no unseen architecture was left to try"
+        more = "--extend adds more" if trained >= config.wanted_trials else _why_ended(recorded)
         progress.say(f"{folder} is complete: {trained} trials were trained before; {more}")
         return Run(folder)
+    if recorded is not None and recorded.complete and _spent(recorded, config):
+        return Run(folder)  # what to do is said by who reports it
     prepared = prepare(config, progress.say)
     for sentence in sentences(describe_data(prepared.data).get("findings", {})):
         progress.say(f"data: {sentence}")
@@ -80,8 +90,11 @@ def run_search(
             plan, baseline = _calibrated(prepared, recorded, engine, progress)
             if fresh:
                 put_aside(folder, progress.say)
-            _run_stages(folder, recorded, prepared, plan, baseline, evidence, engine, progress, interruption)
+            _run_stages(folder, recorded, prepared, plan, baseline, evidence, engine, progress, interruption, began)
     run = Run(folder)
+    if not run.view.complete and unreached(config, run.view) is not None and not run.view.failures:
+        spent, options = way_on(config, run.view)
+        raise BudgetSpent(f"{spent} is spent and no training has ended: go on with {' '.join(options)}")
     if not run.view.complete:
         raise nothing_completed(run.view)
     return run
@@ -122,17 +135,25 @@ def _run_stages(
     engine: Engine,
     progress: Progress,
     interruption: Interruption,
+    began: float,
 ) -> None:
     before = None if recorded is None else recorded.config
     with open_store(folder, prepared, baseline, before, progress.say, evidence) as store:
-        session = store.begin_session(_circumstances(prepared.config, engine))
+        take_over(folder, store)
+        prepared_s = time.monotonic() - began
+        planner = Planner(
+            prepared, store, lambda: RunView.of(folder, store), progress.say, engine.workers, prepared_s
+        )  # fmt: skip
+        session = store.begin_session(_circumstances(prepared.config, engine, prepared_s))
         outcome = "failed"
-        search = Search(folder, store, prepared, plan, engine, progress, interruption)
+        search = Search(folder, store, prepared, plan, engine, progress, interruption, planner)
+        beat = Beat(folder, session, planner.ledger.held) if prepared.config.timed else nullcontext()
         try:
-            for stage in stages():
-                if stage.missing(search):
-                    stage.run(search)
-            outcome = "complete"
+            with beat:
+                for stage in stages():
+                    if stage.missing(search):
+                        stage.run(search)
+            outcome = "complete" if unreached(prepared.config, search.view) is None else "budget"
         except Interrupted:
             outcome = "interrupted"
             raise
@@ -140,7 +161,22 @@ def _run_stages(
             store.end_session(session, outcome)
 
 
-def _circumstances(config: SearchConfig, engine: Engine) -> dict[str, Any]:
-    found = {"engine": config.engine, "workers": engine.workers, "device": config.device}
+def _why_ended(recorded: RunView) -> str:
+    ended = (recorded.effort_plan or {}).get("ended")
+    return "no unseen architecture was left to try" if ended is None else str(ended["text"])
+
+
+def _spent(recorded: RunView, config: SearchConfig) -> bool:
+    """Whether nothing is left of what the search may take."""
+    pairs = (
+        (recorded.effort.seconds, config.max_seconds), (recorded.effort.device_seconds, config.max_device_seconds),
+    )  # fmt: skip
+    return any(limit is not None and taken >= limit for taken, limit in pairs)
+
+
+def _circumstances(config: SearchConfig, engine: Engine, prepared_s: float) -> dict[str, Any]:
+    found: dict[str, Any] = {"engine": config.engine, "workers": engine.workers, "device": config.device}
+    if config.timed:
+        found |= {"devices": devices_of(config), "prepared_s": round(prepared_s, 3)}
     program = Path(sys.argv[0]).name
     return found | ({"command": [program, *sys.argv[1:]]} if program == "nas" else {})

@@ -6,11 +6,12 @@ from itertools import count
 
 from nas.engines.engine import JobSource
 from nas.engines.interruption import Interrupted
+from nas.planning.watched import Watched
 from nas.proposing.promotion import Promoter
 from nas.proposing.proposer import Problem, make_proposer
 from nas.session.driver import Driver, Look
 from nas.session.promotions import Promotions
-from nas.stages.opening_noise import with_noise
+from nas.stages.opening_noise import repeats, with_noise
 from nas.stages.stage import Search
 
 
@@ -21,7 +22,7 @@ class Trials:
         return True  # a complete search is not begun; one whose noise is to be known better may have all its trials
 
     def run(self, search: Search) -> None:
-        config, prepared, view = search.config, search.prepared, search.view
+        config, prepared, view, planner = search.config, search.prepared, search.view, search.planner
         problem = Problem(
             prepared.space, prepared.feasibility, view.pricing, tuple(config.objectives), config.seed, config.beliefs,
             config.rung_epochs[-1], view.evidence,
@@ -29,24 +30,30 @@ class Trials:
         look = Look(config.seed, config.training.epochs, search.plan.start.name)
         driver = Driver(
             search.folder, search.store, problem, prepared.costs, make_proposer(config.sampler, problem),
-            config.trials, look, search.progress, search.interruption,
+            config.wanted_trials, look, search.progress, search.interruption, planner.another,
         )  # fmt: skip
-        search.progress.begin(view, config.trials, config.training.epochs, search.engine.workers)
+        todo = repeats(prepared, view)
+        planner.open(len(todo))
+        search.progress.begin(view, planner.looks, config.training.epochs, search.engine.workers)
+        planner.on_plan = lambda: search.progress.begin(
+            search.view, planner.looks, config.training.epochs, search.engine.workers
+        )  # fmt: skip
         source: JobSource = driver
         numbers = count(-1, -1)  # of what is no trial
         if len(config.rung_epochs) > 1:
             source = Promotions(
                 driver, Promoter(problem, config.rung_epochs[-1]), look, config.rung_epochs, prepared, search.store,
-                search.progress.say, search.interruption, numbers,
+                search.progress.say, search.interruption, numbers, planner.longer,
             )  # fmt: skip
         source = with_noise(
-            source, prepared, search.store, view, look.start, search.progress.say, search.interruption, driver.learn,
-            numbers,
+            source, todo, prepared, search.store, look.start, search.progress.say, search.interruption, driver.learn,
+            numbers, planner.repeat,
         )  # fmt: skip
         try:
-            search.engine.run(search.plan, source)
+            search.engine.run(search.plan, Watched(source, planner))
         except Interrupted:
             driver.stop()
             raise
         if driver.exhausted:
             search.progress.say("the search ended early: no unseen architecture within the budgets was found")
+        planner.looks_are_over(driver.exhausted)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from nas.registry import ENGINES, HEED_PRIORS, PROPOSERS
+from nas.settings.effort import TRIALS, EffortSettings
 from nas.settings.errors import ConfigError
 from nas.settings.places import absolute_data, absolute_space
 from nas.settings.rungs import begun_at_first_rung, checked_rungs
-from nas.settings.sections import FusionSection, ImageTraining, LatencySection, RaySection, Section
+from nas.settings.sections import FusionSection, ImageTraining, LatencySection, RaySection
 from nas.settings.setting import Group, Role, Setting
 from nas.settings.values import nearest, read_weights
 from search_spaces.architecture import DEFAULT_OPERATORS, DEFAULT_REDUCTIONS
@@ -38,7 +39,7 @@ else:
 Selector = Literal["verdict", "best", "knee", "fastest", "cheapest", "none"]
 
 
-class SearchConfig(Section):
+class SearchConfig(EffortSettings):
     """Everything a search of classifiers is told. Keys not listed here are refused."""
 
     _tasks: ClassVar[tuple[Task, ...]] = ("classification",)
@@ -111,9 +112,6 @@ class SearchConfig(Section):
         float, Field(gt=0, le=1),
         Setting("Share of a GPU's memory that images may take; more go there batch by batch.", Role.CIRCUMSTANCE),
     ] = 0.5  # fmt: skip
-    trials: Annotated[
-        int, Field(ge=1), Setting("Train N architectures.", Role.EXTEND, option="--trials", metavar="N")
-    ] = 20  # fmt: skip
     sampler: Annotated[
         ProposerName,
         Setting("What proposes architectures: {choices}.", Role.EXTEND, option="--sampler", metavar="NAME"),
@@ -309,8 +307,11 @@ class SearchConfig(Section):
 
     @model_validator(mode="after")
     def _finalists_of_trials(self) -> SearchConfig:
-        if isinstance(self.finalists, int) and self.finalists > self.trials:
-            raise ConfigError(f"finalists is {self.finalists}, but trials is {self.trials}: finalists are among these")
+        if isinstance(self.finalists, int) and self.finalists > self.wanted_trials:
+            least = "trials" if self.wanted_trials == self.trials else "max_trials"
+            raise ConfigError(
+                f"finalists is {self.finalists}, but {least} is {self.wanted_trials}: finalists are among these"
+            )
         if self.finalist_max_seeds is not None and self.finalist_max_seeds < self.finalist_seeds:
             raise ConfigError(
                 f"finalist_max_seeds is {self.finalist_max_seeds}, but finalist_seeds {self.finalist_seeds}: give at "
@@ -372,13 +373,13 @@ class SearchConfig(Section):
         """Under how many seeds the first architectures of a search are trained, to know its noise."""
         if self.noise_seeds is not None:
             return self.noise_seeds
-        return NOISE_SEEDS if self.trials >= RANKED_TRIALS else 1
+        return NOISE_SEEDS if self.wanted_trials >= RANKED_TRIALS else 1
 
     @property
     def wanted_finalists(self) -> int:
         """How many trials are finalists, at most; one of the trials is all-add."""
         if self.finalists is None:
-            return min(FINALISTS, self.trials - 1)
+            return min(FINALISTS, self.wanted_trials - 1)
         return 0 if self.finalists == "none" else self.finalists
 
     @property
@@ -396,11 +397,15 @@ class SearchConfig(Section):
         return TEST_FRACTION if self.wanted_finalists else 0.0
 
     def begun_with(self, recorded: Mapping[str, Any] | None) -> SearchConfig:
-        """The same with the share that is kept for the test split settled: what a run began with it goes on with."""
-        if self.test_fraction is not None:
-            return self
-        fraction = self.kept_for_test if recorded is None else recorded.get("test_fraction")
-        settled = self.model_copy(update={"test_fraction": fraction})
+        """The same with what was not said settled, the share that is kept for the test split and the number of trials:
+        what a run began with it goes on with."""
+        begun: dict[str, Any] = {}
+        if self.test_fraction is None:
+            begun["test_fraction"] = self.kept_for_test if recorded is None else recorded.get("test_fraction")
+        if self.trials is None:
+            unlimited = None if self.timed or self.max_trials is not None else TRIALS
+            begun["trials"] = unlimited if recorded is None else recorded.get("trials")
+        settled = self.model_copy(update=begun)
         settled._source = self._source
         return settled
 

@@ -26,6 +26,7 @@ class Group(StrEnum):
     SPACE = "What is searched"
     DATA = "Data"
     SEARCH = "Search"
+    EFFORT = "What the search may take"
     ASKED = "Objectives and budgets"
     TRAINING = "Training"
     PLACE = "Where it runs"

@@ -68,6 +68,15 @@ def read_weights(text: str) -> dict[str, float]:
     return found
 
 
+def read_hours(text: str) -> float:
+    """`2`, `0.5`, `2h`, `90min`, `1.5d` in seconds, above 0: hours where no unit stands. Raises ValueError for anything
+    else."""
+    try:
+        return read_seconds(text if text.strip()[-1:].isalpha() else f"{text}h")
+    except ValueError:
+        raise ValueError("expected hours above 0 such as 2 or 0.5, or a time such as 90min") from None
+
+
 def read_seconds(text: str) -> float:
     """`2h`, `90min`, `1.5d` in seconds, above 0. Raises ValueError for anything else."""
     match = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(s|min|m|h|d)\s*", text)

@@ -12,10 +12,12 @@ from dataclasses import replace
 
 from nas.engines.engine import Engine
 from nas.engines.interruption import Interruption
+from nas.planning.planner import Planner
+from nas.planning.watched import Watched
 from nas.stages.stage import Search
 from nas.trainings.prepared import Prepared
 from nas.trainings.run_record import RunRecord
-from nas.trainings.trainings import TrainingSource, Wanted, missing
+from nas.trainings.trainings import TrainingSource, Wanted, always, missing
 from reports.finalists import Finalist, FinalPlan, chosen, finals_of
 from reports.formatting import format_percent
 from reports.lines import choices_text
@@ -32,11 +34,17 @@ class Finalists:
     """Judges as many finalists as the configuration wants."""
 
     def missing(self, search: Search) -> bool:
+        ended = search.planner.ended
+        if ended is not None and ended.cut and search.view.baseline_trial is None:
+            return False  # there was no time for it: it is not that it could not be trained
         return search.config.wanted_finalists > 0
 
     def run(self, search: Search) -> None:
         record = RunRecord(search.folder, search.store)
-        judge_finalists(search.prepared, record, search.engine, search.plan, search.progress.say, search.interruption)
+        judge_finalists(
+            search.prepared, record, search.engine, search.plan, search.progress.say, search.interruption,
+            search.planner,
+        )  # fmt: skip
 
 
 def judge_finalists(
@@ -46,17 +54,26 @@ def judge_finalists(
     plan: TrialPlan,
     say: Callable[[str], None],
     interruption: Interruption,
+    planner: Planner | None = None,
 ) -> RunView:
     """Train what is missing of the finalists, record each, and return the run with them; `plan` is a complete one.
+
+    Where a planner has too little time left for all, they are fewer, or under fewer seeds; where it has none for even
+    one under two, none is begun, and there is no verdict yet.
 
     Raises Interrupted, everything that was trained recorded.
     """
     asked = _asked(record.view.estimated(), prepared)
+    if asked.skipped is None and planner is not None:
+        fitting = _fitting(asked, record, planner, say)
+        if fitting is None:
+            return record.view.estimated()
+        asked = fitting
     record.put({"finals": asked.to_json()})
     if asked.skipped is not None:
         say(f"no finalists: {asked.skipped}")
         return record.view.estimated()
-    looks = _Looks(record, asked, say)
+    looks = _Looks(record, asked, say, planner)
     todo = looks.next()
     if todo:
         _announce(looks, prepared, say)
@@ -69,8 +86,14 @@ def judge_finalists(
             say(f"finalist, seed {training.seed}: {found}  [{choices_text(training.architecture)}]")
 
         interruption.check()
-        source = TrainingSource(todo, plan.start.name, prepared, record, ended, interruption, looks.next)
-        engine.run(plan, source)
+        allowed = always if planner is None else planner.final
+        source = TrainingSource(
+            todo, plan.start.name, prepared, record, ended, interruption, looks.next, may_begin=allowed
+        )
+        engine.run(plan, source if planner is None else Watched(source, planner))
+        if looks.cut_short:
+            say("no verdict yet: what is left is less than the finalists would take")
+            return record.view.estimated()
     record.put({"finals": replace(asked, ended_at=time.time()).to_json()})
     view = record.view.estimated()
     verdict = verdict_of(view)
@@ -79,11 +102,35 @@ def judge_finalists(
     return view
 
 
-class _Looks:
-    """What is to be trained next: the first look's seeds, then a seed more for who is still open, until nobody is."""
+def _fitting(asked: FinalPlan, record: RunRecord, planner: Planner, say: Callable[[str], None]) -> FinalPlan | None:
+    """As many of the finalists under as many seeds as there is time for; None where there is too little."""
+    view = record.view
+    by_number = {t.result.number: t.result.architecture for t in view.complete}
 
-    def __init__(self, record: RunRecord, asked: FinalPlan, say: Callable[[str], None]) -> None:
-        self._record, self._asked, self._say = record, asked, say
+    def trainings(finalists: int, seeds: int) -> list[Wanted]:
+        who = [by_number[number] for number in (asked.baseline or 0, *asked.trials[:finalists])]
+        return missing([Wanted(a, s, asked.epochs, True) for s in asked.seeds[:seeds] for a in who], view.finals)
+
+    found = planner.finals(len(asked.trials), trainings)
+    if found is None:
+        planner.without_finals = True
+        say(f"no finalists: {planner.too_little(trainings(1, 2))}")
+        return None
+    finalists, least = found
+    if (finalists, least) != (len(asked.trials), asked.least):
+        fewer = f"{counted(finalists, 'finalist')} × {counted(least, 'seed')}"
+        say(f"{fewer} in place of {len(asked.trials)} × {asked.least}: more would not end in time")
+    return replace(asked, trials=asked.trials[:finalists], least=least)
+
+
+class _Looks:
+    """What is to be trained next: the first look's seeds, then a seed more for who is still open, until nobody is, or
+    there is no time for one more."""
+
+    def __init__(
+        self, record: RunRecord, asked: FinalPlan, say: Callable[[str], None], planner: Planner | None
+    ) -> None:
+        self._record, self._asked, self._say, self._planner = record, asked, say, planner
         self._seeds = 0  # of the look that was handed out last
 
     @property
@@ -91,6 +138,19 @@ class _Looks:
         finals = finals_of(self._record.view)
         assert finals is not None
         return finals.everyone
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether they have not been trained under two seeds in common, nor failed, when time was over."""
+        if self._planner is None:
+            return False
+        seeds = self._asked.seeds[: self._asked.least]
+        wanted = [
+            Wanted(o.trial.result.architecture, s, self._asked.epochs, True) for s in seeds for o in self.everyone
+        ]
+        left = missing(wanted, self._record.view.finals)
+        self._planner.without_finals = bool(left) and len({one.seed for one in left}) > len(seeds) - 2
+        return self._planner.without_finals
 
     def next(self) -> list[Wanted]:
         """Empty when the verdict is decided, or no seed is left that could."""
@@ -110,6 +170,9 @@ class _Looks:
             wanted = [Wanted(one.trial.result.architecture, seed, asked.epochs, True) for seed in seeds for one in who]
             if todo := missing(wanted, view.finals):
                 if self._seeds > asked.least:
+                    if self._planner is not None and not self._planner.fits_finals(todo):
+                        self._say("not decided yet, and there is no time for a seed more")
+                        return []
                     names = ", ".join(str(one.trial.result.number) for one in who if one is not finals.control)
                     self._say(f"not decided yet of {names}: a seed more, {self._seeds} now")
                 return todo

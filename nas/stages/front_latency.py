@@ -52,6 +52,8 @@ class FrontLatency:
     """Measures what may be on the front of a search whose trials are over."""
 
     def missing(self, search: Search) -> bool:
+        if not search.planner.fits_latency:
+            return False  # nor does what follows, then
         view = search.view.estimated()
         return view.final_stage is None or bool(_waiting(view, search.config.wanted_finalists))
 

@@ -6,13 +6,13 @@ the same workers. What a search proposes does not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from nas.engines.engine import JobSource
 from nas.engines.interruption import Interruption
 from nas.proposing.controls import first_controls
 from nas.trainings.prepared import Prepared
-from nas.trainings.trainings import TrainingSource, Wanted, missing
+from nas.trainings.trainings import TrainingSource, Wanted, always, missing
 from reports.formatting import format_percent
 from reports.lines import choices_text
 from reports.view import RunView
@@ -24,24 +24,29 @@ from trials.trial import EpochPoint, Failure, TrialJob, TrialResult
 _FIRST = 2
 
 
+def repeats(prepared: Prepared, view: RunView) -> list[Wanted]:
+    """The trainings that the noise of a search is known from, those that it has not."""
+    config = prepared.config
+    pair = [architecture for _, architecture in first_controls(prepared.space, prepared.feasibility)]
+    seeds = [(config.seed + k) % 2**63 for k in range(1, config.seeds_for_noise)]
+    wanted = [Wanted(architecture, seed, config.training.epochs) for seed in seeds for architecture in pair]
+    return missing(wanted, view.trainings)
+
+
 def with_noise(
     search: JobSource,
+    todo: Sequence[Wanted],
     prepared: Prepared,
     store: Store,
-    view: RunView,
     start: str,
     say: Callable[[str], None],
     interruption: Interruption,
     learn: Callable[[Training], None],
     numbers: Iterator[int],
+    may_begin: Callable[[TrialJob], bool] = always,
 ) -> JobSource:
-    """The search, with the trainings between its jobs that its noise is known from; it alone where none is wanted.
-    `learn` is called with each; `numbers` are those of their jobs."""
-    config = prepared.config
-    pair = [architecture for _, architecture in first_controls(prepared.space, prepared.feasibility)]
-    seeds = [(config.seed + k) % 2**63 for k in range(1, config.seeds_for_noise)]
-    wanted = [Wanted(architecture, seed, config.training.epochs) for seed in seeds for architecture in pair]
-    todo = missing(wanted, view.trainings)
+    """The search, with the trainings `todo` between its jobs; it alone where there are none. `learn` is called with
+    each; `numbers` are those of their jobs."""
     if not todo:
         return search
 
@@ -51,7 +56,10 @@ def with_noise(
         if training.known:
             learn(training)
 
-    return Opening(search, TrainingSource(todo, start, prepared, store, ended, interruption, numbers=numbers))
+    source = TrainingSource(
+        todo, start, prepared, store, ended, interruption, numbers=numbers, may_begin=may_begin
+    )  # fmt: skip
+    return Opening(search, source)
 
 
 class Opening:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from nas.engines.engine import Engine
 from nas.engines.interruption import Interruption
+from nas.planning.planner import Planner
 from nas.registry import STAGES, load
 from nas.settings.search import SearchConfig
 from nas.telling import Progress
@@ -20,7 +21,8 @@ from trials.record.store import Store
 
 @dataclass
 class Search:
-    """What the stages of one session work on. `plan` is what all trainings have in common: a stage may complete it."""
+    """What the stages of one session work on. `plan` is what all trainings have in common: a stage may complete it.
+    `planner` says whether another training may begin."""
 
     folder: Path
     store: Store
@@ -29,6 +31,7 @@ class Search:
     engine: Engine
     progress: Progress
     interruption: Interruption
+    planner: Planner
 
     @property
     def config(self) -> SearchConfig:

@@ -115,7 +115,7 @@ def measure_noise(
                 workers = engine.workers
         floors = floors_of(record.known(), prepared.space.baseline)
         budget = plan.budget_seconds
-        advice = None if budget is None else recommend(floors, budget, config.trials, workers)
+        advice = None if budget is None else recommend(floors, budget, config.wanted_trials, workers)
         if advice is not None:
             record.put({"noise_advice": advice.to_json()})
         return MeasuredNoise(floors, advice, out)

@@ -81,6 +81,9 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
     if finals := found.get("estimated_final_seconds"):
         least, most = map(format_duration, finals)
         console.print(f"finalists: {least} more, up to {most} while the verdict is open", highlight=False)
+    console.print(f"plan: {found['plan']['text']}", highlight=False, soft_wrap=True)
+    for sentence in found["warnings"]:
+        console.print(f"warning: {sentence}", style="yellow", highlight=False, soft_wrap=True)
     if found["precision"] is not None:
         console.print(f"trials train in {precision_text(found['precision'])}", highlight=False)
     if found["noise"] is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from reports.effort import effort_story
 from reports.errors import NothingToSelect
 from reports.estimates import gain_text, percent_interval, probability_text, seen_text
 from reports.evidence import evidence_story
@@ -178,14 +180,17 @@ def print_summary(console: Console, view: RunView) -> None:
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
+def _trained(status: Mapping[str, Any]) -> str:
+    wanted = status["wanted"]
+    return str(status["trained"]) if wanted is None else f"{status['trained']} of {wanted}"
+
+
 def print_status(console: Console, view: RunView, active: bool) -> None:
     """`status_json` in a few lines."""
     status = status_json(view, active)
     counts = ", ".join(f"{number} {state}" for state, number in status["counts"].items())
     state = "searching" if active else "complete" if status["complete"] else "stopped"
-    console.print(
-        f"{view.path}: {state}, {status['trained']} of {status['wanted']} trials trained ({counts})", soft_wrap=True
-    )
+    console.print(f"{view.path}: {state}, {_trained(status)} trials trained ({counts})", soft_wrap=True)
     if status["failures"]:
         kinds = ", ".join(f"{number} {kind}" for kind, number in status["failures"].items())
         console.print(f"failed: {kinds}; the reasons are in nas show {view.path}", soft_wrap=True, markup=False)
@@ -202,6 +207,8 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
         f"{format_duration(status['session_seconds'])} in ended ones",
         soft_wrap=True,
     )
+    for sentence in effort_story(view):
+        console.print(sentence, soft_wrap=True, markup=False, highlight=False)
     fixed = fixed_seconds(view)
     if fixed is not None:
         console.print(f"a trial costs {fixed:.3f} s (median) beside measuring, training and evaluating", soft_wrap=True)

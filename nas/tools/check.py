@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from nas.settings.rungs import planned_looks
+from nas.planning.telling import Images, plan_json, planned, warnings
 from nas.settings.search import SearchConfig
 from nas.tools.exportable import left_out
 from nas.trainings.evidence import gathered
@@ -28,11 +28,12 @@ from search_spaces.space import SearchSpace
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import Share
 from trials.costs.counting import count_work, products_by_fvcore
-from trials.data import SceneConfig, check_scenes
+from trials.data import DataError, SceneConfig, check_scenes
 from trials.data.problems import EMPTY
 from trials.errors import StoreError
 from trials.judge import Bench
 from trials.profile import DeviceProfile
+from trials.training.final import judged_split
 
 #: Passes before a latency is measured: a preview, for which a large network is not to take minutes.
 _WARMUP = 5
@@ -91,13 +92,15 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     predicted = None if profile is None else _predicted_share(prepared, profile, baseline)
     announce("training a few steps of the baseline and the costliest")
     speeds = {name: _images_per_second(bench, extremes[name], prepared) for name in ("baseline", "costliest")}
-    rungs = list(zip(config.rung_epochs, planned_looks(config.rung_epochs, config.trials), strict=True))
-    first_looks = sum(epochs * looks for epochs, looks in rungs) / config.training.epochs
     images = len(prepared.data.train) * config.training.epochs
     workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
     trial_seconds = images * sum(1 / speed for speed in speeds.values()) / 2
     shared_seconds = _shared_seconds(prepared, speeds["baseline"], trial_seconds)
     final_seconds = _final_seconds(prepared, trial_seconds * config.rung_epochs[-1] / config.training.epochs / workers)
+    images_of = _images(prepared)
+    division = planned(config, images_of, trial_seconds, shared_seconds, workers)
+    rungs = list(zip(division.rungs, division.looks, strict=True))
+    first_looks = sum(epochs * looks for epochs, looks in rungs) / config.training.epochs
     return {
         "space": space.to_json(),
         "points": [point.to_json() for point in space.points],
@@ -112,7 +115,9 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
         "costs": costs,
         "precision": precision,
         "images_per_second": speeds,
-        "trials": config.trials,
+        "trials": division.looks[0],
+        "plan": plan_json(config, division),
+        "warnings": warnings(config, images_of, division),
         "workers": workers,
         "estimated_trial_seconds": trial_seconds,
         "estimated_shared_seconds": shared_seconds,
@@ -162,6 +167,15 @@ def _final_seconds(prepared: Prepared, trial_seconds: float) -> list[float] | No
         return None
     one = trial_seconds * (1 + len(data.val) / len(data.train)) * (1 + config.wanted_finalists)
     return [one * config.finalist_seeds, one * len(config.seeds_of_finalists)]
+
+
+def _images(prepared: Prepared) -> Images:
+    data = prepared.data
+    try:
+        test = len(judged_split(data))
+    except DataError:
+        test = None
+    return Images(len(data.train), len(data.val), test)
 
 
 def recorded_noise(config: SearchConfig) -> dict[str, Any] | None:

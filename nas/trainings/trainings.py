@@ -66,10 +66,16 @@ class TrainingRecord(Trainings, Protocol):
     def put(self, values: Mapping[str, object]) -> None: ...
 
 
+def always(job: TrialJob) -> bool:
+    """Where nothing is limited, a training may begin."""
+    return True
+
+
 class TrainingSource:
     """Hands an engine trainings that are wanted, and records what they come to.
 
-    When all have ended it asks `more` for further ones, until that has none.
+    When all have ended it asks `more` for further ones, until that has none. What `may_begin` does not allow is never
+    begun, nor what comes after it.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class TrainingSource:
         interruption: Interruption,
         more: Callable[[], Sequence[Wanted]] = tuple,
         numbers: Iterator[int] | None = None,
+        may_begin: Callable[[TrialJob], bool] = always,
     ) -> None:
         """`numbers` of its jobs, below zero: sources that run side by side share them."""
         self._start, self._costs, self._more = start, prepared.costs, more
@@ -91,6 +98,7 @@ class TrainingSource:
         self._record = record
         self._ended = ended
         self._interruption = interruption
+        self._may_begin = may_begin
 
     def next_job(self) -> TrialJob | None:
         """The next training; None when all were handed out."""
@@ -99,6 +107,9 @@ class TrainingSource:
                 self._waiting = self._jobs(self._more())
                 self._over = not self._waiting
             if not self._waiting:
+                return None
+            if not self._may_begin(self._waiting[0]):
+                self._waiting, self._over, self._more = [], True, tuple
                 return None
             job = self._waiting.pop(0)
             self._running[job.number] = job

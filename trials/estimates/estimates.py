@@ -71,6 +71,15 @@ class Contradiction:
     noise: float
 
 
+@dataclass(frozen=True)
+class Best:
+    """What the best of some architectures gains over another one, in points, in worlds that are possible [n], each with
+    its weight [n], 1 in all."""
+
+    gains: Values
+    weights: Values
+
+
 class Estimates:
     """The model of a run's trainings, fitted; `evidence` is what counts beside them of other runs.
 
@@ -183,6 +192,22 @@ class Estimates:
         with threadpool_limits(1):
             mean, variance = self._draws[0].differences(gains, spread)
         return mean, np.sqrt(variance)
+
+    def best_of(self, architectures: Sequence[Architecture], other: Architecture, worlds: int, seed: int) -> Best:
+        """What the best of them gains over another one, in `worlds` draws of what is possible under each set of
+        parameters: in each world all of them together, so that what goes together is no better for being many."""
+        _, towards, _ = self._geometry(architectures, other)
+        to_other = parts(architectures, [other])
+        own = parts(architectures, architectures) - to_other - to_other.transpose(0, 2, 1) + 1
+        numbers = np.random.default_rng(seed).standard_normal((len(architectures), worlds))
+        found = []
+        with threadpool_limits(1):
+            for draw in self._draws:
+                mean, covariance = draw.joint(towards, own)
+                values, vectors = np.linalg.eigh(covariance)
+                root = vectors * np.sqrt(np.maximum(values, 0.0))
+                found.append((mean[:, None] + root @ numbers).max(0))
+        return Best(np.concatenate(found), np.repeat(self._weights / worlds, worlds))
 
     def _geometry(self, architectures: Sequence[Architecture], other: Architecture) -> tuple[Values, Values, Values]:
         """The kernel's parts of scores and of gains over another towards the trained ones, and of each gain with

@@ -202,6 +202,12 @@ class Store:
         with self._connect() as connection:
             return tuple(_training(row) for row in connection.execute(wanted.order_by(schema.trainings.c.id)))
 
+    def occupied(self) -> tuple[tuple[float, float], ...]:
+        """Of every training, whosever: when it was recorded, and for how many seconds it had held a worker."""
+        columns = schema.trainings.c.finished_at, schema.trainings.c.seconds
+        with self._connect() as connection:
+            return tuple((row[0], row[1]) for row in connection.execute(select(*columns)))
+
     def append_measurement(self, measurement: FinalMeasurement) -> None:
         """Record a measurement of a trial's latency, beside any earlier ones."""
         values = {**asdict(measurement), "measured_at": time.time()}

@@ -18,6 +18,7 @@ from nas.bench.arena.worlds import World
 from nas.bench.editions import Schedule
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
+from nas.planning.planner import Planner
 from nas.registry import STAGES, load
 from nas.session.admission import open_store
 from nas.settings.loading import load_config
@@ -117,6 +118,7 @@ class House:
     rungs: tuple[int, ...] = ()
     finalists: int = 0
     evidence: tuple[Evidence, ...] = ()
+    early_stop: str = "never"
 
     def __call__(self, brief: Brief, world: World, realisation: int) -> Play:
         """As `nas.bench.arena.playing.play`. The trainings of the opening's noise count as any other.
@@ -133,7 +135,8 @@ class House:
             plan = replace(prepared.plan(), start=_TableStart(f"{schedule.regime}:table"), screening=False)
             with open_store(out, prepared, prepared.baseline, None, lambda line: None, self.evidence) as store:
                 engine = TableEngine(ledger, finals, brief.workers, schedule.regime)
-                search = Search(out, store, prepared, plan, engine, Silence(), Interruption())
+                planner = Planner(prepared, store, lambda: RunView.of(out, store), Silence().say, brief.workers)
+                search = Search(out, store, prepared, plan, engine, Silence(), Interruption(), planner)
                 for name, place in STAGES.items():
                     stage = None if name in _WITHOUT else load(place)()
                     if stage is not None and stage.missing(search):
@@ -155,7 +158,7 @@ class House:
             "space": brief.space.name, "operators": list(brief.space.operators),
             "reductions": list(brief.space.reductions), "data": "fashion-mnist-mini", "engine": "local",
             "sampler": self.sampler, "trials": looks, "seed": brief.seed, "out": str(out), "export": "none",
-            "finalists": self.finalists or "none",
+            "finalists": self.finalists or "none", "early_stop": self.early_stop,
             "training.regime": schedule.regime, "training.epochs": first, "rungs": list(self.rungs) or "none",
             "max_flops": None if brief.max_macs is None else str(int(brief.max_macs)),
         }  # fmt: skip
