@@ -122,6 +122,8 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
     if trial.longer is not None:
         loss = "" if trial.longer.loss is None else f", loss {trial.longer.loss:.4f}"
         rows.append(("longest look", f"{seen_text(view, trial)}{loss}"))
+    if trial.fails_longer is not None:
+        rows.append(("longer look", f"of {trial.fails_longer.epochs} epochs failed: {trial.fails_longer.error}"))
     if figures := figures_text(trial):
         rows.append(("figures", figures))
     if trial.latency is not None:
