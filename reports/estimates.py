@@ -49,6 +49,8 @@ def rungs_story(view: RunView) -> list[str]:
     looks = [(epochs, sum(count for e, count in longest.items() if e >= epochs)) for epochs in view.rungs]
     first, *more = [f"{count} for {counted(epochs, 'epoch')}" for epochs, count in looks]
     text = f"Looked at: {first}, of these {', '.join(more)}"
+    if failed := [trial for trial in view.feasible if trial.fails_longer is not None]:
+        text += f" (off the front, for a longer look failed: {_names(failed)})"
     if view.model is None:
         return [f"{text}; scores are those of the first look."]
     estimated = estimated_epochs(view)

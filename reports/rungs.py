@@ -26,11 +26,15 @@ def longest_compared(rungs: Iterable[int], trainings: Iterable[Training]) -> int
     return max((epochs for epochs, keys in there.items() if len(keys) > 1), default=None)
 
 
-def longer_looks(rungs: tuple[int, ...], beside: Iterable[Training]) -> dict[tuple[str, int], Training]:
-    """The longest training of each architecture and seed that is longer than a trial's, and has a score."""
+def longer_looks(
+    rungs: tuple[int, ...], beside: Iterable[Training], failed: bool = False
+) -> dict[tuple[str, int], Training]:
+    """The longest training of each architecture and seed that is longer than a trial's, and has a score; or that
+    `failed` by its own fault."""
     found: dict[tuple[str, int], Training] = {}
     for training in beside:
-        if training.score is None or training.epochs not in rungs[1:]:
+        wanted = training.known and (training.score is None) is failed
+        if not wanted or training.epochs not in rungs[1:]:
             continue
         key = training.architecture.key, training.seed
         if key not in found or found[key].epochs < training.epochs:

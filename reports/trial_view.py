@@ -26,7 +26,8 @@ class TrialView:
     complete trials that no other one dominates in the run's objectives. `latency` is the best figure there is, and
     `crosses` says that its interval lies on both sides of the budget. `estimate` is of its score, None where all that
     was trained tells nothing beyond the score itself, or was not asked. `longer` is the longest training of its
-    architecture under its seed that has a score, where that is longer than its own.
+    architecture under its seed that has a score, where that is longer than its own; `fails_longer` one that failed by
+    its own fault, which keeps it off the front.
     """
 
     result: TrialResult
@@ -38,6 +39,7 @@ class TrialView:
     metric: str
     estimate: Estimate | None = None
     longer: Training | None = None
+    fails_longer: Training | None = None
 
     @property
     def longest(self) -> TrialResult | Training:
@@ -85,6 +87,9 @@ class TrialView:
             "seconds": r.seconds,
             "timing": None if r.timing is None else r.timing.to_json() | {"fixed_s": r.timing.fixed_s},
             "error": r.error,
+            "fails_longer": None
+            if self.fails_longer is None
+            else {"epochs": self.fails_longer.epochs, "error": self.fails_longer.error},
             "failure": None if r.failure is None else str(r.failure),
             "attempts": r.attempts,
         }

@@ -192,6 +192,10 @@ class RunView:
     def _longer(self) -> Mapping[tuple[str, int], Training]:
         return longer_looks(self.rungs, self.beside)
 
+    @cached_property
+    def _failed_longer(self) -> Mapping[tuple[str, int], Training]:
+        return longer_looks(self.rungs, self.beside, failed=True)
+
     @property
     def baseline_architecture(self) -> Architecture:
         """All-add, trained or not."""
@@ -229,7 +233,7 @@ class RunView:
     def trials(self) -> tuple[TrialView, ...]:
         """Every recorded trial, by number, priced under the run's present budgets."""
         priced = [self._price(result) for result in self.results]
-        kept = self._non_dominated([view for view in priced if view.feasible])
+        kept = self._non_dominated([view for view in priced if view.feasible and view.fails_longer is None])
         return tuple(replace(view, on_front=True) if view.result.number in kept else view for view in priced)
 
     def _price(self, result: TrialResult) -> TrialView:
@@ -244,6 +248,7 @@ class RunView:
             metric=self.metric,
             estimate=self.estimates.get(result.architecture.key) if result.state is TrialState.COMPLETE else None,
             longer=self._longer.get((result.architecture.key, result.seed)),
+            fails_longer=self._failed_longer.get((result.architecture.key, result.seed)),
         )
 
     def _non_dominated(self, views: Sequence[TrialView], names: Sequence[str] = ()) -> set[int]:
@@ -261,7 +266,7 @@ class RunView:
     @property
     def to_measure(self) -> tuple[TrialView, ...]:
         """What the last stage has to measure: trials that were not, and may be on the front for all that is known."""
-        open_ = [trial for trial in self.trials if trial.feasible is not False]
+        open_ = [trial for trial in self.trials if trial.feasible is not False and trial.fails_longer is None]
         kept = self._non_dominated(open_)
         if "latency_ms" in self.objectives:  # a run that was extended: whose latency is not known is dominated by none
             kept |= {t.result.number for t in open_ if t.latency is None and t.result.state is TrialState.COMPLETE}
@@ -360,7 +365,7 @@ class RunView:
             points = [[t.objective(name) or 0.0 for name in self.objectives] for t in front]
             return front[knee(points, [OBJECTIVES[name] for name in self.objectives])]
         metric = "latency_ms" if selector == "fastest" else "macs"
-        measured = [t for t in self.feasible if t.objective(metric) is not None]
+        measured = [t for t in self.feasible if t.objective(metric) is not None and t.fails_longer is None]
         return min(measured or front, key=lambda t: (t.objective(metric) or 0.0, rank(t)))
 
     def budget_text(self) -> str:

@@ -38,7 +38,7 @@ class Promoter:
         """One of the candidates, which are complete trials of the run."""
         if len(candidates) == 1:
             return candidates[0]
-        rivals = [trial for trial in view.complete if trial.feasible is not False]
+        rivals = [trial for trial in view.complete if trial.feasible is not False and trial.fails_longer is None]
         mean, sd = self._surrogate(view).gains(self._coded.rows(t.result.architecture for t in rivals))
         numbers = [trial.result.number for trial in rivals]
         places = [numbers.index(trial.result.number) for trial in candidates]

@@ -127,6 +127,8 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
         rows.append(("longest look", f"{seen_text(view, trial)}{loss}"))
     if r.tempered_loss is not None:
         rows.append(("tempered", f"loss {r.tempered_loss:.4f} at its own temperature, {r.temperature:.2f}"))
+    if trial.fails_longer is not None:
+        rows.append(("longer look", f"of {trial.fails_longer.epochs} epochs failed: {trial.fails_longer.error}"))
     if figures := figures_text(trial):
         rows.append(("figures", figures))
     if trial.latency is not None:

@@ -66,6 +66,10 @@ METHODS: dict[str, Entry] = {
 _EXTRA = "pip install 'fusion-nas[bench]'"
 #: Beside these in the whole comparison, where their libraries are installed. The last two take long to ask.
 OPTIONAL: dict[str, Entry] = {
+    "nas-rungs": Entry(
+        f"{_HERE}.house:House", "our search, with rungs of 1, 3 and 9 epochs",
+        (("sampler", "ehvi"), ("rungs", (1, 3, 9))),
+    ),
     "moasha": Entry(
         f"{_HERE}.syne_tune_rivals:MOASHA", "Syne Tune's asynchronous multi-objective halving",
         takes=("syne_tune", _EXTRA),

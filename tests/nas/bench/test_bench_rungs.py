@@ -25,6 +25,7 @@ from nas.stages.stage import Search
 from nas.telling import Silence
 from reports import RunView
 from reports.estimates import rungs_story
+from reports.finalists import chosen
 from trials.judge import TrialPlan
 from trials.record.training import Training
 from trials.trial import Failure, TrialJob, TrialResult, TrialState
@@ -173,6 +174,11 @@ def test_what_fails_for_longer_is_not_promoted_again_and_told(world: World, tmp_
     assert view.model is not None
     assert view.model.looks.fidelities[0][1] == 1, "no two architectures were looked at for longer"
     assert "estimates are of 1 epoch." in rungs_story(view)[0]
+    # What is known to fail is neither on the front nor a finalist.
+    fail = {trial.result.number for trial in view.trials if trial.fails_longer is not None}
+    assert len(fail) == 8
+    assert not fail & {trial.result.number for trial in (*view.front, *chosen(view, 27), *view.to_measure)}
+    assert f"for a longer look failed: trials {min(fail)}, " in rungs_story(view)[0]
 
 
 def test_what_a_lost_worker_took_along_is_tried_again_in_the_next_session(world: World, tmp_path: Path) -> None:
