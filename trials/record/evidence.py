@@ -77,4 +77,5 @@ def _to_json(training: Training) -> dict[str, Any]:
 
 
 def _training(data: Mapping[str, Any]) -> Training:
-    return Training(Architecture.from_json(data), **{name: data[name] for name in _KEPT})
+    kept: dict[str, Any] = {name: data.get(name) for name in _KEPT}
+    return Training(Architecture.from_json(data), **kept)

@@ -21,8 +21,8 @@ from trials.tasks.task import Data, Task, categories_of, name_of, task_for
 from trials.tasks.temperature import tempered_loss, tempered_losses
 from trials.trial import Failure
 
-#: Single logits that a temperature is fitted on at the most.
-_MOST_LOGITS = 4_000_000
+#: Single logits that are kept for the loss at a network's own temperature at the most: 64 MiB.
+_MOST_LOGITS = 2**24
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -99,7 +99,7 @@ def evaluate(network: nn.Module, split: Split | SceneSplit, data: Data, machine:
 
 
 class _Kept:
-    """Logits of a split that a temperature is fitted on: all, or an even choice that is the same for every network."""
+    """Logits of a split, for the loss at their temperature: all, or an even choice, the same for every network."""
 
     def __init__(self, task: Task, split: Split | SceneSplit, categories: Sequence[str]) -> None:
         self._task = task

@@ -1,4 +1,4 @@
-"""The loss that estimates are made from: at each network's own temperature; and where it disagrees, that is said."""
+"""The loss that estimates are made from, at each network's own temperature, and what is said where it contradicts."""
 
 from __future__ import annotations
 
