@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from reports.errors import AllFailed, NothingFeasible, NothingToSelect, SelectionError
 from reports.front import knee, non_dominated
+from reports.recorded import attention, device_profile, recorded_config
 from reports.rungs import longer_looks, longest_compared, rungs_of
 from reports.trial_view import OBJECTIVES, TrialView, rank
 from search_spaces.architecture import Architecture, FusionChoice
 from trials.attention.histograms import TrialAttention
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.pricing import Pricing, Source
-from trials.errors import StoreDamaged
 from trials.record.effort import Effort
 from trials.record.evidence import Evidence
 from trials.record.file import FILE_NAME
@@ -104,7 +104,7 @@ class RunView:
             constraints=tuple(Constraint.from_json(c) for c in store.get("constraints") or ()),
             results=store.results(),
             sessions=store.sessions(),
-            profile=None if profile is None else _profile(profile, path),
+            profile=None if profile is None else device_profile(profile, path),
             measured=measured,
             latency_target=target,
             final_stage=store.get("final_stage"),
@@ -114,7 +114,7 @@ class RunView:
             parent=store.get("parent"),
             precision=store.get("precision"),
             ablations=store.get("ablations") or {},
-            attention=_attention(store.get("attention") or {}, path),
+            attention=attention(store.get("attention") or {}, path),
             seen=store.get("seen"),
             finals=store.final_trainings(),
             finals_plan=store.get("finals"),
@@ -389,30 +389,6 @@ class RunView:
             },
             "trials": [t.to_json() | {self.metric: t.result.score} for t in self.trials],
         }
-
-
-def recorded_config(store: Store) -> Any:
-    """The configuration in an open record, completed by what was so before it could be set."""
-    config = store.get("config")
-    if not isinstance(config, dict) or not isinstance(config.get("training"), dict):
-        return config
-    before = {"regime": "scratch", "parent_epochs": None, "recalibrate": False}
-    without = {"finalists": "none", "test_fraction": 0.0}
-    return {**without, **config, "training": {**before, **config["training"]}}
-
-
-def _profile(data: Mapping[str, Any], path: Path) -> DeviceProfile:
-    from trials.profile.device_profile import DeviceProfile  # pydantic takes a while, and few runs have one
-
-    return DeviceProfile.from_json(data, f"{path}: its device profile")
-
-
-def _attention(data: Mapping[str, Any], path: Path) -> dict[int, TrialAttention]:
-    try:
-        found = [TrialAttention.from_json(one) for one in data.values()]
-    except ValueError as error:
-        raise StoreDamaged(f"{path}: its attention histograms are damaged: {error}") from None
-    return {one.number: one for one in found}
 
 
 def nothing_completed(view: RunView) -> NothingToSelect:

@@ -16,7 +16,8 @@ from nas.planning.ledger import Ledger, Limits
 from nas.planning.pace import FORWARD, Pace, Work
 from nas.planning.resolution import Noise, noise_before, noise_measured
 from nas.settings.effort import TRIALS
-from nas.settings.search import RANKED_TRIALS, SearchConfig
+from nas.settings.looks import RANKED_TRIALS
+from nas.settings.search import SearchConfig
 from nas.trainings.prepared import Prepared
 from nas.trainings.trainings import Wanted
 from reports.formatting import format_duration

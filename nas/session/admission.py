@@ -14,7 +14,8 @@ from nas.settings.search import SearchConfig
 from nas.trainings.prepared import Prepared, describe
 from nas.trainings.sameness import check_same, check_versions, versions
 from reports.errors import NothingFeasible
-from reports.view import RunView, recorded_config
+from reports.recorded import recorded_config
+from reports.view import RunView
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import in_short
 from trials.errors import RunInUse

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from nas.registry import ENGINES, HEED_PRIORS, PROPOSERS
-from nas.settings.effort import TRIALS, EffortSettings
+from nas.settings.effort import TRIALS
 from nas.settings.errors import ConfigError
+from nas.settings.looks import LookSettings
 from nas.settings.places import absolute_data, absolute_space
-from nas.settings.rungs import begun_at_first_rung, checked_rungs
 from nas.settings.sections import FusionSection, ImageTraining, LatencySection, RaySection
 from nas.settings.setting import Group, Role, Setting
 from nas.settings.values import nearest, read_weights
@@ -22,11 +22,8 @@ from trials.budgets.constraints import CONSTRAINED, Constraint
 from trials.data.config import DataConfig, SceneConfig, validate_name
 from trials.tasks.metrics import FIGURES, Task
 
-#: So many finalists where there are trials enough, and the share of the images that they are judged by where the data
-#: keep none for that.
-FINALISTS, TEST_FRACTION = 3, 0.2
-#: Seeds that the noise of a search is measured with, and the trials from which on it is.
-NOISE_SEEDS, RANKED_TRIALS = 3, 10
+#: The share of the images that finalists are judged by where the data keep none for that.
+TEST_FRACTION = 0.2
 
 COSTS = ("macs", "latency_ms", "params")
 #: The setting of each budget.
@@ -39,7 +36,7 @@ else:
 Selector = Literal["verdict", "best", "knee", "fastest", "cheapest", "none"]
 
 
-class SearchConfig(EffortSettings):
+class SearchConfig(LookSettings):
     """Everything a search of classifiers is told. Keys not listed here are refused."""
 
     _tasks: ClassVar[tuple[Task, ...]] = ("classification",)
@@ -129,31 +126,6 @@ class SearchConfig(EffortSettings):
     seed: Annotated[
         int, Field(ge=0, lt=2**63), Setting("Seed of everything random.", option="--seed", metavar="S")
     ] = 0  # fmt: skip
-    rungs: Annotated[
-        list[int] | Literal["none"],
-        Setting("Epochs of a trial's first look and of longer ones at the most promising, 3,9,27; none for one look.",
-                option="--rungs", metavar="E,E,…|none", page="rungs.md"),
-    ] = "none"  # fmt: skip
-    noise_seeds: Annotated[
-        int | None, Field(ge=1),
-        Setting("Measure the noise of scores with K seeds, 1 for not.", Role.CIRCUMSTANCE, option="--noise-seeds",
-                metavar="K", default=f"{NOISE_SEEDS} from {RANKED_TRIALS} trials on"),
-    ] = None  # fmt: skip
-    finalists: Annotated[
-        Annotated[int, Field(ge=0)] | Literal["none"] | None,
-        Setting("At the end, train N of the best anew beside all-add and judge them on unseen images; none for not.",
-                Role.CIRCUMSTANCE, option="--finalists", metavar="N|none", default=f"{FINALISTS}, of few trials fewer",
-                page="finalists.md"),
-    ] = None  # fmt: skip
-    finalist_seeds: Annotated[
-        int, Field(ge=2),
-        Setting("Train each finalist under K seeds.", Role.CIRCUMSTANCE, option="--seeds", metavar="K"),
-    ] = 3  # fmt: skip
-    finalist_max_seeds: Annotated[
-        int | None, Field(ge=2),
-        Setting("While the verdict is open, seeds are added up to so many.", Role.CIRCUMSTANCE,
-                default="twice finalist_seeds"),
-    ] = None  # fmt: skip
     objectives: Annotated[
         list[str], Field(min_length=1),
         Setting("accuracy, ap or miou, and any of macs, latency_ms, params or other figures of the task.", Role.EXTEND,
@@ -282,16 +254,6 @@ class SearchConfig(EffortSettings):
             raise ValueError(f"objectives must hold {figures[0]!r}, and each name once")
         return names
 
-    @field_validator("rungs", mode="before")
-    @classmethod
-    def _growing_rungs(cls, rungs: Any) -> Any:
-        return checked_rungs(rungs)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _first_rung(cls, given: Any) -> Any:
-        return begun_at_first_rung(given)
-
     @model_validator(mode="after")
     def _first_rung_is_a_trial(self) -> SearchConfig:
         if self.rung_epochs[0] != self.training.epochs:
@@ -303,20 +265,6 @@ class SearchConfig(EffortSettings):
     def _workers_of_engine(self) -> SearchConfig:
         if self.engine == "local" and (self.workers or 1) != 1:
             raise ConfigError(f"workers is {self.workers}, but engine local runs one trial at a time: use ray")
-        return self
-
-    @model_validator(mode="after")
-    def _finalists_of_trials(self) -> SearchConfig:
-        if isinstance(self.finalists, int) and self.finalists > self.wanted_trials:
-            least = "trials" if self.wanted_trials == self.trials else "max_trials"
-            raise ConfigError(
-                f"finalists is {self.finalists}, but {least} is {self.wanted_trials}: finalists are among these"
-            )
-        if self.finalist_max_seeds is not None and self.finalist_max_seeds < self.finalist_seeds:
-            raise ConfigError(
-                f"finalist_max_seeds is {self.finalist_max_seeds}, but finalist_seeds {self.finalist_seeds}: give at "
-                "least as many"
-            )
         return self
 
     @model_validator(mode="after")
@@ -367,20 +315,6 @@ class SearchConfig(EffortSettings):
     def rung_epochs(self) -> tuple[int, ...]:
         """Epochs of each complete schedule that trials may be trained by, growing; the last is what is estimated."""
         return (self.training.epochs,) if self.rungs == "none" else tuple(self.rungs)
-
-    @property
-    def seeds_for_noise(self) -> int:
-        """Under how many seeds the first architectures of a search are trained, to know its noise."""
-        if self.noise_seeds is not None:
-            return self.noise_seeds
-        return NOISE_SEEDS if self.wanted_trials >= RANKED_TRIALS else 1
-
-    @property
-    def wanted_finalists(self) -> int:
-        """How many trials are finalists, at most; one of the trials is all-add."""
-        if self.finalists is None:
-            return min(FINALISTS, self.wanted_trials - 1)
-        return 0 if self.finalists == "none" else self.finalists
 
     @property
     def seeds_of_finalists(self) -> tuple[int, ...]:
