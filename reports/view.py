@@ -15,10 +15,9 @@ from reports.front import knee, non_dominated
 from reports.rungs import longer_looks, longest_compared, rungs_of
 from reports.trial_view import OBJECTIVES, TrialView, rank
 from search_spaces.architecture import Architecture, FusionChoice
-from trials.attention.histograms import TrialAttention
+from trials.attention.histograms import TrialAttention, recorded_histograms
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.pricing import Pricing, Source
-from trials.errors import StoreDamaged
 from trials.record.file import FILE_NAME
 from trials.record.store import Session, Store
 from trials.record.training import Training
@@ -108,7 +107,7 @@ class RunView:
             parent=store.get("parent"),
             precision=store.get("precision"),
             ablations=store.get("ablations") or {},
-            attention=_attention(store.get("attention") or {}, path),
+            attention=recorded_histograms(store.get("attention") or {}, path),
             seen=store.get("seen"),
             finals=store.final_trainings(),
             finals_plan=store.get("finals"),
@@ -394,14 +393,6 @@ def _profile(data: Mapping[str, Any], path: Path) -> DeviceProfile:
     from trials.profile.device_profile import DeviceProfile  # pydantic takes a while, and few runs have one
 
     return DeviceProfile.from_json(data, f"{path}: its device profile")
-
-
-def _attention(data: Mapping[str, Any], path: Path) -> dict[int, TrialAttention]:
-    try:
-        found = [TrialAttention.from_json(one) for one in data.values()]
-    except ValueError as error:
-        raise StoreDamaged(f"{path}: its attention histograms are damaged: {error}") from None
-    return {one.number: one for one in found}
 
 
 def nothing_completed(view: RunView) -> NothingToSelect:
