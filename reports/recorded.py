@@ -1,4 +1,4 @@
-"""What a record holds of a run as JSON, made whole: its configuration, its device's profile, its attention."""
+"""What a record holds of a run as JSON, made whole: its configuration and its device's profile."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trials.attention.histograms import TrialAttention
-from trials.errors import StoreDamaged
 from trials.record.store import Store
 
 if TYPE_CHECKING:
@@ -29,12 +27,3 @@ def device_profile(data: Mapping[str, Any], path: Path) -> DeviceProfile:
     from trials.profile.device_profile import DeviceProfile  # pydantic takes a while, and few runs have one
 
     return DeviceProfile.from_json(data, f"{path}: its device profile")
-
-
-def attention(data: Mapping[str, Any], path: Path) -> dict[int, TrialAttention]:
-    """Histograms by trial, of the run in the folder `path`. Raises StoreDamaged."""
-    try:
-        found = [TrialAttention.from_json(one) for one in data.values()]
-    except ValueError as error:
-        raise StoreDamaged(f"{path}: its attention histograms are damaged: {error}") from None
-    return {one.number: one for one in found}

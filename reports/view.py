@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from reports.errors import AllFailed, NothingFeasible, NothingToSelect, SelectionError
 from reports.front import knee, non_dominated
-from reports.recorded import attention, device_profile, recorded_config
+from reports.recorded import device_profile, recorded_config
 from reports.rungs import longer_looks, longest_compared, rungs_of
 from reports.trial_view import OBJECTIVES, TrialView, rank
 from search_spaces.architecture import Architecture, FusionChoice
-from trials.attention.histograms import TrialAttention
+from trials.attention.histograms import TrialAttention, recorded_histograms
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.pricing import Pricing, Source
 from trials.record.effort import Effort
@@ -114,7 +114,7 @@ class RunView:
             parent=store.get("parent"),
             precision=store.get("precision"),
             ablations=store.get("ablations") or {},
-            attention=attention(store.get("attention") or {}, path),
+            attention=recorded_histograms(store.get("attention") or {}, path),
             seen=store.get("seen"),
             finals=store.final_trainings(),
             finals_plan=store.get("finals"),

@@ -1,7 +1,7 @@
 """The opening of a search: within its first trials, how much its scores depend on the seed.
 
 The baseline and the first control that is within the budgets are trained under further seeds, between the trials, by
-the same workers. What a search proposes does not depend on it.
+the same workers. They tell a sampler with a model of trainings of the noise too.
 """
 
 from __future__ import annotations

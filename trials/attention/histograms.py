@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+from trials.errors import StoreDamaged
 
 #: Of equal width, over the whole scale of the weights; a multiple of 20, so that `END` falls between two.
 BINS = 40
@@ -85,3 +88,12 @@ def _histogram(data: Mapping[str, Any]) -> WeightHistogram:
     point, choice, part = (str(data[name]) for name in ("point", "choice", "part"))
     upper, mean, std = (float(data[name]) for name in ("upper", "mean", "std"))
     return WeightHistogram(point, choice, part, upper, tuple(int(count) for count in data["counts"]), mean, std)
+
+
+def recorded_histograms(data: Mapping[str, Any], path: Path) -> dict[int, TrialAttention]:
+    """Those of a run's record, by trial. Raises StoreDamaged, naming the run's folder."""
+    try:
+        found = [TrialAttention.from_json(one) for one in data.values()]
+    except ValueError as error:
+        raise StoreDamaged(f"{path}: its attention histograms are damaged: {error}") from None
+    return {one.number: one for one in found}
