@@ -23,8 +23,8 @@ from trials.estimates.estimates import Estimates
 from trials.record.evidence import Evidence
 from trials.record.training import Training
 
-RUNS, SEARCHES = 40, 20
-OWN, TRIALS = (4, 8, 16, 32), (4, 8)
+RUNS, SEARCHES = 40, 40
+OWN, TRIALS = (4, 8, 16, 32), (8, 16)
 LOOK, OTHERS, BUDGET = "inherit-9", 40, 1.05
 #: The other run's schedule, and whether its names are shuffled.
 KINDS = {

@@ -35,7 +35,7 @@ from trials.record.training import Training
 from trials.seeds import derive
 from trials.trial import TrialResult
 
-#: Architectures that are proposed before any is estimated, what was told before, here or by other runs, among them.
+#: Architectures that are proposed before any is estimated, what was told before among them.
 OPENING = 5
 #: Of a space that is too large to be looked at whole: uniform draws, and parents with random changes of two of each.
 DRAWN, PARENTS, PAIRS = 4_000, 12, 400
@@ -65,8 +65,6 @@ class EHVISampler(Sampler):
         self._models: dict[int, Future[Promise]] = {}
         self._learnt: list[Training] = []
         self._beside = ThreadPoolExecutor(1, "model")
-        #: Architectures that other runs have told of, which need not be spread over again.
-        self._elsewhere = len({t.architecture.key for one in problem.evidence for t in one.trainings})
         names = [name for name in problem.objectives if name in COMPUTED]
         #: What the front's costs are, see `Coded.costs`; of quality alone the cheaper of equals is the better one.
         self._costs = [COMPUTED.index(name) for name in names] or [0]
@@ -98,8 +96,7 @@ class EHVISampler(Sampler):
                 self._models[count] = self._beside.submit(self._model, told, tuple(self._learnt))
 
     def _opens(self, seen: Seen) -> bool:
-        known = len(seen.told) + len(seen.running) + self._elsewhere
-        return known < OPENING or not self._estimable(seen.told)
+        return len(seen.told) + len(seen.running) < OPENING or not self._estimable(seen.told)
 
     def _estimable(self, told: Sequence[Told]) -> bool:
         first = next((one.key for one in told if one.training is not None), None)

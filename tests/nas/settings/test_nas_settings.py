@@ -40,7 +40,7 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     by_role = {role: {name for name, key in all_keys().items() if key.setting.role is role} for role in Role}
     assert by_role[Role.EXTEND] == {
         "trials", "max_flops", "max_params", "max_latency", "minimum", "latency_profile", "objectives", "sampler",
-        "prior", "training.trial_timeout",
+        "prior", "from_runs", "training.trial_timeout",
     }  # fmt: skip
     assert by_role[Role.CIRCUMSTANCE] == {
         "engine", "workers", "device", "out", "export", "data_dir", "data_memory", "noise_seeds", "latency.screen",
