@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from reports import ablation, attention, estimates, figures, formatting, noise, scores, summary, tables, trust
 from reports.ablation_figure import contributions
 from reports.drawing import Palette, network, shape_text
+from reports.effort import effort_story
 from reports.evidence import evidence_story
 from reports.finalists import finals_of
 from reports.finalists_figure import selected_and_tested
@@ -92,6 +93,7 @@ def render(view: RunView) -> str:
         "points": points,
         "spread": tables.spread_text(points),
         "spent": summary.spent(view),
+        "effort_story": effort_story(view),
         "sessions": summary.sessions(view),
         "timed": [trial.latency for trial in view.trials if trial.latency is not None],
         "latency_story": latency_story(view),

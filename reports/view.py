@@ -322,7 +322,7 @@ class RunView:
         judged = not wanted or (self.finals_plan or {}).get("ended_at") is not None
         wanted_trials = self.config["trials"]  # None: as many as fit into the time that was given
         enough = wanted_trials is not None and trained >= int(wanted_trials) and not self.count(TrialState.STOPPED)
-        return (enough or ended) and measured and judged
+        return ((enough and measured) or ended) and judged
 
     def count(self, state: TrialState) -> int:
         return sum(result.state is state for result in self.results)

@@ -196,8 +196,9 @@ class Planner:
 
     @property
     def fits_latency(self) -> bool:
-        """Whether measuring the front ends within what is left."""
-        return not self.ledger.limits.any or self.ledger.means(fixed_s=self._latency_seconds).fits((), ())
+        """Whether measuring the front ends within what is left on the clock: no training holds a device then."""
+        left = self.ledger.seconds_left
+        return left is None or self._latency_seconds <= left
 
     def _fits(self, job: TrialJob) -> bool:
         if not self.ledger.limits.any:
@@ -228,7 +229,7 @@ class Planner:
         if left is None or left < 1:
             return Ended(why, f"nothing is left of {given}")
         for_what = "what the finals take" if finals else "less than one more look takes and measuring the front"
-        return Ended(why, f"of {given} {format_duration(left)} are left, {for_what}")
+        return Ended(why, f"{format_duration(left)} of {given} are left, {for_what}")
 
     def _finals_seconds(self) -> list[float]:
         division = self.division or self._divided()

@@ -8,6 +8,7 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from nas.settings.effort import EffortSettings
 from nas.settings.kinds import SceneSearchConfig
 from nas.settings.search import SearchConfig
 from nas.settings.sections import Section
@@ -86,10 +87,15 @@ def _types(model: type[Section]) -> dict[str, Any]:
     return {name: field.annotation for name, field in model.model_fields.items()}
 
 
+def in_order(model: type[Section]) -> list[str]:
+    """The names of its settings: its own, then what the search may take, which it has from a base."""
+    return sorted(model.model_fields, key=lambda name: name in EffortSettings.model_fields)
+
+
 def _leaves(model: type[Section], table: str = "") -> Iterator[tuple[str, tuple[type[Section], str]]]:
     """Each setting as its key, the class that has it, and its name there."""
     inner = sections(model)
-    for name in model.model_fields:
+    for name in in_order(model):
         if name in inner:
             yield from _leaves(inner[name], f"{name}.")
         else:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nas.settings.errors import ConfigError
-from nas.settings.keys import Shape, all_keys, options, sections
+from nas.settings.keys import Shape, all_keys, in_order, options, sections
 from nas.settings.kinds import config_kind, task_of
 from nas.settings.search import SearchConfig
 from nas.settings.values import (
@@ -170,7 +170,7 @@ def _fields(kind: type[SearchConfig], section: tuple[str, ...]) -> Iterator[str]
     model: Any = kind
     for name in section:
         model = sections(model)[name]
-    yield from model.model_fields
+    yield from in_order(model)
 
 
 def _in_short(message: str) -> str:

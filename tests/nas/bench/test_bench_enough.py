@@ -14,7 +14,7 @@ from nas.bench.table import Table
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return table_world(Table(invented(noise=0.05)))
+    return table_world(Table(invented(noise=0.02)))
 
 
 def played(world: World, early_stop: str) -> tuple[Brief, Play]:

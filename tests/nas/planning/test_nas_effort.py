@@ -85,7 +85,10 @@ def test_a_search_ends_in_time_and_another_session_goes_on_with_what_is_left(tmp
     status = nas_program("status", folder)
     assert "Budget: 0.01" in status.stdout
     assert json.loads(nas_program("status", folder, "--json").stdout)["budget"]["max_seconds"] == 45
-    assert "Looks ended: of --max-hours 45s" in write_report(after, tmp_path / "report.html").read_text()
+    assert (
+        " of --max-hours 45s are left, what the finals take"
+        in write_report(after, tmp_path / "report.html").read_text()
+    )
 
 
 def test_a_time_in_which_nothing_can_be_trained_ends_with_code_4_and_more_goes_on(tmp_path: Path) -> None:

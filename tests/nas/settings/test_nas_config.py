@@ -111,7 +111,7 @@ def test_differences_leave_out_what_does_not_decide_the_result() -> None:
     assert differences(old, same) == {}
     other = load_config(None, {"trials": 21, "training.epochs": 4}).to_json()
     assert differences(old, other) == {
-        "trials": (20, 21),
+        "trials": (None, 21),
         "training.epochs": (3, 4),
         "training.parent_epochs": (12, 16),  # what trials inherit is trained in proportion
     }

@@ -46,6 +46,7 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
         "engine", "workers", "device", "out", "export", "data_dir", "data_memory", "noise_seeds", "latency.screen",
         "ray.address",
         "ray.cpus_per_trial", "ray.gpus_per_trial", "finalists", "finalist_seeds", "finalist_max_seeds",
+        "max_hours", "max_gpu_hours", "max_trials", "early_stop",
     }  # fmt: skip
     assert role_of("minimum.ap") is Role.EXTEND
     assert role_of("training.of_another_version") is Role.FIXED
@@ -190,7 +191,8 @@ def test_help_stands_under_headings_by_purpose() -> None:
     text = CliRunner().invoke(commands, ["search", "--help"]).output
     headings = re.findall(r"^([A-Z].*):$", text, flags=re.MULTILINE)
     assert headings == [
-        "What is searched", "Data", "Search", "Objectives and budgets", "Training", "Where it runs", "Options",
+        "What is searched", "Data", "Search", "What the search may take", "Objectives and budgets", "Training",
+        "Where it runs", "Options",
     ]  # fmt: skip
     program = CliRunner().invoke(commands, ["--help"]).output
     assert all(re.search(rf"^  {name}  +\S", program, flags=re.MULTILINE) for name in commands.commands)
