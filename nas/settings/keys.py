@@ -8,8 +8,8 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from nas.settings.effort import EffortSettings
 from nas.settings.kinds import SceneSearchConfig
+from nas.settings.looks import LookSettings
 from nas.settings.search import SearchConfig
 from nas.settings.sections import Section
 from nas.settings.setting import Role, Setting
@@ -88,8 +88,8 @@ def _types(model: type[Section]) -> dict[str, Any]:
 
 
 def in_order(model: type[Section]) -> list[str]:
-    """The names of its settings: its own, then what the search may take, which it has from a base."""
-    return sorted(model.model_fields, key=lambda name: name in EffortSettings.model_fields)
+    """The names of its settings: its own, then what a search may take and how it looks, which it has from a base."""
+    return sorted(model.model_fields, key=lambda name: name in LookSettings.model_fields)
 
 
 def _leaves(model: type[Section], table: str = "") -> Iterator[tuple[str, tuple[type[Section], str]]]:

@@ -101,7 +101,7 @@ def test_a_run_records_what_was_counted_and_with_what(finished: Path) -> None:
 
 def test_show_json_has_the_documented_shape(finished: Path) -> None:
     shown = json.loads(nas_program("show", finished, "--json").stdout)
-    assert set(shown) == {"run", "trials", "trust", "verdict"}
+    assert set(shown) == {"run", "trials", "trust", "verdict", "evidence"}
     for trial in shown["trials"]:
         assert trial["state"] in ("complete", "failed", "gated", "stopped")
         assert set(trial["choices"]) == {"layer1.0", "layer2.0", "layer3.0"}
