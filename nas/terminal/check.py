@@ -18,7 +18,6 @@ from reports.formatting import (
     format_power,
     format_share,
 )
-from reports.noise import counted
 from reports.precision import precision_text
 from trials.data.findings import sentences
 
@@ -74,10 +73,6 @@ def print_check(console: Console, found: dict[str, Any]) -> None:
         f"{shared if found['estimated_shared_seconds'] else ''}",
         highlight=False,
     )
-    if len(found["rungs"]) > 1:
-        first, *more = [f"{one['looks']} for {counted(one['epochs'], 'epoch')}" for one in found["rungs"]]
-        again = f"of these again, all-add among them: {', '.join(more)}"
-        console.print(f"looks: {first}; {again}", highlight=False, soft_wrap=True)
     if finals := found.get("estimated_final_seconds"):
         least, most = map(format_duration, finals)
         console.print(f"finalists: {least} more, up to {most} while the verdict is open", highlight=False)

@@ -19,7 +19,7 @@ def world() -> World:
 
 def played(world: World, early_stop: str) -> tuple[Brief, Play]:
     brief = brief_of(world, None, "inherit-3", 40 * world.images("inherit-3"), 1, 0)
-    return brief, House("ehvi", early_stop)(brief, world, 0)
+    return brief, House("ehvi", early_stop=early_stop)(brief, world, 0)
 
 
 def test_where_all_are_equal_a_search_stops_early_and_alike_each_time(world: World) -> None:

@@ -17,6 +17,7 @@ from nas.bench.arena.worlds import World, table_world
 from nas.bench.table import Table
 from nas.engines.engine import JobSource
 from nas.engines.interruption import Interruption
+from nas.planning.planner import Planner
 from nas.session.admission import open_store
 from nas.session.trials import Trials
 from nas.settings.loading import load_config
@@ -100,14 +101,15 @@ def searched(
         "space": "resnet8", "operators": list(world.space.operators), "reductions": list(world.space.reductions),
         "data": "fashion-mnist-mini", "engine": "local", "sampler": sampler, "trials": trials, "seed": seed,
         "out": str(out), "finalists": "none", "training.regime": "inherit", "rungs": list(RUNGS), "noise_seeds": 2,
-        "max_flops": "1.1x",
+        "max_flops": "1.1x", "early_stop": "never",
     }  # fmt: skip
     prepared = _prepared(load_config(None, settings), world)
     plan = replace(prepared.plan(), start=_TableStart("inherit:table"), screening=False)
     before = prepared.config.to_json() if out.exists() else None
     with open_store(out, prepared, prepared.baseline, before, lambda line: None) as store:
-        made = engine(Ledger(world, seed), workers, "inherit")
-        Trials().run(Search(out, store, prepared, plan, made, say or Silence(), Interruption()))
+        told, made = say or Silence(), engine(Ledger(world, seed), Ledger(world, seed), workers, "inherit")
+        planner = Planner(prepared, store, lambda: RunView.of(out, store), told.say, workers)
+        Trials().run(Search(out, store, prepared, plan, made, told, Interruption(), planner))
         return RunView.of(out, store).estimated()
 
 

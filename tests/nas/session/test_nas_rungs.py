@@ -154,4 +154,4 @@ def test_a_check_says_the_looks(tmp_path: Path) -> None:
         "check", "--rungs", "1,2,4", "--trials", 9, "--train-images", 128, "--batch-size", 32, "--out", tmp_path / "run"
     )
     assert done.returncode == 0, done.stderr
-    assert "looks: 9 for 1 epoch; of these again, all-add among them: 5 for 2 epochs, 3 for 4 epochs" in done.stdout
+    assert "plan: 9 first looks, 5 second (2 epochs), 3 third (4 epochs)" in done.stdout

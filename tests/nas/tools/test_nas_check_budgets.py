@@ -82,7 +82,7 @@ def printed(at_least: int, at_most: int, predicted: float | None = None) -> str:
         "latency_of": None, "noise": None, "precision": None, "notes": [], "not_exported": {},
         "counting": {"input_shape": [1, 3, 32, 32], "counter": "fvcore 0.1.5", "products": 4, "products_by_fvcore": 4},
         "images_per_second": {"baseline": 10.0}, "estimated_trial_seconds": 1.0, "estimated_search_seconds": 9.0,
-        "estimated_shared_seconds": 0.0, "trials": 9, "workers": 1,
+        "estimated_shared_seconds": 0.0, "trials": 9, "workers": 1, "plan": {"text": "9 looks"}, "warnings": [],
     }  # fmt: skip
     text = io.StringIO()
     print_check(Console(file=text, width=200), found)
