@@ -317,12 +317,13 @@ class RunView:
         train), the front measured, the finalists judged."""
         trained = self.count(TrialState.COMPLETE) + self.count(TrialState.FAILED)
         ended = bool(self.sessions) and self.sessions[-1].outcome == "complete"
-        measured = self.final_stage is not None or not self.complete
-        wanted = self.config.get("finalists") != "none" and bool(self.complete)
+        cut = bool((self.effort_plan or {}).get("cut"))  # there was no time for it
+        measured = self.final_stage is not None or not self.complete or cut
+        wanted = self.config.get("finalists") not in ("none", 0) and len(self.complete) > 1
         judged = not wanted or (self.finals_plan or {}).get("ended_at") is not None
         wanted_trials = self.config["trials"]  # None: as many as fit into the time that was given
         enough = wanted_trials is not None and trained >= int(wanted_trials) and not self.count(TrialState.STOPPED)
-        return ((enough and measured) or ended) and judged
+        return (enough or ended) and measured and judged
 
     def count(self, state: TrialState) -> int:
         return sum(result.state is state for result in self.results)

@@ -24,7 +24,8 @@ FINALS_SHARE, FEWEST_SEEDS = 0.5, 2
 @dataclass(frozen=True)
 class Demand:
     """What is asked: `looks` first looks in all, of which `done` are over; `rungs` are the epochs of each schedule;
-    `finalists` under `seeds` seeds, up to `most` while the verdict is open."""
+    `finalists` under `seeds` seeds, up to `most` while the verdict is open. `longer` counts the looks of each longer
+    rung that were begun; `kept` are finalists and seeds that were planned before, which stay while they fit."""
 
     looks: int
     done: int
@@ -32,6 +33,8 @@ class Demand:
     finalists: int
     seeds: int
     most: int
+    longer: tuple[int, ...] = ()
+    kept: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ def divide(demand: Demand, means: Means, noise: Noise) -> Division:
         )  # fmt: skip
     options = fewer_finals(demand.finalists, demand.seeds)
     finals = next((one for one in options[:1] if _fits_whole(demand, means, one)), None)
+    if finals is None and demand.kept in options and means.fits([], _finals(means, *demand.kept)):
+        finals = demand.kept
     if finals is None:
         finals = next((one for one in options if means.fits([], _finals(means, *one), FINALS_SHARE)), None)
     if finals is None and options:
@@ -163,8 +168,9 @@ def _fits_whole(demand: Demand, means: Means, finals: tuple[int, int]) -> bool:
 
 
 def _looks(demand: Demand, means: Means, looks: int) -> list[float]:
-    """Seconds of each that is not over: of the longer rungs, as if those of what is over were to come alike."""
-    whole, over = planned_looks(demand.rungs, looks), planned_looks(demand.rungs, demand.done)
+    """Seconds of each that is not over."""
+    begun = (demand.done, *demand.longer, *[0] * len(demand.rungs))[: len(demand.rungs)]
+    whole, over = planned_looks(demand.rungs, looks), begun
     return [
         seconds for seconds, wanted, done in zip(means.look_s, whole, over, strict=True) for _ in range(wanted - done)
     ]

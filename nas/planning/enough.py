@@ -59,6 +59,14 @@ def due(trained: int, last: int) -> bool:
     return trained >= max(FEWEST, int(last * GROWTH) + 1)
 
 
+def asked_by(trained: int) -> int:
+    """At how many trainings it was asked last before so many, were it asked at each of them."""
+    last = 0
+    for before in range(trained):
+        last = before if due(before, last) else last
+    return last
+
+
 def what_is_left(view: RunView, space: SearchSpace, feasibility: Feasibility, matters: float, seed: int) -> Left | None:
     """Of an estimated run; None where nothing can be said of it: too little was trained, or nothing within budgets."""
     model, front = view.model, view.front

@@ -6,12 +6,13 @@ end when what is left is what the finals will take, or when nothing that is left
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 from nas.planning.dividing import Demand, Division, Means, divide, fewer_finals
-from nas.planning.enough import MATTERS, due, what_is_left
+from nas.planning.ending import Ended, settled
+from nas.planning.enough import MATTERS, asked_by, due, what_is_left
 from nas.planning.ledger import Ledger, Limits
 from nas.planning.pace import FORWARD, Pace, Work
 from nas.planning.resolution import Noise, noise_before, noise_measured
@@ -38,19 +39,6 @@ _ROUNDS, _OTHERS, _ATTEMPTS, _MOST_S, _BUILT_S = 2, 3, 1.5, 2.0, 0.3
 _CLOSING_S = 1.0
 
 
-@dataclass(frozen=True)
-class Ended:
-    """Why no more looks are begun: `why` is hours, gpu_hours, trials, enough, unseen or looks (all that were asked)."""
-
-    why: str
-    text: str
-
-    @property
-    def cut(self) -> bool:
-        """Whether more would be done if more were given."""
-        return self.why in ("hours", "gpu_hours", "trials")
-
-
 class Planner:
     """Of one session. What it says and decides is recorded, so that a session that goes on decides nothing anew that
     was decided under the same budgets."""
@@ -74,19 +62,24 @@ class Planner:
         self.pace.learn((*view.trainings, *view.finals))
         self._done = sum(result.trained for result in view.results)
         self._repeats = 0  # of the opening, that have not ended
-        self._longer: set[int] = set()  # looks that run, by their jobs' numbers
-        self._asked_at = 0
+        self._longer: set[int] = set()  # longer looks that run, by their jobs' numbers
+        #: By epochs, the longer looks that were begun.
+        self._begun = Counter(t.epochs for t in view.beside if t.known and t.seed == config.seed)
+        self._asked_at = asked_by(self._done)
         self._noise = self._expected_noise(view)
         self.division: Division | None = None
         #: Called when it is known how many looks there will be.
         self.on_plan: Callable[[], None] = lambda: None
         recorded = view.effort_plan or {}
-        self.ended: Ended | None = None
-        if (ended := recorded.get("ended")) and recorded.get("settled") == settled(config):
-            self.ended = Ended(**ended)
+        if recorded.get("settled") != settled(config):
+            recorded = {}
+        ended = recorded.get("ended")
+        self.ended: Ended | None = None if ended is None else Ended(**ended)
+        #: Finalists and seeds that an earlier session planned.
+        self._kept = (recorded["finalists"], recorded["seeds"]) if recorded.get("finalists") else None
         #: Whether the finals were not begun, or not ended, for what is left does not suffice.
         self.without_finals = False
-        self._cut = bool(recorded.get("cut")) and recorded.get("settled") == settled(config)
+        self._cut = bool(recorded.get("cut"))
 
     # --- what is said ------------------------------------------------------------------------------------------
 
@@ -147,7 +140,10 @@ class Planner:
         most = len(config.seeds_of_finalists)
         looks = max(config.wanted_trials, self._done)
         finalists = min(config.wanted_finalists, max(looks - 1, 0)) if self._images is not None else 0
-        return Demand(looks, self._done, config.rung_epochs, finalists, config.finalist_seeds, most)
+        longer = tuple(self._begun[epochs] for epochs in config.rung_epochs[1:])
+        return Demand(
+            looks, self._done, config.rung_epochs, finalists, config.finalist_seeds, most, longer, self._kept
+        )  # fmt: skip
 
     def _means(self) -> Means:
         rungs, pace = self._config.rung_epochs, self.pace
@@ -175,8 +171,11 @@ class Planner:
 
     def repeat(self, job: TrialJob) -> bool:
         """Whether a training for the noise alone may begin: where time is short, looks come first."""
-        short = self.ledger.limits.any and self.pace.known and self._divided().looks[0] < RANKED_TRIALS
+        few = min(RANKED_TRIALS, self._config.wanted_trials)
+        short = self.ledger.limits.any and self.pace.known and self._divided().looks[0] < few
         if self.ended is not None or short or not self._fits(job):
+            if self.ended is None:
+                self.leave_out("the noise of scores is not measured further: looks take the time that there is")
             self._repeats = 0
             self._say_when_open()
             return False
@@ -184,11 +183,22 @@ class Planner:
 
     def longer(self, epochs: int) -> bool:
         """Whether a longer look at what was looked at may begin, of so many epochs."""
-        return not self.ledger.limits.any or self._out_of_time(epochs) is None
+        if not self.ledger.limits.any or self._out_of_time(epochs) is None:
+            return True
+        self.leave_out("no more longer looks: there is no time for them beside the finals")
+        return False
 
     def final(self, job: TrialJob) -> bool:
         """Whether a finalist's training may begin."""
-        return self._fits(job)
+        fits = self._fits(job)
+        self._cut = self._cut or not fits
+        return fits
+
+    def leave_out(self, why: str) -> None:
+        """There is no time for something that was asked."""
+        self._say(why)
+        self._cut = True
+        self._record()
 
     def fits_finals(self, wanted: Sequence[Wanted]) -> bool:
         """Whether trainings of finalists end within what is left."""
@@ -210,19 +220,28 @@ class Planner:
         return [self.pace.seconds(one.epochs, one.architecture, final=True) for one in wanted]
 
     def _why_not(self, epochs: int) -> Ended | None:
-        if self.ledger.limits.any and (found := self._out_of_time(epochs)) is not None:
+        if self.ledger.limits.any and (found := self._out_of_time(epochs, self._owed())) is not None:
             return found
         if self._config.early_stop == "auto" and due(self._done, self._asked_at):
             self._asked_at = self._done
             return self._enough()
         return None
 
-    def _out_of_time(self, epochs: int) -> Ended | None:
-        look, finals, means = self.pace.seconds(epochs) + self.pace.beside_s, self._finals_seconds(), self._means()
-        if not self.ledger.over and means.fits([look], finals):
+    def _owed(self) -> list[float]:
+        """Seconds of the longer looks without which none would be of use: all-add's and another's, on each rung."""
+        return [
+            self.pace.seconds(epochs)
+            for epochs in self._config.rung_epochs[1:]
+            for _ in range(max(0, 2 - self._begun[epochs]))
+        ]
+
+    def _out_of_time(self, epochs: int, owed: Sequence[float] = ()) -> Ended | None:
+        finals, means = self._finals_seconds(), self._means()
+        looks = [self.pace.seconds(epochs) + self.pace.beside_s, *owed]
+        if not self.ledger.over and means.fits(looks, finals):
             return None
         clock = self.ledger.seconds_left
-        by_clock = clock is not None and (clock <= 0 or means.takes([look], finals) > clock)
+        by_clock = clock is not None and (clock <= 0 or means.takes(looks, finals) > clock)
         left = clock if by_clock else self.ledger.device_seconds_left
         why, option = ("hours", "max_hours") if by_clock else ("gpu_hours", "max_gpu_hours")
         given = f"--{option.replace('_', '-')} {getattr(self._config, option)}"
@@ -252,7 +271,8 @@ class Planner:
         if not self.ledger.limits.any:
             return asked
         for found in fewer_finals(*asked):
-            if not self.ledger.over and self.fits_finals(trainings(*found)):
+            missing = trainings(*found)
+            if not missing or (not self.ledger.over and self.fits_finals(missing)):
                 self._cut = self._cut or found != asked
                 self._record()
                 return found
@@ -276,6 +296,7 @@ class Planner:
         self.ledger.begun(job.number, expected)
         if job.epochs > self._config.training.epochs and not job.final:
             self._longer.add(job.number)
+            self._begun[job.epochs] += 1
         self.pace.wait(0.0, another=True)
 
     def beside(self, seconds: float) -> None:
@@ -317,7 +338,7 @@ class Planner:
 
     # --- what is known -----------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def _images(self) -> int | None:
         """That finalists are judged by; None where there are none."""
         try:
@@ -347,12 +368,6 @@ def devices_of(config: SearchConfig) -> float:
     """That a training holds: a share of a GPU where that was said, else one, or one worker."""
     share = config.ray.gpus_per_trial if config.engine == "ray" else None
     return share or 1.0
-
-
-def settled(config: SearchConfig) -> dict[str, Any]:
-    """What a decision to end was made under: under more than that it is made anew."""
-    names = ("max_hours", "max_gpu_hours", "early_stop")
-    return {name: getattr(config, name) for name in names} | {"trials": config.wanted_trials}
 
 
 def given_text(config: SearchConfig) -> str:

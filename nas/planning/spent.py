@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nas.planning.planner import settled
+from nas.planning.ending import settled
 from nas.settings.search import SearchConfig
 from reports.effort import effort_json, hours
 from reports.formatting import format_duration
@@ -49,6 +49,6 @@ def way_on(config: SearchConfig, view: RunView) -> tuple[str, list[str]]:
 def decided_under(recorded: Mapping[str, Any] | None, config: SearchConfig) -> bool | None:
     """Whether what a search left out for its budgets it would leave out again; None where it left out nothing."""
     ended = (recorded or {}).get("ended")
-    if recorded is None or ended is None or not recorded.get("cut"):
+    if recorded is None or ended is None or not (recorded.get("cut") or ended["why"] == "enough"):
         return None
     return bool(recorded.get("settled") == settled(config))

@@ -45,6 +45,7 @@ class Promotions:
         """`look` is a trial's; `rungs` the epochs of each, a trial's first. `another` says whether a look of so many
         epochs may be begun now; once it says no, none ever is."""
         self._another, self._refused = another, False
+        self._gone = False  # whether what ends did so with its worker, which is recorded of nothing
         self._search, self._promoter, self._look, self._rungs = search, promoter, look, tuple(rungs)
         self._baseline = prepared.space.baseline
         self._say, self._interruption = say, interruption
@@ -78,7 +79,9 @@ class Promotions:
         self._of(result.number).record(result, weights)
 
     def fail(self, number: int, failure: Failure, error: str) -> None:
+        self._gone = True
         self._of(number).fail(number, failure, error)
+        self._gone = False
 
     def _of(self, number: int) -> Driver | TrainingSource:
         return self._longer if self._longer.has(number) else self._search
@@ -127,6 +130,7 @@ class Promotions:
             if trial.feasible is not False
             and (key := trial.result.architecture.key) != self._baseline.key
             and key not in given
+            and trial.fails_longer is None
             and (rung == 1 or (key in below and below[key].score is not None))
         ]
 
@@ -143,7 +147,7 @@ class Promotions:
         numbers = [t.result.number for t in self._search.view.complete if t.result.architecture.key == key]
         came_to = training.error or format_percent(training.score)
         self._say(f"trial {numbers[0]} again, {counted(training.epochs, 'epoch')}: {came_to}")
-        if training.known:
+        if training.known and not self._gone:
             self._note(training)
             self._search.learn(training, weights)
         else:

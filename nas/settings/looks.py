@@ -59,7 +59,7 @@ class LookSettings(EffortSettings):
     @model_validator(mode="after")
     def _finalists_of_trials(self) -> LookSettings:
         if isinstance(self.finalists, int) and self.finalists > self.wanted_trials:
-            least = "trials" if self.wanted_trials == self.trials else "max_trials"
+            least = "max_trials" if self.wanted_trials == self.max_trials else "trials"
             raise ConfigError(
                 f"finalists is {self.finalists}, but {least} is {self.wanted_trials}: finalists are among these"
             )

@@ -171,7 +171,7 @@ class _Looks:
             if todo := missing(wanted, view.finals):
                 if self._seeds > asked.least:
                     if self._planner is not None and not self._planner.fits_finals(todo):
-                        self._say("not decided yet, and there is no time for a seed more")
+                        self._planner.leave_out("not decided yet, and there is no time for a seed more")
                         return []
                     names = ", ".join(str(one.trial.result.number) for one in who if one is not finals.control)
                     self._say(f"not decided yet of {names}: a seed more, {self._seeds} now")

@@ -52,10 +52,12 @@ class FrontLatency:
     """Measures what may be on the front of a search whose trials are over."""
 
     def missing(self, search: Search) -> bool:
-        if not search.planner.fits_latency:
-            return False  # nor does what follows, then
         view = search.view.estimated()
-        return view.final_stage is None or bool(_waiting(view, search.config.wanted_finalists))
+        missing = view.final_stage is None or bool(_waiting(view, search.config.wanted_finalists))
+        if missing and not search.planner.fits_latency:
+            search.planner.leave_out("the front's latency is not measured: there is no time for it")
+            return False
+        return missing
 
     def run(self, search: Search) -> None:
         plan = FinalPlan.of(search.config, search.prepared.space, search.prepared.profile)

@@ -16,6 +16,7 @@ from typing import Any
 
 from nas.engines.engine import open_engine
 from nas.engines.interruption import Interruption
+from nas.settings.effort import TRIALS
 from nas.settings.errors import ConfigError
 from nas.settings.loading import load_config
 from nas.settings.search import SearchConfig
@@ -115,10 +116,15 @@ def measure_noise(
                 workers = engine.workers
         floors = floors_of(record.known(), prepared.space.baseline)
         budget = plan.budget_seconds
-        advice = None if budget is None else recommend(floors, budget, config.wanted_trials, workers)
+        advice = None if budget is None else recommend(floors, budget, _trials(config), workers)
         if advice is not None:
             record.put({"noise_advice": advice.to_json()})
         return MeasuredNoise(floors, advice, out)
+
+
+def _trials(config: SearchConfig) -> int:
+    """So many are asked for; as by default where hours end the search."""
+    return min(config.wanted_trials, config.trials or config.max_trials or TRIALS)
 
 
 def _architectures(prepared: Prepared, rivals: int) -> list[Architecture]:

@@ -201,6 +201,7 @@ def _identity(repriced: Repriced, config: SearchConfig) -> dict[str, Any]:
         "final_stage": {"measured": len(view.measured), "ended_at": time.time()} if done else None,
         "latency_target": repriced.target,
         "precision": view.precision,
+        "effort_plan": None,
         "finals": view.finals_plan if _same_finalists(view, config) else None,
     }
 
@@ -213,8 +214,8 @@ def _same_finalists(view: RunView, config: SearchConfig) -> bool:
 
 
 def _share_weights(source: Path, target: Path) -> None:
-    """The trained weights of all trials and finalists, what they started from, and what finalists made of images."""
-    kept = ("weights/trial-*.safetensors", "weights/final-*.safetensors", "finals/*.npz", PARENT_NAME)
+    """All weights, what they started from, and what finalists made of images."""
+    kept = ("weights/*.safetensors", "finals/*.npz", PARENT_NAME)
     for path in sorted(path for pattern in kept for path in source.glob(pattern)):
         shared = target / path.relative_to(source)
         shared.parent.mkdir(exist_ok=True)

@@ -94,7 +94,7 @@ class Estimates:
         evidence: Sequence[Evidence] = (),
     ) -> None:
         elsewhere = sum(len(one.trainings) for one in evidence if not one.same)
-        looks = Looks.of(trainings, target, CONDITIONED - elsewhere, evidence)
+        looks = Looks.of(trainings, target, max(CONDITIONED // 2, CONDITIONED - elsewhere), evidence)
         if len(looks.architectures) < 2:
             there = len(looks.architectures) or "none"
             raise NoEstimate(f"an estimate takes trainings of two architectures, and {there} has a score")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from nas.planning.dividing import Demand, Division, Means, by_rung, divide
+from nas.planning.dividing import Demand, Division, Means, divide
 from nas.planning.ledger import Ledger, Limits
 from nas.planning.pace import Pace, Work
 from nas.planning.resolution import Noise, binomial, noise_before, noise_measured, resolves
@@ -35,6 +37,10 @@ def demand(looks: int, done: int = 0, finalists: int = 3, rungs: tuple[int, ...]
 
 def one_rung(found: Means) -> Means:
     return Means(**{**vars(found), "look_s": found.look_s[:1]})
+
+
+def three_rungs(seconds: float | None) -> Means:
+    return Means(seconds, None, 1, 1.0, (3.0, 9.0, 27.0), 12.0, 5.0)
 
 
 def test_workers_take_what_is_next_as_soon_as_they_are_free() -> None:
@@ -79,12 +85,31 @@ def test_what_is_done_counts_and_device_hours_bind_alike() -> None:
 
 
 def test_a_third_of_the_looks_goes_on_to_each_longer_rung() -> None:
-    assert by_rung(24, 3) == (24, 8, 2)
     found = divide(demand(24, rungs=(3, 9)), means(None), NOISE)
     assert found.looks == (24, 8)
     text = found.text(given=600.0)
     assert text.startswith("24 first looks, 8 second (9 epochs), 3 finalists × 3 seeds; about 10 min 29 s of 10 min; ")
     assert text.endswith(" points")
+
+
+def test_longer_looks_that_nobody_took_are_still_to_come() -> None:
+    begun = divide(demand(20, done=2, rungs=(3, 9, 27)), three_rungs(None), NOISE)
+    whole = divide(demand(20, rungs=(3, 9, 27)), three_rungs(None), NOISE)
+    assert begun.looks == whole.looks == (20, 7, 3)
+    assert begun.seconds is not None
+    assert whole.seconds is not None
+    assert whole.seconds - begun.seconds == pytest.approx(2 * 3)
+
+
+def test_what_was_planned_of_finals_stays_while_it_fits() -> None:
+    """Finals of 3 × 3 took less than half of an hour, and take more than half of what is left of it."""
+    whole = divide(demand(100_000), one_rung(means(360.0)), NOISE)
+    assert (whole.finalists, whole.seeds) == (3, 3)
+    left = means(200.0)
+    again = divide(demand(100_000, done=15), one_rung(left), NOISE)
+    assert (again.finalists, again.seeds) != (3, 3)
+    kept = divide(replace(demand(100_000, done=15), kept=(3, 3)), one_rung(left), NOISE)
+    assert (kept.finalists, kept.seeds) == (3, 3)
 
 
 def test_a_plan_in_words() -> None:

@@ -175,6 +175,6 @@ def within(architecture: Architecture) -> bool:
 def test_what_is_trained_here_alone_is_on_the_front_of_proposals() -> None:
     coded = Coded(SMALL, problem().feasibility)
     trainings = [Training.of(ended(0, SMALL.baseline)), Training.of(ended(1, SMALL.uniform("se")))]
-    model = Surrogate(coded, trainings, ("scratch", 3), Parameters(), [elsewhere(20)])
+    model = Surrogate(coded, trainings, ("scratch", 3), Parameters(), evidence=[elsewhere(20)])
     assert {coded.architecture(row).key for row in model.trained} == {t.architecture.key for t in trainings}
     assert model.gains(coded.baseline)[0] == pytest.approx([0], abs=1e-9)
