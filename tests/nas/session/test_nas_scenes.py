@@ -272,7 +272,7 @@ def test_scenes_are_searched_through_ray(task: str, figure: str, tmp_path: Path)
     assert all(0 <= t.result.score <= 1 for t in view.complete)
     assert (out / "report.html").is_file()
     assert "scenes-mini (derived)" in (out / "report.html").read_text()
-    assert view.attention.keys() == {trial.result.number for trial in view.front}
+    assert view.attention.keys() == {trial.result.number for trial in view.estimated().front}
 
 
 @pytest.mark.slow

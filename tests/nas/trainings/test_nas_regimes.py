@@ -322,6 +322,8 @@ def test_ray_and_the_local_engine_start_from_the_same_weights(regime: str, tmp_p
         "none",
         "--export",
         "none",
+        "--sampler",
+        "random",  # proposes alike whatever runs beside
     ]
     for engine in (["--engine", "local"], ["--workers", "2"]):
         done = nas_program("search", "--regime", regime, *small, *engine, "--out", tmp_path / engine[1])
