@@ -7,6 +7,7 @@ from typing import Any
 
 from reports.noise import counted
 from reports.view import RunView
+from trials.durations import read_hours
 from trials.trial import TrialState
 
 
@@ -40,12 +41,14 @@ def effort_json(view: RunView) -> dict[str, Any]:
     division = None if not plan else {k: plan[k] for k in ("looks", "rungs", "finalists", "seeds", "resolves_points")}
     wanted = config.get("trials") or config.get("max_trials")
     ended: Mapping[str, str] | None = plan.get("ended")
+    texts = {key: config.get(key) for key in ("max_hours", "max_gpu_hours")}
+    limits = {key: None if text is None else read_hours(text) for key, text in texts.items()}
     looks = plan["looks"][0] if plan else wanted
     return {
         "seconds": view.effort.seconds,
         "device_seconds": view.effort.device_seconds,
-        "max_seconds": _seconds(config.get("max_hours")),
-        "max_device_seconds": _seconds(config.get("max_gpu_hours")),
+        "max_seconds": limits["max_hours"],
+        "max_device_seconds": limits["max_gpu_hours"],
         "max_trials": config.get("max_trials"),
         "trained": view.count(TrialState.COMPLETE) + view.count(TrialState.FAILED),
         "looks": looks,
@@ -65,12 +68,3 @@ def effort_story(view: RunView) -> list[str]:
     if (ended := plan.get("ended")) is not None:
         story.append(f"Looks ended: {ended['text']}.")
     return story
-
-
-def _seconds(text: str | None) -> float | None:
-    """Of hours as the configuration has them: `2`, `90min`."""
-    if text is None:
-        return None
-    units = {"min": 60.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    unit = next((unit for unit in units if text.strip().endswith(unit)), "")
-    return float(text.strip().removesuffix(unit)) * units.get(unit, 3600.0)

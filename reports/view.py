@@ -317,8 +317,8 @@ class RunView:
         train), the front measured, the finalists judged."""
         trained = self.count(TrialState.COMPLETE) + self.count(TrialState.FAILED)
         ended = bool(self.sessions) and self.sessions[-1].outcome == "complete"
-        cut = bool((self.effort_plan or {}).get("cut"))  # there was no time for it
-        measured = self.final_stage is not None or not self.complete or cut
+        no_time = ended and bool((self.effort_plan or {}).get("cut"))
+        measured = self.final_stage is not None or not self.complete or no_time
         wanted = self.config.get("finalists") not in ("none", 0) and len(self.complete) > 1
         judged = not wanted or (self.finals_plan or {}).get("ended_at") is not None
         wanted_trials = self.config["trials"]  # None: as many as fit into the time that was given

@@ -15,10 +15,10 @@ from nas.settings.values import (
     read_count,
     read_figures,
     read_list,
-    read_seconds,
     read_whole_numbers,
     read_whole_numbers_or_none,
 )
+from trials.durations import read_seconds
 
 if TYPE_CHECKING:
     from nas.settings.keys import Shape

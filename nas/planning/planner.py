@@ -60,7 +60,9 @@ class Planner:
         data = prepared.data
         self.pace = Pace(Work(len(data.train), len(data.val), self._images or 0))
         self.pace.learn((*view.trainings, *view.finals))
-        self._done = sum(result.trained for result in view.results)
+        done = sum(result.trained for result in view.results)
+        #: How many trials were trained, as whoever hands them out knows it.
+        self.trained: Callable[[], int] = lambda: done
         self._repeats = 0  # of the opening, that have not ended
         self._longer: set[int] = set()  # longer looks that run, by their jobs' numbers
         #: By epochs, the longer looks that were begun.
@@ -312,8 +314,6 @@ class Planner:
             self._longer.remove(number)
         elif number < 0:
             self._repeats -= 1
-        elif result is not None and result.trained:
-            self._done += 1
         self._say_when_open()
 
     def looks_are_over(self, unseen: bool) -> None:
@@ -337,6 +337,10 @@ class Planner:
         }})  # fmt: skip
 
     # --- what is known -----------------------------------------------------------------------------------------
+
+    @property
+    def _done(self) -> int:
+        return self.trained()
 
     @cached_property
     def _images(self) -> int | None:

@@ -32,6 +32,7 @@ class Trials:
             search.folder, search.store, problem, prepared.costs, make_proposer(config.sampler, problem),
             config.wanted_trials, look, search.progress, search.interruption, planner.another,
         )  # fmt: skip
+        planner.trained = lambda: driver.trained
         todo = repeats(prepared, view)
         planner.open(len(todo))
         search.progress.begin(view, planner.looks, config.training.epochs, search.engine.workers)

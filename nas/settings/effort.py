@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from nas.settings.sections import Section
 from nas.settings.setting import Group, Role, Setting
-from nas.settings.values import read_hours
+from trials.durations import read_hours
 
 #: Trained where nothing is said, and the most where only hours are.
 TRIALS, MANY = 20, 100_000

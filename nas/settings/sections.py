@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from nas.settings.errors import ConfigError
 from nas.settings.setting import Group, Role, Setting
-from nas.settings.values import read_seconds
 from search_spaces.references import absolute
+from trials.durations import read_seconds
 from trials.tasks.recipe import SceneRecipe
 from trials.trial import LatencyProtocol, Precision, Recipe
 

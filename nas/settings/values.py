@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Iterable
-
-_UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 
 
 def nearest(name: str, offered: Iterable[str]) -> str:
@@ -66,21 +63,3 @@ def read_weights(text: str) -> dict[str, float]:
         if not name or not 0 < found[name] < math.inf:
             raise ValueError(f"{part!r}: expected operators and weights above 0, such as cbam=3,aff")
     return found
-
-
-def read_hours(text: str) -> float:
-    """`2`, `0.5`, `2h`, `90min`, `1.5d` in seconds, above 0: hours where no unit stands. Raises ValueError for anything
-    else."""
-    try:
-        return read_seconds(text if text.strip()[-1:].isalpha() else f"{text}h")
-    except ValueError:
-        raise ValueError("expected hours above 0 such as 2 or 0.5, or a time such as 90min") from None
-
-
-def read_seconds(text: str) -> float:
-    """`2h`, `90min`, `1.5d` in seconds, above 0. Raises ValueError for anything else."""
-    match = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(s|min|m|h|d)\s*", text)
-    seconds = 0.0 if match is None else float(match[1]) * _UNITS[match[2]]
-    if seconds <= 0:
-        raise ValueError("expected a time such as 90min, 2h or 1.5d")
-    return seconds

@@ -63,7 +63,8 @@ def judge_finalists(
 
     Raises Interrupted, everything that was trained recorded.
     """
-    asked = _asked(record.view.estimated(), prepared)
+    view = record.view
+    former, asked = view.finals_plan, _asked(view.estimated(), prepared)
     if asked.skipped is None and planner is not None:
         fitting = _fitting(asked, record, planner, say)
         if fitting is None:
@@ -92,7 +93,11 @@ def judge_finalists(
         )
         engine.run(plan, source if planner is None else Watched(source, planner))
         if looks.cut_short:
-            say("no verdict yet: what is left is less than the finalists would take")
+            if former is not None and former["ended_at"] is not None:
+                record.put({"finals": former})
+                say("what is left is less than the finalists would take: the verdict of before stays")
+            else:
+                say("no verdict yet: what is left is less than the finalists would take")
             return record.view.estimated()
     record.put({"finals": replace(asked, ended_at=time.time()).to_json()})
     view = record.view.estimated()

@@ -53,13 +53,12 @@ class FrontLatency:
 
     def missing(self, search: Search) -> bool:
         view = search.view.estimated()
-        missing = view.final_stage is None or bool(_waiting(view, search.config.wanted_finalists))
-        if missing and not search.planner.fits_latency:
-            search.planner.leave_out("the front's latency is not measured: there is no time for it")
-            return False
-        return missing
+        return view.final_stage is None or bool(_waiting(view, search.config.wanted_finalists))
 
     def run(self, search: Search) -> None:
+        if not search.planner.fits_latency:
+            search.planner.leave_out("the front's latency is not measured: there is no time for it")
+            return
         plan = FinalPlan.of(search.config, search.prepared.space, search.prepared.profile)
         wanted, view, say = search.config.wanted_finalists, search.view.estimated(), search.progress.say
         measure_front(search.store, view, plan, search.engine, say, search.interruption, wanted)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from reports import RunView
@@ -21,6 +24,18 @@ def start_nas(*arguments: object) -> subprocess.Popen[str]:
     """`nas …`, running. In a session of its own, so that a test can end all of it."""
     command = [sys.executable, "-m", "nas", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def kill_when(program: subprocess.Popen[str], folder: Path, begun: Callable[[RunView], object]) -> RunView:
+    """The run of a search in another process, which is killed as soon as something is in its record."""
+    deadline = time.monotonic() + 240
+    while not (folder / "study.db").exists() or not begun(RunView.load(folder)):
+        assert program.poll() is None, program.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(program.pid, signal.SIGKILL)
+    program.communicate()
+    return RunView.load(folder)
 
 
 def wait_for(program: subprocess.Popen[str], folder: Path, complete: int) -> RunView:

@@ -28,8 +28,7 @@ class Looks:
     figures [rows]: scores in points (0..100) and negated losses, more is better, a row each; of which training, which
     of the distinct `architectures`, which seed and which output a row is. An output is a figure at a fidelity: 2i the
     score at fidelity i, 2i + 1 its loss, at each network's own temperature where all of a fidelity have it. Output 0 is
-    what is estimated. `scales` [outputs] are what losses spread,
-    shifts and noise included, and 1 of scores.
+    what is estimated. `scales` [outputs] are what losses spread, shifts and noise included, and 1 of scores.
 
     `others` are the other runs whose trainings are among them under fidelities of their own, `source` [fidelities]
     which of them a fidelity is of, from 1 on: 0 are those of this run, whose `seeds` alone are named. `binomials`

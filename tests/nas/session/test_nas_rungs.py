@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import nas_program, start_nas
+from programs import kill_when, nas_program, start_nas
 from rich.console import Console
 
 import nas
@@ -119,14 +117,7 @@ def test_killed_in_the_middle_of_a_promotion_it_goes_on(finished: RunView, tmp_p
     (tmp_path / "rungs.toml").write_text(FILE)
     command = ("search", tmp_path / "rungs.toml", "--rungs", "1,2", "--out", folder)
     program = start_nas(*command)
-    deadline = time.monotonic() + 240
-    while not (folder / "study.db").exists() or not RunView.load(folder).beside:
-        assert program.poll() is None, program.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    program.send_signal(signal.SIGKILL)
-    program.communicate()
-    stopped = RunView.load(folder)
+    stopped = kill_when(program, folder, lambda view: view.beside)
     assert not stopped.finished
     done = nas_program(*command)
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import nas
 from nas.cli.main import commands
 from nas.engines.interruption import Interrupted, Interruption
 from nas.engines.local import LocalEngine
+from nas.planning.planner import Planner
 from nas.session.session import run_search
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
@@ -70,6 +72,24 @@ def test_the_front_was_measured_and_the_rest_was_not(finished: Path) -> None:
     assert all(trial.latency is None for trial in behind)
     assert view.baseline is not None
     assert view.baseline.latency_ms is not None  # of this stage, which no trial waited for
+
+
+def test_a_front_that_there_is_no_time_for_is_said_and_a_search_that_was_stopped_before_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    silence = Silence()
+    silence.say = said.append  # type: ignore[method-assign]
+    config = SearchConfig.model_validate(SETTINGS | {"out": str(tmp_path / "run")})
+    with monkeypatch.context() as short:
+        short.setattr(Planner, "fits_latency", False)
+        view = run_search(config, silence).view
+    assert "the front's latency is not measured: there is no time for it" in said
+    assert view.final_stage is None
+    assert view.finished, "under what it was given"
+    (session,) = view.sessions
+    stopped = replace(view, sessions=(replace(session, outcome="interrupted"),))
+    assert not stopped.finished
 
 
 @pytest.mark.parametrize("stop", ["first", "second"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from programs import nas_program, start_nas
+from programs import kill_when, nas_program, start_nas
 from scenes_folder import cells
 
 import nas
 from nas.engines.interruption import Interruption
+from nas.planning.planner import Planner
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
 from nas.studies.finalists import find_finalists
@@ -102,6 +101,16 @@ def test_what_is_known_is_not_trained_again_and_more_can_be_asked_for(finished: 
     assert nas.search(**SETTINGS | asked | {"out": str(folder)}).view.finals == after.finals
 
 
+def test_a_verdict_stays_where_there_is_no_time_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SETTINGS | {"out": str(tmp_path / "run")}
+    before = nas.search(**settings).view
+    monkeypatch.setattr(Planner, "final", lambda planner, job: False)
+    more = nas.search(extend=True, **settings | {"trials": 5, "finalists": 3}).view
+    assert len(more.complete) == 5
+    assert more.finals == before.finals
+    assert verdict_of(more) == verdict_of(before) is not None
+
+
 def test_a_killed_search_goes_on_in_the_middle_of_its_finals(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     (tmp_path / "small.toml").write_text(
@@ -110,14 +119,7 @@ def test_a_killed_search_goes_on_in_the_middle_of_its_finals(tmp_path: Path) -> 
         'batch_size = 32\nprecision = "float32"\nregime = "scratch"\n[latency]\npasses = 30\nwarmup = 3\nattempts = 1\n'
     )
     program = start_nas("search", tmp_path / "small.toml", "--out", folder)
-    deadline = time.monotonic() + 200
-    while not (folder / "study.db").exists() or not RunView.load(folder).finals:
-        assert program.poll() is None, program.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    program.send_signal(signal.SIGKILL)
-    program.communicate()
-    stopped = RunView.load(folder)
+    stopped = kill_when(program, folder, lambda view: view.finals)
     assert not stopped.finished
     assert verdict_of(stopped) is None
     done = nas_program("search", tmp_path / "small.toml", "--out", folder)
