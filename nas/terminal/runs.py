@@ -24,7 +24,7 @@ from reports.formatting import (
 )
 from reports.latency import interval_text, latency_label, latency_note, latency_story
 from reports.lines import choices_text, headline
-from reports.noise import advice_text
+from reports.noise import advice_text, counted
 from reports.precision import precision_story
 from reports.regime import regime_story
 from reports.scores import figures_text
@@ -203,9 +203,9 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
     )
     if view.front:
         console.print(f"best: trial {view.front[0].result.number}, {headline(view, view.front[0])}", soft_wrap=True)
-        console.print(f"front: {len(view.front)} trials", soft_wrap=True)
+        console.print(f"front: {counted(len(view.front), 'trial')}", soft_wrap=True)
     console.print(
-        f"started {format_time(status['started_at'])}, {status['sessions']} sessions, "
+        f"started {format_time(status['started_at'])}, {counted(status['sessions'], 'session')}, "
         f"{format_duration(status['session_seconds'])} in ended ones",
         soft_wrap=True,
     )
