@@ -12,9 +12,10 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
 
 from trials.data.config import DataError, Targets
 from trials.data.decoding import again
@@ -161,25 +162,16 @@ def _image_of(xml: str, document: Element, folders: tuple[str, ...], files: File
 def _parse(path: Path) -> Element:
     """The root element; BadEntry for what is no XML, and for any document type: entities can fill the memory or read
     other files, and annotations need none."""
-    builder = TreeBuilder()
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-
-    def refuse(*_: object) -> NoReturn:
-        raise BadEntry("it declares a document type or entities: remove the DOCTYPE", MALFORMED)
-
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
     try:
         if path.stat().st_size > _LARGEST_XML:
             raise BadEntry(f"it is larger than {_LARGEST_XML:,} bytes: it is no annotation of one image", MALFORMED)
-        parser.Parse(_xml_text(again(path.read_bytes)), True)
-        return builder.close()
+        root: Element = fromstring(_xml_text(again(path.read_bytes)), forbid_dtd=True)
+        return root
     except OSError as error:
         raise BadEntry(f"it cannot be read ({error.strerror or error})", UNREADABLE) from error
-    except (expat.ExpatError, ValueError, LookupError, AssertionError) as error:  # unknown encodings are the latter
+    except DefusedXmlException as error:
+        raise BadEntry("it declares a document type or entities: remove the DOCTYPE", MALFORMED) from error
+    except (ParseError, ValueError, LookupError) as error:  # unknown encodings are the latter
         raise BadEntry(f"it is not XML, or was cut short ({error})", MALFORMED) from error
 
 
