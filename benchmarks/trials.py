@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sqlite3
 import statistics
 import subprocess
@@ -26,11 +25,12 @@ from benchmarks.phases import Clock, phases
 from nas.run import Run
 from nas.settings.search import SearchConfig
 from reports import RunView
+from trials.cores import cores
 from trials.data import DataConfig, load_data
 from trials.seeds import derive
 
 SPACE = "resnet8"
-WORKERS = os.cpu_count() or 1
+WORKERS = cores()
 #: Images and epochs of trials that take ours about 3 and about 10 seconds on one core, from proposal to record.
 LENGTHS = {"3 s": (1024, 2), "10 s": (4096, 2)}
 ROUNDS, TRIALS = 3, 12

@@ -41,6 +41,12 @@ class WorkerLost(UserError, RuntimeError):
     exit_code = 1
 
 
+class MachineFailing(UserError, RuntimeError):
+    """Worker after worker is lost, whatever they try: what had ended is kept."""
+
+    exit_code = 1
+
+
 class TaskError(UserError, ValueError):
     """A network and data that do not belong together: the message says what would."""
 

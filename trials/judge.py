@@ -145,7 +145,7 @@ class Bench:
     def judge(self, job: TrialJob) -> Iterator[EpochPoint | TrialOutcome]:
         """Yields a point after every epoch, and last the outcome. Raises nothing: what fails is a result."""
         laps = _Laps()
-        limit = TimeLimit(self._time_limit(job), self.expendable)
+        limit = TimeLimit(self.time_limit(job), self.expendable)
         curve: list[EpochPoint] = []
         latency: Latency | None = None
 
@@ -202,8 +202,8 @@ class Bench:
             torch.cuda.empty_cache()
         yield outcome
 
-    def _time_limit(self, job: TrialJob) -> float | None:
-        """A finalist has more images, in proportion to which it may take longer."""
+    def time_limit(self, job: TrialJob) -> float | None:
+        """In seconds, of a job; None for any time. A finalist may take longer, in proportion to its images."""
         seconds = self.plan.time_limit(job.epochs)
         if seconds is None or not job.final:
             return seconds

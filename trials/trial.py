@@ -37,6 +37,7 @@ class Failure(StrEnum):
     TIMED_OUT = "timed_out"
     WORKER_LOST = "worker_lost"
     ERROR = "error"  # what the candidate's own code raised
+    CRASHED = "crashed"  # it ended its worker, more than once
 
 
 @dataclass(frozen=True)

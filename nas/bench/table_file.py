@@ -146,7 +146,7 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 def _line(training: Training, environments: list[Mapping[str, Any]]) -> dict[str, Any]:
     # Whose machine it was is nobody's business; what it was is in the rest.
-    environment = {key: value for key, value in training.environment.items() if key != "host"}
+    environment = {key: value for key, value in training.environment.items() if key not in ("host", "earlier_attempts")}
     if environment not in environments:
         environments.append(environment)
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -202,12 +201,13 @@ def compare(
     from nas.bench.table import opened
     from nas.terminal.bench import counting, print_comparison
     from nas.terminal.console import console
+    from trials.cores import cores
 
     there, wanted = opened(table), comparison_of(quick, methods, seeds, truth)
     for line in () if methods else left_out(quick):
         click.echo(line, err=True)
     with counting(console(stderr=True), "searching") as progress:
-        found = compare_methods(there, wanted, processes or os.cpu_count() or 1, progress, out)
+        found = compare_methods(there, wanted, processes or cores(), progress, out)
     page = html or (None if out is None else out / PAGE)
     if page is not None:
         write_page(found, page)

@@ -33,3 +33,8 @@ def why_lost(reason: str, seconds: float, timeout_seconds: float | None, killed_
     if timeout_seconds is not None and seconds >= timeout_seconds:
         return Failure.TIMED_OUT
     return Failure.WORKER_LOST
+
+
+def node_died(reason: str) -> bool:
+    """Whether a worker is gone because its machine is, by Ray's `reason`."""
+    return "node has died" in reason or "node was terminated" in reason

@@ -16,7 +16,7 @@ from reports.view import RunView
 from search_spaces.architecture import Architecture
 from trials.costs import CostTable
 from trials.record.store import Store
-from trials.record.training import Training
+from trials.record.training import OF_THE_MACHINE, Training
 from trials.trial import EpochPoint, Failure, Timing, TrialJob, TrialResult, TrialState
 
 #: Candidates in a row that were gated before training, after which the budgets rule nearly everything out.
@@ -82,11 +82,8 @@ class Driver:
         self._gated_in_a_row = 0
         self.exhausted = False
         self.running: dict[int, TrialJob] = {}
+        self._lost = 0  # with their workers in this session: the next one tries them again
         self._proposed: dict[int, tuple[float, float]] = {}
-        #: Trials that ran beside others; of these, those out of memory that wait to be run alone, and those that were.
-        self._beside: set[int] = set()
-        self._alone: list[TrialJob] = []
-        self._retried: set[int] = set()
         proposer.replay(recorded)
         for training in self._view.beside:
             proposer.learn(training)
@@ -96,7 +93,7 @@ class Driver:
         self._controls = beginning(problem.space, problem.feasibility)
 
     def next_job(self) -> TrialJob | None:
-        """The next trial to run; None when enough were given out or none is left to try, or one is to run alone."""
+        """The next trial to run; None when enough were given out or none is left to try."""
         with self._interruption.shielded():
             began = time.perf_counter()
             job = self._next_job()
@@ -105,9 +102,7 @@ class Driver:
             return job
 
     def _next_job(self) -> TrialJob | None:
-        if self.wants_to_be_alone:
-            return None if self.running else self._start(self._alone.pop(0))
-        while not self.exhausted and self._trained + len(self.running) < self._wanted and self._allowed():
+        while not self.exhausted and self._trained + self._lost + len(self.running) < self._wanted and self._allowed():
             job = self._propose()
             if job is None or self._gated_in_a_row >= MAX_GATED_IN_A_ROW:
                 self.exhausted = True
@@ -135,8 +130,6 @@ class Driver:
         self._record(training.as_trial(job))
 
     def _start(self, job: TrialJob) -> TrialJob:
-        if self.running:
-            self._beside |= {job.number, *self.running}
         self.running[job.number] = job
         self._observer.started(job)
         return job
@@ -152,34 +145,26 @@ class Driver:
         return self._trained
 
     @property
-    def wants_to_be_alone(self) -> bool:
-        """Whether a trial that had too little memory beside others is to run, or runs, without any."""
-        return bool(self._alone) or not self._retried.isdisjoint(self.running)
+    def lost(self) -> int:
+        """Trials of this session that were lost with their workers, again and again."""
+        return self._lost
 
     @property
     def finished(self) -> bool:
         """Whether there is nothing more to hand out or to wait for."""
-        enough = self.exhausted or self._refused or self._trained >= self._wanted
-        return not self.running and not self._alone and enough
+        enough = self.exhausted or self._refused or self._trained + self._lost >= self._wanted
+        return not self.running and enough
 
     def advance(self, number: int, point: EpochPoint) -> None:
         """A running trial has ended an epoch."""
         self._observer.advanced(number, point)
 
     def record(self, result: TrialResult, weights: bytes | None) -> None:
-        """A running trial has ended. Weights are kept for the baseline and for what is on a front.
-
-        One that had too little memory beside others is not recorded yet: it is run once more, alone.
-        """
+        """A running trial has ended. Weights are kept for the baseline and for what is on a front."""
         with self._interruption.shielded():
             returned = time.perf_counter()
             job = self.running.pop(result.number)
             asked, proposed = self._proposed.pop(job.number)
-            shared = job.number in self._beside and job.number not in self._retried
-            if result.failure is Failure.OUT_OF_MEMORY and shared:
-                self._retried.add(job.number)
-                self._alone.append(job)
-                return
             if result.state is TrialState.GATED:
                 self._gated_in_a_row += 1
             else:
@@ -190,18 +175,23 @@ class Driver:
             timing = result.timing or Timing()
             transit_s = returned - proposed - timing.worker_s
             timing = replace(timing, proposal_s=proposed - asked, transit_s=max(0.0, transit_s))
-            attempts = 2 if job.number in self._retried else 1
-            self._record(replace(result, timing=timing, attempts=attempts))
+            self._record(replace(result, timing=timing))
             # In a transaction of its own, which is not counted: a result cannot tell what recording it took.
             self._store.put_timing(result.number, replace(timing, record_s=time.perf_counter() - returned))
 
     def fail(self, number: int, failure: Failure, error: str) -> None:
-        """A running trial's worker is gone."""
-        self.record(TrialResult.of(self.running[number], TrialState.FAILED, failure=failure, error=error), None)
-
-    def crowded(self) -> None:
-        """Something else runs beside what runs now."""
-        self._beside |= self.running.keys()
+        """A running trial's worker is gone. Where that says nothing of its architecture it is not trained, and is
+        recorded as stopped: the next session tries it again."""
+        if failure not in OF_THE_MACHINE:
+            self.record(TrialResult.of(self.running[number], TrialState.FAILED, failure=failure, error=error), None)
+            return
+        with self._interruption.shielded():
+            self._proposed.pop(number)
+            lost = TrialResult.of(self.running.pop(number), TrialState.STOPPED, error=error)
+            self._lost += 1
+            self._store.append(lost)
+            self._view = self._view.with_result(lost)
+            self._observer.ended(lost, self._view)
 
     def learn(self, training: Training, weights: bytes | None = None) -> None:
         """Something that is no trial was trained, and is recorded. Its weights are kept as a trial's are."""
@@ -213,10 +203,9 @@ class Driver:
 
     def stop(self) -> None:
         """The search is interrupted: what runs is recorded as stopped, to be run again on resumption."""
-        for job in (*self.running.values(), *self._alone):
+        for job in self.running.values():
             self._store.append(TrialResult.of(job, TrialState.STOPPED, error="interrupted with the search"))
         self.running.clear()
-        self._alone.clear()
 
     def _record(self, result: TrialResult) -> None:
         self._store.append(result)

@@ -61,12 +61,7 @@ class Promotions:
     def next_job(self) -> TrialJob | None:
         """The next promotion or trial; None when there is none, for now or for good."""
         with self._interruption.shielded():
-            if self._search.wants_to_be_alone:
-                return None if self._longer.running else self._search.next_job()
-            job = self._promotion() or self._search.next_job() or self._promotion()
-            if self._longer.running:
-                self._search.crowded()
-            return job
+            return self._promotion() or self._search.next_job() or self._promotion()
 
     @property
     def finished(self) -> bool:

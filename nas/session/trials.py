@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import count
 
 from nas.engines.engine import JobSource
@@ -13,6 +14,7 @@ from nas.session.driver import Driver, Look
 from nas.session.promotions import Promotions
 from nas.stages.opening_noise import repeats, with_noise
 from nas.stages.stage import Search
+from reports.noise import counted
 
 
 class Trials:
@@ -55,6 +57,12 @@ class Trials:
         except Interrupted:
             driver.stop()
             raise
+        except BaseException:
+            with suppress(Exception):  # what cannot be recorded now (the disk is full, say) is tried again all the same
+                driver.stop()
+            raise
+        if driver.lost:
+            search.progress.say(f"{counted(driver.lost, 'trial')} lost with its worker: the same command tries again")
         if driver.exhausted:
             search.progress.say("the search ended early: no unseen architecture within the budgets was found")
         planner.looks_are_over(driver.exhausted)

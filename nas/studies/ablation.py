@@ -7,7 +7,6 @@ trials: the trial was chosen for what it came to there, so that its differences 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import unknown
 from search_spaces.space import SearchSpace, stage_of
 from trials.budgets.pricing import half_width
+from trials.cores import cores
 from trials.errors import DeviceError, LatencyError
 from trials.trial import TrialState
 
@@ -223,7 +223,7 @@ def _announcement(
     # A network that was never trained takes about what the trial takes.
     usual = seconds.get(plan.variants[0].architecture.key, 0.0)
     each = sum(training.epochs * seconds.get(training.architecture.key, usual) for training in todo)
-    workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
+    workers = config.workers or (1 if config.engine == "local" else cores())
     return (
         f"{line}{counted(len(wanted), 'training')}, {len(wanted) - len(todo)} of them known; the others take about "
         f"{format_duration(each / workers)} on {counted(workers, 'worker')}"

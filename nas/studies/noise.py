@@ -6,7 +6,6 @@ single score is uncertain by, the scatter of their differences what a comparison
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Mapping
 from copy import deepcopy
@@ -28,6 +27,7 @@ from nas.trainings.trainings import Wanted, missing, train_missing
 from reports.noise import Advice, NoiseFloor, floors_of, recommend
 from reports.view import RunView
 from search_spaces.architecture import Architecture
+from trials.cores import cores
 from trials.record.file import FILE_NAME
 from trials.seeds import derive
 
@@ -109,7 +109,7 @@ def measure_noise(
     with NoiseFile(out, prepared) if out.suffix == ".json" else RunRecord.open(out) as record:
         record.check(prepared)
         todo = missing(wanted, record.known())
-        workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
+        workers = config.workers or (1 if config.engine == "local" else cores())
         if todo:
             with open_engine(config, interruption, narrator.say) as engine:
                 train_missing(todo, prepared, record, engine, narrator, interruption)

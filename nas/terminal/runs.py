@@ -142,7 +142,8 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
     if r.failure is not None:
         rows.append(("failure", str(r.failure)))
     if r.attempts > 1:
-        rows.append(("attempts", f"{r.attempts}: out of memory beside other trials, then alone"))
+        earlier = r.environment.get("earlier_attempts", ["out of memory beside other trials, then alone"])
+        rows.append(("attempts", f"{r.attempts}: {'; '.join(earlier)}"))
     if r.error:
         rows.append(("error", r.error))
     rows += [(point, label) for point, label in r.architecture.labels().items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -27,6 +26,7 @@ from search_spaces.discovery.reference import ReferencedDesign
 from search_spaces.space import SearchSpace
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import Share
+from trials.cores import cores
 from trials.costs.counting import count_work, products_by_fvcore
 from trials.data import DataError, SceneConfig, check_scenes
 from trials.data.problems import EMPTY
@@ -93,7 +93,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     announce("training a few steps of the baseline and the costliest")
     speeds = {name: _images_per_second(bench, extremes[name], prepared) for name in ("baseline", "costliest")}
     images = len(prepared.data.train) * config.training.epochs
-    workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
+    workers = config.workers or (1 if config.engine == "local" else cores())
     trial_seconds = images * sum(1 / speed for speed in speeds.values()) / 2
     shared_seconds = _shared_seconds(prepared, speeds["baseline"], trial_seconds)
     final_seconds = _final_seconds(prepared, trial_seconds * config.rung_epochs[-1] / config.training.epochs / workers)

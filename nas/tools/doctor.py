@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sqlite3
@@ -15,6 +14,7 @@ from typing import Any
 
 from nas.engines.sockets import temporary_folder_is_short
 from reports.formatting import format_bytes
+from trials.cores import cores
 from trials.record.file import network_file_system
 
 #: Bytes that a search should find free: decoded images, weights, what Ray keeps.
@@ -57,7 +57,7 @@ def examine(folder: Path) -> Iterator[Finding]:
 
 
 def _python() -> str:
-    return f"{platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"
+    return f"{platform.python_version()} on {platform.platform()}, {cores()} cores"
 
 
 def _packages() -> str:

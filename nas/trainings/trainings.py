@@ -124,11 +124,6 @@ class TrainingSource:
         return number in self._running
 
     @property
-    def running(self) -> int:
-        """How many were handed out and have not ended."""
-        return len(self._running)
-
-    @property
     def finished(self) -> bool:
         return not self._waiting and not self._running and (self._over or self._more is tuple)
 

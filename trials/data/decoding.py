@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
+from trials.cores import cores
 from trials.data.content import Images
 from trials.data.orientation import AS_IT_LIES, is_mapped_wrongly, orientation_of, turned, turned_size
 
@@ -79,9 +79,7 @@ def in_threads(
 
 def thread_count() -> int:
     """The cores this process may use, and not all there are; 16 at most."""
-    if hasattr(os, "sched_getaffinity"):
-        return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
-    return min(os.cpu_count() or 1, _MOST_THREADS)
+    return min(cores(), _MOST_THREADS)
 
 
 class Decoded(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 from collections.abc import Callable
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from trials.cores import cores
 from trials.errors import DeviceError
 from trials.trial import Precision
 
@@ -93,7 +93,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if on_gpu else processor(),
         "runtime": f"torch {torch.__version__} eager",
         "host": platform.node(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "memory_format": "channels_last",
         "latency_precision": "float32",

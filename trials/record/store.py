@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, event, select
+from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, event, or_, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool, StaticPool
@@ -43,6 +43,8 @@ _OF_TRAINING = [
     *(schema.trainings.c[name] for name in ("images_per_second", "curve", "failure")),
     *(schema.trainings.c[name].label(f"trained_{name}") for name in ("seconds", "error", "environment")),
 ]
+#: Trainings that were lost with their workers, which are none.
+_LOST = select(schema.trainings.c.id).where(schema.trainings.c.failure == str(Failure.WORKER_LOST))
 _NEW = [column.key for column in schema.trials.columns if column.key != "number"]
 #: Of a training and of a row of it, by the same name.
 _SAME = (
@@ -147,7 +149,8 @@ class Store:
 
     def append(self, result: TrialResult) -> None:
         """Record an ended trial, and its training where it was trained and that is not recorded yet: both or none.
-        Only a `stopped` trial may be recorded anew, under its number.
+        Only a `stopped` trial may be recorded anew, under its number, as one may that was lost with its worker and
+        recorded as failed for it, by earlier versions: it is read as stopped.
 
         Raises:
             StoreError: that number, or that architecture as complete, is in the record already.
@@ -159,7 +162,7 @@ class Store:
                 replace = statement.on_conflict_do_update(
                     index_elements=["number"],
                     set_={name: statement.excluded[name] for name in _NEW},
-                    where=schema.trials.c.state == str(TrialState.STOPPED),
+                    where=or_(schema.trials.c.state == str(TrialState.STOPPED), schema.trials.c.training.in_(_LOST)),
                 )
                 written = connection.execute(replace).rowcount
             except DatabaseError as error:
@@ -359,9 +362,11 @@ def _training(row: Row[Any]) -> Training:
 
 def _result(row: Row[Any]) -> TrialResult:
     trained = row.training is not None
+    failure = None if row.failure is None else Failure(row.failure)
+    lost = failure is Failure.WORKER_LOST
     return TrialResult(
         number=row.number,
-        state=TrialState(row.state),
+        state=TrialState.STOPPED if lost else TrialState(row.state),
         origin=row.origin,
         architecture=Architecture.from_json({"space": row.space, "choices": row.choices}),
         seed=row.seed,
@@ -382,7 +387,7 @@ def _result(row: Row[Any]) -> TrialResult:
         environment=(row.trained_environment if trained else row.environment) or {},
         workload=None if row.workload is None else Workload(**row.workload),
         timing=None if row.timing is None else Timing(**row.timing),
-        failure=None if row.failure is None else Failure(row.failure),
+        failure=None if lost else failure,
         attempts=row.attempts,
         figures=row.figures or {},
         tempered_loss=row.tempered_loss,

@@ -13,7 +13,8 @@ from torch import nn
 import nas
 from nas.engines.engine import JobSource
 from nas.engines.local import LocalEngine
-from nas.engines.lost_workers import kernel_kills, why_lost
+from nas.engines.lost_workers import kernel_kills, node_died, why_lost
+from nas.engines.retrying import Place, Retrying
 from reports import RunView
 from search_spaces import register
 from search_spaces.fusions import unregister
@@ -36,6 +37,11 @@ DIED = "The actor died unexpectedly; perhaps killed by SIGKILL by OOM killer due
 )
 def test_why_a_worker_is_gone(reason: str, seconds: float, limit: float | None, killed: bool, failure: Failure) -> None:
     assert why_lost(reason, seconds, limit, killed) is failure
+
+
+def test_a_dead_node_is_told_from_a_dead_worker() -> None:
+    assert node_died("The actor died because its node has died. Node Id: 51627d28")
+    assert not node_died(DIED)
 
 
 def test_the_kernels_count_is_read_where_there_is_one(tmp_path: Path) -> None:
@@ -68,16 +74,18 @@ class TwoAtOnce(LocalEngine):
     workers = 2
 
     def run(self, plan: TrialPlan, source: JobSource) -> None:
-        bench = Bench(plan)
+        bench, retrying, room = Bench(plan), Retrying(source, print, 2), {"here": (2,)}
         self.side_by_side: list[int] = []
         while not source.finished:
-            jobs = [job for job in (source.next_job(), source.next_job()) if job is not None]
-            self.side_by_side.append(len(jobs))
-            for job in jobs:
-                Greedy.shared = len(jobs) > 1
-                *_, outcome = bench.judge(job)
+            attempts = [a for a in (retrying.next_attempt(room), retrying.next_attempt(room)) if a is not None]
+            self.side_by_side.append(len(attempts))
+            for attempt in attempts:
+                retrying.begun(attempt.job.number, Place("here", "127.0.0.1", "cpu"))
+            for attempt in attempts:
+                Greedy.shared = len(attempts) > 1
+                *_, outcome = bench.judge(attempt.job)
                 assert isinstance(outcome, TrialOutcome)
-                source.record(outcome.result, outcome.weights)
+                retrying.record(outcome.result, outcome.weights)
 
 
 @pytest.fixture

@@ -1,0 +1,94 @@
+"""What runs in Ray's workers: a bench that judges trials, and ones that answer or measure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+
+from nas.engines.engine import Answer
+from nas.engines.retrying import Place
+from search_spaces.space import SearchSpace
+from trials.judge import Bench, TrialOutcome, TrialPlan
+from trials.latency import LatencyBench, Target
+from trials.trial import EpochPoint, LatencyProtocol
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A worker has begun a job, and may take so many seconds for it; None: any time."""
+
+    place: Place
+    limit_seconds: float | None
+
+
+class TrialActor(tune.Trainable):
+    """A warm worker: torch imported, data resident. The first step says that it has begun, the following ones
+    are an epoch each, and the last one holds the outcome."""
+
+    def setup(self, config: dict[str, Any], plan: TrialPlan | None = None, folder: str = "") -> None:
+        assert plan is not None
+        _stand_in(folder)
+        self._bench = Bench(plan, expendable=True)
+        self._bench.warm_up()
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._job = new_config["job"]
+        self._events: Iterator[EpochPoint | TrialOutcome] | None = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        if self._events is None:
+            self._events = self._bench.judge(self._job)
+            return {"begun": Begun(_place(), self._bench.time_limit(self._job)), "done": False}
+        event = next(self._events)
+        if isinstance(event, TrialOutcome):
+            # Weights go through the object store: Tune would write them into its own state again and again.
+            weights = None if event.weights is None else ray.put(event.weights)
+            return {"result": event.result, "weights": weights, "done": True}
+        return {"point": event, "done": False}
+
+
+class PlacedBench(LatencyBench):
+    """One in a worker, which stands in the folder of the driver."""
+
+    def __init__(self, folder: str, space: SearchSpace, target: Target, protocol: LatencyProtocol) -> None:
+        _stand_in(folder)
+        super().__init__(space, target, protocol)
+
+
+def answer_of(question: Callable[[Bench], Answer], plan: TrialPlan, folder: str) -> Answer:
+    _stand_in(folder)
+    return question(Bench(plan, expendable=True))
+
+
+def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray sets aside for a trial, on none of the nodes that it is to avoid."""
+    bundles = [config["bundle"]]
+    if not config["avoided"]:
+        return tune.PlacementGroupFactory(bundles)
+    elsewhere = {"ray.io/node-id": f"!in({','.join(config['avoided'])})"}
+    return tune.PlacementGroupFactory(bundles, bundle_label_selector=[elsewhere])
+
+
+def nothing() -> None:
+    """What is asked of a worker to see that one can be had."""
+
+
+def _place() -> Place:
+    context = ray.get_runtime_context()
+    device = ",".join(map(str, context.get_accelerator_ids().get("GPU", []))) or "cpu"
+    address = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+    return Place(context.get_node_id(), address, device)
+
+
+def _stand_in(folder: str) -> None:
+    """Where the search began, as far as this machine has it: a user's own code may read files from there."""
+    with suppress(OSError):
+        os.chdir(folder)

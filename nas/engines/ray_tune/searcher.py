@@ -1,0 +1,139 @@
+"""Ray Tune asks our driver, or another source of jobs, for trials, and is watched for how they end.
+
+Tune swallows what its searcher raises at a trial's end, and keeps what a trial's last step returned for as long as it
+runs. So `Watch` tells of the end of a trial, and takes the result out of Tune's hands; and what our driver raises is
+held until Tune can be ended by it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from nas.engines.interruption import Interruption
+from nas.engines.lost_workers import kernel_kills, node_died, why_lost
+from nas.engines.ray_tune.actors import Begun
+from nas.engines.ray_tune.cluster import Needs
+from nas.engines.retrying import Attempt, Retrying
+from trials.trial import Failure, TrialJob, TrialResult
+
+
+class DriverSearcher(Searcher):
+    """Hands Ray Tune the jobs of a source, and tells it what became of them. `failure` is what telling it raised: from
+    then on it is told nothing, and no job begins."""
+
+    def __init__(self, source: Retrying, needs: Needs) -> None:
+        super().__init__(metric="score", mode="max")
+        self._source, self._needs = source, needs
+        self._jobs: dict[str, TrialJob] = {}
+        self._begun: dict[str, tuple[float, float | None]] = {}
+        self._kernel_kills = kernel_kills()
+        self.failure: BaseException | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its searcher at the start, for a restoration that study.db makes needless."""
+        return {}
+
+    def suggest(self, trial_id: str) -> Any:
+        attempts: list[Attempt | None] = []
+        self._telling(lambda: attempts.append(self._source.next_attempt(self._needs.room())))
+        if self.failure is not None:
+            return str(Searcher.FINISHED)
+        (attempt,) = attempts
+        if attempt is None:
+            return str(Searcher.FINISHED) if self._source.finished else None
+        self._jobs[trial_id] = attempt.job
+        return {"job": attempt.job, "bundle": self._needs.bundle(attempt), "avoided": list(attempt.avoided)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: `Watch` is told too, and hears more."""
+
+    def told(self, trial_id: str, result: dict[str, Any]) -> None:
+        """A step of a trial has ended; what it holds is taken out of `result`."""
+        begun, point, outcome = (result.pop(name, None) for name in ("begun", "point", "result"))
+        weights = result.pop("weights", None)
+        if trial_id not in self._jobs:
+            return
+        if isinstance(begun, Begun):
+            self._begun[trial_id] = time.monotonic(), begun.limit_seconds
+            self._telling(lambda: self._source.begun(self._jobs[trial_id].number, begun.place))
+        elif point is not None:
+            self._telling(lambda: self._source.advance(self._jobs[trial_id].number, point))
+        elif isinstance(outcome, TrialResult):
+            self._forget(trial_id)
+            self._telling(lambda: self._source.record(outcome, _fetch(weights)))
+
+    def lost(self, trial_id: str, reason: str) -> None:
+        """The worker of a trial is gone."""
+        if trial_id in self._jobs:
+            before, self._kernel_kills = self._kernel_kills, kernel_kills()
+            began, limit = self._begun.get(trial_id, (time.monotonic(), None))
+            seconds = time.monotonic() - began
+            failure = why_lost(reason, seconds, limit, self._kernel_kills > before)
+            error = f"the worker died: {reason}"
+            if failure is Failure.TIMED_OUT:
+                error = f"over its time limit of {limit:g} s, and hung: its worker was ended"
+            number = self._forget(trial_id).number
+            self._telling(lambda: self._source.lost(number, failure, error, node_died(reason)))
+
+    def _forget(self, trial_id: str) -> TrialJob:
+        self._begun.pop(trial_id, None)
+        return self._jobs.pop(trial_id)
+
+    def _telling(self, tell: Callable[[], None]) -> None:
+        if self.failure is None:
+            try:
+                tell()
+            except BaseException as error:  # whatever it is: raised where Tune does not swallow it
+                self.failure = error
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the record of a run is study.db."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the record of a run is study.db."""
+
+
+class Watch(tune.Callback):
+    """Between Tune's steps: raises an interruption and what the driver raised, and tells it of what workers did."""
+
+    def __init__(self, searcher: DriverSearcher, interruption: Interruption) -> None:
+        self._searcher = searcher
+        self._interruption = interruption
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self._interruption.check()
+        if self._searcher.failure is not None:
+            raise self._searcher.failure
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._searcher.told(trial.trial_id, result)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        # Tune's own `get_error` looks where nothing is written to yet.
+        path = trial.error_file
+        lines = Path(path).read_text().strip().splitlines() if path and Path(path).is_file() else []
+        self._searcher.lost(trial.trial_id, _reason(lines))
+
+
+def _reason(lines: list[str]) -> str:
+    """What Ray says of a worker's end: its last lines, which name the node where that has died."""
+    text = next((line for line in reversed(lines) if "its node has died" in line), lines[-1] if lines else "")
+    return text.strip()[:300] or "no reason given"
+
+
+def _fetch(weights: ray.ObjectRef[bytes] | None) -> bytes | None:
+    """The weights a worker has put into the object store; None when it died with them (the result stands)."""
+    try:
+        return None if weights is None else ray.get(weights)
+    except ray.exceptions.RayError:
+        return None

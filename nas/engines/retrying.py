@@ -1,0 +1,271 @@
+"""What becomes of a job whose worker was lost, or that had too little memory beside others: again, elsewhere or alone.
+
+Between a source of jobs, which is told of each job's end once, and an engine, which may begin a job several times.
+
+- A job whose worker is gone is begun again, `MAX_RETRIES` times at most and elsewhere where there is an elsewhere. Then
+  it is told back as lost: nothing is known of its architecture, and a later session tries it again.
+- An architecture that itself ends its worker is told back as failed, for good, when it has done so `MOST_CRASHES` times
+  while others went on. It is begun again only when something else has ended meanwhile, or nothing else is left to do.
+- A node that loses worker after worker is avoided, and named. Where all that is tried is lost, the search ends: that is
+  the machine's fault, not the architectures'.
+- A job that was out of memory beside others is begun again with a device to itself. Meanwhile nothing new begins where
+  it was; elsewhere the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from nas.engines.engine import JobSource
+from trials.errors import MachineFailing
+from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
+
+#: How often a job is begun anew whose worker was lost.
+MAX_RETRIES = 2
+#: How many of its workers an architecture may end.
+MOST_CRASHES = 2
+#: Different jobs that a node may lose, with none ending there between them, before it is avoided.
+MOST_LOST_ON_A_NODE = 3
+#: Losses in a row, with nothing ending anywhere, that are the machine's for certain; more where more run side by side.
+MOST_LOST_IN_A_ROW = 6
+
+#: The nodes that are there, by their ids: of each device, how many trials it takes side by side.
+Room = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job runs: the node's id and address, and which of its devices."""
+
+    node: str
+    address: str
+    device: str
+
+    def __str__(self) -> str:
+        return f"node {self.address} ({self.node[:8]})"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A job to begin: with a device to itself where it is to be alone, and never on the nodes that are avoided."""
+
+    job: TrialJob
+    alone: bool = False
+    where: str | None = None  # the node on which it had too little memory, where that is known
+    avoided: tuple[str, ...] = ()
+
+
+@dataclass
+class _Run:
+    job: TrialJob
+    begun: int = 0  # how often
+    place: Place | None = None  # where it runs, once that is known; where it last ran while it waits
+    alone: bool = False
+    beside: bool = False
+    crashes: int = 0
+    ended_at_crash: int = 0  # how many jobs had ended when its worker first crashed, and when it was last lost
+    ended_at_loss: int = -1
+    losses: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    lost_on: set[str] = field(default_factory=set)
+
+
+class Retrying:
+    """A source of jobs as an engine takes them that begins some again. Not thread-safe."""
+
+    def __init__(self, source: JobSource, say: Callable[[str], None], most: int | None = None, spare: int = 0) -> None:
+        """At most `most` run side by side (None: as many as there is room for, and `spare` that wait for more)."""
+        self._source, self._say, self._most, self._spare = source, say, most, spare
+        self._running: dict[int, _Run] = {}
+        self._again: list[_Run] = []
+        self._crashed: list[_Run] = []  # more often than they may; nothing has ended yet to hold it against
+        self._alone: list[_Run] = []
+        self._ended = self._lost_in_a_row = 0
+        self._lost: dict[str, set[int]] = {}  # by node, the jobs since one ended there
+        self._named: set[str] = set()
+        self._room: Room = {}
+
+    @property
+    def finished(self) -> bool:
+        return self._source.finished
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def avoided(self) -> set[str]:
+        """The nodes that keep losing workers, unless there is no other."""
+        bad = {node for node, jobs in self._lost.items() if len(jobs) >= MOST_LOST_ON_A_NODE}
+        return bad if self._room.keys() - bad else set()
+
+    def next_attempt(self, room: Room) -> Attempt | None:
+        """What to begin next; None when there is nothing, for now or for good, or no room."""
+        self._room = room
+        if self._alone and not any(run.alone for run in self._running.values()):
+            alone = self._alone.pop(0)
+            alone.alone = True
+            return self._begin(alone, self.avoided)
+        held = self._held()
+        if held is None or not self._has_room(held):
+            return None
+        run = self._next()
+        if run is None:
+            return None
+        avoided = self.avoided | held
+        elsewhere = avoided | run.lost_on
+        return self._begin(run, elsewhere if room.keys() - elsewhere else avoided)
+
+    def begun(self, number: int, place: Place) -> None:
+        """A worker runs it, there."""
+        run = self._running[number]
+        run.place = place
+        for other in self._running.values():
+            if other is not run and other.place == place:
+                run.beside = other.beside = True
+
+    def advance(self, number: int, point: EpochPoint) -> None:
+        self._source.advance(number, point)
+
+    def record(self, result: TrialResult, weights: bytes | None) -> None:
+        """A job has ended, well or not."""
+        run = self._running.pop(result.number)
+        self._goes_on(run)
+        if result.failure is Failure.OUT_OF_MEMORY and self._alone_instead(run):
+            return
+        environment = {**result.environment, **({"earlier_attempts": list(run.reasons)} if run.reasons else {})}
+        self._source.record(replace(result, attempts=run.begun, environment=environment), weights)
+
+    def lost(self, number: int, failure: Failure, error: str, node_died: bool = False) -> None:
+        """Its worker is gone. Raises MachineFailing when that is all that happens any more."""
+        run = self._running.pop(number)
+        text = f"{error} [{run.place}]" if run.place is not None else error
+        if failure is Failure.OUT_OF_MEMORY and self._alone_instead(run):
+            return
+        if failure is not Failure.WORKER_LOST:
+            self._fail(run, failure, text)
+            return
+        crashed = run.place is not None and not node_died and run.place.node not in self.avoided
+        self._note_loss(run, text)
+        if crashed:
+            run.ended_at_crash = run.ended_at_crash if run.crashes else self._ended
+            run.crashes += 1
+        if run.crashes >= MOST_CRASHES:
+            if self._ended > run.ended_at_crash:
+                self._blame(run)
+            else:
+                self._crashed.append(run)
+        elif len(run.losses) > MAX_RETRIES:
+            self._give_up(run)
+        else:
+            # A crash may be its own: something else first, which tells. What the machine took is begun at once.
+            run.ended_at_loss = self._ended if crashed else -1
+            self._again.append(run)
+
+    def _next(self) -> _Run | None:
+        for run in self._again:
+            if self._ended > run.ended_at_loss:
+                self._again.remove(run)
+                return run
+        job = self._source.next_job()
+        if job is not None:
+            return _Run(job)
+        if self._again:
+            return self._again.pop(0)
+        if self._crashed and not self._running:
+            # Workers that were warm have died of it twice, and nothing is left that could tell more.
+            for run in self._crashed:
+                self._blame(run)
+            self._crashed.clear()
+            job = self._source.next_job()
+        return None if job is None else _Run(job)
+
+    def _begin(self, run: _Run, avoided: set[str]) -> Attempt:
+        run.begun += 1
+        run.place, run.beside = None, False
+        self._running[run.job.number] = run
+        where = next(iter(run.lost_on), None) if run.alone else None
+        return Attempt(run.job, run.alone, where, tuple(sorted(avoided & self._room.keys())))
+
+    def _held(self) -> set[str] | None:
+        """Nodes where nothing may begin, for a job waits to be alone there; None where that is everywhere."""
+        waiting = next((run for run in self._running.values() if run.alone and run.place is None), None)
+        if waiting is None:
+            return set()
+        held = waiting.lost_on
+        return held if held and self._room.keys() - held - self.avoided else None
+
+    def _has_room(self, held: set[str]) -> bool:
+        if not self._running:
+            return True
+        closed = self.avoided | held
+        alone = next((run for run in self._running.values() if run.alone), None)
+        there = [
+            run
+            for run in self._running.values()
+            if (not run.alone if run.place is None else run.place.node not in closed)
+        ]
+        if self._most is not None and len(self._running) >= self._most:
+            return False
+        if alone is None and self._most is not None:
+            return True
+        slots = sum(sum(devices) for node, devices in self._room.items() if node not in closed)
+        if alone is not None and alone.place is not None:  # it has a device to itself
+            slots -= max(self._room.get(alone.place.node, (1,))) - 1
+        return len(there) < slots + (self._spare if alone is None else 0)
+
+    def _goes_on(self, run: _Run) -> None:
+        """Workers survive, that one's for example."""
+        self._ended += 1
+        self._lost_in_a_row = 0
+        if run.place is not None:
+            self._lost.pop(run.place.node, None)
+        crashed, self._crashed = self._crashed, []
+        for other in crashed:
+            self._blame(other)
+
+    def _alone_instead(self, run: _Run) -> bool:
+        """Whether a job that was out of memory is begun again alone: it was not."""
+        if run.alone or not run.beside:
+            return False
+        run.reasons.append("out of memory beside other trials, then alone")
+        run.lost_on = set() if run.place is None else {run.place.node}
+        self._alone.append(run)
+        return True
+
+    def _note_loss(self, run: _Run, text: str) -> None:
+        run.losses.append(text)
+        run.reasons.append(text)
+        self._lost_in_a_row += 1
+        if run.place is not None:
+            run.lost_on.add(run.place.node)
+            self._lost.setdefault(run.place.node, set()).add(run.job.number)
+            if run.place.node in self.avoided - self._named:
+                self._named.add(run.place.node)
+                self._say(f"{run.place} keeps losing workers and is avoided, {MOST_LOST_ON_A_NODE} in a row: {text}")
+        most = max(MOST_LOST_IN_A_ROW, 2 * sum(map(sum, self._room.values())))
+        if self._lost_in_a_row >= most:
+            self._running[run.job.number] = run  # it has not ended
+            raise MachineFailing(
+                f"{self._lost_in_a_row} workers were lost in a row, and no trial has ended meanwhile: that is the "
+                f"machine's doing, not the architectures' (the last: {text}); mend it and give the same command again, "
+                "which tries them again: what had ended is kept"
+            )
+
+    def _blame(self, run: _Run) -> None:
+        """An architecture has ended its workers by itself: no node's fault."""
+        for jobs in self._lost.values():
+            jobs.discard(run.job.number)
+        self._fail(run, Failure.CRASHED, f"its worker died {run.crashes} times: {run.losses[-1]}")
+
+    def _fail(self, run: _Run, failure: Failure, error: str) -> None:
+        environment = {"earlier_attempts": list(run.reasons)} if run.begun > 1 else {}
+        failed = TrialResult.of(
+            run.job, TrialState.FAILED, failure=failure, error=error, attempts=run.begun, environment=environment
+        )
+        self._source.record(failed, None)
+
+    def _give_up(self, run: _Run) -> None:
+        texts = "; ".join(dict.fromkeys(run.losses))
+        self._source.fail(run.job.number, Failure.WORKER_LOST, f"lost with its worker {run.begun} times: {texts}")

@@ -1,0 +1,232 @@
+"""What becomes of jobs whose workers are lost, and of those that have too little memory beside others."""
+
+from __future__ import annotations
+
+import pytest
+
+from nas.engines.retrying import MOST_LOST_IN_A_ROW, MOST_LOST_ON_A_NODE, Attempt, Place, Retrying, Room
+from search_spaces import InputSpec, SearchSpace
+from trials.errors import MachineFailing
+from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
+
+SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
+ONE: Room = {"a": (1,)}
+TWO_NODES: Room = {"a": (2,), "b": (2,)}
+
+
+class Jobs:
+    """So many jobs, and what is told of each."""
+
+    def __init__(self, count: int) -> None:
+        self._waiting = [TrialJob(n, "sampler", SPACE.baseline, 1, 1, 1, 1) for n in range(count)]
+        self._open: set[int] = set()
+        self.results: dict[int, TrialResult] = {}
+        self.lost: dict[int, str] = {}
+
+    @property
+    def finished(self) -> bool:
+        return not self._waiting and not self._open
+
+    def next_job(self) -> TrialJob | None:
+        if not self._waiting:
+            return None
+        job = self._waiting.pop(0)
+        self._open.add(job.number)
+        return job
+
+    def advance(self, number: int, point: EpochPoint) -> None:
+        assert number in self._open
+
+    def record(self, result: TrialResult, weights: bytes | None) -> None:
+        self._open.remove(result.number)
+        self.results[result.number] = result
+
+    def fail(self, number: int, failure: Failure, error: str) -> None:
+        assert failure is Failure.WORKER_LOST
+        self._open.remove(number)
+        self.lost[number] = error
+
+
+class Played:
+    """Begins what is handed out, and ends it as it is told."""
+
+    def __init__(self, count: int, room: Room, most: int | None = None) -> None:
+        self.jobs, self.room, self.said = Jobs(count), room, list[str]()
+        self.retrying = Retrying(self.jobs, self.said.append, most)
+        self.attempts: dict[int, Attempt] = {}
+
+    def begin(self, node: str = "a", device: str = "cpu") -> int:
+        attempt = self.retrying.next_attempt(self.room)
+        assert attempt is not None
+        self.attempts[attempt.job.number] = attempt
+        self.retrying.begun(attempt.job.number, Place(node, node, device))
+        return attempt.job.number
+
+    def end(self, number: int, failure: Failure | None = None) -> None:
+        state = TrialState.COMPLETE if failure is None else TrialState.FAILED
+        score = 0.5 if failure is None else None
+        result = TrialResult.of(self.attempts[number].job, state, score=score, failure=failure, error=failure)
+        self.retrying.record(result, None)
+
+    def lose(self, number: int, failure: Failure = Failure.WORKER_LOST, node_died: bool = False) -> None:
+        self.retrying.lost(number, failure, "gone", node_died)
+
+
+def test_a_job_whose_worker_is_lost_is_begun_again_and_what_happened_stands_with_its_result() -> None:
+    played = Played(2, ONE)
+    assert played.begin() == 0
+    played.lose(0)
+    assert played.begin() == 1  # something else first, which may tell whose fault it was
+    played.end(1)
+    assert played.begin() == 0
+    played.end(0)
+    assert played.jobs.finished
+    assert played.jobs.results[0].attempts == 2
+    assert played.jobs.results[0].environment["earlier_attempts"] == ["gone [node a (a)]"]
+    assert played.jobs.results[1].attempts == 1
+
+
+def test_an_architecture_that_ends_its_worker_twice_while_others_go_on_has_failed() -> None:
+    played = Played(3, ONE)
+    played.begin()
+    played.lose(0)
+    played.end(played.begin())
+    assert played.begin() == 0
+    played.lose(0)
+    failed = played.jobs.results[0]
+    assert (failed.state, failed.failure, failed.attempts) == (TrialState.FAILED, Failure.CRASHED, 2)
+    assert failed.error == "its worker died 2 times: gone [node a (a)]"
+    assert played.begin() == 2
+
+
+def test_the_last_one_is_judged_too_for_workers_that_were_warm_have_died_of_it() -> None:
+    played = Played(1, ONE)
+    for _ in range(2):
+        played.begin()
+        played.lose(0)
+    assert played.retrying.next_attempt(ONE) is None
+    assert played.jobs.results[0].failure is Failure.CRASHED
+
+
+def test_what_machines_take_is_begun_at_once_elsewhere_and_is_told_back_as_lost_when_they_go_on_taking_it() -> None:
+    played = Played(2, TWO_NODES)
+    for node in ("a", "b", "a"):
+        assert played.begin(node) == 0
+        played.lose(0, node_died=True)
+    assert played.attempts[0].avoided == ()  # it was lost on both: there is no elsewhere left
+    assert played.jobs.lost == {0: "lost with its worker 3 times: gone [node a (a)]; gone [node b (b)]"}
+    assert played.jobs.results == {}
+    played.end(played.begin())
+    assert played.jobs.finished
+    again = Played(1, TWO_NODES)
+    again.begin("a")
+    again.lose(0, node_died=True)
+    again.begin("b")
+    assert again.attempts[0].avoided == ("a",)
+
+
+def test_a_node_that_loses_worker_after_worker_is_avoided_and_named_and_no_architecture_blamed() -> None:
+    played = Played(40, TWO_NODES)
+    while not played.jobs.finished:
+        attempt = played.retrying.next_attempt(TWO_NODES)
+        assert attempt is not None
+        number = attempt.job.number
+        played.attempts[number] = attempt
+        node = "b" if "a" in attempt.avoided else "a"
+        played.retrying.begun(number, Place(node, f"10.0.0.{node}", "cpu"))
+        if node == "a":
+            played.lose(number)
+        else:
+            played.end(number)
+    assert {r.state for r in played.jobs.results.values()} == {TrialState.COMPLETE}
+    assert len(played.jobs.results) == 40
+    assert not played.jobs.lost
+    (said,) = played.said
+    assert said == f"node 10.0.0.a (a) keeps losing workers and is avoided, {MOST_LOST_ON_A_NODE} in a row: gone " + (
+        "[node 10.0.0.a (a)]"
+    )
+    assert sum(r.attempts - 1 for r in played.jobs.results.values()) == MOST_LOST_ON_A_NODE
+
+
+def test_the_only_node_is_not_avoided_and_where_all_is_lost_the_search_ends() -> None:
+    played = Played(40, ONE)
+    for _ in range(MOST_LOST_IN_A_ROW - 1):
+        played.lose(played.begin())
+    last = played.begin()
+    with pytest.raises(MachineFailing, match="6 workers were lost in a row, and no trial has ended meanwhile"):
+        played.lose(last)
+    assert played.jobs.results == {}  # nobody is blamed for it
+    assert played.jobs.lost == {}
+
+
+def test_a_trial_out_of_memory_beside_another_is_begun_again_alone_while_others_go_on_elsewhere() -> None:
+    played = Played(9, TWO_NODES)
+    assert [played.begin(node) for node in "aabb"] == [0, 1, 2, 3]
+    assert played.retrying.next_attempt(TWO_NODES) is None  # full
+    played.end(0, Failure.OUT_OF_MEMORY)
+    attempt = played.retrying.next_attempt(TWO_NODES)
+    assert attempt is not None
+    assert (attempt.job.number, attempt.alone, attempt.where) == (0, True, "a")
+    assert played.retrying.next_attempt(TWO_NODES) is None  # b is full, and a is to be emptied
+    played.end(2)
+    assert played.begin("b") == 4
+    assert played.attempts[4].avoided == ("a",)
+    played.end(1)
+    assert played.retrying.next_attempt(TWO_NODES) is None  # what was freed is not given away
+    played.retrying.begun(0, Place("a", "a", "cpu"))
+    assert played.retrying.next_attempt(TWO_NODES) is None  # it has all of a
+    played.end(3)
+    assert played.begin("b") == 5
+    assert played.attempts[5].avoided == ()
+    played.attempts[0] = attempt
+    played.end(0)
+    assert played.jobs.results[0].attempts == 2
+    assert played.begin("a") == 6
+
+
+def test_out_of_memory_with_nothing_beside_it_or_alone_it_has_failed() -> None:
+    played = Played(3, {"a": (2,)}, most=2)
+    played.begin()
+    played.end(0, Failure.OUT_OF_MEMORY)
+    assert played.jobs.results[0].attempts == 1
+    assert [played.begin(), played.begin()] == [1, 2]
+    played.lose(2, Failure.OUT_OF_MEMORY)  # the kernel took it
+    assert played.retrying.next_attempt(played.room) is not None
+    played.end(1)
+    played.retrying.begun(2, Place("a", "a", "cpu"))
+    played.end(2, Failure.OUT_OF_MEMORY)
+    assert (played.jobs.results[2].failure, played.jobs.results[2].attempts) == (Failure.OUT_OF_MEMORY, 2)
+    assert played.jobs.finished
+
+
+def test_trials_on_different_cards_are_not_beside_each_other() -> None:
+    played = Played(2, {"a": (4, 4)})
+    played.begin(device="0")
+    played.begin(device="1")
+    played.end(0, Failure.OUT_OF_MEMORY)
+    assert played.jobs.results[0].attempts == 1
+
+
+def test_a_trial_that_hung_is_not_tried_again() -> None:
+    played = Played(1, ONE)
+    played.begin()
+    played.lose(0, Failure.TIMED_OUT)
+    assert played.jobs.results[0].failure is Failure.TIMED_OUT
+
+
+def test_as_many_run_as_there_is_room_for_when_nodes_join_and_leave() -> None:
+    played = Played(20, {"a": (1,)})
+    played.begin("a")
+    assert played.retrying.next_attempt({"a": (1,)}) is None
+    played.room = {"a": (1,), "b": (2,)}
+    assert [played.begin("b"), played.begin("b")] == [1, 2]
+    assert played.retrying.next_attempt(played.room) is None
+    for number in (1, 2):
+        played.lose(number, node_died=True)
+    played.room = {"a": (1,)}
+    assert played.retrying.next_attempt(played.room) is None
+    played.end(0)
+    assert played.begin("a") == 1
+    bounded = Played(9, {"a": (8,)}, most=3)
+    assert [bounded.begin() for _ in range(3)] == [0, 1, 2]
+    assert bounded.retrying.next_attempt(bounded.room) is None
