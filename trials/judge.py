@@ -24,7 +24,7 @@ from trials.latency import measure_latency
 from trials.machine import device as devices
 from trials.machine.compiler import spare_the_compiler
 from trials.machine.failures import TimeLimit, failure_of
-from trials.machine.quiet import Occupancy, occupied
+from trials.machine.quiet import Occupancy, occupied, waited_seconds
 from trials.seeds import drawing
 from trials.tasks import SceneRecipe
 from trials.training.starts import FromScratch, Start
@@ -217,16 +217,20 @@ def _next(points: Iterator[EpochPoint], limit: TimeLimit) -> EpochPoint | None:
 
 
 class _Laps:
-    """A stopwatch: what has passed since the last lap ended goes to the lap that ends now."""
+    """A stopwatch: what has passed since the last lap ended goes to the lap that ends now, but for what was waiting for
+    others on the machine, whenever that was."""
 
     def __init__(self) -> None:
         self._began = self._last = time.perf_counter()
+        self._waited = waited_seconds()
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def end(self, lap: str) -> None:
-        now = time.perf_counter()
-        self.seconds[lap] += now - self._last
-        self._last = now
+        now, waited = time.perf_counter(), waited_seconds()
+        waiting = max(waited - self._waited, 0.0)
+        self.seconds["wait_s"] += waiting
+        self.seconds[lap] += max(now - self._last - waiting, 0.0)
+        self._last, self._waited = now, waited
 
     def total(self) -> float:
         return time.perf_counter() - self._began
