@@ -24,7 +24,7 @@ from trials.latency import measure_latency
 from trials.machine import device as devices
 from trials.machine.compiler import spare_the_compiler
 from trials.machine.failures import TimeLimit, failure_of
-from trials.machine.quiet import Occupancy, occupied
+from trials.machine.quiet import Occupancy, occupied, waited_seconds
 from trials.seeds import drawing
 from trials.tasks import SceneRecipe
 from trials.training.starts import FromScratch, Start
@@ -89,6 +89,9 @@ class Bench:
         self.device = devices.resolve(plan.device)
         most_bytes = plan.data_memory * devices.memory_bytes(self.device)
         self.trainer = make_trainer(plan.data, plan.recipe).on(self.device, most_bytes)
+        # What cannot be asked any more of a device that fails.
+        precision = "bfloat16 autocast" if devices.in_bfloat16(plan.recipe.precision, self.device) else "float32"
+        self._environment = devices.environment(self.device) | {"training_precision": precision}
         space = plan.space
         self.reference = self.build(space.baseline, seed=0)
         self.example = torch.zeros(
@@ -120,9 +123,7 @@ class Bench:
 
     def environment(self, curve: Sequence[EpochPoint] = ()) -> dict[str, Any]:
         """Where and how a trial of this curve was trained, for the record."""
-        in_bfloat16 = devices.in_bfloat16(self.plan.recipe.precision, self.device)
-        found = devices.environment(self.device)
-        found["training_precision"] = "bfloat16 autocast" if in_bfloat16 else "float32"
+        found = dict(self._environment)
         if curve and curve[0].cuda_graph is not None:
             found["cuda_graph"] = curve[0].cuda_graph
         return found
@@ -199,7 +200,8 @@ class Bench:
             outcome = TrialOutcome(result(TrialState.FAILED, failure=failure_of(error), error=reason(error)), None)
         # Here the error is gone, and with it the tensors of all the frames that it had come through.
         if outcome.result.state is TrialState.FAILED and self.device.type == "cuda":
-            torch.cuda.empty_cache()
+            with suppress(Exception):  # a device that failed may fail here again: the result is there all the same
+                torch.cuda.empty_cache()
         yield outcome
 
     def time_limit(self, job: TrialJob) -> float | None:
@@ -217,16 +219,20 @@ def _next(points: Iterator[EpochPoint], limit: TimeLimit) -> EpochPoint | None:
 
 
 class _Laps:
-    """A stopwatch: what has passed since the last lap ended goes to the lap that ends now."""
+    """A stopwatch: what has passed since the last lap ended goes to the lap that ends now, but for what was waiting for
+    others on the machine, whenever that was."""
 
     def __init__(self) -> None:
         self._began = self._last = time.perf_counter()
+        self._waited = waited_seconds()
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def end(self, lap: str) -> None:
-        now = time.perf_counter()
-        self.seconds[lap] += now - self._last
-        self._last = now
+        now, waited = time.perf_counter(), waited_seconds()
+        waiting = max(waited - self._waited, 0.0)
+        self.seconds["wait_s"] += waiting
+        self.seconds[lap] += max(now - self._last - waiting, 0.0)
+        self._last, self._waited = now, waited
 
     def total(self) -> float:
         return time.perf_counter() - self._began

@@ -201,9 +201,10 @@ class Costs:
 class Timing:
     """Where the time of a trial went, in seconds.
 
-    The worker's: `build_s` makes the network, `latency_s` measures it, `wait_s` waits while others measure, `train_s`
-    and `evaluate_s`, `pack_s` makes its weights ready to travel. The search's own: `proposal_s` chooses it, `record_s`
-    makes the result durable, `transit_s` is all that was between the two and none of the worker's.
+    The worker's: `build_s` makes the network, `latency_s` measures it, `train_s` and `evaluate_s`, `pack_s` makes its
+    weights ready to travel; `wait_s` is what waited for others on the machine in any of these, and is in none of them.
+    The search's own: `proposal_s` chooses it, `record_s` makes the result durable, `transit_s` is all that was between
+    the two and none of the worker's.
     """
 
     build_s: float = 0.0
@@ -259,7 +260,8 @@ class TrialResult:
     `score` (0..1) is the leading figure of the task on the validation split, see `trials.tasks.metrics`, and `figures`
     are all of it, by their names, for a task that has several; `loss` is that of the same split, `tempered_loss` at its
     own `temperature`, `correct` of `images`;
-    `seconds` is the whole trial's in its worker, `train_seconds` the training loop's alone, `timing` tells them apart.
+    `seconds` is the whole trial's in its worker, with its waiting for others on the machine, for it held the device
+    meanwhile; `train_seconds` the training loop's alone, `timing` tells them apart.
     `error` says in words why it failed or was stopped, `failure` of which kind that is; `attempts` is how often
     it was begun.
     """

@@ -35,7 +35,10 @@ from reports.trust import trust_story
 from reports.verdict import verdict_of
 from reports.view import RunView
 from trials.tasks.metrics import ALL_FIGURES
-from trials.trial import TrialState
+from trials.trial import TrialResult, TrialState
+
+#: Seconds of waiting that are worth a word.
+_TOLD_S = 0.5
 
 
 def trials_table(trials: tuple[TrialView, ...], score_label: str, width: int) -> Table:
@@ -100,6 +103,11 @@ def _verdict(view: RunView) -> list[str]:
     return [] if found is None else [f"verdict: {found.text}"]
 
 
+def _waiting(result: TrialResult) -> str:
+    waited = 0.0 if result.timing is None else result.timing.wait_s
+    return "" if waited < _TOLD_S else f", {format_duration(waited)} waiting for others on the machine"
+
+
 def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
     """One trial in full."""
     r = trial.result
@@ -111,7 +119,7 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
         ("on front", "yes" if trial.on_front else "no"),
         ("parameters", f"{r.params:,}"),
         ("FLOPs", f"{r.macs:,} multiply-adds"),
-        ("time", f"{format_duration(r.seconds)}, {format_duration(r.train_seconds)} of it training"),
+        ("time", f"{format_duration(r.seconds)}, {format_duration(r.train_seconds)} of it training{_waiting(r)}"),
         ("seed", str(r.seed)),
     ]
     if r.workload is not None:

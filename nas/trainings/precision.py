@@ -23,7 +23,8 @@ from trials.judge import Bench, TrialPlan
 from trials.machine import device as devices
 from trials.machine.failures import TimeLimit
 from trials.seeds import derive
-from trials.trial import Precision
+from trials.training.cuda_graph import LEAST_STEPS
+from trials.trial import Precision, TrainingRecipe
 
 Measured = Literal["float32", "bfloat16"]
 #: How many times as fast as float32 bfloat16 must be: less would not be worth its rounding.
@@ -101,12 +102,23 @@ def _measure(bench: Bench) -> dict[str, float]:
 
 
 def _speed(bench: Bench, architecture: Architecture, precision: str, limit: TimeLimit) -> float:
-    """Images a second of the second of two short epochs; the first warms up."""
-    batch_size = bench.plan.recipe.batch_size
+    """Images a second of the last of some short epochs; the first warms up, and captures what trials replay."""
+    recipe = bench.plan.recipe
+    steps, epochs = timed_steps(recipe, len(bench.trainer.data.train), bench.device)
     # Speed does not depend on the learning rate; a schedule this short might diverge at the configured one.
-    trainer = bench.trainer.briefly(_STEPS * batch_size, epochs=2, peak_lr=1e-3, precision=precision)
+    trainer = bench.trainer.briefly(steps * recipe.batch_size, epochs=epochs, peak_lr=1e-3, precision=precision)
     with bench.occupied(limit.check) as machine, limit.watching():
         return list(trainer.train(bench.build(architecture, seed=0), 0, machine))[-1].images_per_second
+
+
+def timed_steps(recipe: TrainingRecipe, images: int, device: torch.device) -> tuple[int, int]:
+    """Steps of an epoch, and epochs, to time trials by whose training split has so many images: as many as a CUDA graph
+    is captured for, where trials have one, which bfloat16 gains more from or less."""
+    whole = max(1, images // recipe.batch_size)
+    if not recipe.cuda_graph or device.type != "cuda" or whole * recipe.epochs < LEAST_STEPS:
+        return _STEPS, 2
+    steps = min(whole, LEAST_STEPS // 2)
+    return steps, -(-LEAST_STEPS // steps)
 
 
 def provide_precision(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from trials.data import DataConfig
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.machine.quiet import occupied, quiet
 from trials.record.store import Store
-from trials.trial import EpochPoint, Failure, LatencyProtocol, Recipe, TrialJob, TrialState
+from trials.trial import EpochPoint, Failure, Latency, LatencyProtocol, Recipe, TrialJob, TrialState
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
 PLAN = TrialPlan(
@@ -326,6 +327,59 @@ def test_a_trial_that_is_dropped_lets_go_of_the_machine(bench: Bench) -> None:
     assert isinstance(next(trial), EpochPoint)
     trial.close()
     assert in_time(measure)
+
+
+def test_waiting_for_others_on_the_machine_is_in_no_other_figure(bench: Bench) -> None:
+    """Of a trial that stood still for a second before it was measured, before it trained, and in both of its epochs."""
+    asked, given = threading.Event(), threading.Event()
+
+    def measure() -> None:
+        while asked.wait(30) and not over:
+            asked.clear()
+            with quiet():
+                given.set()
+                time.sleep(1.0)
+
+    def hold_still() -> None:
+        given.clear()
+        asked.set()
+        assert given.wait(10)
+
+    class Held(Bench):
+        def screened(self, network: nn.Module) -> Latency:
+            hold_still()
+            return super().screened(network)
+
+    over: list[bool] = []
+    neighbour = threading.Thread(target=measure)
+    neighbour.start()
+    try:
+        _, alone = judged(bench, job(SPACE.baseline))
+        held = Held(PLAN)
+        steps = 0
+
+        def step(*given: Any) -> None:
+            nonlocal steps
+            steps += 1
+            if steps in (2, 6):  # the second of the first epoch's four, and of the second one's
+                asked.set()
+
+        hook = register_optimizer_step_pre_hook(step)
+        _, outcome = judged(held, job(SPACE.baseline))
+        hook.remove()
+    finally:
+        over.append(True)
+        asked.set()
+        neighbour.join()
+    result = outcome.result
+    assert result.timing is not None
+    assert 2.8 < result.timing.wait_s < 3.5
+    assert result.seconds > result.timing.wait_s
+    assert result.timing.worker_s == pytest.approx(result.seconds, abs=0.3)
+    own = result.seconds - result.timing.wait_s
+    assert 0 < result.timing.latency_s + result.train_seconds + result.timing.evaluate_s < own
+    assert sum(256 / point.images_per_second for point in result.curve) < result.train_seconds + 0.05
+    assert outcome.weights == alone.weights
 
 
 def test_a_longer_schedule_may_take_longer() -> None:

@@ -20,6 +20,8 @@ from trials.machine.target import Target
 
 #: Others' work below this share of the device is the operating system's own.
 BUSY_SHARE = 0.1
+#: What the driver says of a GPU's use is over the last second at the most: until then over passes of our own as well.
+_GPU_SAMPLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,15 @@ def versions(target: Target) -> dict[str, str]:
 
 
 def observe(target: Target, seconds: float = 0.1) -> Conditions:
-    """Look at the machine while this process waits for `seconds`."""
+    """Look at the machine while this process waits for `seconds`, on a GPU for as long as the driver looks back."""
     device = torch.device(target.device)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-        time.sleep(seconds)
+        clock_mhz, temperature_c = (_number(_nvidia_smi(one, device)) for one in ("clocks.sm", "temperature.gpu"))
+        time.sleep(max(seconds, _GPU_SAMPLE_SECONDS))
         return Conditions(
-            clock_mhz=_number(_nvidia_smi("clocks.sm", device)),
-            temperature_c=_number(_nvidia_smi("temperature.gpu", device)),
+            clock_mhz=clock_mhz,
+            temperature_c=temperature_c,
             foreign_share=_percent(_nvidia_smi("utilization.gpu", device)),
             foreign_processes=_foreign_processes(device),
         )

@@ -51,7 +51,9 @@ def onnx_pass(network: nn.Module, images: torch.Tensor, target: Target) -> Pass:
     # Threads of two sessions that take turns must not spin through each other's passes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     index = int(target.device.partition(":")[2] or 0)
-    provider = ("CUDAExecutionProvider", {"device_id": index}) if target.on_gpu else "CPUExecutionProvider"
+    # Its own default is TF32.
+    on_gpu = ("CUDAExecutionProvider", {"device_id": index, "use_tf32": 0})
+    provider = on_gpu if target.on_gpu else "CPUExecutionProvider"
     try:
         program = onnx_program(network.cpu(), source[:1])
         session = onnxruntime.InferenceSession(program.SerializeToString(), options, providers=[provider])

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import torch
 
+from trials.machine.device import exact_float32
+
 #: Makes one forward pass and returns what it took, in milliseconds.
 Pass = Callable[[], float]
 
@@ -28,10 +30,11 @@ def wall_clock(run: Callable[[], object]) -> Pass:
 
 
 def _cuda_clock(run: Callable[[], object], device: torch.device) -> Pass:
-    """By the device's own events, the stream empty before: without the synchronisation's own time."""
+    """By the device's own events, the stream empty before: without the synchronisation's own time, and in float32 where
+    that is asked for, without TF32."""
 
     def one_pass() -> float:
-        with torch.cuda.device(device):
+        with exact_float32(), torch.cuda.device(device):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()
             start.record()

@@ -11,7 +11,7 @@ from torch import nn
 
 from trials.errors import LatencyError
 from trials.latency.passes import Pass, clock
-from trials.machine.device import on_device
+from trials.machine.device import exact_float32, on_device
 from trials.machine.target import Target
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -53,7 +53,7 @@ def compiled(network: nn.Module, images: torch.Tensor) -> Pass:
     own = FunctionType(forward.__code__.replace(), forward.__globals__, closure=forward.__closure__)
     try:
         run = torch.compile(own)
-        with torch.inference_mode():
+        with exact_float32(), torch.inference_mode():
             run()
     except Exception as error:  # whatever the compiler meets, the user's next step is the same
         detail = " ".join(str(error).split())[:200]
@@ -69,13 +69,13 @@ def captured(network: nn.Module, images: torch.Tensor) -> Pass:
     placed = on_device(network, images.device)
     stream = torch.cuda.Stream(images.device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(images.device))
-    with torch.inference_mode(), torch.cuda.stream(stream):
+    with exact_float32(), torch.inference_mode(), torch.cuda.stream(stream):
         for _ in range(_PASSES_BEFORE_CAPTURE):
             placed(images)
     torch.cuda.current_stream(images.device).wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.inference_mode(), torch.cuda.device(images.device), torch.cuda.graph(graph):
+        with exact_float32(), torch.inference_mode(), torch.cuda.device(images.device), torch.cuda.graph(graph):
             output: torch.Tensor = placed(images)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:200]

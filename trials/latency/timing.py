@@ -24,6 +24,8 @@ from trials.trial import Latency, LatencyProtocol
 #: A slow network is measured for this long, when that comes before the protocol's passes.
 MAX_SECONDS = 2.0
 MIN_PASSES = 30
+#: Attempts in which somebody came between, or this process was suspended, until such a one has to do.
+MOST_DISTURBED = 5
 
 Array = NDArray[np.float64]
 
@@ -54,17 +56,24 @@ def measure(
     The candidate's figures are multiplied by nominal / measured latency of `reference`, which cancels a
     drift of the machine's clock that both feel. Without a nominal figure the reference's own is taken.
     A measurement that drifts or scatters is repeated. Where no attempt was steady, the figure is that of all
-    their blocks together, and marked unstable.
+    their blocks together, and marked unstable. An attempt beside which others trained, for this process was suspended
+    and passed over, or they were (`trials.machine.quiet`), counts as none; the last of `MOST_DISTURBED` as unsteady.
     enough: no further passes are made once the standard error is this share of the figure; it is looked at after
         `MIN_PASSES`, and whenever there are twice as many as at the last look.
     """
     attempts: list[tuple[Array, Array]] = []
-    for attempt in range(1, protocol.attempts + 1):
-        with quiet(device), torch.inference_mode():
-            attempts.append(_interleave(candidate, reference, protocol, enough))
-        measured = _summarise(*attempts[-1], protocol, nominal_reference_p50_ms)
-        if measured.stable:
-            return replace(measured, attempts=attempt)
+    disturbed = 0
+    while len(attempts) < protocol.attempts:
+        with quiet(device) as alone, torch.inference_mode():
+            blocks = _interleave(candidate, reference, protocol, enough)
+            undisturbed = alone.undisturbed
+        disturbed += not undisturbed
+        if not undisturbed and disturbed < MOST_DISTURBED:
+            continue
+        attempts.append(blocks)
+        measured = _summarise(*blocks, protocol, nominal_reference_p50_ms)
+        if measured.stable and undisturbed:
+            return replace(measured, attempts=len(attempts))
     own, other = (np.concatenate(blocks) for blocks in zip(*attempts, strict=True))
     pooled = _summarise(own, other, protocol, nominal_reference_p50_ms)
     return replace(pooled, stable=False, attempts=protocol.attempts)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def resolve(name: str) -> torch.device:
 def has_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware (emulation would slow a trial down)."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):  # torch asks whichever is the current one
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
 
@@ -50,6 +52,18 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16(precision, device))
 
 
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """cuDNN's convolutions round to TF32 by default, which moves a few images across a decision, and is not the float32
+    whose latency is asked for."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 def on_device(network: nn.Module, device: torch.device) -> nn.Module:
     """The network moved to the device, its weights in the channels-last memory format."""
     return network.to(device).to(memory_format=torch.channels_last)
@@ -57,7 +71,7 @@ def on_device(network: nn.Module, device: torch.device) -> nn.Module:
 
 def synchronise(device: torch.device) -> Callable[[], None]:
     """A function that waits until all work on the device is done."""
-    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    return partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
 
 
 def lock_name(device: torch.device) -> str:

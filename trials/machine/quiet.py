@@ -1,65 +1,24 @@
 """A quiet device for latency: while one process measures, every other trial on that device stands still.
 
-A readers-writer lock of two files for each device, across processes: training holds the room shared, a measurement
+A readers-writer lock of two locks for each device, across processes: training holds the room shared, a measurement
 holds it alone. A writer first takes the turnstile, which readers pass on their way in, so that it
-cannot be starved by trials that overlap for ever. The kernel lets go of both when a process dies.
+cannot be starved by trials that overlap for ever. The kernel lets go of both when a process dies, and who hangs is
+passed over (`trials.machine.lease`): a training that was goes back in when it wakes, a measurement that was does not
+count (`Alone.undisturbed`).
 
 Devices are told apart by what `trials.machine.device.lock_name` calls them. Not covered: trials on one GPU disturb a
-measurement on another by what they do on the CPU; the reference network measured beside it feels the same.
+measurement on another by what they do on the CPU; the reference network measured beside it feels the same. A training
+that was passed over for an earlier measurement and wakes in this one may end its batch beside it.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import sys
-import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO
 
-#: After so long a wait, the user is told whom a measurement or a trial waits for.
-NOTICE_SECONDS = 10.0
+from trials.machine.lease import Lock, waited_seconds
 
-
-def _open(device: str, name: str) -> IO[bytes]:
-    folder = Path(os.environ.get("FUSION_NAS_LOCKS", tempfile.gettempdir()))
-    return (folder / f"fusion-nas-{os.getuid()}-{device}-{name}.lock").open("ab")
-
-
-class _Waiting(threading.local):
-    """How long this thread has waited for others: in waits that are over, and since when in one that is not."""
-
-    seconds = 0.0
-    since: float | None = None
-
-
-_waiting = _Waiting()
-
-
-def waited_seconds() -> float:
-    """How long this thread has waited for the machine so far: no time of its own."""
-    now = 0.0 if _waiting.since is None else time.monotonic() - _waiting.since
-    return _waiting.seconds + now
-
-
-def _wait(lock: IO[bytes], kind: int) -> None:
-    """Take a lock; say so when another process (a suspended one, say) keeps it for long."""
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        line = f"waiting for another fusion-nas process on this machine, which holds {lock.name}\n"
-        notice = threading.Timer(NOTICE_SECONDS, sys.stderr.write, [line])
-        notice.start()
-        _waiting.since = time.monotonic()
-        try:
-            fcntl.flock(lock, kind)
-        finally:
-            _waiting.seconds, _waiting.since = waited_seconds(), None
-            notice.cancel()
+__all__ = ["Alone", "Occupancy", "occupied", "quiet", "waited_seconds"]
 
 
 class Occupancy:
@@ -70,33 +29,30 @@ class Occupancy:
 
         `check` is called between batches; what it raises ends the trial.
         """
-        self._turnstile = _open(device, "turnstile")
-        self._room = _open(device, "room")
+        self._turnstile = Lock(f"{device}-turnstile")
+        self._room = Lock(f"{device}-room")
         self._synchronise = synchronise
         self._check = check
 
     def enter(self) -> None:
-        _wait(self._turnstile, fcntl.LOCK_SH)
-        _wait(self._room, fcntl.LOCK_SH)
-        fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+        self._turnstile.take(alone=False, beside=self._room)
+        self._room.take(alone=False)
+        self._room.keep()
+        self._turnstile.release()
 
     def give_way(self) -> None:
         """Step aside while a measurement waits or runs; costs microseconds when none does. Raises what `check` does."""
         self._check()
-        try:
-            fcntl.flock(self._turnstile, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not (self._turnstile.free() and self._room.mine()):
             self._synchronise()
-            fcntl.flock(self._room, fcntl.LOCK_UN)
+            self._room.release()
             self.enter()
-        else:
-            fcntl.flock(self._turnstile, fcntl.LOCK_UN)
 
     @contextmanager
     def away(self) -> Iterator[None]:
         """Let go while this trial waits for somebody else (the engine, between epochs)."""
         self._synchronise()
-        fcntl.flock(self._room, fcntl.LOCK_UN)
+        self._room.release()
         yield
         self.enter()
 
@@ -114,17 +70,36 @@ def occupied(
 ) -> Iterator[Occupancy]:
     """Train inside, on that device: `with occupied() as machine: … machine.give_way()`."""
     hold = Occupancy(synchronise, check, device)
-    hold.enter()
     try:
+        hold.enter()
         yield hold
     finally:
         hold.leave()
 
 
+class Alone:
+    """One measurement's hold on a device."""
+
+    def __init__(self, turnstile: Lock, room: Lock) -> None:
+        self._locks = turnstile, room
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether nobody has passed over this process, as over one that hangs, and trained beside it; and none of those
+        whom it has passed over itself has come back. To be asked inside."""
+        return all(lock.mine() and not lock.woken() for lock in self._locks)
+
+
 @contextmanager
-def quiet(device: str = "cpu") -> Iterator[None]:
+def quiet(device: str = "cpu") -> Iterator[Alone]:
     """Measure inside: no other trial of this user on that device of this machine computes meanwhile."""
-    with _open(device, "turnstile") as turnstile, _open(device, "room") as room:
-        _wait(turnstile, fcntl.LOCK_EX)
-        _wait(room, fcntl.LOCK_EX)
-        yield
+    turnstile, room = Lock(f"{device}-turnstile"), Lock(f"{device}-room")
+    try:
+        turnstile.take(alone=True, beside=room)
+        turnstile.keep()
+        room.take(alone=True)
+        room.keep()
+        yield Alone(turnstile, room)
+    finally:
+        room.close()
+        turnstile.close()

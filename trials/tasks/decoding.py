@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from trials.latency.passes import wall_clock
 from trials.latency.runtimes import eager
 from trials.latency.timing import measure
-from trials.machine.device import synchronise
+from trials.machine.device import lock_name, synchronise
 from trials.tasks.detection import DetectionTask
 from trials.trial import Latency, LatencyProtocol
 
@@ -27,4 +27,4 @@ def decoding_latency(network: nn.Module, task: DetectionTask, images: Tensor, pr
         task.detections(outputs)
         finish()
 
-    return measure(wall_clock(decode), eager(network, images), protocol)
+    return measure(wall_clock(decode), eager(network, images), protocol, device=lock_name(images.device))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trials.data import ImageData, SceneSplit, Split
+from trials.machine.device import exact_float32
 from trials.machine.quiet import Occupancy
 from trials.seeds import drawing
 from trials.tasks.inputs import Normalisation
@@ -23,6 +23,8 @@ from trials.trial import Failure
 
 #: Single logits that are kept for the loss at a network's own temperature at the most: 64 MiB.
 _MOST_LOGITS = 2**24
+#: What a batch has at the most on a GPU, which the batches of a CPU leave idle: pixels, for others' room, and images.
+_GPU_PIXELS, _GPU_IMAGES = 2**22, 1024
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -47,17 +49,6 @@ class Judgement:
     figures: Mapping[str, Any] = field(default_factory=dict)
     tempered_loss: float | None = None
     temperature: float | None = None
-
-
-@contextmanager
-def exact_float32() -> Iterator[None]:
-    """cuDNN's convolutions round to TF32 by default, which moves a few images across a decision."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
 
 
 @dataclass(frozen=True)
@@ -142,7 +133,16 @@ def _outputs(
     normalised = Normalisation(data, device)
     network.eval()
     with exact_float32(), drawing(device, 0, "evaluation"):
-        for start in range(0, len(split), task.eval_batch):
+        size = judged_together(task, split, device)
+        for start in range(0, len(split), size):
             machine.give_way()
-            images, targets = task.part(split, range(start, min(start + task.eval_batch, len(split))), device)
+            images, targets = task.part(split, range(start, min(start + size, len(split))), device)
             yield network(normalised(images)), targets
+
+
+def judged_together(task: Task, split: Split | SceneSplit, device: torch.device) -> int:
+    """How many of a split's images make a batch there."""
+    if device.type == "cpu":
+        return task.eval_batch
+    height, width = split.images.shape[-2:]
+    return max(task.eval_batch, min(_GPU_IMAGES, _GPU_PIXELS // (height * width)))

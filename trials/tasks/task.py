@@ -61,7 +61,7 @@ class Task(Protocol):
 
     @property
     def eval_batch(self) -> int:
-        """Images that are judged together."""
+        """Images that are judged together on a CPU; on a GPU at least."""
 
     def begin(self, network: nn.Module, recipe: Any) -> None:
         """Put the network in training, but for what of it the recipe leaves as it is."""

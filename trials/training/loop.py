@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trials.machine.quiet import Occupancy
+from trials.machine.quiet import Occupancy, waited_seconds
 from trials.seeds import drawing
 from trials.tasks.evaluation import NonFiniteLoss
 from trials.tasks.task import Data, task_for
@@ -59,7 +59,7 @@ def train(
         except CaptureFailed as error:
             graph = f"none: {error}"
     for epoch in range(epochs):
-        began = time.perf_counter()
+        began = time.perf_counter() - waited_seconds()
         step.total.zero_()
         with drawing(device, seed, "network", epoch):
             for draws in batches.draw(seed, epoch):
@@ -74,5 +74,5 @@ def train(
             raise NonFiniteLoss(f"training loss is {mean_loss} in epoch {epoch + 1} of {epochs}")
         if averaged is not None and epoch + 1 == epochs:
             network.load_state_dict(averaged.module.state_dict())
-        speed = batches.images / (time.perf_counter() - began)
+        speed = batches.images / (time.perf_counter() - waited_seconds() - began)
         yield EpochPoint(epoch + 1, mean_loss, speed, graph if epoch == 0 else None)

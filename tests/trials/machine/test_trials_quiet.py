@@ -127,7 +127,9 @@ def test_each_device_has_a_lock_of_its_own() -> None:
 def test_the_locks_lie_where_they_are_told(locks: Path) -> None:
     with occupied() as machine:
         machine.give_way()
-    assert sorted(file.name.rpartition("-")[2] for file in locks.iterdir()) == ["room.lock", "turnstile.lock"]
+    (own,) = locks.iterdir()
+    assert own.stat().st_mode & 0o077 == 0  # of this user alone
+    assert sorted(file.name for file in own.iterdir()) == ["cpu-room.0.lock", "cpu-turnstile.0.lock"]
 
 
 def test_work_on_the_device_ends_before_the_machine_is_let_go() -> None:
