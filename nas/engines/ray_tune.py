@@ -34,6 +34,7 @@ from ray.tune.search import Searcher
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.engines.lost_workers import kernel_kills, why_lost
+from nas.engines.shipping import shipped
 from nas.engines.sockets import temporary_folder_is_short
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
@@ -236,6 +237,7 @@ class RayEngine:
             time.sleep(0.2)
 
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
+        plan = shipped(plan)
         self._await_room()
         cpus, gpus = self._resources["cpu"], self._resources["gpu"]
         task: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_answer)
@@ -256,7 +258,7 @@ class RayEngine:
         searcher = DriverSearcher(source, plan.timeout_seconds)
         self._await_room()
         with self._interruption.shielded(), tempfile.TemporaryDirectory(prefix="fusion-nas-") as scratch:
-            actor = tune.with_parameters(TrialActor, plan=plan, folder=str(Path.cwd()))
+            actor = tune.with_parameters(TrialActor, plan=shipped(plan), folder=str(Path.cwd()))
             tune.Tuner(
                 tune.with_resources(actor, self._resources),
                 tune_config=tune.TuneConfig(
