@@ -44,8 +44,8 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     }  # fmt: skip
     assert by_role[Role.CIRCUMSTANCE] == {
         "engine", "workers", "device", "out", "export", "data_dir", "data_memory", "noise_seeds", "latency.screen",
-        "ray.address",
-        "ray.cpus_per_trial", "ray.gpus_per_trial", "ray.ship_data", "finalists", "finalist_seeds", "finalist_max_seeds",
+        "ray.address", "ray.ship_data",
+        "ray.cpus_per_trial", "ray.gpus_per_trial", "finalists", "finalist_seeds", "finalist_max_seeds",
         "max_hours", "max_gpu_hours", "max_trials", "early_stop",
     }  # fmt: skip
     assert role_of("minimum.ap") is Role.EXTEND
