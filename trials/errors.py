@@ -47,6 +47,12 @@ class MachineFailing(UserError, RuntimeError):
     exit_code = 1
 
 
+class NodeDiffers(UserError, RuntimeError):
+    """A machine of the cluster whose data or space are not the driver's: the message names it."""
+
+    exit_code = 1
+
+
 class TaskError(UserError, ValueError):
     """A network and data that do not belong together: the message says what would."""
 

@@ -19,7 +19,9 @@ from torch import nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
+from trials.agreement import Agreement
 from trials.data import DataConfig, SceneConfig
+from trials.data.shipped import DataSource
 from trials.latency import measure_latency
 from trials.machine import device as devices
 from trials.machine.compiler import spare_the_compiler
@@ -28,7 +30,7 @@ from trials.machine.quiet import Occupancy, occupied, waited_seconds
 from trials.seeds import drawing
 from trials.tasks import SceneRecipe
 from trials.training.starts import FromScratch, Start
-from trials.training.trainer import Trainer, make_trainer
+from trials.training.trainer import Trainer, load_any, make_trainer
 from trials.trial import EpochPoint, Latency, LatencyProtocol, Recipe, Timing, TrialJob, TrialResult, TrialState
 
 #: The origin of a job that trains what a search knows already: its costs were measured before.
@@ -46,11 +48,11 @@ class TrialPlan:
     profile tells it, or no budget and no objective asks for it. A trial of the recipe's epochs may take
     `timeout_seconds`, waiting for others not counted, None for any time. `start` is what their networks are before the
     first step. Images may take the share `data_memory` of a GPU's memory; more stay in the machine's and go there batch
-    by batch.
+    by batch. Where `agreement` is given a worker's data and space must be the driver's.
     """
 
     space: SearchSpace
-    data: DataConfig | SceneConfig
+    data: DataConfig | SceneConfig | DataSource
     recipe: Recipe | SceneRecipe
     protocol: LatencyProtocol
     device: str
@@ -60,6 +62,7 @@ class TrialPlan:
     timeout_seconds: float | None = None
     start: Start = field(default_factory=FromScratch)
     data_memory: float = 0.5
+    agreement: Agreement | None = None
 
     def time_limit(self, epochs: int) -> float | None:
         """In seconds, of a training of so many epochs: in proportion to that of a trial."""
@@ -88,7 +91,7 @@ class Bench:
         self.expendable = expendable
         self.device = devices.resolve(plan.device)
         most_bytes = plan.data_memory * devices.memory_bytes(self.device)
-        self.trainer = make_trainer(plan.data, plan.recipe).on(self.device, most_bytes)
+        self.trainer = self._trainer().on(self.device, most_bytes)
         # What cannot be asked any more of a device that fails.
         precision = "bfloat16 autocast" if devices.in_bfloat16(plan.recipe.precision, self.device) else "float32"
         self._environment = devices.environment(self.device) | {"training_precision": precision}
@@ -97,6 +100,14 @@ class Bench:
         self.example = torch.zeros(
             plan.protocol.batch_size, space.input.channels, space.input.size, space.input.size, device=self.device
         ).contiguous(memory_format=torch.channels_last)
+
+    def _trainer(self) -> Trainer:
+        """Raises NodeDiffers where the data or the space here are not the driver's, as far as the plan tells them."""
+        plan = self.plan
+        if plan.agreement is None:
+            return make_trainer(plan.data, plan.recipe)
+        plan.agreement.check_space(plan.space)
+        return Trainer(plan.agreement.loaded(lambda: load_any(plan.data)), plan.recipe)
 
     def build(self, architecture: Architecture, seed: int) -> nn.Module:
         """The network on the device, as a trial starts; what is new in it is derived from `seed`."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from nas.cli.bench import bench
+from nas.cli.cluster import cluster
 from nas.cli.latency import latency
 from nas.cli.networks import discover, spaces
 from nas.cli.runs import export, report, reprice, show, status
@@ -22,7 +23,7 @@ from nas.cli.studies import ablate, attention, finalists, noise, trust
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: The commands under the headings of the program's help.
 _COMMANDS: dict[str, tuple[click.Command, ...]] = {
-    "Before a search": (doctor, spaces, discover, check),
+    "Before a search": (doctor, spaces, discover, check, cluster),
     "A search": (search, status),
     "What it found": (show, report, export, reprice),
     "How far to trust it": (finalists, noise, trust, ablate, attention),

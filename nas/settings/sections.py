@@ -294,3 +294,8 @@ class RaySection(Section):
         Setting("GPUs of a trial; 0.25 puts four on one card.", Role.CIRCUMSTANCE, option="--gpus-per-trial",
                 metavar="G", group=Group.PLACE, default="1 where there are any"),
     ] = None  # fmt: skip
+    ship_data: Annotated[
+        bool,
+        Setting("Nodes get the decoded data from the driver, once each, and need none of their own.", Role.CIRCUMSTANCE,
+                option="--ship-data", metavar="BOOL", group=Group.PLACE, page="cluster.md#data"),
+    ] = False  # fmt: skip

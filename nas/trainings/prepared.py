@@ -21,11 +21,13 @@ from search_spaces.errors import SpaceError, UserError
 from search_spaces.fusions import FusionSettings
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
+from trials.agreement import Agreement
 from trials.budgets.constraints import Costs
 from trials.budgets.feasibility import Feasibility
 from trials.costs import CostTable, counter_version
 from trials.data import DataError, ImageData, SceneData, SceneSplit
 from trials.data.readers.masks import IGNORED
+from trials.data.shipped import ShippedData
 from trials.judge import TrialPlan
 from trials.machine.device import resolve
 from trials.profile import DeviceProfile
@@ -59,10 +61,11 @@ class Prepared:
 
     def plan(self) -> TrialPlan:
         config = self.config
+        data = ShippedData(self.data) if config.ray.ship_data else config.data_config()
         return TrialPlan(
-            self.space, config.data_config(), config.training.recipe(), config.latency.protocol(), config.device,
+            self.space, data, config.training.recipe(), config.latency.protocol(), config.device,
             screening=config.screens_latency, timeout_seconds=config.training.timeout_seconds,
-            data_memory=config.data_memory,
+            data_memory=config.data_memory, agreement=Agreement(self.data.fingerprint, self.space.fingerprint),
         )  # fmt: skip
 
 
@@ -82,7 +85,7 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
         resolve(config.device)
     with _named(config, "data"):
         trainer = make_trainer(config.data_config(), config.training.recipe(), announce)
-    spec = _input_of(trainer.data)
+    spec = input_of(trainer.data)
     _check_training(config, len(trainer.data.train), spec.size)
     if isinstance(trainer.data, SceneData):
         _check_figures(config, trainer.data, trainer.data.val, "validation")
@@ -102,7 +105,8 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
     return prepared
 
 
-def _input_of(data: ImageData | SceneData) -> InputSpec:
+def input_of(data: ImageData | SceneData) -> InputSpec:
+    """What networks are given of these data."""
     if isinstance(data, SceneData):
         return InputSpec(3, data.image_size, len(data.categories))
     return InputSpec(data.channels, data.image_size, len(data.classes))

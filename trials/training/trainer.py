@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trials.data import DataConfig, ImageData, SceneConfig, SceneData, Split, load_data, load_scenes
+from trials.data.shipped import DataSource
 from trials.errors import TaskError
 from trials.machine.device import autocast
 from trials.machine.quiet import Occupancy
@@ -124,7 +125,7 @@ class Trainer:
 
 
 def make_trainer(
-    data: DataConfig | SceneConfig,
+    data: DataConfig | SceneConfig | DataSource,
     recipe: Recipe | SceneRecipe,
     announce: Callable[[str], None] = lambda line: None,
 ) -> Trainer:
@@ -132,11 +133,19 @@ def make_trainer(
 
     Raises ValueError where the two are not of one kind.
     """
-    if isinstance(data, DataConfig) and isinstance(recipe, Recipe):
-        return Trainer(load_data(data, announce), recipe)
-    if isinstance(data, SceneConfig) and isinstance(recipe, SceneRecipe):
-        return Trainer(load_scenes(data, announce), recipe)
-    raise ValueError(f"{type(data).__name__} does not go with {type(recipe).__name__}")
+    loaded = load_any(data, announce)
+    if isinstance(loaded, ImageData) != isinstance(recipe, Recipe):
+        raise ValueError(f"{type(data).__name__} does not go with {type(recipe).__name__}")
+    return Trainer(loaded, recipe)
+
+
+def load_any(
+    data: DataConfig | SceneConfig | DataSource, announce: Callable[[str], None] = lambda line: None
+) -> ImageData | SceneData:
+    """The data of a configuration, or of what has loaded them already. Raises DataError, or DataRefused."""
+    if isinstance(data, DataConfig):
+        return load_data(data, announce)
+    return load_scenes(data, announce) if isinstance(data, SceneConfig) else data.load()
 
 
 _Data = TypeVar("_Data", ImageData, SceneData)

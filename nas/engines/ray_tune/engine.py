@@ -22,6 +22,7 @@ from nas.engines.ray_tune.actors import PlacedBench, TrialActor, answer_of, noth
 from nas.engines.ray_tune.cluster import Needs, away, cluster_resources, shown
 from nas.engines.ray_tune.remote_bench import RemoteBench
 from nas.engines.ray_tune.searcher import DriverSearcher, Watch
+from nas.engines.ray_tune.shipping import shipped
 from nas.engines.retrying import MAX_RETRIES, Retrying
 from nas.engines.sockets import temporary_folder_is_short
 from nas.settings.errors import ConfigError
@@ -152,8 +153,9 @@ class RayEngine:
         return ray.remote(num_cpus=self._needs.cpus, num_gpus=self._needs.gpus)(what)
 
     def _shared_out(self, plan: TrialPlan) -> TrialPlan:
-        """Trials that share a GPU share what images may take of its memory."""
-        return replace(plan, data_memory=plan.data_memory * min(1.0, self._needs.gpus or 1.0))
+        """As it goes to workers: data that are shipped by reference; trials that share a GPU share what images may take
+        of its memory."""
+        return replace(shipped(plan), data_memory=plan.data_memory * min(1.0, self._needs.gpus or 1.0))
 
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
         self._await_room()
