@@ -57,19 +57,21 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def is_active(folder: Path) -> bool:
     """Whether a process is searching in this folder now, on this machine or, by its lease, on another."""
-    if _locked(folder):
+    if locked(folder):
         return True
     path = folder / FILE_NAME
     try:
         if not path.is_file():
             return False
         with closing(_connect(path)) as connection:
-            return lease.seems_active(connection)
+            found = lease.Lease.read(connection)
+            return found is not None and found.active
     except (OSError, sqlite3.Error):
         return False
 
 
-def _locked(folder: Path) -> bool:
+def locked(folder: Path) -> bool:
+    """Whether a process of this machine holds the lock of this folder."""
     try:
         with (folder / LOCK_NAME).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -140,7 +142,7 @@ def reading_address(path: Path) -> str:
     wal, rollback = (path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-journal"))
     if rollback:
         access = "mode=rw"  # what a killed writer left half written is rolled back
-    elif wal or _plain_journal(path) or _locked(path.parent):
+    elif wal or _plain_journal(path) or locked(path.parent):
         access = "mode=ro"
     else:
         access = "mode=ro&immutable=1"  # no side file is made: beside a damaged record, on a read-only disk

@@ -65,11 +65,16 @@ class Lease:
     def read(cls, connection: sqlite3.Connection) -> Lease | None:
         """That in a record; None where nobody holds it. Raises sqlite3.Error."""
         row = connection.execute(_READ).fetchone()
+        return cls.of(None if row is None else row[0])
+
+    @classmethod
+    def of(cls, text: Any) -> Lease | None:
+        """That which a record holds as `text`; None where it holds none."""
         try:
-            found: Any = None if row is None else json.loads(row[0])
+            found: Any = None if text is None else json.loads(text)
             return None if found is None else cls(**found)
-        except (TypeError, ValueError):  # of a later version, say: who cannot be read cannot be waited for
-            return cls("another machine", "", "", 0, "", str(row[0]), 0, 0.0)
+        except (TypeError, ValueError):  # of a later version, say: who cannot be told cannot be seen either
+            return cls("another machine", "", "", 0, "", str(text), 0, 0.0)
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Raises sqlite3.Error."""
@@ -85,6 +90,12 @@ class Lease:
         if not self.boot or (self.boot, self.names) != _machine():
             return None
         return _started(self.pid) == self.started
+
+    @property
+    def active(self) -> bool:
+        """Whether its holder seems to write now; that of another machine by its clock, so for people only."""
+        alive = self.alive
+        return abs(time.time() - self.at) < expires_s() if alive is None else alive
 
     def gone(self, locked: bool) -> bool:
         """Whether its holder is seen from here to be gone. `locked`: this process holds the lock of the folder, which
@@ -156,14 +167,6 @@ def take(path: Path, connecting: Connecting, locked: bool, say: Callable[[str], 
 
 def in_use(folder: Path, holder: str) -> RunInUse:
     return RunInUse(f"{folder} is being searched by {holder}: wait for it, or choose another --out")
-
-
-def seems_active(connection: sqlite3.Connection) -> bool:
-    """Whether a record that is not locked from here seems to be written to; of another machine by its clock."""
-    found = Lease.read(connection)
-    if found is None or found.alive is not None:
-        return bool(found and found.alive)
-    return abs(time.time() - found.at) < expires_s()
 
 
 @cache
