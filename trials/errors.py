@@ -77,5 +77,17 @@ class DiskFull(UserError, OSError):
     exit_code = 1
 
 
+class StoreBusy(StoreError):
+    """Another process has locked `study.db` for longer than is waited; nothing is wrong with it."""
+
+    exit_code = 1
+
+
 class RunInUse(StoreError):
     """Another process is writing this run's record."""
+
+
+class LeaseLost(StoreError):
+    """This process was the writer of a run's record and is not any more: another one took over."""
+
+    exit_code = 1

@@ -1,9 +1,10 @@
-"""The commands that read a run: status, show, reprice, report, export. Only click is imported at start."""
+"""The commands that read a run: status, show, reprice, report, export, recover. Only click is imported at start."""
 
 from __future__ import annotations
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,33 @@ def export(run: Path, selector: str, out: Path | None, data: str | None, space: 
     parity = Run(run, data=data, space=space).export(selector, out, lambda line: click.echo(line, err=True))
     target = out or run / EXPORT_NAME
     click.echo(json.dumps({"exported": str(target), "parity": parity}, indent=2) if as_json else str(target))
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="NEW", help="The new run's folder, new or empty."
+)
+@json_option
+def recover(run: Path, out: Path, as_json: bool) -> None:
+    """Bring what can be read of a damaged RUN into a new one; RUN is not touched.
+
+    Says how much of each table and which files were saved, and what is missing. Exit code 5 when the new one cannot be
+    read as a run: what was saved of its rows is in NEW all the same.
+    """
+    from nas.tools.recover import recover as bring
+    from trials.errors import StoreDamaged
+
+    found = bring(run, out)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        for line in found.story():
+            click.echo(line)
+    if found.unreadable is not None:
+        click.echo(
+            f"nas: {out} holds the rows that were saved, but is no run that can be read ({found.unreadable})", err=True
+        )
+        sys.exit(StoreDamaged.exit_code)
+    if not as_json:
+        click.echo(f"{out} is whole; go on with:\n  nas search --resume {shlex.quote(str(out))}")

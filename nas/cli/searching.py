@@ -146,13 +146,20 @@ def check(config: Path | None, assignments: Sequence[str], as_json: bool, **give
 
 
 @click.command()
+@click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), metavar="DIR", show_default=True,
     help="Where runs would be written.",
 )  # fmt: skip
 @json_option
-def doctor(out: Path, as_json: bool) -> None:
-    """Is this machine fit to search? Exit code 1 when something is missing."""
+def doctor(run: Path | None, out: Path, as_json: bool) -> None:
+    """Is this machine fit to search? Of a RUN: is it whole?
+
+    Of the machine, exit code 1 when something is missing. RUN is only read: its record's integrity, version and lease,
+    sessions without an end, trainings, hashes, weights; exit code 5 when something is damaged.
+    """
+    if run is not None:
+        _examine_run(run, as_json)
     from nas.tools.doctor import examine
 
     findings = []
@@ -165,3 +172,20 @@ def doctor(out: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"findings": [finding.to_json() for finding in findings]}, indent=2))
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def _examine_run(run: Path, as_json: bool) -> None:
+    """Says what is found of a run, and exits."""
+    from nas.tools.run_doctor import Health, examine_run
+    from trials.errors import StoreDamaged
+
+    parts = []
+    for part in examine_run(run):
+        parts.append(part)
+        if not as_json:
+            click.echo(f"{part.health:<7} {part.name:<9} {part.found}")
+            if part.mend:
+                click.echo(f"        mend: {part.mend}")
+    if as_json:
+        click.echo(json.dumps({"parts": [part.to_json() for part in parts]}, indent=2))
+    sys.exit(StoreDamaged.exit_code if any(part.health is Health.DAMAGED for part in parts) else 0)

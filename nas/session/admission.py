@@ -194,7 +194,7 @@ def open_store(
         "final_stage": None,
     }
     if path.exists():
-        store = Store.open_for_writing(path)
+        store = Store.open_for_writing(path, say)
         if recorded_config(store) != before:
             store.close()
             raise ConfigError(f"{folder}: another search has changed it meanwhile; give the command again")
@@ -203,7 +203,7 @@ def open_store(
         store.put(identity)
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        store = Store.create(path, identity)
+        store = Store.create(path, identity, say)
     if kind := network_file_system(path):
         say(f"{path} is on a network file system ({kind}): SQLite uses a plain journal there, and one writer only")
     return store

@@ -54,12 +54,14 @@ class RunRecord:
 
     def append_training(self, training: Training) -> None:
         """What a finalist made of single images is kept first: after a kill none is recorded without it."""
+        self._store.check_held()
         if training.readings is not None:
             write_images(final_images_path(self._folder, training), training.readings)
         self._store.append_training(training)
 
     def keep_weights(self, training: Training, weights: bytes) -> None:
         """For the trial that may ask for this training, or for the export of a finalist."""
+        self._store.check_held()
         write_weights(training_weights_path(self._folder, training), weights)
 
     def put(self, values: Mapping[str, Any]) -> None:

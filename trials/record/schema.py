@@ -124,9 +124,15 @@ READABLE: Mapping[int, Iterable[str]] = {
 }  # fmt: skip
 
 
+def mark(connection: Connection) -> None:
+    """The version in the file's header, too: a later one may have other tables, and is still told from damage."""
+    connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
 def carry_over(connection: Connection, version: int) -> None:
     """Rewrite a record of an earlier schema as one of the present one, in one transaction."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")  # Python's driver begins none before tables are changed
+    if not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # Python's driver begins none before tables are changed
     if version == 1:
         _from_1(connection)
     if version == 2:
@@ -134,6 +140,7 @@ def carry_over(connection: Connection, version: int) -> None:
     if version in (2, 3):
         _from_3(connection)
     connection.execute(meta.update().where(meta.c.key == "schema_version").values(value=SCHEMA_VERSION))
+    mark(connection)
 
 
 def _from_2(connection: Connection) -> None:

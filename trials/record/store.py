@@ -5,52 +5,38 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, event, or_, select
+from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, or_, select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.pool import NullPool, StaticPool
 
-from search_spaces.architecture import Architecture
-from trials.errors import StoreDamaged, StoreError
-from trials.record import schema
-from trials.record.file import check, damaged, journal_mode, reading_address, take_lock
-from trials.record.training import Training
-from trials.trial import (
-    EpochPoint,
-    Failure,
-    FinalMeasurement,
-    Latency,
-    Timing,
-    TrialResult,
-    TrialState,
-    Workload,
+from trials.errors import StoreError
+from trials.record import lease, schema
+from trials.record.faults import BUSY_S, fault
+from trials.record.file import check, journal_mode, reading_address, take_lock
+from trials.record.rows import (
+    BELONGS,
+    LOST,
+    NEW,
+    OF_TRAINING,
+    recorded_training,
+    result_of,
+    training_of,
+    training_row,
+    trial_row,
 )
-from trials.whole_files import disk_full
+from trials.record.training import Training
+from trials.trial import FinalMeasurement, Latency, Timing, TrialResult, TrialState
 
-#: Joins a trial to its training.
-_BELONGS = schema.trials.c.training == schema.trainings.c.id
-#: What a trial has from its training, beside what it is itself; under names of its own where both have one.
-_OF_TRAINING = [
-    *(schema.trainings.c[name] for name in ("score", "loss", "correct", "images", "figures", "train_seconds")),
-    *(schema.trainings.c[name] for name in ("tempered_loss", "temperature")),
-    *(schema.trainings.c[name] for name in ("images_per_second", "curve", "failure")),
-    *(schema.trainings.c[name].label(f"trained_{name}") for name in ("seconds", "error", "environment")),
-]
-#: Trainings that were lost with their workers, which are none.
-_LOST = select(schema.trainings.c.id).where(schema.trainings.c.failure == str(Failure.WORKER_LOST))
-_NEW = [column.key for column in schema.trials.columns if column.key != "number"]
-#: Of a training and of a row of it, by the same name.
-_SAME = (
-    "seed", "epochs", "start", "final", "score", "loss", "correct", "images", "seconds", "train_seconds",
-    "images_per_second", "error", "tempered_loss", "temperature",
-)  # fmt: skip
+
+def _silent(line: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -72,27 +58,35 @@ class Store:
         self.path = path
         self._engine = engine
         self._lock = lock
+        self._held: lease.Held | None = None
 
     @classmethod
-    def create(cls, path: Path, meta: Mapping[str, Any]) -> Store:
-        """Make a new record with `meta` in it, whole or not at all. Raises StoreError when there is one."""
-        lock = take_lock(path)
-        if path.exists():
-            lock.close()
-            raise StoreError(f"{path} exists already")
+    def create(cls, path: Path, meta: Mapping[str, Any], say: Callable[[str], None] = _silent) -> Store:
+        """Make a new record with `meta` in it, whole or not at all; says what is otherwise here than on most disks.
+
+        Raises:
+            StoreError: there is one.
+            DiskFull: there is no room for it.
+        """
+        lock = _locked(path, say)
         unfinished = path.with_name(path.name + ".new")
-        unfinished.unlink(missing_ok=True)
         try:
+            if path.exists():
+                raise StoreError(f"{path} exists already")
+            unfinished.unlink(missing_ok=True)
+            mine = lease.Lease.mine()
             with cls(unfinished, _engine(unfinished, "DELETE"), None)._connect() as connection:
                 schema.metadata.create_all(connection)
                 for key, value in {**meta, "schema_version": schema.SCHEMA_VERSION}.items():
                     connection.execute(insert(schema.meta).values(key=key, value=value))
-            os.replace(unfinished, path)
+                mine.write(_plain(connection))
+                schema.mark(connection)
+            _put_in_place(unfinished, path)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             lock.close()
             raise
-        return cls(path, _engine(path, journal_mode(path)), lock)
+        return cls._writer(path, lock, say, lambda store: mine)
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -100,6 +94,7 @@ class Store:
 
         Raises:
             StoreError: no such file, or of another schema version.
+            StoreBusy: another process has locked it.
             StoreDamaged: truncated, not a database, or damaged. The file is not touched.
         """
         version = check(path, schema.READABLE)
@@ -107,25 +102,52 @@ class Store:
         return cls(path, engine if version == schema.SCHEMA_VERSION else _carried_over(engine, version), None)
 
     @classmethod
-    def open_for_writing(cls, path: Path) -> Store:
-        """As `open`, for the one writer; an earlier schema is carried over for good. Raises RunInUse when another
-        process holds it."""
+    def open_for_writing(cls, path: Path, say: Callable[[str], None] = _silent) -> Store:
+        """As `open`, for the one writer; an earlier schema is carried over for good. Says what it waits for: the writer
+        of another machine that may have gone. Raises RunInUse when another process holds it."""
         version = check(path, schema.READABLE)
-        store = cls(path, _engine(path, journal_mode(path)), take_lock(path))
-        try:
-            if version != schema.SCHEMA_VERSION:
-                with store._connect() as connection:
+        lock, locked = take_lock(path)
+        if not locked:
+            say(_no_locks(path))
+        store = cls._writer(path, lock, say, lambda store: lease.take(path, store._plainly, locked, say))
+        if version != schema.SCHEMA_VERSION:
+            try:
+                with store._writing() as connection:
                     schema.carry_over(connection, version)
+            except BaseException:
+                store.close()
+                raise
+        return store
+
+    @classmethod
+    def _writer(
+        cls, path: Path, lock: IO[str], say: Callable[[str], None], take: Callable[[Store], lease.Lease]
+    ) -> Store:
+        store = cls(path, _engine(path, journal_mode(path), say), lock)
+        try:
+            mine = take(store)
+            with store._connect():
+                pass  # from here on there is room for what lies beside a record that is written to
+            store._held = lease.Held(path, mine, store._plainly)
         except BaseException:
             store.close()
             raise
         return store
 
     def close(self) -> None:
+        if self._held is not None:
+            self._held.release()
+            self._held = None
         self._engine.dispose()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def check_held(self) -> None:
+        """Before something is written beside the record. Raises LeaseLost where another process writes here now."""
+        if self._held is not None:
+            with self._connect() as connection:
+                self._held.check(_plain(connection))
 
     def __enter__(self) -> Store:
         return self
@@ -142,7 +164,7 @@ class Store:
 
     def put(self, values: Mapping[str, Any]) -> None:
         """Change the run's description, all of `values` or nothing."""
-        with self._connect() as connection:
+        with self._writing() as connection:
             for key, value in values.items():
                 statement = insert(schema.meta).values(key=key, value=value)
                 connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
@@ -155,46 +177,46 @@ class Store:
         Raises:
             StoreError: that number, or that architecture as complete, is in the record already.
         """
-        with self._connect() as connection:
+        with self._writing() as connection:
             try:
-                training = _recorded_training(connection, result) if result.trained else None
-                statement = insert(schema.trials).values(**_trial_row(result, training))
+                training = recorded_training(connection, result) if result.trained else None
+                statement = insert(schema.trials).values(**trial_row(result, training))
                 replace = statement.on_conflict_do_update(
                     index_elements=["number"],
-                    set_={name: statement.excluded[name] for name in _NEW},
-                    where=or_(schema.trials.c.state == str(TrialState.STOPPED), schema.trials.c.training.in_(_LOST)),
+                    set_={name: statement.excluded[name] for name in NEW},
+                    where=or_(schema.trials.c.state == str(TrialState.STOPPED), schema.trials.c.training.in_(LOST)),
                 )
                 written = connection.execute(replace).rowcount
-            except DatabaseError as error:
+            except IntegrityError as error:
                 raise StoreError(f"trial {result.number} was not recorded: {error.orig}") from error
             if written == 0:
                 raise StoreError(f"trial {result.number} is in the record already")
 
     def put_timing(self, number: int, timing: Timing) -> None:
         """Complete a recorded trial's timing by what recording it took."""
-        with self._connect() as connection:
+        with self._writing() as connection:
             connection.execute(
                 schema.trials.update().where(schema.trials.c.number == number).values(timing=timing.to_json())
             )
 
     def results(self) -> tuple[TrialResult, ...]:
         """Every recorded trial with its training, by number."""
-        both = select(*schema.trials.columns, *_OF_TRAINING)
-        joined = both.select_from(schema.trials.outerjoin(schema.trainings, _BELONGS)).order_by(schema.trials.c.number)
+        both = select(*schema.trials.columns, *OF_TRAINING)
+        joined = both.select_from(schema.trials.outerjoin(schema.trainings, BELONGS)).order_by(schema.trials.c.number)
         with self._connect() as connection:
-            return tuple(_result(row) for row in connection.execute(joined))
+            return tuple(result_of(row) for row in connection.execute(joined))
 
     def append_training(self, training: Training) -> None:
         """Record a training that no trial asked for. Raises StoreError when it is in the record already."""
-        with self._connect() as connection:
+        with self._writing() as connection:
             try:
-                connection.execute(insert(schema.trainings).values(**_training_row(training)))
-            except DatabaseError as error:
+                connection.execute(insert(schema.trainings).values(**training_row(training)))
+            except IntegrityError as error:
                 raise StoreError(f"a training of {training.architecture.key} was not recorded: {error.orig}") from error
 
     def trainings_beside(self) -> tuple[Training, ...]:
         """The trainings that belong to no trial, but for the finalists', in their order."""
-        apart = select(schema.trainings).select_from(schema.trainings.outerjoin(schema.trials, _BELONGS))
+        apart = select(schema.trainings).select_from(schema.trainings.outerjoin(schema.trials, BELONGS))
         return self._trainings(apart.where(schema.trials.c.number.is_(None), schema.trainings.c.final.is_(False)))
 
     def final_trainings(self) -> tuple[Training, ...]:
@@ -203,7 +225,7 @@ class Store:
 
     def _trainings(self, wanted: Select[Any]) -> tuple[Training, ...]:
         with self._connect() as connection:
-            return tuple(_training(row) for row in connection.execute(wanted.order_by(schema.trainings.c.id)))
+            return tuple(training_of(row) for row in connection.execute(wanted.order_by(schema.trainings.c.id)))
 
     def occupied(self) -> tuple[tuple[float, float], ...]:
         """Of every training, whosever: when it was recorded, and for how many seconds it had held a worker."""
@@ -214,7 +236,7 @@ class Store:
     def append_measurement(self, measurement: FinalMeasurement) -> None:
         """Record a measurement of a trial's latency, beside any earlier ones."""
         values = {**asdict(measurement), "measured_at": time.time()}
-        with self._connect() as connection:
+        with self._writing() as connection:
             connection.execute(insert(schema.measurements).values(**values))
 
     def measurements(self) -> tuple[FinalMeasurement, ...]:
@@ -225,7 +247,7 @@ class Store:
         return tuple(FinalMeasurement(r.number, r.target, Latency(**r.latency), r.conditions) for r in rows)
 
     def begin_session(self, details: Mapping[str, Any]) -> int:
-        with self._connect() as connection:
+        with self._writing() as connection:
             values = {"started_at": time.time(), "details": dict(details)}
             key = connection.execute(insert(schema.sessions).values(**values)).inserted_primary_key
             assert key is not None
@@ -233,7 +255,7 @@ class Store:
 
     def end_session(self, session: int, outcome: str) -> None:
         values = {"ended_at": time.time(), "outcome": outcome}
-        with self._connect() as connection:
+        with self._writing() as connection:
             connection.execute(schema.sessions.update().where(schema.sessions.c.id == session).values(**values))
 
     def sessions(self) -> tuple[Session, ...]:
@@ -242,40 +264,84 @@ class Store:
         return tuple(Session(**row._mapping) for row in rows)
 
     @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A transaction that writes, begun by seeing that this process still is the one that may."""
+        with self._connect() as connection:
+            if self._held is not None:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # nobody takes over from here to its end
+                self._held.check(_plain(connection))
+            yield connection
+
+    @contextmanager
+    def _plainly(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that writes, as SQLite's own connection, for the lease."""
+        with self._connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield _plain(connection)
+
+    @contextmanager
     def _connect(self) -> Iterator[Connection]:
         try:
             with self._engine.begin() as connection:
                 yield connection
+        except IntegrityError:
+            raise
         except DatabaseError as error:
-            if isinstance(error.orig, sqlite3.IntegrityError):
-                raise
-            if isinstance(error.orig, sqlite3.OperationalError):
-                if error.orig.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                    raise disk_full(self.path) from error
-                raise StoreError(
-                    f"{self.path} cannot be read or written now ({error.orig}): see to the disk, "
-                    "then give the same command again; what was recorded is kept"
-                ) from error
-            raise StoreDamaged(damaged(self.path, error.orig)) from error
+            raise fault(self.path, error.orig or error) from error
+        except sqlite3.Error as error:  # of a connection that SQLAlchemy does not stand before
+            raise fault(self.path, error) from error
 
 
-def _engine(path: Path, journal: str | None) -> Engine:
+def _plain(connection: Connection) -> sqlite3.Connection:
+    plain = connection.connection.driver_connection
+    assert isinstance(plain, sqlite3.Connection)
+    return plain
+
+
+def _locked(path: Path, say: Callable[[str], None]) -> IO[str]:
+    lock, locked = take_lock(path)
+    if not locked:
+        say(_no_locks(path))
+    return lock
+
+
+def _no_locks(path: Path) -> str:
+    return f"{path.parent} is on a file system without locks: its record's own lease keeps a second search away"
+
+
+def _put_in_place(unfinished: Path, path: Path) -> None:
+    """As `os.replace`, but of two machines that make a record at the same time one is told that it is there."""
+    try:
+        path.hardlink_to(unfinished)
+    except FileExistsError:
+        raise StoreError(f"{path} exists already") from None
+    except OSError:  # a file system without such links
+        os.replace(unfinished, path)
+    else:
+        unfinished.unlink()
+
+
+def _engine(path: Path, journal: str | None, say: Callable[[str], None] = _silent) -> Engine:
     if journal is None:
         reading = reading_address(path)
         engine = create_engine(
-            "sqlite://", poolclass=NullPool, creator=lambda: sqlite3.connect(reading, uri=True, timeout=30)
+            "sqlite://", poolclass=NullPool, creator=lambda: sqlite3.connect(reading, uri=True, timeout=BUSY_S)
         )
     else:
         address = URL.create("sqlite", database=str(path))  # as text, a ? in a folder's name would end the path
-        engine = create_engine(address, connect_args={"timeout": 30})
+        engine = create_engine(address, connect_args={"timeout": BUSY_S})
+    said: list[str] = []
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _: object) -> None:
         if journal is None:
             connection.execute("PRAGMA query_only=ON")
-        else:
-            connection.execute(f"PRAGMA journal_mode={journal}")
-            connection.execute("PRAGMA synchronous=FULL")
+            return
+        answer = connection.execute(f"PRAGMA journal_mode={journal}").fetchone()[0]
+        if answer.upper() != journal and not said:
+            said.append(answer)
+            say(f"{path}: SQLite has no {journal} journal here, it goes on with {answer}: readers may have to wait")
+        connection.execute("PRAGMA synchronous=FULL")
 
     return engine
 
@@ -284,112 +350,9 @@ def _carried_over(engine: Engine, version: int) -> Engine:
     """A copy in memory of a record of an earlier schema, carried over; the file stays as it is."""
     copy = sqlite3.connect(":memory:", check_same_thread=False)
     with engine.connect() as connection:
-        source = connection.connection.driver_connection
-        assert isinstance(source, sqlite3.Connection)
-        source.backup(copy)
+        _plain(connection).backup(copy)
     engine.dispose()
     carried = create_engine("sqlite://", poolclass=StaticPool, creator=lambda: copy)
     with carried.begin() as connection:
         schema.carry_over(connection, version)
     return carried
-
-
-def _recorded_training(connection: Connection, result: TrialResult) -> int:
-    """The row of a trial's training: written now, unless it was trained for something else before."""
-    training, columns = Training.of(result), schema.trainings.c
-    if training.error is None:
-        same = zip((columns.key, columns.seed, columns.epochs, columns.start), training.identity, strict=True)
-        looks = columns.score.is_not(None), columns.final.is_(False)
-        known = select(columns.id).where(*looks, *(column == value for column, value in same))
-        if (row := connection.execute(known).scalar_one_or_none()) is not None:
-            return int(row)
-    key = connection.execute(insert(schema.trainings).values(**_training_row(training))).inserted_primary_key
-    assert key is not None
-    return int(key[0])
-
-
-def _trial_row(result: TrialResult, training: int | None) -> dict[str, Any]:
-    latency = result.latency
-    untrained = {"error": result.error, "seconds": result.seconds, "environment": dict(result.environment)}
-    return {
-        "number": result.number,
-        "state": str(result.state),
-        "origin": result.origin,
-        "key": result.architecture.key,
-        "space": result.architecture.space,
-        "choices": result.architecture.labels(),
-        "seed": result.seed,
-        "epochs": result.epochs,
-        "start": result.start,
-        "macs": result.macs,
-        "params": result.params,
-        "workload": None if result.workload is None else result.workload.to_json(),
-        "training": training,
-        "latency_p50_ms": None if latency is None else latency.p50_ms,
-        "latency_p95_ms": None if latency is None else latency.p95_ms,
-        "latency": None if latency is None else latency.to_json(),
-        "timing": None if result.timing is None else result.timing.to_json(),
-        "attempts": result.attempts,
-        "finished_at": time.time(),
-        **(untrained if training is None else {}),
-    }
-
-
-def _training_row(training: Training) -> dict[str, Any]:
-    return {
-        "key": training.architecture.key,
-        "space": training.architecture.space,
-        "choices": training.architecture.labels(),
-        "figures": dict(training.figures) or None,
-        "curve": [asdict(point) for point in training.curve],
-        "failure": None if training.failure is None else str(training.failure),
-        "environment": dict(training.environment),
-        "finished_at": time.time(),
-        **{name: getattr(training, name) for name in _SAME},
-    }
-
-
-def _training(row: Row[Any]) -> Training:
-    return Training(
-        Architecture.from_json({"space": row.space, "choices": row.choices}),
-        figures=row.figures or {},
-        curve=tuple(EpochPoint(**point) for point in row.curve),
-        failure=None if row.failure is None else Failure(row.failure),
-        environment=row.environment,
-        **{name: getattr(row, name) for name in _SAME},
-    )
-
-
-def _result(row: Row[Any]) -> TrialResult:
-    trained = row.training is not None
-    failure = None if row.failure is None else Failure(row.failure)
-    lost = failure is Failure.WORKER_LOST
-    return TrialResult(
-        number=row.number,
-        state=TrialState.STOPPED if lost else TrialState(row.state),
-        origin=row.origin,
-        architecture=Architecture.from_json({"space": row.space, "choices": row.choices}),
-        seed=row.seed,
-        epochs=row.epochs,
-        macs=row.macs,
-        params=row.params,
-        start=row.start,
-        score=row.score,
-        loss=row.loss,
-        correct=row.correct,
-        images=row.images,
-        latency=None if row.latency is None else Latency(**row.latency),
-        seconds=(row.trained_seconds if trained else row.seconds) or 0.0,
-        train_seconds=row.train_seconds or 0.0,
-        images_per_second=row.images_per_second,
-        curve=tuple(EpochPoint(**point) for point in row.curve or ()),
-        error=row.trained_error if trained else row.error,
-        environment=(row.trained_environment if trained else row.environment) or {},
-        workload=None if row.workload is None else Workload(**row.workload),
-        timing=None if row.timing is None else Timing(**row.timing),
-        failure=None if lost else failure,
-        attempts=row.attempts,
-        figures=row.figures or {},
-        tempered_loss=row.tempered_loss,
-        temperature=row.temperature,
-    )
