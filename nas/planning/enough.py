@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.planning.dividing import points
+from nas.proposing.candidates import Candidates
 from nas.proposing.coded import Coded, Rows
 from reports.view import RunView
 from search_spaces.space import SearchSpace
@@ -72,7 +73,7 @@ def what_is_left(view: RunView, space: SearchSpace, feasibility: Feasibility, ma
     model, front = view.model, view.front
     if model is None or not front:
         return None
-    coded = Coded(space, feasibility)
+    coded = Coded(space, feasibility, Candidates(space, feasibility, view.pricing).predicted)
     rows = coded.all if coded.small else coded.within(_drawn(coded, view, seed))
     tried = {row.tobytes() for row in coded.rows(result.architecture for result in view.results)}
     untried = [coded.architecture(row) for row in rows if row.tobytes() not in tried]

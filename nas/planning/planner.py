@@ -316,12 +316,12 @@ class Planner:
             self._repeats -= 1
         self._say_when_open()
 
-    def looks_are_over(self, unseen: bool) -> None:
-        """All looks have ended; `unseen` where no architecture was left to try."""
+    def looks_are_over(self, unseen: str | None) -> None:
+        """All looks have ended; `unseen` says why, where no architecture was left to try."""
         if self.ended is None:
             config = self._config
-            if unseen:
-                self.ended = Ended("unseen", "no unseen architecture within the budgets was left to try")
+            if unseen is not None:
+                self.ended = Ended("unseen", unseen)
             elif config.max_trials is not None and config.wanted_trials < (config.trials or config.max_trials + 1):
                 self.ended = Ended("trials", f"--max-trials {config.max_trials} were trained")
             else:

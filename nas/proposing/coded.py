@@ -13,6 +13,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.budgets.feasibility import Feasibility
 from trials.estimates.kernel import Numbered, Values
+from trials.profile.predicted_set import PredictedSet
 
 #: Row by row, the number of the choice of each variable: [n, variables].
 Rows = NDArray[np.int64]
@@ -23,7 +24,9 @@ ENUMERATED = 20_000
 class Coded:
     """The rows of a space, and which of them are within the budgets that are known without measuring."""
 
-    def __init__(self, space: SearchSpace, feasibility: Feasibility) -> None:
+    def __init__(self, space: SearchSpace, feasibility: Feasibility, predicted: PredictedSet | None = None) -> None:
+        """`predicted` are those within a predicted latency as well, where there is a limit to one."""
+        self._predicted = predicted
         self.space, self._feasibility = space, feasibility
         self.choices = np.array([len(v.choices) for v in space.variables], np.int64)
         self._places = [{choice: n for n, choice in enumerate(v.choices)} for v in space.variables]
@@ -78,7 +81,8 @@ class Coded:
     def within(self, rows: Rows) -> Rows:
         """Those of them within the budgets, each once, in an order that does not depend on theirs."""
         rows = np.unique(rows, axis=0)
-        return np.asarray(rows[(self.costs(rows) <= np.array(self._feasibility.bounds)).all(1)])
+        inside = (self.costs(rows) <= np.array(self._feasibility.bounds)).all(1)
+        return np.asarray(rows[inside if self._predicted is None else inside & self._predicted.inside(rows)])
 
     @property
     def small(self) -> bool:
@@ -93,6 +97,8 @@ class Coded:
 
     def drawn(self, rng: random.Random, count: int) -> Rows:
         """Uniform draws from within the budgets, repeated ones among them."""
+        if self._predicted is not None:
+            return self._predicted.drawn(rng, count)
         found = [row for row in (self._feasibility.draw(rng) for _ in range(count)) if row is not None]
         return np.array(found, np.int64).reshape(-1, len(self.choices))
 

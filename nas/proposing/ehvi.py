@@ -60,7 +60,7 @@ class EHVISampler(Sampler):
 
     def __init__(self, problem: Problem, seed: int | None = None) -> None:
         super().__init__(problem, seed)
-        self._coded = Coded(problem.space, problem.feasibility)
+        self._coded = Coded(problem.space, problem.feasibility, problem.candidates.predicted)
         self._parameters = Parameters()
         self._models: dict[int, Future[Promise]] = {}
         self._learnt: list[Training] = []
@@ -76,7 +76,7 @@ class EHVISampler(Sampler):
             ranked = pool[spread_choice(self._coded, pool, rows, rng, self._coded.beliefs(self.problem.beliefs, pool))]
         else:
             ranked = self._promise(seen).ranked(rows, front=len(rows) % 2 == 1, rng=rng)
-        return self._first_unknown(ranked, seen) or self.problem.feasibility.sample(
+        return self._first_unknown(ranked, seen) or self.problem.candidates.sample(
             rng, lambda a: not self.known(a, seen)
         )
 

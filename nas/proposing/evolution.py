@@ -42,10 +42,10 @@ class EvolutionSampler(Sampler):
         parent = parent_of([(one.architecture, self._quality(one)) for one in seen.told if one.values], rng)
         if parent is not None:
             near = list(self.problem.space.neighbours(parent))
-            child = wanted(lambda: rng.choice(near), lambda a: self.problem.feasibility(a) and not self.known(a, seen))
+            child = wanted(lambda: rng.choice(near), lambda a: self.problem.candidates(a) and not self.known(a, seen))
             if child is not None:
                 return child
-        return self.problem.feasibility.sample(rng, lambda a: not self.known(a, seen))
+        return self.problem.candidates.sample(rng, lambda a: not self.known(a, seen))
 
     def _quality(self, told: Told) -> float:
         score = told.training.score if told.training is not None and told.within else None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
+from nas.proposing.candidates import Candidates
 from nas.registry import PROPOSERS, load
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
@@ -39,6 +41,11 @@ class Problem:
     epochs: int | None = None
     evidence: tuple[Evidence, ...] = ()
 
+    @cached_property
+    def candidates(self) -> Candidates:
+        """What of the space may be tried at all."""
+        return Candidates(self.space, self.feasibility, self.pricing)
+
 
 class Proposer(Protocol):
     """Proposes architectures of a problem's space; told every result, replayed or new.
@@ -48,7 +55,8 @@ class Proposer(Protocol):
     - it never proposes what was proposed, reserved or told before;
     - the same problem, told the same results in the same order, proposes the same under the same number: a search that
       is resumed proposes what an uninterrupted one would have;
-    - what it proposes at random (origin `random`) is within the budgets that are known without measuring.
+    - what it proposes at random (origin `random`) is within the budgets that are known without measuring;
+    - it proposes while something is left: that nothing is, `nothing_left` says where it is proven.
 
     `opens`: its first proposals are a design of their own, so that a search begins with two controls, not with all.
     """
@@ -63,10 +71,14 @@ class Proposer(Protocol):
         """Take an architecture that was not proposed here (a control); False when it is known already."""
 
     def propose(self, number: int) -> Proposal | None:
-        """What to try as trial `number`; None when nothing is left."""
+        """What to try as trial `number`; None when nothing was found, see `nothing_left`."""
 
     def propose_within_budget(self, number: int) -> Proposal | None:
-        """A random unseen architecture within the budgets; None when none was found."""
+        """A random unseen architecture within the budgets; None when none was found, see `nothing_left`."""
+
+    @property
+    def nothing_left(self) -> bool:
+        """Whether it is proven that no unseen architecture is within the budgets."""
 
     def fast_enough(self, architecture: Architecture) -> bool:
         """Whether a prediction of its latency, where there is one, lets it be trained."""

@@ -16,7 +16,7 @@ class RandomSampler(Sampler):
     """An Optuna sampler of a problem's architectures that learns nothing but what is known."""
 
     def choose(self, seen: Seen, rng: random.Random) -> Architecture | None:
-        return self.problem.feasibility.sample(rng, lambda architecture: not self.known(architecture, seen))
+        return self.problem.candidates.sample(rng, lambda architecture: not self.known(architecture, seen))
 
 
 class Random(Study):

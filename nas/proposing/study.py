@@ -58,7 +58,8 @@ class Study(ABC):
 
     def own(self, sampler: OurSampler) -> OurSampler:
         """One of our samplers, told what this search never proposes."""
-        sampler.never = lambda architecture: self._known.has(architecture) or not self._known.fast_enough(architecture)
+        fast_enough = self._problem.candidates.fast_enough
+        sampler.never = lambda architecture: self._known.has(architecture) or not fast_enough(architecture)
         return sampler
 
     def replay(self, results: Iterable[TrialResult]) -> None:
@@ -88,8 +89,12 @@ class Study(ABC):
     def propose_within_budget(self, number: int) -> Proposal | None:
         return self._known.within_budget(number)
 
+    @property
+    def nothing_left(self) -> bool:
+        return self._known.nothing_left
+
     def fast_enough(self, architecture: Architecture) -> bool:
-        return self._known.fast_enough(architecture)
+        return self._problem.candidates.fast_enough(architecture)
 
     def tell(self, result: TrialResult) -> None:
         self._learn(result)

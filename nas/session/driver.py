@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from trials.record.store import Store
 from trials.record.training import OF_THE_MACHINE, Training
 from trials.trial import EpochPoint, Failure, Timing, TrialJob, TrialResult, TrialState
 
-#: Candidates in a row that were gated before training, after which the budgets rule nearly everything out.
-MAX_GATED_IN_A_ROW = 50
+#: So many candidates in a row were gated before training: the budgets leave little, which is said.
+MANY_GATED_IN_A_ROW = 50
 #: Of these, how many may come from the sampler before one is drawn from within the budgets instead.
 MAX_GATED_PROPOSALS = 10
 
@@ -55,9 +55,10 @@ class Driver:
         observer: Observer,
         interruption: Interruption,
         another: Callable[[int], bool] = lambda epochs: True,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         """`another` says whether a look of so many epochs may be begun now; once it says no, none ever is."""
-        self._another, self._refused = another, False
+        self._another, self._refused, self._say = another, False, say
         self._weights = Weights(folder)
         self._store = store
         self._feasibility = problem.feasibility
@@ -79,8 +80,9 @@ class Driver:
         self._numbers = {r.number for r in recorded}
         self._lowest = 0  # no number below it is free
         self._trained = sum(r.state in (TrialState.COMPLETE, TrialState.FAILED) for r in recorded)
-        self._gated_in_a_row = 0
+        self._gated_in_a_row = gated_in_a_row(recorded)
         self.exhausted = False
+        self._in_vain = -1  # with so many results nothing was found to try
         self.running: dict[int, TrialJob] = {}
         self._lost = 0  # with their workers in this session: the next one tries them again
         self._proposed: dict[int, tuple[float, float]] = {}
@@ -102,10 +104,13 @@ class Driver:
             return job
 
     def _next_job(self) -> TrialJob | None:
+        if self.running and self._in_vain == len(self._view.results):
+            return None
         while not self.exhausted and self._trained + self._lost + len(self.running) < self._wanted and self._allowed():
             job = self._propose()
-            if job is None or self._gated_in_a_row >= MAX_GATED_IN_A_ROW:
-                self.exhausted = True
+            if job is None:
+                self.exhausted = not self.running  # what these come to may be near something else
+                self._in_vain = len(self._view.results)
                 return None
             if (
                 self._feasibility(job.architecture) and self._proposer.fast_enough(job.architecture)
@@ -114,9 +119,27 @@ class Driver:
                     return self._start(job)
                 self._adopt(job, self._there.pop(job.architecture.key))
                 continue
-            self._gated_in_a_row += 1
+            self._gated()
             self._record(TrialResult.of(job, TrialState.GATED))
         return None
+
+    def _gated(self) -> None:
+        self._gated_in_a_row += 1
+        if self._gated_in_a_row == MANY_GATED_IN_A_ROW:
+            self._say(
+                f"the budgets are narrow: {MANY_GATED_IN_A_ROW} candidates in a row were over them before training; "
+                "the search goes on near what is within them"
+            )
+
+    @property
+    def why_exhausted(self) -> str:
+        """Why nothing was left to try: whether that is proven, or nothing was found."""
+        if self._proposer.nothing_left:
+            return "no unseen architecture within the budgets was left to try"
+        return (
+            "no unseen architecture within the budgets was found, though more may be: a wider budget, or operators "
+            "that cost less, would leave more"
+        )
 
     def _allowed(self) -> bool:
         self._refused = self._refused or not self._another(self._look.epochs)
@@ -166,7 +189,7 @@ class Driver:
             job = self.running.pop(result.number)
             asked, proposed = self._proposed.pop(job.number)
             if result.state is TrialState.GATED:
-                self._gated_in_a_row += 1
+                self._gated()
             else:
                 self._gated_in_a_row = 0
                 self._trained += 1
@@ -236,3 +259,9 @@ class Driver:
         workload = self._costs.workload(architecture)
         seed, epochs, start = self._look.seed, self._look.epochs, self._look.start
         return TrialJob(number, origin, architecture, seed, epochs, costs.macs, costs.params, workload, start)
+
+
+def gated_in_a_row(results: Sequence[TrialResult]) -> int:
+    """How many of the last results, by number, were gated before training: a search that goes on counts on."""
+    ended = [result for result in results if result.state is not TrialState.STOPPED]
+    return next((n for n, result in enumerate(reversed(ended)) if result.trained), len(ended))

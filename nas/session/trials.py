@@ -32,9 +32,11 @@ class Trials:
         look = Look(config.seed, config.training.epochs, search.plan.start.name)
         driver = Driver(
             search.folder, search.store, problem, prepared.costs, make_proposer(config.sampler, problem),
-            config.wanted_trials, look, search.progress, search.interruption, planner.another,
+            config.wanted_trials, look, search.progress, search.interruption, planner.another, search.progress.say,
         )  # fmt: skip
         planner.trained = lambda: driver.trained
+        if (narrow := problem.candidates.narrow()) is not None:
+            search.progress.say(narrow)
         todo = repeats(prepared, view)
         planner.open(len(todo))
         search.progress.begin(view, planner.looks, config.training.epochs, search.engine.workers)
@@ -63,6 +65,7 @@ class Trials:
             raise
         if driver.lost:
             search.progress.say(f"{counted(driver.lost, 'trial')} lost with its worker: the same command tries again")
-        if driver.exhausted:
-            search.progress.say("the search ended early: no unseen architecture within the budgets was found")
-        planner.looks_are_over(driver.exhausted)
+        why = driver.why_exhausted if driver.exhausted else None
+        if why is not None:
+            search.progress.say(f"the search ended early: {why}")
+        planner.looks_are_over(why)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +31,11 @@ def tiny(tmp_path: Path) -> dict[str, Any]:
         "training": {"epochs": 1, "batch_size": 64, "precision": "float32", "regime": "scratch"},
         "latency": {"passes": 30, "warmup": 3, "attempts": 1},
     }
+
+
+@pytest.fixture
+def memory_path() -> Iterator[Path]:
+    """A folder in memory, where there is such a place: for searches that are a few hundred transactions and no more."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
