@@ -1,0 +1,172 @@
+"""The driver of a real Ray, killed: its workers are real, what they are asked is answered from the table."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.chaos import answers
+from benchmarks.chaos.judging import Findings, Recorded, judged
+from benchmarks.chaos.kills import Tally
+from benchmarks.chaos.searches import SEARCHES, Ended, run, search, warm
+from trials.judge import Bench, TrialPlan
+
+WORKERS = 2
+SETTINGS: Mapping[str, Any] = {
+    **SEARCHES["rungs and finalists"], "engine": "ray", "workers": WORKERS, "trials": 10, "finalists": "none",
+}  # fmt: skip
+#: Seconds that Ray may take to end what a killed driver had started.
+GONE_WITHIN_S = 30.0
+
+
+class AnsweredPlan(TrialPlan):
+    """A plan that makes the worker it comes to answer from the table. To the engine it is any other."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (dict(self.__dict__),)
+
+
+def _arrived(fields: dict[str, Any]) -> TrialPlan:
+    """In a worker: its bench loads and trains nothing."""
+
+    def make(bench: Bench, plan: TrialPlan, expendable: bool = False) -> None:
+        torch.set_num_threads(1)
+        bench.plan, bench.expendable = plan, expendable
+
+    def judge(bench: Bench, job: Any) -> Iterator[Any]:
+        outcome = answers.answer(job)
+        yield from outcome.result.curve
+        yield outcome
+
+    for name, method in (("__init__", make), ("judge", judge), ("warm_up", lambda bench: None)):
+        setattr(Bench, name, method)
+    plan = AnsweredPlan.__new__(AnsweredPlan)
+    plan.__dict__.update(fields)
+    return plan
+
+
+@dataclass(frozen=True)
+class Head:
+    """A Ray that outlives the drivers that use it, as that of a cluster does."""
+
+    address: str
+
+    @classmethod
+    @contextmanager
+    def started(cls) -> Iterator[Head]:
+        """With three workers' room; it ends with the context, and only it."""
+        place = tempfile.mkdtemp(prefix="chaos-", dir="/tmp")
+        port = random.SystemRandom().randrange(20_000, 30_000)
+        environment = {
+            **os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.getenv("PYTHONPATH")])]),
+        }  # fmt: skip
+        command = [
+            str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}",
+            f"--num-cpus={WORKERS + 1}", "--include-dashboard=false", f"--temp-dir={place}",
+            f"--object-store-memory={256 * 1024**2}",
+        ]  # fmt: skip
+        with tempfile.TemporaryFile() as printed:
+            head = subprocess.Popen(command, env=environment, stdout=printed, stderr=printed)
+            try:
+                yield cls(f"127.0.0.1:{port}")
+            finally:
+                head.terminate()
+                head.wait(60)
+
+
+def drive(out: Path, address: str | None) -> None:
+    """The search, by the engine as it is, in this process."""
+    import nas.engines.ray_tune as engine
+
+    plain = engine.RayEngine.run
+
+    def with_answers(own: Any, plan: TrialPlan, source: Any) -> None:
+        answered = AnsweredPlan.__new__(AnsweredPlan)
+        answered.__dict__.update(plan.__dict__)
+        plain(own, answered, answers.Told(source, answers.JOURNAL))
+
+    engine.RayEngine.run = with_answers  # type: ignore[method-assign]
+    engine.RayEngine.bench = lambda own, space, target, protocol: answers.AnsweringEngine().bench(  # type: ignore[assignment,method-assign,misc]
+        space, target, protocol
+    )
+    search(out, SETTINGS, *(["--address", address] if address is not None else []))
+
+
+def ray_kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, Tally]:
+    """Drivers killed at random instants: nine in ten on a Ray that stays, the others with a Ray of their own."""
+    warm()
+    rng = random.Random(seed)
+    own = max(1, points // 10) if points else 0
+    tallies = {"on a cluster": Tally(), "with its own Ray": Tally()}
+    if points > own:
+        with Head.started() as head:
+            time.sleep(10)
+            _kill(tallies["on a cluster"], points - own, rng, head.address, say)
+    if own:
+        _kill(tallies["with its own Ray"], own, rng, None, say)
+    return tallies
+
+
+def _kill(tally: Tally, points: int, rng: random.Random, address: str | None, say: Callable[[str], None]) -> None:
+    whole_s = 20.0
+    while tally.points < points:
+        with tempfile.TemporaryDirectory() as place:
+            out = Path(place) / "run"
+            times = min(rng.randint(1, 5), points - tally.points)
+            killed: list[Ended] = []
+            there: list[Recorded | None] = []
+            for _ in range(times):
+                ended = run(lambda: drive(out, address), after_s=rng.uniform(1, whole_s))
+                if ended.code != 137:
+                    break
+                killed.append(ended)
+                there.append(Recorded.of(out))
+            else:
+                ended = run(lambda: drive(out, address))
+                if len(killed) == 0:
+                    whole_s = ended.seconds
+            found = judged(out, killed, there, ended, None) + _left(address)
+            tally.add(len(killed), found)
+            if not found.clean:
+                say(f"Ray: {'; '.join(found.notes)}")
+
+
+def _left(address: str | None) -> Findings:
+    """Actors that are still there though their drivers are gone."""
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while (left := _actors()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return Findings(zombies=len(left), notes=(f"actors left: {sorted(left)}",) if left else ())
+
+
+def _actors() -> set[int]:
+    """Trial actors of ours: those with our working directory's module path in their environment."""
+    mark = str(Path(answers.JOURNAL_MARK)).encode()
+    found = set()
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(b"ray::"):
+                if mark in (entry / "environ").read_bytes():
+                    found.add(int(entry.name))
+        except OSError:
+            continue
+    return {pid for pid in found if b"IDLE" not in _command(pid)}
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b"ray::IDLE"
