@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ SETTINGS: Mapping[str, Any] = {
 }  # fmt: skip
 #: Seconds that Ray may take to end what a killed driver had started.
 GONE_WITHIN_S = 30.0
+#: In the environment of whatever is started here, with the number of this process.
+_MARK = "FUSION_NAS_CHAOS"
 
 
 class AnsweredPlan(TrialPlan):
@@ -61,6 +64,7 @@ class Head:
     """A Ray that outlives the drivers that use it, as that of a cluster does."""
 
     address: str
+    token: str
 
     @classmethod
     @contextmanager
@@ -68,8 +72,9 @@ class Head:
         """With three workers' room; it ends with the context, and only it."""
         place = tempfile.mkdtemp(prefix="chaos-", dir="/tmp")
         port = random.SystemRandom().randrange(20_000, 30_000)
+        token = secrets.token_hex(32)
         environment = {
-            **os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1",
+            **os.environ, **_shown(token), _MARK: str(os.getpid()), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.getenv("PYTHONPATH")])]),
         }  # fmt: skip
         command = [
@@ -80,14 +85,22 @@ class Head:
         with tempfile.TemporaryFile() as printed:
             head = subprocess.Popen(command, env=environment, stdout=printed, stderr=printed)
             try:
-                yield cls(f"127.0.0.1:{port}")
+                yield cls(f"127.0.0.1:{port}", token)
             finally:
                 head.terminate()
                 head.wait(60)
 
 
-def drive(out: Path, address: str | None) -> None:
-    """The search, by the engine as it is, in this process."""
+def _shown(token: str) -> dict[str, str]:
+    """What a Ray that is started, or connected to, reads its token from."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+
+
+def drive(out: Path, head: Head | None) -> None:
+    """The search, by the engine as it is, in this process; with a Ray of its own where none is given."""
+    if head is not None:
+        os.environ.update(_shown(head.token))
+    os.environ[_MARK] = str(os.getppid())
     import nas.engines.ray_tune as engine
 
     plain = engine.RayEngine.run
@@ -101,7 +114,7 @@ def drive(out: Path, address: str | None) -> None:
     engine.RayEngine.bench = lambda own, space, target, protocol: answers.AnsweringEngine().bench(  # type: ignore[assignment,method-assign,misc]
         space, target, protocol
     )
-    search(out, SETTINGS, *(["--address", address] if address is not None else []))
+    search(out, SETTINGS, *(["--address", head.address] if head is not None else []))
 
 
 def ray_kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, Tally]:
@@ -113,13 +126,13 @@ def ray_kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, T
     if points > own:
         with Head.started() as head:
             time.sleep(10)
-            _kill(tallies["on a cluster"], points - own, rng, head.address, say)
+            _kill(tallies["on a cluster"], points - own, rng, head, say)
     if own:
         _kill(tallies["with its own Ray"], own, rng, None, say)
     return tallies
 
 
-def _kill(tally: Tally, points: int, rng: random.Random, address: str | None, say: Callable[[str], None]) -> None:
+def _kill(tally: Tally, points: int, rng: random.Random, head: Head | None, say: Callable[[str], None]) -> None:
     whole_s = 20.0
     while tally.points < points:
         with tempfile.TemporaryDirectory() as place:
@@ -128,45 +141,36 @@ def _kill(tally: Tally, points: int, rng: random.Random, address: str | None, sa
             killed: list[Ended] = []
             there: list[Recorded | None] = []
             for _ in range(times):
-                ended = run(lambda: drive(out, address), after_s=rng.uniform(1, whole_s))
+                ended = run(lambda: drive(out, head), after_s=rng.uniform(1, whole_s))
                 if ended.code != 137:
                     break
                 killed.append(ended)
                 there.append(Recorded.of(out))
             else:
-                ended = run(lambda: drive(out, address))
+                ended = run(lambda: drive(out, head))
                 if len(killed) == 0:
                     whole_s = ended.seconds
-            found = judged(out, killed, there, ended, None) + _left(address)
+            found = judged(out, killed, there, ended, None) + left_behind(head)
             tally.add(len(killed), found)
             if not found.clean:
                 say(f"Ray: {'; '.join(found.notes)}")
 
 
-def _left(address: str | None) -> Findings:
-    """Actors that are still there though their drivers are gone."""
+def left_behind(head: Head | None) -> Findings:
+    """What a driver had started and is still there: on a cluster its actors, else all of its own Ray."""
     deadline = time.monotonic() + GONE_WITHIN_S
-    while (left := _actors()) and time.monotonic() < deadline:
+    while (left := _marked(actors=head is not None)) and time.monotonic() < deadline:
         time.sleep(0.5)
-    return Findings(zombies=len(left), notes=(f"actors left: {sorted(left)}",) if left else ())
+    return Findings(zombies=len(left), notes=(f"left after {GONE_WITHIN_S:g} s: {left}",) if left else ())
 
 
-def _actors() -> set[int]:
-    """Trial actors of ours: those with our working directory's module path in their environment."""
-    mark = str(Path(answers.JOURNAL_MARK)).encode()
-    found = set()
+def _marked(actors: bool) -> dict[int, str]:
+    """Processes that were started here or by what was, with what they are: all of them, or busy workers alone."""
+    found = {}
     for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(b"ray::"):
-                if mark in (entry / "environ").read_bytes():
-                    found.add(int(entry.name))
-        except OSError:
-            continue
-    return {pid for pid in found if b"IDLE" not in _command(pid)}
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b"ray::IDLE"
+        with suppress(OSError):
+            if entry.name.isdigit() and f"{_MARK}={os.getpid()}\0".encode() in (entry / "environ").read_bytes():
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                if words and (not actors or (words.startswith("ray::") and "IDLE" not in words)):
+                    found[int(entry.name)] = words[:60]
+    return found

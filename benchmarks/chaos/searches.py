@@ -109,7 +109,7 @@ def _prepared(config: SearchConfig, announce: Callable[[str], None] = lambda lin
 
 def search(out: Path, settings: Mapping[str, Any], *more: str) -> None:
     """`nas search`, to its end or its death. Raises SystemExit as the command does."""
-    file = out.with_name(f"{out.name}.toml")
+    file = Path(os.environ["FUSION_NAS_LOCKS"]) / "search.toml"  # not beside the run, whose disk may be full
     file.write_text(_toml(settings))
     trained = settings["training"]["regime"] != "scratch"
     if not trained:
