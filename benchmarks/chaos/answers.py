@@ -18,8 +18,8 @@ from safetensors.numpy import save
 from nas.bench import load
 from nas.bench.arena import World, table_world
 from nas.engines.engine import Answer, DeviceBench, JobSource
-from nas.engines.local import LocalEngine
 from nas.engines.interruption import Interruption
+from nas.engines.local import LocalEngine
 from nas.settings.search import SearchConfig
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
@@ -116,7 +116,7 @@ class AnsweringEngine:
     on_this_cpu = True
 
     @classmethod
-    def of(cls, config: SearchConfig, interruption: Interruption, say: Callable[[str], None]) -> Self:
+    def of(cls, config: SearchConfig, interruption: Interruption, say: Callable[[str], None]) -> Self:  # noqa: ARG003
         return cls()
 
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:

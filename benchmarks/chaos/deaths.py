@@ -122,8 +122,7 @@ class Events:
                 ctypes.set_errno(errno.ENOSPC)
                 return -1
             ctypes.set_errno(0)
-            done = int(call(*given))
-            return done
+            return int(call(*given))
 
         return watched
 

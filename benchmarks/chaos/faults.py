@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def full_at_each_write(reference: Reference, samples: int) -> Answers:
     for at in range(0, count, max(1, -(-count // samples))):
         with tempfile.TemporaryDirectory(dir=memory()) as place:
             out = Path(place) / "run"
-            first = run(lambda: search(out, SETTINGS), Events(out, at, "full"))
+            first = run(partial(search, out, SETTINGS), Events(out, at, "full"))
             kind = f"write {at} of {count} ({reference.events[at]})"
             _then_goes_on(found, out, first, reference, kind)
     return found
@@ -95,7 +96,7 @@ def small_disk(reference: Reference) -> Answers:
                 found.skipped = "no file system can be mounted here"
                 return found
             out = place / "run"
-            first = run(lambda: search(out, SETTINGS))
+            first = run(partial(search, out, SETTINGS))
             _remount(place, f"size={ENOUGH_KIB}k")
             _then_goes_on(found, out, first, reference, f"a disk of {kib} KiB")
     return found
@@ -106,7 +107,7 @@ def _then_goes_on(found: Answers, out: Path, first: Ended, reference: Reference,
         found.add(False, f"{what}: {_said(first)}")
         return
     there = Recorded.of(out) if first.code else None
-    last = run(lambda: search(out, SETTINGS)) if first.code else first
+    last = run(partial(search, out, SETTINGS)) if first.code else first
     findings = judged(out, [first] if first.code else [], [there] if first.code else [], last, reference.recorded)
     found.add(findings.clean, f"{what}: then {'; '.join(findings.notes) or findings}")
 
@@ -120,13 +121,13 @@ def read_only(reference: Reference) -> Answers:
                 found.skipped = "no file system can be mounted here"
                 return found
             out = place / "run"
-            killed = run(lambda: search(out, SETTINGS), Events(out, at))
+            killed = run(partial(search, out, SETTINGS), Events(out, at))
             before = Recorded.of(out)
             _remount(place, "ro")
-            refused = run(lambda: search(out, SETTINGS))
-            readable = before is None or run(lambda: _nas("status", str(out), "--json")).code == 0
+            refused = run(partial(search, out, SETTINGS))
+            readable = before is None or run(partial(_nas, "status", str(out), "--json")).code == 0
             _remount(place, "rw")
-            last = run(lambda: search(out, SETTINGS))
+            last = run(partial(search, out, SETTINGS))
             findings = judged(out, [killed], [before], last, reference.recorded)
             right = refused.code == 2 and refused.refused(2, "") and readable and findings.clean
             found.add(right, f"after event {at}: {_said(refused)}; readable {readable}; {findings.notes}")
@@ -139,14 +140,14 @@ def locked() -> Answers:
     for seconds, waits in ((1.0, True), (7.0, True), (50.0, False)):
         with tempfile.TemporaryDirectory(dir=memory()) as place:
             out = Path(place) / "run"
-            run(lambda: search(out, SETTINGS), Events(out, 250))
+            run(partial(search, out, SETTINGS), Events(out, 250))
             with closing(sqlite3.connect(out / "study.db", isolation_level=None, check_same_thread=False)) as other:
                 other.execute("PRAGMA locking_mode=EXCLUSIVE")
                 other.execute("BEGIN EXCLUSIVE")
                 other.execute("INSERT OR REPLACE INTO meta VALUES ('other', 'null')")
                 letting_go = threading.Timer(seconds, other.close)
                 letting_go.start()
-                ended = run(lambda: search(out, SETTINGS))
+                ended = run(partial(search, out, SETTINGS))
                 letting_go.cancel()
             right = ended.code == 0 if waits else ended.code in (1, 2) and "locked" in ended.printed.splitlines()[-1]
             found.add(right and "damaged" not in ended.printed, f"locked for {seconds:g} s: {_said(ended)}")
@@ -175,14 +176,14 @@ def damaged(samples: int, seed: int, damage: Callable[[bytearray, random.Random]
         content = (whole / "study.db").read_bytes()
         out.mkdir()
         (out / "study.db").write_bytes(content)
-        intact = run(lambda: _nas("show", str(out), "--json"))
+        intact = run(partial(_nas, "show", str(out), "--json"))
         for _ in range(samples):
             changed = bytearray(content)
             what = damage(changed, rng)
             shutil.rmtree(out)
             out.mkdir()
             (out / "study.db").write_bytes(changed)
-            read = run(lambda: _nas("show", str(out), "--json"))
+            read = run(partial(_nas, "show", str(out), "--json"))
             if read.code == 0:
                 found.add(read.printed == intact.printed, f"{what}: {_first_other(read.printed, intact.printed)}")
             else:
@@ -197,12 +198,12 @@ def newer_schema() -> Answers:
         for command in ("status", "search"):
             with tempfile.TemporaryDirectory(dir=memory()) as place:
                 out = Path(place) / "run"
-                run(lambda: search(out, SETTINGS))
+                run(partial(search, out, SETTINGS))
                 with closing(sqlite3.connect(out / "study.db")) as record, record:
                     record.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
                     record.execute(change)
                 before = (out / "study.db").read_bytes()
-                work = (lambda: search(out, SETTINGS)) if command == "search" else (lambda: _nas("status", str(out)))
+                work = (partial(search, out, SETTINGS)) if command == "search" else (partial(_nas, "status", str(out)))
                 ended = run(work)
                 right = ended.refused(2, "newer fusion-nas") and (out / "study.db").read_bytes() == before
                 found.add(right, f"nas {command}, {change}: {_said(ended)}")
@@ -215,17 +216,17 @@ def clock_steps(reference: Reference | None, *more: str) -> Answers:
     for step_s in STEPS_S:
         with tempfile.TemporaryDirectory(dir=memory()) as place:
             out = Path(place) / "run"
-            ended = run(lambda: search(out, SETTINGS, *more), before=lambda: _step(time.monotonic() + 0.25, step_s))
+            ended = run(partial(search, out, SETTINGS, *more), before=partial(_step, 0.25, step_s))
             findings = judged(out, [], [], ended, reference.recorded if reference else None)
-            shown = run(lambda: _nas("status", str(out), "--json"))
+            shown = run(partial(_nas, "status", str(out), "--json"))
             below = [word for word in shown.printed.split() if word.startswith("-")]
             right = findings.clean and shown.code == 0 and not below
             found.add(right, f"{step_s:+g} s: {_said(ended) if ended.code else findings.notes} {below}")
     return found
 
 
-def _step(at: float, step_s: float) -> None:
-    plain = time.time
+def _step(after_s: float, step_s: float) -> None:
+    plain, at = time.time, time.monotonic() + after_s
     time.time = lambda: plain() + (step_s if time.monotonic() >= at else 0.0)
 
 
@@ -249,7 +250,11 @@ def mounted(kib: int) -> Iterator[Path | None]:
     """A file system in memory of so many KiB; None where none may be mounted."""
     with tempfile.TemporaryDirectory() as place:
         command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", place]
-        if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        if (
+            os.geteuid() != 0
+            or shutil.which("mount") is None
+            or subprocess.run(command, capture_output=True).returncode
+        ):
             yield None
             return
         try:

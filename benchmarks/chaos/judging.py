@@ -1,4 +1,4 @@
-"""What must hold of a search that was killed, read from its files by plain SQLite: the program does not judge itself."""
+"""What must hold of a search that was killed, read from its files by plain SQLite: no program judges itself."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class Recorded:
 
     @classmethod
     def _read(cls, record: sqlite3.Connection) -> Recorded:
-        rows = record.execute("SELECT key, seed, epochs, final, score FROM trainings WHERE score IS NOT NULL").fetchall()
+        rows = record.execute(
+            "SELECT key, seed, epochs, final, score FROM trainings WHERE score IS NOT NULL"
+        ).fetchall()
         proposed = record.execute("SELECT number, origin, key, state FROM trials ORDER BY number").fetchall()
         finals = record.execute("SELECT value FROM meta WHERE key = 'finals'").fetchone()
         verdict = json.loads(finals[0]) if finals is not None and finals[0] else None
@@ -141,7 +143,7 @@ def _identity(said: Any) -> tuple[str, int, int, bool]:
 def _first_difference(own: Any, theirs: Any) -> str:
     if isinstance(own, tuple) and isinstance(theirs, tuple):
         pairs = ((a, b) for a, b in zip((*own, None), (*theirs, None), strict=False) if a != b)
-        return "%s instead of %s" % next(pairs, (own, theirs))
+        return "{} instead of {}".format(*next(pairs, (own, theirs)))
     if isinstance(own, dict) and isinstance(theirs, dict):
         key = next(key for key in (*own, *theirs) if own.get(key) != theirs.get(key))
         return f"{key}: {own.get(key)} instead of {theirs.get(key)}"

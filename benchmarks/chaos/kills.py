@@ -6,6 +6,7 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from benchmarks.chaos.searches import SEARCHES, TRAINED, Ended, run, search, war
 _MEMORY = Path("/dev/shm")
 #: Kills of one search that is killed again and again.
 _CHAIN = 5
+_HOWS: tuple[How, ...] = ("before", "half")
 #: Shares of all points: at events, at random instants, chains, and with real trainings.
 _SHARES = {"an event": 0.66, "an instant": 0.18, "again and again": 0.1, "real trainings": 0.06}
 
@@ -45,7 +47,7 @@ class Reference:
     def of(cls, settings: Mapping[str, Any]) -> Reference:
         with tempfile.TemporaryDirectory(dir=memory()) as place:
             out = Path(place) / "run"
-            ended = run(lambda: search(out, settings), Events(out))
+            ended = run(partial(search, out, settings), Events(out))
             recorded = Recorded.of(out)
             assert ended.code == 0, ended.printed
             assert recorded is not None
@@ -96,7 +98,7 @@ def killed_search(
             killed.append(ended)
             there.append(Recorded.of(out))
         else:
-            ended = run(lambda: search(out, settings))
+            ended = run(partial(search, out, settings))
         return judged(out, killed, there, ended, reference.recorded), max(1, len(killed))
 
 
@@ -105,13 +107,14 @@ def _deaths(
 ) -> Iterator[Callable[[Path, Mapping[str, Any]], Ended]]:
     for _ in range(times):
         if by_event:
-            at = rng.randrange(len(reference.events) // times)
-            how: How = rng.choice(("before", "half"))
-            yield lambda out, settings, at=at, how=how: run(  # type: ignore[misc]
-                lambda: search(out, settings), Events(out, at, how)
-            )
+            yield partial(_at_event, rng.randrange(len(reference.events) // times), rng.choice(_HOWS))
         else:
-            after_s = rng.uniform(0, reference.seconds / times)
-            yield lambda out, settings, after_s=after_s: run(  # type: ignore[misc]
-                lambda: search(out, settings), after_s=after_s
-            )
+            yield partial(_after, rng.uniform(0, reference.seconds / times))
+
+
+def _at_event(at: int, how: How, out: Path, settings: Mapping[str, Any]) -> Ended:
+    return run(partial(search, out, settings), Events(out, at, how))
+
+
+def _after(seconds: float, out: Path, settings: Mapping[str, Any]) -> Ended:
+    return run(partial(search, out, settings), after_s=seconds)

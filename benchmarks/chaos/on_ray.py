@@ -12,16 +12,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from benchmarks.chaos import answers
 from benchmarks.chaos.judging import Findings, Recorded, judged
 from benchmarks.chaos.kills import Tally
 from benchmarks.chaos.searches import SEARCHES, Ended, run, search, warm
-from trials.judge import Bench, TrialPlan
+from benchmarks.free import FreePlan
+from trials.judge import TrialPlan
 
 WORKERS = 2
 SETTINGS: Mapping[str, Any] = {
@@ -31,32 +31,6 @@ SETTINGS: Mapping[str, Any] = {
 GONE_WITHIN_S = 30.0
 #: In the environment of whatever is started here, with the number of this process.
 _MARK = "FUSION_NAS_CHAOS"
-
-
-class AnsweredPlan(TrialPlan):
-    """A plan that makes the worker it comes to answer from the table. To the engine it is any other."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (dict(self.__dict__),)
-
-
-def _arrived(fields: dict[str, Any]) -> TrialPlan:
-    """In a worker: its bench loads and trains nothing."""
-
-    def make(bench: Bench, plan: TrialPlan, expendable: bool = False) -> None:
-        torch.set_num_threads(1)
-        bench.plan, bench.expendable = plan, expendable
-
-    def judge(bench: Bench, job: Any) -> Iterator[Any]:
-        outcome = answers.answer(job)
-        yield from outcome.result.curve
-        yield outcome
-
-    for name, method in (("__init__", make), ("judge", judge), ("warm_up", lambda bench: None)):
-        setattr(Bench, name, method)
-    plan = AnsweredPlan.__new__(AnsweredPlan)
-    plan.__dict__.update(fields)
-    return plan
 
 
 @dataclass(frozen=True)
@@ -74,7 +48,8 @@ class Head:
         port = random.SystemRandom().randrange(20_000, 30_000)
         token = secrets.token_hex(32)
         environment = {
-            **os.environ, **_shown(token), _MARK: str(os.getpid()), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1",
+            **os.environ, **_shown(token), _MARK: str(os.getpid()), "RAY_USAGE_STATS_ENABLED": "0",
+            "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.getenv("PYTHONPATH")])]),
         }  # fmt: skip
         command = [
@@ -106,12 +81,11 @@ def drive(out: Path, head: Head | None) -> None:
     plain = engine.RayEngine.run
 
     def with_answers(own: Any, plan: TrialPlan, source: Any) -> None:
-        answered = AnsweredPlan.__new__(AnsweredPlan)
-        answered.__dict__.update(plan.__dict__)
+        answered = FreePlan.of(plan, "benchmarks.chaos.answers:answer")
         plain(own, answered, answers.Told(source, answers.JOURNAL))
 
-    engine.RayEngine.run = with_answers  # type: ignore[method-assign]
-    engine.RayEngine.bench = lambda own, space, target, protocol: answers.AnsweringEngine().bench(  # type: ignore[assignment,method-assign,misc]
+    engine.RayEngine.run = with_answers  # type: ignore[method-assign,assignment]
+    engine.RayEngine.bench = lambda own, space, target, protocol: answers.AnsweringEngine().bench(  # type: ignore[assignment,method-assign]
         space, target, protocol
     )
     search(out, SETTINGS, *(["--address", head.address] if head is not None else []))
@@ -141,13 +115,13 @@ def _kill(tally: Tally, points: int, rng: random.Random, head: Head | None, say:
             killed: list[Ended] = []
             there: list[Recorded | None] = []
             for _ in range(times):
-                ended = run(lambda: drive(out, head), after_s=rng.uniform(1, whole_s))
+                ended = run(partial(drive, out, head), after_s=rng.uniform(1, whole_s))
                 if ended.code != 137:
                     break
                 killed.append(ended)
                 there.append(Recorded.of(out))
             else:
-                ended = run(lambda: drive(out, head))
+                ended = run(partial(drive, out, head))
                 if len(killed) == 0:
                     whole_s = ended.seconds
             found = judged(out, killed, there, ended, None) + left_behind(head)

@@ -33,7 +33,7 @@ from nas.trainings.prepared import Prepared, prepare
 HUNG_S = 120.0
 #: Origins of what trials start from: no trainings of the record, but files beside it, made again where they are not.
 STARTS = ("parent", "supernet")
-_TINY = {
+_TINY: Mapping[str, Any] = {
     "space": "resnet8", "data": "fashion-mnist-mini", "train_images": 256, "val_fraction": 0.05, "export": "none",
     "engine": "local", "device": "cpu", "trials": 8, "noise_seeds": 2, "finalists": "none",
     "training": {"epochs": 1, "batch_size": 64, "precision": "float32", "regime": "scratch"},
@@ -87,11 +87,11 @@ def warm() -> None:
     torch.set_num_threads(1)
     world()
     os.environ["FUSION_NAS_LOCKS"] = tempfile.mkdtemp(prefix="chaos-locks-")
-    nas.session.session.prepare = _prepared  # the same for all forks: no image is read again
+    setattr(nas.session.session, "prepare", _prepared)  # noqa: B010 # the same for all forks: no image is read again
     for settings in (TRAINED, *SEARCHES.values()):
-        with tempfile.TemporaryDirectory() as folder, suppress(SystemExit), redirect_stderr(io.StringIO()):
-            with redirect_stdout(io.StringIO()):
-                search(Path(folder) / "run", settings)
+        quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())
+        with tempfile.TemporaryDirectory() as folder, suppress(SystemExit), quiet[0], quiet[1]:
+            search(Path(folder) / "run", settings)
     gc.freeze()
 
 
@@ -141,7 +141,7 @@ def run(
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = os.pipe()
-    printed = tempfile.TemporaryFile()
+    printed = tempfile.TemporaryFile()  # noqa: SIM115  # until the fork has ended
     began = time.monotonic()
     child = os.fork()
     if not child:
@@ -200,8 +200,8 @@ def _child(
 
         traceback.print_exc()
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
         if events is not None:
             os.write(writing, (json.dumps({"what": "events", "events": events.kinds}) + "\n").encode())
         os._exit(code)
