@@ -1,6 +1,6 @@
 # `make search` and `make test` set up everything they need on a fresh machine: Python >= 3.11, make and
 # the package registry are enough. PYTHON=/path/to/python3 chooses the interpreter.
-.PHONY: search test lint bench clean environment
+.PHONY: search test lint bench chaos clean environment
 
 search: environment
 	.venv/bin/nas search examples/quickstart.toml
@@ -16,6 +16,10 @@ lint: environment
 
 bench: environment
 	.venv/bin/python -m benchmarks
+
+# Searches that are killed at a thousand instants, and everything under them broken; about an hour.
+chaos: environment
+	OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks chaos
 
 environment:
 	@tools/setup_environment.sh

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 
 from benchmarks import (
     costs,
@@ -14,11 +15,13 @@ from benchmarks import (
     record,
     regimes,
     reprice,
+    scale,
     startup,
     trials,
     verdicts,
     warm_start,
 )
+from benchmarks.chaos import chaos
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "startup": startup.main,
@@ -40,9 +43,17 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
 LONG = ("latency", "trials", "regimes", "verdicts", "warm_start")
 
 
+#: Run when named, alone: they take options of their own.
+WITH_OPTIONS: dict[str, Callable[[Sequence[str]], None]] = {"chaos": chaos.main, "scale": scale.main}
+
+
 def main() -> None:
+    if sys.argv[1:2] and (own := WITH_OPTIONS.get(sys.argv[1])) is not None:
+        own(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all but {', '.join(LONG)}, which take long")
+    rest = f"all but {', '.join(LONG)}, which take long; or one of {', '.join(WITH_OPTIONS)} alone, which take --help"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {rest}")
     for name in parser.parse_args().names or [name for name in BENCHMARKS if name not in LONG]:
         print(f"\n{name}: {(BENCHMARKS[name].__doc__ or '').strip().splitlines()[0]}")
         BENCHMARKS[name]()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 from trials.errors import DiskFull
 
 #: A disk, or what one may use of it, is full.
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_UNFINISHED = re.compile(r"\..+\.(\d+)\.new")
 
 
 def write_whole(path: Path, content: bytes | str, errors: str = "strict") -> None:
@@ -29,6 +31,27 @@ def write_whole(path: Path, content: bytes | str, errors: str = "strict") -> Non
         raise
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes had begun to write below a folder: with every kill the weights of a network, say.
+
+    What a process of that number writes, one that runs on this machine, is left alone.
+    """
+    for path in folder.rglob(".*.new"):
+        found = _UNFINISHED.fullmatch(path.name)
+        if found is not None and (int(found[1]) == os.getpid() or not _runs(int(found[1]))):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OverflowError:
+        return False
+    except OSError as error:
+        return error.errno != errno.ESRCH
+    return True
 
 
 def disk_full(path: Path | str) -> DiskFull:

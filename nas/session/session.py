@@ -39,6 +39,7 @@ from trials.record.effort import Beat, take_over
 from trials.record.evidence import Evidence
 from trials.record.file import PARENT_NAME
 from trials.trial import TrialState
+from trials.whole_files import remove_unfinished
 
 
 def run_search(
@@ -140,6 +141,7 @@ def _run_stages(
     before = None if recorded is None else recorded.config
     with open_store(folder, prepared, baseline, before, progress.say, evidence) as store:
         take_over(folder, store)
+        remove_unfinished(folder)
         prepared_s = time.monotonic() - began
         planner = Planner(
             prepared, store, lambda: RunView.of(folder, store), progress.say, engine.workers, prepared_s

@@ -1,0 +1,267 @@
+"""Faults of what a run lies on, each with the answer that is expected: the disk, the file, the clock."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chaos.deaths import Events
+from benchmarks.chaos.judging import Recorded, judged
+from benchmarks.chaos.kills import Reference, memory
+from benchmarks.chaos.searches import SEARCHES, Ended, run, search, warm
+from nas.cli.main import main as command_line
+
+NAME = "rungs and finalists"
+SETTINGS: Mapping[str, Any] = SEARCHES[NAME]
+FULL = "no room left on the disk"
+#: Sizes of a disk that is too small, in KiB, and of one that is not.
+SMALL_KIB, ENOUGH_KIB = (64, 128, 192, 256, 320, 448, 640, 1024, 2048), 64 * 1024
+#: Steps of a clock in mid-run, in seconds.
+STEPS_S = (-10 * 365 * 86400.0, -86400.0, -3600.0, -2.0, 2.0, 3600.0, 86400.0, 10 * 365 * 86400.0)
+
+
+@dataclass
+class Answers:
+    """How often a fault was tried, how often it was answered as expected, and what was said otherwise."""
+
+    expected: str
+    tried: int = 0
+    right: int = 0
+    notes: list[str] = field(default_factory=list)
+    skipped: str | None = None
+
+    def add(self, right: bool, note: str) -> None:
+        self.tried += 1
+        self.right += right
+        if not right:
+            self.notes.append(note)
+
+
+def faults(samples: int, seed: int, say: Callable[[str], None]) -> dict[str, Answers]:
+    """Each kind of fault, at most `samples` times."""
+    warm()
+    reference = Reference.of(SETTINGS)
+    kinds: dict[str, Callable[[], Answers]] = {
+        "disk full, at each write": lambda: full_at_each_write(reference, samples),
+        "disk full, a small one": lambda: small_disk(reference),
+        "read-only folder": lambda: read_only(reference),
+        "database locked": locked,
+        "file truncated": lambda: damaged(samples, seed, truncated),
+        "file with a bit flipped": lambda: damaged(samples, seed, flipped),
+        "newer schema": newer_schema,
+        "clock steps": lambda: clock_steps(reference),
+        "clock steps, time limited": lambda: clock_steps(None, "--max-hours", "1"),
+    }
+    found = {}
+    for name, one in kinds.items():
+        found[name] = one()
+        for note in found[name].notes[:5]:
+            say(f"{name}: {note}")
+        say(f"{name}: {found[name].right} of {found[name].tried} as expected")
+    return found
+
+
+def full_at_each_write(reference: Reference, samples: int) -> Answers:
+    """Each write of a run in turn finds no room, and all later ones."""
+    found = Answers("exit code 1 in one line; what was recorded is kept; with room it goes on to the same end")
+    count = len(reference.events)
+    for at in range(0, count, max(1, -(-count // samples))):
+        with tempfile.TemporaryDirectory(dir=memory()) as place:
+            out = Path(place) / "run"
+            first = run(partial(search, out, SETTINGS), Events(out, at, "full"))
+            kind = f"write {at} of {count} ({reference.events[at]})"
+            _then_goes_on(found, out, first, reference, kind)
+    return found
+
+
+def small_disk(reference: Reference) -> Answers:
+    """A real one: a file system in memory of a few KiB, made larger afterwards."""
+    found = Answers("exit code 1 in one line, or complete; with room it goes on to the same end")
+    for kib in SMALL_KIB:
+        with mounted(kib) as place:
+            if place is None:
+                found.skipped = "no file system can be mounted here"
+                return found
+            out = place / "run"
+            first = run(partial(search, out, SETTINGS))
+            _remount(place, f"size={ENOUGH_KIB}k")
+            _then_goes_on(found, out, first, reference, f"a disk of {kib} KiB")
+    return found
+
+
+def _then_goes_on(found: Answers, out: Path, first: Ended, reference: Reference, what: str) -> None:
+    if first.code and not first.refused(1, FULL):
+        found.add(False, f"{what}: {_said(first)}")
+        return
+    there = Recorded.of(out) if first.code else None
+    last = run(partial(search, out, SETTINGS)) if first.code else first
+    findings = judged(out, [first] if first.code else [], [there] if first.code else [], last, reference.recorded)
+    found.add(findings.clean, f"{what}: then {'; '.join(findings.notes) or findings}")
+
+
+def read_only(reference: Reference) -> Answers:
+    """From the beginning, and of a run that was killed: a disk that was mounted so, since root may write anywhere."""
+    found = Answers("exit code 2 in one line that says what cannot be written; nothing is changed")
+    for at in (0, len(reference.events) // 2):
+        with mounted(ENOUGH_KIB) as place:
+            if place is None:
+                found.skipped = "no file system can be mounted here"
+                return found
+            out = place / "run"
+            killed = run(partial(search, out, SETTINGS), Events(out, at))
+            before = Recorded.of(out)
+            _remount(place, "ro")
+            refused = run(partial(search, out, SETTINGS))
+            readable = before is None or run(partial(_nas, "status", str(out), "--json")).code == 0
+            _remount(place, "rw")
+            last = run(partial(search, out, SETTINGS))
+            findings = judged(out, [killed], [before], last, reference.recorded)
+            right = refused.code == 2 and refused.refused(2, "") and readable and findings.clean
+            found.add(right, f"after event {at}: {_said(refused)}; readable {readable}; {findings.notes}")
+    return found
+
+
+def locked() -> Answers:
+    """Another process holds the database: for a moment, for longer than a patient reader waits, and for ever."""
+    found = Answers("waited for, or one line that says that it is locked; never called damaged")
+    for seconds, waits in ((1.0, True), (7.0, True), (50.0, False)):
+        with tempfile.TemporaryDirectory(dir=memory()) as place:
+            out = Path(place) / "run"
+            run(partial(search, out, SETTINGS), Events(out, 250))
+            with closing(sqlite3.connect(out / "study.db", isolation_level=None, check_same_thread=False)) as other:
+                other.execute("PRAGMA locking_mode=EXCLUSIVE")
+                other.execute("BEGIN EXCLUSIVE")
+                other.execute("INSERT OR REPLACE INTO meta VALUES ('other', 'null')")
+                letting_go = threading.Timer(seconds, other.close)
+                letting_go.start()
+                ended = run(partial(search, out, SETTINGS))
+                letting_go.cancel()
+            right = ended.code == 0 if waits else ended.code in (1, 2) and "locked" in ended.printed.splitlines()[-1]
+            found.add(right and "damaged" not in ended.printed, f"locked for {seconds:g} s: {_said(ended)}")
+    return found
+
+
+def truncated(content: bytearray, rng: random.Random) -> str:
+    length = rng.randrange(len(content))
+    del content[length:]
+    return f"truncated to {length}"
+
+
+def flipped(content: bytearray, rng: random.Random) -> str:
+    at, bit = rng.randrange(len(content)), rng.randrange(8)
+    content[at] ^= 1 << bit
+    return f"bit {bit} of byte {at}"
+
+
+def damaged(samples: int, seed: int, damage: Callable[[bytearray, random.Random], str]) -> Answers:
+    """A finished run's file is damaged anywhere: every sixteenth of it is met equally often."""
+    found = Answers("refused with exit code 5 in one line, or every figure as it was")
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory(dir=memory()) as place:
+        whole, out = Path(place) / "whole", Path(place) / "run"
+        assert run(lambda: search(whole, SETTINGS)).code == 0
+        content = (whole / "study.db").read_bytes()
+        out.mkdir()
+        (out / "study.db").write_bytes(content)
+        intact = run(partial(_nas, "show", str(out), "--json"))
+        for _ in range(samples):
+            changed = bytearray(content)
+            what = damage(changed, rng)
+            shutil.rmtree(out)
+            out.mkdir()
+            (out / "study.db").write_bytes(changed)
+            read = run(partial(_nas, "show", str(out), "--json"))
+            if read.code == 0:
+                found.add(read.printed == intact.printed, f"{what}: {_first_other(read.printed, intact.printed)}")
+            else:
+                found.add(read.refused(5, "is damaged"), f"{what}: {_said(read)}")
+    return found
+
+
+def newer_schema() -> Answers:
+    """A record of a later version, with a table that this one does not know, and without one that it does."""
+    found = Answers("exit code 2 in one line that says to update; nothing is changed")
+    for change in ("CREATE TABLE of_tomorrow (x)", "ALTER TABLE trainings RENAME TO of_tomorrow"):
+        for command in ("status", "search"):
+            with tempfile.TemporaryDirectory(dir=memory()) as place:
+                out = Path(place) / "run"
+                run(partial(search, out, SETTINGS))
+                with closing(sqlite3.connect(out / "study.db")) as record, record:
+                    record.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
+                    record.execute(change)
+                before = (out / "study.db").read_bytes()
+                work = (partial(search, out, SETTINGS)) if command == "search" else (partial(_nas, "status", str(out)))
+                ended = run(work)
+                right = ended.refused(2, "newer fusion-nas") and (out / "study.db").read_bytes() == before
+                found.add(right, f"nas {command}, {change}: {_said(ended)}")
+    return found
+
+
+def clock_steps(reference: Reference | None, *more: str) -> Answers:
+    """The wall clock is put forward or back in mid-run."""
+    found = Answers("no difference, and no time below zero")
+    for step_s in STEPS_S:
+        with tempfile.TemporaryDirectory(dir=memory()) as place:
+            out = Path(place) / "run"
+            ended = run(partial(search, out, SETTINGS, *more), before=partial(_step, 0.25, step_s))
+            findings = judged(out, [], [], ended, reference.recorded if reference else None)
+            shown = run(partial(_nas, "status", str(out), "--json"))
+            below = [word for word in shown.printed.split() if word.startswith("-")]
+            right = findings.clean and shown.code == 0 and not below
+            found.add(right, f"{step_s:+g} s: {_said(ended) if ended.code else findings.notes} {below}")
+    return found
+
+
+def _step(after_s: float, step_s: float) -> None:
+    plain, at = time.time, time.monotonic() + after_s
+    time.time = lambda: plain() + (step_s if time.monotonic() >= at else 0.0)
+
+
+def _nas(*arguments: str) -> None:
+    sys.argv = ["nas", *arguments]
+    command_line()
+
+
+def _said(ended: Ended) -> str:
+    lines = ended.printed.strip().splitlines()
+    return f"exit code {ended.code}{', hung' if ended.hung else ''}: {lines[-1][:300] if lines else ''}"
+
+
+def _first_other(own: str, theirs: str) -> str:
+    pairs = zip(own.splitlines(), theirs.splitlines(), strict=False)
+    return next((f"{a.strip()[:80]!r} instead of {b.strip()[:80]!r}" for a, b in pairs if a != b), "other lines")
+
+
+@contextmanager
+def mounted(kib: int) -> Iterator[Path | None]:
+    """A file system in memory of so many KiB; None where none may be mounted."""
+    with tempfile.TemporaryDirectory() as place:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", place]
+        if (
+            os.geteuid() != 0
+            or shutil.which("mount") is None
+            or subprocess.run(command, capture_output=True).returncode
+        ):
+            yield None
+            return
+        try:
+            yield Path(place)
+        finally:
+            subprocess.run(["umount", "--lazy", place], check=True, capture_output=True)
+
+
+def _remount(place: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(place)], check=True, capture_output=True)

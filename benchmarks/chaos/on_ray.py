@@ -1,0 +1,150 @@
+"""The driver of a real Ray, killed: its workers are real, what they are asked is answered from the table."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chaos import answers
+from benchmarks.chaos.judging import Findings, Recorded, judged
+from benchmarks.chaos.kills import Tally
+from benchmarks.chaos.searches import SEARCHES, Ended, run, search, warm
+from benchmarks.free import FreePlan
+from trials.judge import TrialPlan
+
+WORKERS = 2
+SETTINGS: Mapping[str, Any] = {
+    **SEARCHES["rungs and finalists"], "engine": "ray", "workers": WORKERS, "trials": 10, "finalists": "none",
+}  # fmt: skip
+#: Seconds that Ray may take to end what a killed driver had started.
+GONE_WITHIN_S = 30.0
+#: In the environment of whatever is started here, with the number of this process.
+_MARK = "FUSION_NAS_CHAOS"
+
+
+@dataclass(frozen=True)
+class Head:
+    """A Ray that outlives the drivers that use it, as that of a cluster does."""
+
+    address: str
+    token: str
+
+    @classmethod
+    @contextmanager
+    def started(cls) -> Iterator[Head]:
+        """With three workers' room; it ends with the context, and only it."""
+        place = tempfile.mkdtemp(prefix="chaos-", dir="/tmp")
+        port = random.SystemRandom().randrange(20_000, 30_000)
+        token = secrets.token_hex(32)
+        environment = {
+            **os.environ, **_shown(token), _MARK: str(os.getpid()), "RAY_USAGE_STATS_ENABLED": "0",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.getenv("PYTHONPATH")])]),
+        }  # fmt: skip
+        command = [
+            str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}",
+            f"--num-cpus={WORKERS + 1}", "--include-dashboard=false", f"--temp-dir={place}",
+            f"--object-store-memory={256 * 1024**2}",
+        ]  # fmt: skip
+        with tempfile.TemporaryFile() as printed:
+            head = subprocess.Popen(command, env=environment, stdout=printed, stderr=printed)
+            try:
+                yield cls(f"127.0.0.1:{port}", token)
+            finally:
+                head.terminate()
+                head.wait(60)
+
+
+def _shown(token: str) -> dict[str, str]:
+    """What a Ray that is started, or connected to, reads its token from."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+
+
+def drive(out: Path, head: Head | None) -> None:
+    """The search, by the engine as it is, in this process; with a Ray of its own where none is given."""
+    if head is not None:
+        os.environ.update(_shown(head.token))
+    os.environ[_MARK] = str(os.getppid())
+    import nas.engines.ray_tune as engine
+
+    plain = engine.RayEngine.run
+
+    def with_answers(own: Any, plan: TrialPlan, source: Any) -> None:
+        answered = FreePlan.of(plan, "benchmarks.chaos.answers:answer")
+        plain(own, answered, answers.Told(source, answers.JOURNAL))
+
+    engine.RayEngine.run = with_answers  # type: ignore[method-assign,assignment]
+    engine.RayEngine.bench = lambda own, space, target, protocol: answers.AnsweringEngine().bench(  # type: ignore[assignment,method-assign]
+        space, target, protocol
+    )
+    search(out, SETTINGS, *(["--address", head.address] if head is not None else []))
+
+
+def ray_kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, Tally]:
+    """Drivers killed at random instants: nine in ten on a Ray that stays, the others with a Ray of their own."""
+    warm()
+    rng = random.Random(seed)
+    own = max(1, points // 10) if points else 0
+    tallies = {"on a cluster": Tally(), "with its own Ray": Tally()}
+    if points > own:
+        with Head.started() as head:
+            time.sleep(10)
+            _kill(tallies["on a cluster"], points - own, rng, head, say)
+    if own:
+        _kill(tallies["with its own Ray"], own, rng, None, say)
+    return tallies
+
+
+def _kill(tally: Tally, points: int, rng: random.Random, head: Head | None, say: Callable[[str], None]) -> None:
+    whole_s = 20.0
+    while tally.points < points:
+        with tempfile.TemporaryDirectory() as place:
+            out = Path(place) / "run"
+            times = min(rng.randint(1, 5), points - tally.points)
+            killed: list[Ended] = []
+            there: list[Recorded | None] = []
+            for _ in range(times):
+                ended = run(partial(drive, out, head), after_s=rng.uniform(1, whole_s))
+                if ended.code != 137:
+                    break
+                killed.append(ended)
+                there.append(Recorded.of(out))
+            else:
+                ended = run(partial(drive, out, head))
+                if len(killed) == 0:
+                    whole_s = ended.seconds
+            found = judged(out, killed, there, ended, None) + left_behind(head)
+            tally.add(len(killed), found)
+            if not found.clean:
+                say(f"Ray: {'; '.join(found.notes)}")
+
+
+def left_behind(head: Head | None) -> Findings:
+    """What a driver had started and is still there: on a cluster its actors, else all of its own Ray."""
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while (left := _marked(actors=head is not None)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return Findings(zombies=len(left), notes=(f"left after {GONE_WITHIN_S:g} s: {left}",) if left else ())
+
+
+def _marked(actors: bool) -> dict[int, str]:
+    """Processes that were started here or by what was, with what they are: all of them, or busy workers alone."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and f"{_MARK}={os.getpid()}\0".encode() in (entry / "environ").read_bytes():
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                if words and (not actors or (words.startswith("ray::") and "IDLE" not in words)):
+                    found[int(entry.name)] = words[:60]
+    return found

@@ -1,0 +1,128 @@
+"""How a driver grows, how soon a long search goes on, and what looking at it costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+#: Of the last thing that a process says where it fails.
+_TAIL = 2000
+#: Trials after those that are counted, so that a killed search has something to go on with.
+_MORE = 20
+_STATUS = """
+import sys, time
+from pathlib import Path
+from nas.terminal.console import console
+from nas.terminal.runs import print_status
+from reports import RunView
+from trials.record.file import is_active
+began = time.perf_counter()
+view = RunView.load(sys.argv[1]).estimated()
+print_status(console(), view, is_active(Path(sys.argv[1])))
+print("took", time.perf_counter() - began)
+"""
+_OPTUNAS_STATUS = """
+import sys, time
+import optuna
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+began = time.perf_counter()
+study = optuna.load_study(study_name="scale", storage="sqlite:///" + sys.argv[1])
+len(study.best_trials)
+print("took", time.perf_counter() - began)
+"""
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Ten thousand trainings that cost nothing by the local engine, two thousand by Ray, beside Optuna's storage."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks scale", description=main.__doc__)
+    parser.add_argument("--local", type=int, default=10_000, metavar="N")
+    parser.add_argument("--ray", type=int, default=2_000, metavar="N")
+    parser.add_argument("--optuna", type=int, default=10_000, metavar="N")
+    parser.add_argument("--sampler", default="ehvi")
+    given = parser.parse_args(arguments)
+    print(
+        f"{'':<26}{'trials':>7}  {'ms a trial':>10}  {'MB at a tenth':>13}  {'at the end':>10}  {'goes on after':>13}  "
+        f"{'status':>7}  {'its process':>11}  {'MB on disk':>10}"
+    )
+    if given.local:
+        _ours("local engine", given.local, "local", given.sampler)
+    if given.ray:
+        _ours("Ray Tune, 2 workers", given.ray, "ray", given.sampler)
+    if given.optuna:
+        _optunas(given.optuna)
+    print(
+        "MB at a tenth, at the end: the driver's resident memory; goes on after: seconds from the launch of a process\n"
+        "until the first trial is handed out, killed before; status: seconds of nas status, of Optuna loading a study\n"
+        "and its best trials, without and with starting the process. Optuna's proposals are random, ours are ehvi's\n"
+        "unless said"
+    )
+
+
+def _ours(name: str, trials: int, engine: str, sampler: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        out, readings = Path(place) / "run", Path(place) / "readings"
+        given = ["benchmarks.scale.driving", out, readings, "--engine", engine, "--sampler", sampler]
+        _python(*given, "--trials", trials + _MORE, "--die-at", trials, dies=True)
+        first = _read(readings)
+        readings.unlink()
+        on_disk = sum(path.stat().st_size for path in out.glob("study.db*"))
+        own_s, process_s = _status(_STATUS, out)
+        _python(*given, "--trials", trials + _MORE)
+        _line(name, trials, first, _read(readings), own_s, process_s, on_disk)
+
+
+def _optunas(trials: int) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        file, readings = Path(place) / "study.db", Path(place) / "readings"
+        _python("benchmarks.scale.optunas", file, readings, "--trials", trials)
+        first = _read(readings)
+        readings.unlink()
+        own_s, process_s = _status(_OPTUNAS_STATUS, file)
+        _python("benchmarks.scale.optunas", file, readings, "--trials", 1)
+        _line("Optuna's RDBStorage", trials, first, _read(readings), own_s, process_s, file.stat().st_size)
+
+
+def _line(
+    name: str, trials: int, first: list[dict[str, Any]], again: list[dict[str, Any]], own_s: float, process_s: float,
+    on_disk: int,
+) -> None:  # fmt: skip
+    grown = [one for one in first if "rss" in one]
+    early = next(one for one in grown if one["ended"] >= trials / 10)
+    goes_on = next(one["first_dispatch_s"] for one in again if "first_dispatch_s" in one)
+    print(
+        f"{name:<26}{trials:>7,}  {1000 * grown[-1]['seconds'] / grown[-1]['ended']:>10.1f}  "
+        f"{early['rss'] / 1e6:>13.0f}  {grown[-1]['rss'] / 1e6:>10.0f}  {goes_on:>11.1f} s  {own_s:>5.2f} s  "
+        f"{process_s:>9.2f} s  {on_disk / 1e6:>10.1f}",
+        flush=True,
+    )
+
+
+def _read(readings: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in readings.read_text().splitlines()]
+
+
+def _python(module: object, *arguments: object, dies: bool = False) -> None:
+    """A module of this package in a process of its own, which ends well, or is killed as it was asked to be."""
+    command = [sys.executable, "-m", str(module), *map(str, arguments), "--launched", str(time.time())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != (-signal.SIGKILL if dies else 0):
+        raise RuntimeError(f"{module} ended with {done.returncode}:\n{done.stderr[-_TAIL:]}")
+
+
+def _status(code: str, place: Path) -> tuple[float, float]:
+    """Seconds of the work itself, and of a process that does it: of three the median."""
+    own, whole = [], []
+    for _ in range(3):
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code, place], capture_output=True, text=True, check=True)
+        whole.append(time.perf_counter() - began)
+        own.append(float(done.stdout.rpartition("took ")[2]))
+    return sorted(own)[1], sorted(whole)[1]
