@@ -26,6 +26,7 @@ from nas.engines.retrying import MAX_RETRIES, Retrying
 from nas.engines.sockets import temporary_folder_is_short
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
+from nas.settings.sections import NO_CLIENT
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
 from trials.cores import cores
@@ -64,11 +65,9 @@ class RayEngine:
         device: str = "auto",
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        if address is not None and address.startswith("ray://"):
-            raise ConfigError(
-                f"--address {address}: a search's driver runs on the cluster: submit it there (ray job submit -- nas "
-                "search … --address auto), or start it on the head node"
-            )
+        found = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+        if found is not None and found.startswith("ray://"):
+            raise ConfigError(f"--address {found}: {NO_CLIENT}")
         self._interruption = interruption
         self._say = say
         self._shared = address is not None

@@ -45,9 +45,12 @@ class Trouble(FromScratch):
         here = ray.get_runtime_context().get_node_id()
         if seed and (here == self.bad_node or architecture.key == CRASHING.key):
             os.kill(os.getpid(), signal.SIGSEGV)
+        slow = Path(self.folder) / "slow"
         if seed and here == self.slow_node:
-            (Path(self.folder) / "slow").touch()
+            slow.touch()
             time.sleep(600)
+        while seed and self.slow_node and not slow.exists():  # the others leave it something to do
+            time.sleep(0.1)
         if seed and self.one_at_a_time:
             self._take(Path(self.folder) / f"{here}-{os.getpid()}", here)
         return super().network(space, architecture, seed)
