@@ -61,8 +61,13 @@ class Trials:
             with suppress(Exception):  # what cannot be recorded now (the disk is full, say) is tried again all the same
                 driver.stop()
             raise
+        planner.lost = driver.lost
         if driver.lost:
-            search.progress.say(f"{counted(driver.lost, 'trial')} lost with its worker: the same command tries again")
+            whose = "its worker" if driver.lost == 1 else "their workers"
+            search.progress.say(
+                f"{counted(driver.lost, 'trial')} lost with {whose}, again and again: the same command goes on with them"
+            )
+            return
         if driver.exhausted:
             search.progress.say("the search ended early: no unseen architecture within the budgets was found")
         planner.looks_are_over(driver.exhausted)

@@ -157,14 +157,17 @@ class Store:
         """
         with self._connect() as connection:
             try:
+                of_it = schema.trials.c.number == result.number, schema.trials.c.training.in_(_LOST)
+                lost = connection.execute(select(schema.trials.c.training).where(*of_it)).scalars().all()
                 training = _recorded_training(connection, result) if result.trained else None
                 statement = insert(schema.trials).values(**_trial_row(result, training))
                 replace = statement.on_conflict_do_update(
                     index_elements=["number"],
                     set_={name: statement.excluded[name] for name in _NEW},
-                    where=or_(schema.trials.c.state == str(TrialState.STOPPED), schema.trials.c.training.in_(_LOST)),
+                    where=or_(schema.trials.c.state == str(TrialState.STOPPED), schema.trials.c.training.in_(lost)),
                 )
                 written = connection.execute(replace).rowcount
+                connection.execute(schema.trainings.delete().where(schema.trainings.c.id.in_(lost)))
             except DatabaseError as error:
                 raise StoreError(f"trial {result.number} was not recorded: {error.orig}") from error
             if written == 0:

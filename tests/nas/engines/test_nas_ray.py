@@ -23,7 +23,7 @@ from search_spaces.space import SearchSpace
 from trials.data import DataConfig
 from trials.errors import DeviceError, WorkerLost
 from trials.judge import TrialPlan
-from trials.trial import Failure, LatencyProtocol, Recipe, TrialState
+from trials.trial import LatencyProtocol, Recipe, TrialState
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -147,7 +147,7 @@ def test_interrupted_it_stops_cleanly_and_leaves_no_process(tmp_path: Path, numb
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_costs_its_trial_only(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path: Path) -> None:
     program = start_nas(*arguments(tmp_path / "run", trials=5, images=4000))
     wait_for(program, tmp_path / "run", complete=1)
     victims = ray_processes(program, TRIALS)
@@ -156,11 +156,30 @@ def test_a_worker_that_is_killed_costs_its_trial_only(tmp_path: Path) -> None:
     program.communicate(timeout=240)
     assert program.returncode == 0
     view = RunView.load(tmp_path / "run")
-    failed = [r for r in view.results if r.state is TrialState.FAILED]
-    assert len(failed) == 1
-    assert "the worker died" in (failed[0].error or "")
-    assert failed[0].failure is Failure.WORKER_LOST
-    assert view.count(TrialState.COMPLETE) == 4
+    assert view.count(TrialState.COMPLETE) == len(view.results) == 5
+    (again,) = (r for r in view.results if r.attempts > 1)
+    assert again.attempts == 2
+    (reason,) = again.environment["earlier_attempts"]
+    assert reason.startswith("the worker died: ")
+    shown = nas_program("show", tmp_path / "run", again.number).stdout
+    assert "2: the worker died: " in shown
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_it_at_once_and_leaves_no_process(tmp_path: Path) -> None:
+    program = start_nas(*arguments(tmp_path / "run", trials=6, images=4000))
+    before = wait_for(program, tmp_path / "run", complete=1)
+    ours = ray_processes(program)
+    assert ours
+    program.send_signal(signal.SIGINT)
+    time.sleep(0.6)
+    program.send_signal(signal.SIGINT)
+    _, narration = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert "Traceback" not in narration
+    after = {r.number: r for r in RunView.load(tmp_path / "run").results}
+    assert all(after[r.number] == r for r in before.results)
+    wait_until_gone(ours, 30)
 
 
 #: Two operators that never come back: one that a signal ends, and one that only the end of its process does.
