@@ -65,7 +65,7 @@ class Trials:
         if driver.lost:
             whose = "its worker" if driver.lost == 1 else "their workers"
             search.progress.say(
-                f"{counted(driver.lost, 'trial')} lost with {whose}, again and again: the same command goes on with them"
+                f"{counted(driver.lost, 'trial')} lost with {whose}, again and again: the same command tries again"
             )
             return
         if driver.exhausted:
