@@ -43,6 +43,8 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_
 PRELOADED = "torch,ray.tune"
 #: Workers that start before they are asked for.
 MAX_PRESTARTED = 8
+#: Trials of one run of Ray Tune, which keeps something of each (some 75 kB) for as long as it runs.
+MOST_TRIALS = 1000
 #: Seconds between two lines about what is waited for.
 SAID_EVERY_S = 30.0
 
@@ -173,8 +175,13 @@ class RayEngine:
     def run(self, plan: TrialPlan, source: JobSource) -> None:
         # A trial more than there is room for waits on a cluster, so that it is seen to want more nodes.
         retrying = Retrying(source, self._say, self._most, spare=int(self._shared))
-        searcher = DriverSearcher(retrying, self._needs)
         self._await_room()
+        self._run_some(plan, DriverSearcher(retrying, self._needs, MOST_TRIALS))
+        while not retrying.finished:
+            self._run_some(plan, DriverSearcher(retrying, self._needs, MOST_TRIALS))
+
+    def _run_some(self, plan: TrialPlan, searcher: DriverSearcher) -> None:
+        """Until the source is finished, or as many trials have run as Ray Tune is to keep in its memory."""
         with self._interruption.shielded(), tempfile.TemporaryDirectory(prefix="fusion-nas-") as scratch:
             actor = tune.with_parameters(TrialActor, plan=self._shared_out(plan), folder=str(Path.cwd()))
             tuner = tune.Tuner(

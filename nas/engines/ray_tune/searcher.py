@@ -29,9 +29,10 @@ class DriverSearcher(Searcher):
     """Hands Ray Tune the jobs of a source, and tells it what became of them. `failure` is what telling it raised: from
     then on it is told nothing, and no job begins."""
 
-    def __init__(self, source: Retrying, needs: Needs) -> None:
+    def __init__(self, source: Retrying, needs: Needs, most: int) -> None:
+        """It hands out `most` jobs, and says then that it has finished."""
         super().__init__(metric="score", mode="max")
-        self._source, self._needs = source, needs
+        self._source, self._needs, self._left = source, needs, most
         self._jobs: dict[str, TrialJob] = {}
         self._begun: dict[str, tuple[float, float | None]] = {}
         self._kernel_kills = kernel_kills()
@@ -42,6 +43,8 @@ class DriverSearcher(Searcher):
         return {}
 
     def suggest(self, trial_id: str) -> Any:
+        if not self._left:
+            return str(Searcher.FINISHED)
         attempts: list[Attempt | None] = []
         self._telling(lambda: attempts.append(self._source.next_attempt(self._needs.room())))
         if self.failure is not None:
@@ -49,6 +52,7 @@ class DriverSearcher(Searcher):
         (attempt,) = attempts
         if attempt is None:
             return str(Searcher.FINISHED) if self._source.finished else None
+        self._left -= 1
         self._jobs[trial_id] = attempt.job
         return {"job": attempt.job, "bundle": self._needs.bundle(attempt), "avoided": list(attempt.avoided)}
 

@@ -240,6 +240,41 @@ def test_a_worker_that_dies_while_it_is_asked_is_said() -> None:
         engine.close()
 
 
+#: A space whose workers die where they begin to work, as those of a broken machine do.
+BROKEN = """
+import os, sys
+from pathlib import Path
+from search_spaces.networks import ResNetDesign
+
+SPACE = ResNetDesign("resnet8", "basic", (1, 1, 1), (16, 32, 64), "cifar")
+if sys.argv[0].endswith("default_worker.py") and Path(__file__).with_name("broken").exists():
+    os._exit(1)
+"""
+
+
+@pytest.mark.slow
+def test_where_all_workers_are_lost_the_search_stops_and_the_next_one_tries_everything_again(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(BROKEN)
+    (tmp_path / "small.toml").write_text(
+        'trials = 2\nworkers = 2\ntrain_images = 128\nval_fraction = 0.02\nexport = "none"\nfinalists = "none"\n'
+        '[training]\nepochs = 1\nbatch_size = 64\nregime = "scratch"\n'
+        "[latency]\nscreen = false\npasses = 30\nwarmup = 1\nattempts = 1\n"
+    )
+    search = ("search", tmp_path / "small.toml", "--space", f"{tmp_path}/net.py:SPACE", "--out", tmp_path / "run")
+    (tmp_path / "broken").touch()
+    done = nas_program(*search)
+    assert done.returncode == 1, done.stderr
+    assert "6 workers were lost in a row, and no trial has ended meanwhile" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {r.state for r in RunView.load(tmp_path / "run").results} == {TrialState.STOPPED}
+    (tmp_path / "broken").unlink()
+    done = nas_program(*search)
+    assert done.returncode == 0, done.stderr
+    view = RunView.load(tmp_path / "run")
+    assert view.count(TrialState.COMPLETE) == len(view.results) == 2
+    assert view.baseline_trial is not None
+
+
 @pytest.mark.slow
 def test_trials_that_hang_are_ended_and_the_search_goes_on(tmp_path: Path) -> None:
     (tmp_path / "hanging.py").write_text(HANGING)

@@ -149,6 +149,16 @@ def test_what_the_driver_raises_at_a_trials_end_ends_the_search_and_no_job_begin
     assert jobs.given < 10
 
 
+def test_more_trials_than_ray_tune_is_to_keep_run_all_the_same(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.engines.ray_tune.engine.MOST_TRIALS", 4)
+    jobs = Jobs(7)
+    nodes.run(jobs, Trouble(str(tmp_path)))
+    assert states(jobs) == {TrialState.COMPLETE}
+    assert len(jobs.results) == 7
+
+
 def test_a_node_that_loses_its_workers_is_avoided_and_named_and_an_architecture_that_crashes_has_failed(
     nodes: Nodes, tmp_path: Path
 ) -> None:
