@@ -38,8 +38,8 @@ class JobSource(Protocol):
     def advance(self, number: int, point: EpochPoint) -> None: ...
     def record(self, result: TrialResult, weights: bytes | None) -> None: ...
     def fail(self, number: int, failure: Failure, error: str) -> None:
-        """A running trial's worker is gone, however often it was begun. Where that is the machine's `failure`, nothing is
-        known of its architecture."""
+        """A running trial's worker is gone, however often it was begun. Where that is the machine's `failure`,
+        nothing is known of its architecture."""
 
 
 class Engine(Protocol):

@@ -38,6 +38,7 @@ class Trouble(FromScratch):
     bad_node: str = ""
     slow_node: str = ""
     one_at_a_time: bool = False
+    empty_node: str = ""  # lacks what is needed to begin
 
     def network(self, space: SearchSpace, architecture: Architecture, seed: int) -> nn.Module:
         import ray
@@ -45,6 +46,8 @@ class Trouble(FromScratch):
         here = ray.get_runtime_context().get_node_id()
         if seed and (here == self.bad_node or architecture.key == CRASHING.key):
             os.kill(os.getpid(), signal.SIGSEGV)
+        if here == self.empty_node:
+            raise FileNotFoundError(f"{self.folder}/data")
         slow = Path(self.folder) / "slow"
         if seed and here == self.slow_node:
             slow.touch()
@@ -171,6 +174,16 @@ def test_a_node_that_loses_its_workers_is_avoided_and_named_and_an_architecture_
     (named,) = (line for line in nodes.said if "keeps losing workers" in line)
     assert nodes.cluster.head_node.node_id[:8] in named
     assert sum(r.attempts - 1 for r in jobs.results.values()) >= 2
+
+
+def test_a_node_on_which_no_worker_can_begin_is_avoided_and_takes_no_trial(nodes: Nodes, tmp_path: Path) -> None:
+    nodes.said.clear()
+    jobs = Jobs(8)
+    nodes.run(jobs, Trouble(str(tmp_path), empty_node=nodes.cluster.head_node.node_id))
+    assert states(jobs) == {TrialState.COMPLETE}
+    assert len(jobs.results) == 8
+    (named,) = nodes.said
+    assert "no worker can be had: FileNotFoundError: " in named
 
 
 def test_a_trial_out_of_memory_beside_another_runs_again_alone_on_its_node(nodes: Nodes, tmp_path: Path) -> None:
