@@ -49,6 +49,15 @@ class Needs:
             self._looked = time.monotonic()
         return self._room
 
+    def fits(self, attempt: Attempt) -> bool:
+        """Whether a node that is there, and not to be avoided, has what it takes, were it free."""
+        need = self.bundle(attempt)
+        return any(
+            all(node["Resources"].get(name, 0.0) >= amount for name, amount in need.items())
+            for node in _nodes()
+            if node["NodeID"] not in attempt.avoided
+        )
+
     def place_at(self, address: str) -> Place | None:
         """The node at an address, where there is one alone."""
         there = [node["NodeID"] for node in _nodes() if node["NodeManagerAddress"] == address]

@@ -21,7 +21,7 @@ from nas.engines.interruption import Interruption
 from nas.engines.ray_tune.actors import PlacedBench, TrialActor, answer_of, nothing, resources_of
 from nas.engines.ray_tune.cluster import Needs, away, cluster_resources, shown
 from nas.engines.ray_tune.remote_bench import RemoteBench
-from nas.engines.ray_tune.searcher import DriverSearcher, Watch
+from nas.engines.ray_tune.searcher import DriverSearcher, Stuck, Watch
 from nas.engines.retrying import MAX_RETRIES, Retrying
 from nas.engines.sockets import temporary_folder_is_short
 from nas.settings.errors import ConfigError
@@ -176,9 +176,13 @@ class RayEngine:
         # A trial more than there is room for waits on a cluster, so that it is seen to want more nodes.
         retrying = Retrying(source, self._say, self._most, spare=int(self._shared))
         self._await_room()
-        self._run_some(plan, DriverSearcher(retrying, self._needs, MOST_TRIALS))
-        while not retrying.finished:
-            self._run_some(plan, DriverSearcher(retrying, self._needs, MOST_TRIALS))
+        while True:
+            try:
+                self._run_some(plan, DriverSearcher(retrying, self._needs, MOST_TRIALS))
+            except Stuck:
+                retrying.take_back()
+            if retrying.finished:
+                return
 
     def _run_some(self, plan: TrialPlan, searcher: DriverSearcher) -> None:
         """Until the source is finished, or as many trials have run as Ray Tune is to keep in its memory."""

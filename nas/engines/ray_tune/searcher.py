@@ -25,6 +25,10 @@ from nas.engines.retrying import Attempt, Place, Retrying
 from trials.trial import Failure, TrialJob, TrialResult
 
 
+class Stuck(Exception):
+    """Ray Tune waits for nodes that are there no more."""
+
+
 class DriverSearcher(Searcher):
     """Hands Ray Tune the jobs of a source, and tells it what became of them. `failure` is what telling it raised: from
     then on it is told nothing, and no job begins."""
@@ -92,6 +96,11 @@ class DriverSearcher(Searcher):
             number = self._forget(trial_id).number
             self._telling(lambda: self._source.lost(number, failure, error, node_died(reason)))
 
+    def look(self) -> None:
+        """See whether all that waits does so in vain, while there are nodes: `failure` is Stuck then."""
+        if self._needs.room() and self._source.stuck(self._needs.fits):
+            self.failure = self.failure or Stuck()
+
     def _lost_to(self, place: Place, number: int, error: str) -> None:
         """To a node on which nothing begins."""
         self._telling(lambda: self._source.begun(number, place))
@@ -124,6 +133,7 @@ class Watch(tune.Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self._interruption.check()
+        self._searcher.look()
         if self._searcher.failure is not None:
             raise self._searcher.failure
 

@@ -8,7 +8,7 @@ import pytest
 
 from nas.engines.ray_tune import actors
 from nas.engines.ray_tune.cluster import Needs
-from nas.engines.retrying import Attempt
+from nas.engines.retrying import Attempt, Place
 from search_spaces import InputSpec, SearchSpace
 from trials.trial import TrialJob
 
@@ -52,6 +52,20 @@ def test_one_that_is_to_be_alone_takes_a_whole_gpu_or_all_cores_of_its_node(monk
     assert Needs(1.0, 0.0).bundle(Attempt(JOB, alone=True, where="a")) == {"CPU": 4.0}
     assert Needs(1.0, 0.0).bundle(Attempt(JOB, alone=True, where="gone")) == {"CPU": 16.0}
     assert Needs(1.0, 0.0).bundle(Attempt(JOB, alone=True)) == {"CPU": 16.0}
+
+
+def test_what_fits_where_and_which_node_is_at_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = nodes(a={"CPU": 4.0}, b={"CPU": 16.0, "GPU": 2.0})
+    for node, address in zip(there, ("10.0.0.1", "10.0.0.2"), strict=True):
+        node["NodeManagerAddress"] = address
+    monkeypatch.setattr("nas.engines.ray_tune.cluster._nodes", lambda: there)
+    assert Needs(8.0, 0.0).fits(Attempt(JOB))
+    assert not Needs(8.0, 0.0).fits(Attempt(JOB, avoided=("b",)))
+    assert not Needs(32.0, 0.0).fits(Attempt(JOB))
+    assert Needs(1.0, 0.0).place_at("10.0.0.2") == Place("b", "10.0.0.2", "unknown")
+    assert Needs(1.0, 0.0).place_at("10.0.0.3") is None
+    there[0]["NodeManagerAddress"] = "10.0.0.2"
+    assert Needs(1.0, 0.0).place_at("10.0.0.2") is None
 
 
 def test_what_is_to_be_avoided_is_a_condition_on_the_node() -> None:
