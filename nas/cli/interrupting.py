@@ -23,7 +23,7 @@ def interruptible(
     """Run it with an interruption; after Ctrl-C or SIGTERM, say what is saved and how to go on, and exit."""
     from nas.engines.interruption import Interrupted, Interruption
 
-    interruption = Interruption()
+    interruption = Interruption(f"nas: interrupted again, and ended at once; {saved}\n")
     try:
         with interruption.listening():
             return work(interruption)

@@ -38,13 +38,15 @@ class JobSource(Protocol):
     def advance(self, number: int, point: EpochPoint) -> None: ...
     def record(self, result: TrialResult, weights: bytes | None) -> None: ...
     def fail(self, number: int, failure: Failure, error: str) -> None:
-        """A running trial's worker is gone."""
+        """A running trial's worker is gone, however often it was begun. Where that is the machine's `failure`,
+        nothing is known of its architecture."""
 
 
 class Engine(Protocol):
     """Runs the jobs that a source hands out. Every engine judges them by `Bench.judge`, and guarantees that
 
-    - each job that it was handed is told back exactly once: recorded, or failed where its worker is gone;
+    - each job that it was handed is told back exactly once, however often it began it: recorded, or failed where its
+      workers are gone;
     - the source is called from one thread, and told of an epoch before any later end of its trial;
     - the same job comes to the same result by every engine, on the same device.
     """

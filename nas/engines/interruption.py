@@ -1,14 +1,19 @@
-"""Ctrl-C and SIGTERM: one exception, raised at once, but never in the middle of a record."""
+"""Ctrl-C and SIGTERM: one exception, raised at once, but never in the middle of a record. A second one ends the process
+where it stands: what was recorded is whole, for each event is a transaction, and workers end with their driver."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: A second signal within so many seconds of the first is the same wish.
+AGAIN_SECONDS = 0.5
 
 
 class Interrupted(BaseException):
@@ -25,14 +30,24 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """Turns SIGINT and SIGTERM into `Interrupted` while listening; `shielded()` defers it."""
+    """Turns SIGINT and SIGTERM into `Interrupted` while listening; `shielded()` defers it. With `last_words` a second
+    one ends the process, which says them; without, as in a notebook, it is raised again."""
 
-    def __init__(self) -> None:
+    def __init__(self, last_words: str = "") -> None:
         self._shields = 0
         self._pending: int | None = None
+        self._pending_since = 0.0
+        self._last_words = last_words
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._pending = number
+        if self._pending is not None and self._last_words:
+            # A terminal or a batch system may send both of one wish, or one of them twice.
+            if time.monotonic() - self._pending_since >= AGAIN_SECONDS:
+                with suppress(OSError):
+                    os.write(2, self._last_words.encode())
+                os._exit(Interrupted(number).exit_code)
+            return
+        self._pending, self._pending_since = number, time.monotonic()
         if not self._shields:
             raise Interrupted(number)
 

@@ -60,6 +60,7 @@ class Attempt:
 class _Run:
     job: TrialJob
     begun: int = 0  # how often
+    attempt: Attempt | None = None  # the last
     place: Place | None = None  # where it runs, once that is known; where it last ran while it waits
     alone: bool = False
     beside: bool = False
@@ -91,10 +92,6 @@ class Retrying:
         return self._source.finished
 
     @property
-    def running(self) -> int:
-        return len(self._running)
-
-    @property
     def avoided(self) -> set[str]:
         """The nodes that keep losing workers, unless there is no other."""
         bad = {node for node, jobs in self._lost.items() if len(jobs) >= MOST_LOST_ON_A_NODE}
@@ -124,6 +121,21 @@ class Retrying:
         for other in self._running.values():
             if other is not run and other.place == place:
                 run.beside = other.beside = True
+
+    def stuck(self, fits: Callable[[Attempt], bool]) -> bool:
+        """Whether all that was handed out waits for nodes that are there no more."""
+        waiting = [run for run in self._running.values() if run.place is None]
+        if not waiting or len(waiting) < len(self._running):
+            return False
+        return not any(run.attempt is not None and fits(run.attempt) for run in waiting)
+
+    def take_back(self) -> None:
+        """What was handed out has not begun, and will not: it is handed out anew, as the nodes are now."""
+        for run in self._running.values():
+            run.begun -= 1
+            run.ended_at_loss = -1
+            (self._alone if run.alone else self._again).append(run)
+        self._running.clear()
 
     def advance(self, number: int, point: EpochPoint) -> None:
         self._source.advance(number, point)
@@ -186,7 +198,8 @@ class Retrying:
         run.place, run.beside = None, False
         self._running[run.job.number] = run
         where = next(iter(run.lost_on), None) if run.alone else None
-        return Attempt(run.job, run.alone, where, tuple(sorted(avoided & self._room.keys())))
+        run.attempt = Attempt(run.job, run.alone, where, tuple(sorted(avoided & self._room.keys())))
+        return run.attempt
 
     def _held(self) -> set[str] | None:
         """Nodes where nothing may begin, for a job waits to be alone there; None where that is everywhere."""

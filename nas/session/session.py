@@ -156,6 +156,8 @@ def _run_stages(
                     if stage.missing(search):
                         stage.run(search)
             outcome = "complete" if unreached(prepared.config, search.view) is None else "budget"
+            if planner.lost:
+                outcome = "lost"
         except Interrupted:
             outcome = "interrupted"
             raise

@@ -63,8 +63,13 @@ class Trials:
             with suppress(Exception):  # what cannot be recorded now (the disk is full, say) is tried again all the same
                 driver.stop()
             raise
+        planner.lost = driver.lost
         if driver.lost:
-            search.progress.say(f"{counted(driver.lost, 'trial')} lost with its worker: the same command tries again")
+            whose = "its worker" if driver.lost == 1 else "their workers"
+            search.progress.say(
+                f"{counted(driver.lost, 'trial')} lost with {whose}, again and again: the same command tries again"
+            )
+            return
         why = driver.why_exhausted if driver.exhausted else None
         if why is not None:
             search.progress.say(f"the search ended early: {why}")

@@ -289,6 +289,11 @@ class SearchConfig(LookSettings):
         return read_weights(self.prior or "")
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether trials run on a cluster, of whose devices this machine cannot tell."""
+        return self.engine == "ray" and self.ray.address is not None
+
+    @property
     def asks_for_latency(self) -> bool:
         """Whether a budget or an objective is a latency."""
         return self.max_latency is not None or "latency_ms" in self.objectives

@@ -280,6 +280,13 @@ class LatencySection(Section):
         return found
 
 
+#: Why no search is driven through Ray's client, and what to do.
+NO_CLIENT = (
+    "it should be auto or HOST:PORT: a search's driver runs on the cluster: submit it there (ray job submit -- nas "
+    "search … --address auto), or start it on the head node"
+)
+
+
 class RaySection(Section):
     """[ray]: where Ray runs. Without an address, a runtime of its own on this machine."""
 
@@ -299,3 +306,10 @@ class RaySection(Section):
         Setting("Nodes get the decoded data from the driver, once each, and need none of their own.", Role.CIRCUMSTANCE,
                 option="--ship-data", metavar="BOOL", group=Group.PLACE, page="cluster.md#data"),
     ] = False  # fmt: skip
+
+    @field_validator("address")
+    @classmethod
+    def _on_the_cluster(cls, given: str | None) -> str | None:
+        if given is not None and given.startswith("ray://"):
+            raise ValueError(NO_CLIENT)
+        return given

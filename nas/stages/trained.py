@@ -13,7 +13,7 @@ from reports.errors import SelectionError
 from reports.trial_view import TrialView
 from reports.view import RunView
 from search_spaces.loading import load_weights
-from trials.machine.device import memory_bytes, on_device, resolve
+from trials.machine.device import memory_bytes, nearest, on_device
 from trials.record.weights import read_weights, training_weights_path, weights_path
 from trials.training.trainer import make_trainer
 
@@ -24,7 +24,7 @@ class TrainedNetworks:
     def __init__(self, view: RunView, config: SearchConfig, say: Callable[[str], None]) -> None:
         """Raises SelectionError when the data are not those of the search any more."""
         self.view = view
-        self.device = resolve(config.device)
+        self.device = nearest(config.device)
         self.protocol = config.latency.protocol()
         trainer = make_trainer(config.data_config(), config.training.recipe(), say)
         if trainer.data.fingerprint != view.description["data"]["fingerprint"]:

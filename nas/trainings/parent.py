@@ -177,7 +177,7 @@ def _keep(path: Path, parent: Parent) -> None:
 def _judged(prepared: Prepared, source: str, weights: bytes) -> Parent:
     """A parent that was given, with its score on a few validation images."""
     space = prepared.space
-    device = devices.resolve(prepared.config.device)
+    device = devices.nearest(prepared.config.device)
     network = devices.on_device(FromParent(weights).network(space, space.baseline, 0), device)
     with occupied(devices.synchronise(device), device=devices.lock_name(device)) as machine:
         found = prepared.trainer.judging(_JUDGED_IMAGES).evaluate(network, machine)

@@ -29,7 +29,7 @@ from trials.data import DataError, ImageData, SceneData, SceneSplit
 from trials.data.readers.masks import IGNORED
 from trials.data.shipped import ShippedData
 from trials.judge import TrialPlan
-from trials.machine.device import resolve
+from trials.machine.device import check_name, resolve
 from trials.profile import DeviceProfile
 from trials.tasks.average_precision import sizes_of
 from trials.training.final import judged_split
@@ -82,7 +82,7 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
         if design(config.space).default_input is not None:
             make_space(config)  # what is wrong with it is wrong for any data, which may take long to load
     with _named(config, "device"):
-        resolve(config.device)
+        (check_name if config.elsewhere else resolve)(config.device)
     with _named(config, "data"):
         trainer = make_trainer(config.data_config(), config.training.recipe(), announce)
     spec = input_of(trainer.data)

@@ -14,8 +14,8 @@ from trials.machine.device import has_bf16, resolve
 def slow(prepared: Prepared) -> Iterator[str]:
     """A sentence for each thing that a person would want to know before she waits for it."""
     config = prepared.config
-    device = resolve(config.device)
-    if config.training.precision == "bfloat16" and not has_bf16(device):
+    unknown = config.elsewhere  # which processors the workers have
+    if config.training.precision == "bfloat16" and not unknown and not has_bf16(resolve(config.device)):
         yield (
             "training in bfloat16, but this processor has it in software only, where it takes about fifteen times as "
             "long: drop --precision bfloat16"

@@ -22,15 +22,36 @@ def resolve(name: str) -> torch.device:
     """`auto` is the first CUDA device, else the CPU. Raises DeviceError for one that is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _parsed(name)
+    if not _is_there(device):
+        raise DeviceError(f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def check_name(name: str) -> None:
+    """Raises DeviceError for what is the name of no device, wherever."""
+    if name != "auto":
+        _parsed(name)
+
+
+def nearest(name: str) -> torch.device:
+    """As `resolve`, and the CPU where this machine has no such device: a cluster's head need not have what its workers
+    have."""
+    return resolve(name) if name == "auto" or _is_there(_parsed(name)) else torch.device("cpu")
+
+
+def _parsed(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
         raise DeviceError(f"device {name!r}: give auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
         raise DeviceError(f"device {name!r}: give auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices")
     return device
+
+
+def _is_there(device: torch.device) -> bool:
+    return device.type == "cpu" or (device.index or 0) < torch.cuda.device_count()
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -179,14 +179,17 @@ class Store:
         """
         with self._writing() as connection:
             try:
+                of_it = schema.trials.c.number == result.number, schema.trials.c.training.in_(LOST)
+                lost = connection.execute(select(schema.trials.c.training).where(*of_it)).scalars().all()
                 training = recorded_training(connection, result) if result.trained else None
                 statement = insert(schema.trials).values(**trial_row(result, training))
                 replace = statement.on_conflict_do_update(
                     index_elements=["number"],
                     set_={name: statement.excluded[name] for name in NEW},
-                    where=or_(schema.trials.c.state == str(TrialState.STOPPED), schema.trials.c.training.in_(LOST)),
+                    where=or_(schema.trials.c.state == str(TrialState.STOPPED), schema.trials.c.training.in_(lost)),
                 )
                 written = connection.execute(replace).rowcount
+                connection.execute(schema.trainings.delete().where(schema.trainings.c.id.in_(lost)))
             except IntegrityError as error:
                 raise StoreError(f"trial {result.number} was not recorded: {error.orig}") from error
             if written == 0:

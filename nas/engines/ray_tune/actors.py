@@ -14,7 +14,7 @@ from ray import tune
 from nas.engines.engine import Answer
 from nas.engines.retrying import Place
 from search_spaces.space import SearchSpace
-from trials.judge import Bench, TrialOutcome, TrialPlan
+from trials.judge import Bench, TrialOutcome, TrialPlan, reason
 from trials.latency import LatencyBench, Target
 from trials.trial import EpochPoint, LatencyProtocol
 
@@ -27,23 +27,44 @@ class Begun:
     limit_seconds: float | None
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A worker cannot begin anything there: its data are missing, say."""
+
+    place: Place
+    reason: str
+
+
 class TrialActor(tune.Trainable):
     """A warm worker: torch imported, data resident. The first step says that it has begun, the following ones
     are an epoch each, and the last one holds the outcome."""
 
     def setup(self, config: dict[str, Any], plan: TrialPlan | None = None, folder: str = "") -> None:
         assert plan is not None
-        _stand_in(folder)
-        self._bench = Bench(plan, expendable=True)
-        self._bench.warm_up()
+        self._plan, self._folder = plan, folder
+        self._bench: Bench | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._job = new_config["job"]
         self._events: Iterator[EpochPoint | TrialOutcome] | None = None
+        self._broken = None if self._bench is not None else self._settle()
         return True
 
+    def _settle(self) -> str | None:
+        """Make ready for trials; why that cannot be done here, which is told with the place, and no trial's fault."""
+        _stand_in(self._folder)
+        try:
+            bench = Bench(self._plan, expendable=True)
+        except Exception as error:  # whatever a machine lacks
+            return reason(error)
+        bench.warm_up()
+        self._bench = bench
+        return None
+
     def step(self) -> dict[str, Any]:
+        if self._bench is None:
+            return {"broken": Broken(_place(), str(self._broken)), "done": True}
         if self._events is None:
             self._events = self._bench.judge(self._job)
             return {"begun": Begun(_place(), self._bench.time_limit(self._job)), "done": False}

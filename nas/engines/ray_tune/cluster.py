@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from nas.engines.retrying import Attempt, Room
+from nas.engines.retrying import Attempt, Place, Room
 
 #: How long what the cluster has is taken for what it still has.
 _KNOWN_S = 1.0
@@ -48,6 +48,20 @@ class Needs:
             self._room = {node: devices for node, devices in found.items() if devices}
             self._looked = time.monotonic()
         return self._room
+
+    def fits(self, attempt: Attempt) -> bool:
+        """Whether a node that is there, and not to be avoided, has what it takes, were it free."""
+        need = self.bundle(attempt)
+        return any(
+            all(node["Resources"].get(name, 0.0) >= amount for name, amount in need.items())
+            for node in _nodes()
+            if node["NodeID"] not in attempt.avoided
+        )
+
+    def place_at(self, address: str) -> Place | None:
+        """The node at an address, where there is one alone."""
+        there = [node["NodeID"] for node in _nodes() if node["NodeManagerAddress"] == address]
+        return Place(there[0], address, "unknown") if len(there) == 1 else None
 
     @property
     def slots(self) -> int:

@@ -21,12 +21,13 @@ from nas.engines.interruption import Interruption
 from nas.engines.ray_tune.actors import PlacedBench, TrialActor, answer_of, nothing, resources_of
 from nas.engines.ray_tune.cluster import Needs, away, cluster_resources, shown
 from nas.engines.ray_tune.remote_bench import RemoteBench
-from nas.engines.ray_tune.searcher import DriverSearcher, Watch
+from nas.engines.ray_tune.searcher import DriverSearcher, Stuck, Watch
 from nas.engines.ray_tune.shipping import shipped
 from nas.engines.retrying import MAX_RETRIES, Retrying
 from nas.engines.sockets import temporary_folder_is_short
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
+from nas.settings.sections import NO_CLIENT
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
 from trials.cores import cores
@@ -43,6 +44,8 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_
 PRELOADED = "torch,ray.tune"
 #: Workers that start before they are asked for.
 MAX_PRESTARTED = 8
+#: Trials of one run of Ray Tune, which keeps something of each (some 75 kB) for as long as it runs.
+MOST_TRIALS = 1000
 #: Seconds between two lines about what is waited for.
 SAID_EVERY_S = 30.0
 
@@ -65,11 +68,9 @@ class RayEngine:
         device: str = "auto",
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        if address is not None and address.startswith("ray://"):
-            raise ConfigError(
-                f"--address {address}: a search's driver runs on the cluster: submit it there (ray job submit -- nas "
-                "search … --address auto), or start it on the head node"
-            )
+        found = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+        if found is not None and found.startswith("ray://"):
+            raise ConfigError(f"--address {found}: {NO_CLIENT}")
         self._interruption = interruption
         self._say = say
         self._shared = address is not None
@@ -176,8 +177,17 @@ class RayEngine:
     def run(self, plan: TrialPlan, source: JobSource) -> None:
         # A trial more than there is room for waits on a cluster, so that it is seen to want more nodes.
         retrying = Retrying(source, self._say, self._most, spare=int(self._shared))
-        searcher = DriverSearcher(retrying, self._needs)
         self._await_room()
+        while True:
+            try:
+                self._run_some(plan, DriverSearcher(retrying, self._needs, MOST_TRIALS))
+            except Stuck:
+                retrying.take_back()
+            if retrying.finished:
+                return
+
+    def _run_some(self, plan: TrialPlan, searcher: DriverSearcher) -> None:
+        """Until the source is finished, or as many trials have run as Ray Tune is to keep in its memory."""
         with self._interruption.shielded(), tempfile.TemporaryDirectory(prefix="fusion-nas-") as scratch:
             actor = tune.with_parameters(TrialActor, plan=self._shared_out(plan), folder=str(Path.cwd()))
             tuner = tune.Tuner(

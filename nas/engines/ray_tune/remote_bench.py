@@ -35,6 +35,6 @@ class RemoteBench:
                 return ray.get(pending)
             except ray.exceptions.RayTaskError as error:
                 raise error.cause if isinstance(error.cause, UserError) else error from None
-            except ray.exceptions.ActorDiedError as error:
+            except ray.exceptions.RayError as error:  # it died, or cannot be reached any more
                 reason = str(error).strip().splitlines()[-1]
                 raise LatencyError(f"the worker that measures died: {reason[:200]}") from None

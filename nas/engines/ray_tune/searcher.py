@@ -19,19 +19,24 @@ from ray.tune.search import Searcher
 
 from nas.engines.interruption import Interruption
 from nas.engines.lost_workers import kernel_kills, node_died, why_lost
-from nas.engines.ray_tune.actors import Begun
+from nas.engines.ray_tune.actors import Begun, Broken
 from nas.engines.ray_tune.cluster import Needs
-from nas.engines.retrying import Attempt, Retrying
+from nas.engines.retrying import Attempt, Place, Retrying
 from trials.trial import Failure, TrialJob, TrialResult
+
+
+class Stuck(Exception):
+    """Ray Tune waits for nodes that are there no more."""
 
 
 class DriverSearcher(Searcher):
     """Hands Ray Tune the jobs of a source, and tells it what became of them. `failure` is what telling it raised: from
     then on it is told nothing, and no job begins."""
 
-    def __init__(self, source: Retrying, needs: Needs) -> None:
+    def __init__(self, source: Retrying, needs: Needs, most: int) -> None:
+        """It hands out `most` jobs, and says then that it has finished."""
         super().__init__(metric="score", mode="max")
-        self._source, self._needs = source, needs
+        self._source, self._needs, self._left = source, needs, most
         self._jobs: dict[str, TrialJob] = {}
         self._begun: dict[str, tuple[float, float | None]] = {}
         self._kernel_kills = kernel_kills()
@@ -42,6 +47,8 @@ class DriverSearcher(Searcher):
         return {}
 
     def suggest(self, trial_id: str) -> Any:
+        if not self._left:
+            return str(Searcher.FINISHED)
         attempts: list[Attempt | None] = []
         self._telling(lambda: attempts.append(self._source.next_attempt(self._needs.room())))
         if self.failure is not None:
@@ -49,6 +56,7 @@ class DriverSearcher(Searcher):
         (attempt,) = attempts
         if attempt is None:
             return str(Searcher.FINISHED) if self._source.finished else None
+        self._left -= 1
         self._jobs[trial_id] = attempt.job
         return {"job": attempt.job, "bundle": self._needs.bundle(attempt), "avoided": list(attempt.avoided)}
 
@@ -57,22 +65,27 @@ class DriverSearcher(Searcher):
 
     def told(self, trial_id: str, result: dict[str, Any]) -> None:
         """A step of a trial has ended; what it holds is taken out of `result`."""
-        begun, point, outcome = (result.pop(name, None) for name in ("begun", "point", "result"))
+        begun, point, outcome, broken = (result.pop(name, None) for name in ("begun", "point", "result", "broken"))
         weights = result.pop("weights", None)
         if trial_id not in self._jobs:
             return
         if isinstance(begun, Begun):
             self._begun[trial_id] = time.monotonic(), begun.limit_seconds
             self._telling(lambda: self._source.begun(self._jobs[trial_id].number, begun.place))
+        elif isinstance(broken, Broken):
+            self._lost_to(broken.place, self._forget(trial_id).number, f"no worker can be had: {broken.reason}")
         elif point is not None:
             self._telling(lambda: self._source.advance(self._jobs[trial_id].number, point))
         elif isinstance(outcome, TrialResult):
             self._forget(trial_id)
             self._telling(lambda: self._source.record(outcome, _fetch(weights)))
 
-    def lost(self, trial_id: str, reason: str) -> None:
-        """The worker of a trial is gone."""
-        if trial_id in self._jobs:
+    def lost(self, trial_id: str, reason: str, address: str | None) -> None:
+        """The worker of a trial is gone, at that address where Ray says so."""
+        place = None if address is None or trial_id in self._begun else self._needs.place_at(address)
+        if trial_id in self._jobs and place is not None:
+            self._lost_to(place, self._forget(trial_id).number, f"the worker died before it had begun: {reason}")
+        elif trial_id in self._jobs:
             before, self._kernel_kills = self._kernel_kills, kernel_kills()
             began, limit = self._begun.get(trial_id, (time.monotonic(), None))
             seconds = time.monotonic() - began
@@ -82,6 +95,16 @@ class DriverSearcher(Searcher):
                 error = f"over its time limit of {limit:g} s, and hung: its worker was ended"
             number = self._forget(trial_id).number
             self._telling(lambda: self._source.lost(number, failure, error, node_died(reason)))
+
+    def look(self) -> None:
+        """See whether all that waits does so in vain, while there are nodes: `failure` is Stuck then."""
+        if self._needs.room() and self._source.stuck(self._needs.fits):
+            self.failure = self.failure or Stuck()
+
+    def _lost_to(self, place: Place, number: int, error: str) -> None:
+        """To a node on which nothing begins."""
+        self._telling(lambda: self._source.begun(number, place))
+        self._telling(lambda: self._source.lost(number, Failure.WORKER_LOST, error, True))
 
     def _forget(self, trial_id: str) -> TrialJob:
         self._begun.pop(trial_id, None)
@@ -110,6 +133,7 @@ class Watch(tune.Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self._interruption.check()
+        self._searcher.look()
         if self._searcher.failure is not None:
             raise self._searcher.failure
 
@@ -122,7 +146,8 @@ class Watch(tune.Callback):
         # Tune's own `get_error` looks where nothing is written to yet.
         path = trial.error_file
         lines = Path(path).read_text().strip().splitlines() if path and Path(path).is_file() else []
-        self._searcher.lost(trial.trial_id, _reason(lines))
+        addresses = [line.split()[1] for line in lines if line.strip().startswith("ip: ")]
+        self._searcher.lost(trial.trial_id, _reason(lines), addresses[-1] if addresses else None)
 
 
 def _reason(lines: list[str]) -> str:

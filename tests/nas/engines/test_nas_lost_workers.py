@@ -41,6 +41,7 @@ def test_why_a_worker_is_gone(reason: str, seconds: float, limit: float | None, 
 
 def test_a_dead_node_is_told_from_a_dead_worker() -> None:
     assert node_died("The actor died because its node has died. Node Id: 51627d28")
+    assert node_died("The actor 2a11 is unavailable: The actor is temporarily unavailable: RpcError: Socket closed")
     assert not node_died(DIED)
 
 
@@ -112,6 +113,41 @@ def test_a_trial_out_of_memory_beside_another_is_run_again_alone(
     assert found["uniform"].failure is (Failure.OUT_OF_MEMORY if always else None)
     assert len({r.number for r in view.results}) == len(view.results) == 3
     assert view.count(TrialState.COMPLETE) + view.count(TrialState.FAILED) == 3
+
+
+class Unlucky(LocalEngine):
+    """Loses the baseline and its worker, as often as it is tried."""
+
+    lucky = False
+
+    def run(self, plan: TrialPlan, source: JobSource) -> None:
+        bench = Bench(plan)
+        while (job := source.next_job()) is not None:
+            if job.origin == "baseline" and not self.lucky:
+                source.fail(job.number, Failure.WORKER_LOST, "lost with its worker 3 times: gone")
+                continue
+            *_, outcome = bench.judge(job)
+            assert isinstance(outcome, TrialOutcome)
+            source.record(outcome.result, outcome.weights)
+
+
+def test_what_is_lost_with_its_worker_is_no_trial_and_is_tried_again_by_the_next_session(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Unlucky()
+    monkeypatch.setattr("nas.engines.engine.make_engine", lambda config, interruption, say: engine)
+    options = tiny | {"trials": 3, "train_images": 128}
+    nas.search(**options)
+    view = RunView.load(tiny["out"])
+    (lost,) = (r for r in view.results if r.state is TrialState.STOPPED)
+    assert (lost.origin, lost.error) == ("baseline", "lost with its worker 3 times: gone")
+    assert view.count(TrialState.COMPLETE) == 2
+    engine.lucky = True
+    nas.search(**options)
+    after = RunView.load(tiny["out"])
+    assert {r.state for r in after.results} == {TrialState.COMPLETE}
+    assert len(after.results) == 3
+    assert after.baseline_trial is not None
 
 
 def test_alone_already_it_is_not_run_again(tiny: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from search_spaces.space import SearchSpace
 from trials.data import DataConfig
 from trials.errors import DeviceError, WorkerLost
 from trials.judge import TrialPlan
-from trials.trial import Failure, LatencyProtocol, Recipe, TrialState
+from trials.trial import LatencyProtocol, Recipe, TrialState
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -147,7 +147,7 @@ def test_interrupted_it_stops_cleanly_and_leaves_no_process(tmp_path: Path, numb
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_costs_its_trial_only(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path: Path) -> None:
     program = start_nas(*arguments(tmp_path / "run", trials=5, images=4000))
     wait_for(program, tmp_path / "run", complete=1)
     victims = ray_processes(program, TRIALS)
@@ -156,11 +156,30 @@ def test_a_worker_that_is_killed_costs_its_trial_only(tmp_path: Path) -> None:
     program.communicate(timeout=240)
     assert program.returncode == 0
     view = RunView.load(tmp_path / "run")
-    failed = [r for r in view.results if r.state is TrialState.FAILED]
-    assert len(failed) == 1
-    assert "the worker died" in (failed[0].error or "")
-    assert failed[0].failure is Failure.WORKER_LOST
-    assert view.count(TrialState.COMPLETE) == 4
+    assert view.count(TrialState.COMPLETE) == len(view.results) == 5
+    (again,) = (r for r in view.results if r.attempts > 1)
+    assert again.attempts == 2
+    (reason,) = again.environment["earlier_attempts"]
+    assert reason.startswith("the worker died: ")
+    shown = nas_program("show", tmp_path / "run", again.number).stdout
+    assert "2: the worker died: " in shown
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_it_at_once_and_leaves_no_process(tmp_path: Path) -> None:
+    program = start_nas(*arguments(tmp_path / "run", trials=6, images=4000))
+    before = wait_for(program, tmp_path / "run", complete=1)
+    ours = ray_processes(program)
+    assert ours
+    program.send_signal(signal.SIGINT)
+    time.sleep(0.6)
+    program.send_signal(signal.SIGINT)
+    _, narration = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert "Traceback" not in narration
+    after = {r.number: r for r in RunView.load(tmp_path / "run").results}
+    assert all(after[r.number] == r for r in before.results)
+    wait_until_gone(ours, 30)
 
 
 #: Two operators that never come back: one that a signal ends, and one that only the end of its process does.
@@ -219,6 +238,41 @@ def test_a_worker_that_dies_while_it_is_asked_is_said() -> None:
         assert engine.ask(lambda bench: bench.trainer.validation_images, plan) == 500
     finally:
         engine.close()
+
+
+#: A space whose workers die where they begin to work, as those of a broken machine do.
+BROKEN = """
+import os, sys
+from pathlib import Path
+from search_spaces.networks import ResNetDesign
+
+SPACE = ResNetDesign("resnet8", "basic", (1, 1, 1), (16, 32, 64), "cifar")
+if sys.argv[0].endswith("default_worker.py") and Path(__file__).with_name("broken").exists():
+    os._exit(1)
+"""
+
+
+@pytest.mark.slow
+def test_where_all_workers_are_lost_the_search_stops_and_the_next_one_tries_everything_again(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(BROKEN)
+    (tmp_path / "small.toml").write_text(
+        'trials = 2\nworkers = 2\ntrain_images = 128\nval_fraction = 0.02\nexport = "none"\nfinalists = "none"\n'
+        '[training]\nepochs = 1\nbatch_size = 64\nregime = "scratch"\n'
+        "[latency]\nscreen = false\npasses = 30\nwarmup = 1\nattempts = 1\n"
+    )
+    search = ("search", tmp_path / "small.toml", "--space", f"{tmp_path}/net.py:SPACE", "--out", tmp_path / "run")
+    (tmp_path / "broken").touch()
+    done = nas_program(*search)
+    assert done.returncode == 1, done.stderr
+    assert "6 workers were lost in a row, and no trial has ended meanwhile" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {r.state for r in RunView.load(tmp_path / "run").results} == {TrialState.STOPPED}
+    (tmp_path / "broken").unlink()
+    done = nas_program(*search)
+    assert done.returncode == 0, done.stderr
+    view = RunView.load(tmp_path / "run")
+    assert view.count(TrialState.COMPLETE) == len(view.results) == 2
+    assert view.baseline_trial is not None
 
 
 @pytest.mark.slow

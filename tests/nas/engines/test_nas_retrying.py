@@ -214,6 +214,29 @@ def test_a_trial_that_hung_is_not_tried_again() -> None:
     assert played.jobs.results[0].failure is Failure.TIMED_OUT
 
 
+def test_what_waits_for_nodes_that_are_there_no_more_is_handed_out_anew() -> None:
+    played = Played(2, TWO_NODES)
+    played.begin("a")
+    played.lose(0, node_died=True)
+    attempt = played.retrying.next_attempt(TWO_NODES)
+    assert attempt is not None
+    assert attempt.avoided == ("a",)
+    alone = {"a": (2,)}
+
+    def fits(waiting: Attempt) -> bool:
+        return not set(alone) <= set(waiting.avoided)
+
+    assert played.retrying.stuck(fits)
+    played.retrying.take_back()
+    assert not played.retrying.stuck(fits)  # nothing waits
+    played.room = alone
+    assert played.begin("a") == 0
+    assert played.attempts[0].avoided == ()
+    assert not played.retrying.stuck(fits)  # it runs
+    played.end(0)
+    assert played.jobs.results[0].attempts == 2
+
+
 def test_as_many_run_as_there_is_room_for_when_nodes_join_and_leave() -> None:
     played = Played(20, {"a": (1,)})
     played.begin("a")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import nas
 from nas.engines.ray_tune import RayEngine
@@ -19,7 +20,7 @@ from nas.tools import doctor
 from nas.trainings.prepared import prepare
 from nas.trainings.slow import slow
 from reports.errors import AllFailed, SelectionError
-from trials.errors import DiskFull, StoreDamaged
+from trials.errors import DeviceError, DiskFull, StoreDamaged
 from trials.whole_files import write_whole
 
 
@@ -123,9 +124,25 @@ def test_a_long_temporary_folder_and_a_full_disk_are_found_by_the_doctor(
     assert "a search wants 1.00GB in each" in room.found
 
 
-def test_a_ray_client_is_refused_in_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"--address ray://127\.0\.0\.1:10001: a search's driver runs on the cluster"):
+def test_a_device_that_only_the_cluster_has_is_its_own_business() -> None:
+    absent = {"device": f"cuda:{torch.cuda.device_count()}", "train_images": 256, "engine": "ray"}
+    with pytest.raises(DeviceError, match="is not there"):
+        prepare(load_config(None, absent))
+    there = prepare(load_config(None, absent | {"ray.address": "10.0.0.1:6379"}))
+    assert list(slow(there)) == []
+    with pytest.raises(DeviceError, match="give auto, cpu, cuda or cuda:N"):
+        prepare(load_config(None, {"device": "tpu", "engine": "ray", "ray.address": "auto"}))
+
+
+def test_a_ray_client_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = r"--address ray://127\.0\.0\.1:10001: it should be auto or HOST:PORT: a search's driver runs on the cluster"
+    with pytest.raises(ConfigError, match=said):
         RayEngine(None, address="ray://127.0.0.1:10001")  # type: ignore[arg-type]
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:10001")
+    with pytest.raises(ConfigError, match=said):
+        RayEngine(None, address="auto")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"address.*a search's driver runs on the cluster: submit it there"):
+        load_config(None, {"ray.address": "ray://127.0.0.1:10001"})
 
 
 @pytest.mark.parametrize(

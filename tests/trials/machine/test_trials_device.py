@@ -9,7 +9,16 @@ import torch
 from torch import nn
 
 from trials.errors import DeviceError
-from trials.machine.device import environment, has_bf16, in_bfloat16, on_device, resolve, synchronise
+from trials.machine.device import (
+    check_name,
+    environment,
+    has_bf16,
+    in_bfloat16,
+    nearest,
+    on_device,
+    resolve,
+    synchronise,
+)
 
 
 def test_auto_is_the_best_there_is() -> None:
@@ -22,6 +31,10 @@ def test_what_is_no_device(name: str) -> None:
     with pytest.raises(DeviceError, match="give auto, cpu, cuda or cuda:N") as error:
         resolve(name)
     assert repr(name) in str(error.value)
+    with pytest.raises(DeviceError, match="give auto, cpu, cuda or cuda:N"):
+        check_name(name)
+    with pytest.raises(DeviceError, match="give auto, cpu, cuda or cuda:N"):
+        nearest(name)
 
 
 def test_a_device_that_is_not_there() -> None:
@@ -34,6 +47,13 @@ def test_a_device_that_is_not_there() -> None:
 def test_cuda_without_cuda() -> None:
     with pytest.raises(DeviceError, match="'cuda' is not there"):
         resolve("cuda")
+
+
+def test_a_head_need_not_have_what_its_workers_have() -> None:
+    absent = f"cuda:{torch.cuda.device_count()}"
+    check_name(absent)
+    assert nearest(absent) == nearest("cpu") == torch.device("cpu")
+    assert nearest("auto") == resolve("auto")
 
 
 def test_a_network_moves_in_channels_last() -> None:

@@ -142,6 +142,16 @@ def test_only_what_was_stopped_is_recorded_anew(store: Store, final: TrialState)
     assert store.results() == (result(0, final),)
 
 
+def test_what_earlier_versions_recorded_as_failed_for_a_lost_worker_is_read_as_stopped(store: Store) -> None:
+    store.append(result(0, TrialState.FAILED, score=None, failure=Failure.WORKER_LOST, error="the worker died: gone"))
+    (lost,) = store.results()
+    assert (lost.state, lost.failure, lost.error) == (TrialState.STOPPED, None, "the worker died: gone")
+    store.append(result(0))
+    assert store.results() == (result(0),)
+    assert store.trainings_beside() == ()
+    assert len(store.occupied()) == 1
+
+
 def test_an_architecture_is_completed_once(store: Store) -> None:
     store.append(result(0))
     store.append(result(1, TrialState.STOPPED, architecture=architecture(0)))

@@ -1,0 +1,217 @@
+"""Ray's engine on a cluster of several nodes: what is lost there, what is avoided, and what the driver raises."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from nas.engines.interruption import Interruption
+from nas.engines.lost_workers import node_died
+from search_spaces import Architecture, InputSpec, SearchSpace
+from trials.data import DataConfig
+from trials.errors import DiskFull
+from trials.judge import TrialPlan
+from trials.training.starts import FromScratch
+from trials.trial import EpochPoint, Failure, LatencyProtocol, Recipe, TrialJob, TrialResult, TrialState
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
+CRASHING = SPACE.uniform("cbam", 4)
+
+
+@dataclass(frozen=True)
+class Trouble(FromScratch):
+    """What a worker does when it builds a trial's network, beside that: nothing while it warms up, under seed 0."""
+
+    folder: str
+    bad_node: str = ""
+    slow_node: str = ""
+    one_at_a_time: bool = False
+    empty_node: str = ""  # lacks what is needed to begin
+
+    def network(self, space: SearchSpace, architecture: Architecture, seed: int) -> nn.Module:
+        import ray
+
+        here = ray.get_runtime_context().get_node_id()
+        if seed and (here == self.bad_node or architecture.key == CRASHING.key):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if here == self.empty_node:
+            raise FileNotFoundError(f"{self.folder}/data")
+        slow = Path(self.folder) / "slow"
+        if seed and here == self.slow_node:
+            slow.touch()
+            time.sleep(600)
+        while seed and self.slow_node and not slow.exists():  # the others leave it something to do
+            time.sleep(0.1)
+        if seed and self.one_at_a_time:
+            self._take(Path(self.folder) / f"{here}-{os.getpid()}", here)
+        return super().network(space, architecture, seed)
+
+    def _take(self, mine: Path, here: str) -> None:
+        """The memory of a node, which is enough for one."""
+        mine.touch()
+        try:
+            for _ in range(10):
+                if len(list(mine.parent.glob(f"{here}-*"))) > 1:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+                time.sleep(0.2)
+        finally:
+            mine.unlink()
+
+
+class Jobs:
+    """So many jobs, one crashing where asked; keeps what is told, or raises in its place."""
+
+    def __init__(self, count: int, crashing: int | None = None, full_at: int | None = None) -> None:
+        choices = [CRASHING if n == crashing else SPACE.uniform("se", 4) for n in range(count)]
+        self._waiting = [TrialJob(n, "sampler", choices[n], 1, 1, 1, 1) for n in range(count)]
+        self._open: set[int] = set()
+        self._full_at = full_at
+        self.results: dict[int, TrialResult] = {}
+        self.given = 0
+
+    @property
+    def finished(self) -> bool:
+        return not self._waiting and not self._open
+
+    def next_job(self) -> TrialJob | None:
+        if not self._waiting:
+            return None
+        job = self._waiting.pop(0)
+        self._open.add(job.number)
+        self.given += 1
+        return job
+
+    def advance(self, number: int, point: EpochPoint) -> None: ...
+
+    def record(self, result: TrialResult, weights: bytes | None) -> None:
+        if len(self.results) == self._full_at:
+            raise DiskFull("study.db: no room left on the disk")
+        self._open.remove(result.number)
+        self.results[result.number] = result
+
+    def fail(self, number: int, failure: Failure, error: str) -> None:
+        raise AssertionError(f"job {number} was lost: {error}")
+
+
+class Nodes:
+    """A head of one core and two nodes, and an engine there."""
+
+    def __init__(self) -> None:
+        from ray import cloudpickle
+        from ray.cluster_utils import Cluster
+
+        from nas.engines.ray_tune import RayEngine
+
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])  # or a worker would look for this file
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        self.two = self.cluster.add_node(num_cpus=2)
+        self.said: list[str] = []
+        self.engine = RayEngine(Interruption(), None, self.cluster.address, 1.0, None, "cpu", self.said.append)
+
+    def run(self, jobs: Jobs, trouble: Trouble) -> None:
+        data = DataConfig(train_images=128, val_fraction=0.05)
+        recipe = Recipe(epochs=1, batch_size=64, precision="float32")
+        plan = TrialPlan(SPACE, data, recipe, LatencyProtocol(), "cpu", screening=False)
+        self.engine.run(replace(plan, start=trouble), jobs)
+
+    def close(self) -> None:
+        self.engine.close()
+        self.cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    found = Nodes()
+    yield found
+    found.close()
+
+
+def states(jobs: Jobs) -> set[TrialState]:
+    return {result.state for result in jobs.results.values()}
+
+
+def test_what_the_driver_raises_at_a_trials_end_ends_the_search_and_no_job_begins_after(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    jobs = Jobs(40, full_at=1)
+    with pytest.raises(DiskFull, match=r"study.db: no room left on the disk"):
+        nodes.run(jobs, Trouble(str(tmp_path)))
+    assert len(jobs.results) == 1
+    assert jobs.given < 10
+
+
+def test_more_trials_than_ray_tune_is_to_keep_run_all_the_same(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.engines.ray_tune.engine.MOST_TRIALS", 4)
+    jobs = Jobs(7)
+    nodes.run(jobs, Trouble(str(tmp_path)))
+    assert states(jobs) == {TrialState.COMPLETE}
+    assert len(jobs.results) == 7
+
+
+def test_a_node_that_loses_its_workers_is_avoided_and_named_and_an_architecture_that_crashes_has_failed(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    jobs = Jobs(8, crashing=1)
+    nodes.run(jobs, Trouble(str(tmp_path), bad_node=nodes.cluster.head_node.node_id))
+    failed = jobs.results.pop(1)
+    assert (failed.failure, failed.attempts >= 2) == (Failure.CRASHED, True)
+    assert "its worker died 2 times: the worker died: " in (failed.error or "")
+    assert states(jobs) == {TrialState.COMPLETE}
+    (named,) = (line for line in nodes.said if "keeps losing workers" in line)
+    assert nodes.cluster.head_node.node_id[:8] in named
+    assert sum(r.attempts - 1 for r in jobs.results.values()) >= 2
+
+
+def test_a_node_on_which_no_worker_can_begin_is_avoided_and_takes_no_trial(nodes: Nodes, tmp_path: Path) -> None:
+    nodes.said.clear()
+    jobs = Jobs(8)
+    nodes.run(jobs, Trouble(str(tmp_path), empty_node=nodes.cluster.head_node.node_id))
+    assert states(jobs) == {TrialState.COMPLETE}
+    assert len(jobs.results) == 8
+    (named,) = nodes.said
+    assert "no worker can be had: FileNotFoundError: " in named
+
+
+def test_a_trial_out_of_memory_beside_another_runs_again_alone_on_its_node(nodes: Nodes, tmp_path: Path) -> None:
+    jobs = Jobs(6)
+    nodes.run(jobs, Trouble(str(tmp_path), one_at_a_time=True))
+    assert states(jobs) == {TrialState.COMPLETE}
+    again = [r for r in jobs.results.values() if r.attempts == 2]
+    assert again
+    assert all(r.environment["earlier_attempts"] == ["out of memory beside other trials, then alone"] for r in again)
+
+
+def test_the_trials_of_a_node_that_dies_run_elsewhere_and_a_node_that_joins_takes_some(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    dying = nodes.cluster.add_node(num_cpus=1)
+    jobs, trouble = Jobs(12), Trouble(str(tmp_path), slow_node=dying.node_id)
+    search = threading.Thread(target=nodes.run, args=(jobs, trouble), daemon=True)
+    search.start()
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "slow").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    nodes.cluster.remove_node(dying, allow_graceful=False)
+    nodes.cluster.add_node(num_cpus=1)
+    search.join(240)
+    assert states(jobs) == {TrialState.COMPLETE}
+    assert len(jobs.results) == 12
+    (lost,) = (r for r in jobs.results.values() if r.attempts > 1)
+    (reason,) = lost.environment["earlier_attempts"]
+    assert node_died(reason)
+    assert dying.node_id[:8] in reason

@@ -1,0 +1,76 @@
+"""How many trials have room in a cluster, and what one that is to be alone takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nas.engines.ray_tune import actors
+from nas.engines.ray_tune.cluster import Needs
+from nas.engines.retrying import Attempt, Place
+from search_spaces import InputSpec, SearchSpace
+from trials.trial import TrialJob
+
+JOB = TrialJob(0, "baseline", SearchSpace.named("resnet8", InputSpec(1, 28, 10)).baseline, 1, 1, 1, 1)
+
+
+def nodes(**resources: dict[str, float]) -> list[dict[str, Any]]:
+    return [{"NodeID": name, "Alive": True, "Resources": there} for name, there in resources.items()]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "room", "slots"),
+    [
+        (1.0, 0.0, {"head": (4,), "big": (16,)}, 20),
+        (3.0, 0.0, {"head": (1,), "big": (5,)}, 6),
+        (1.0, 1.0, {"big": (1, 1)}, 2),
+        (1.0, 0.25, {"big": (4, 4)}, 8),
+        (3.0, 0.25, {"big": (4, 1)}, 5),
+        (1.0, 0.1, {"big": (10, 6)}, 16),
+        (1.0, 2.0, {"big": (1,)}, 1),
+        (1.0, 4.0, {}, 0),
+    ],
+)
+def test_how_many_have_room(
+    monkeypatch: pytest.MonkeyPatch, cpus: float, gpus: float, room: dict[str, tuple[int, ...]], slots: int
+) -> None:
+    there = nodes(head={"CPU": 4.0, "memory": 1e9}, big={"CPU": 16.0, "GPU": 2.0}, none={"memory": 1e9})
+    monkeypatch.setattr("nas.engines.ray_tune.cluster._nodes", lambda: there)
+    needs = Needs(cpus, gpus)
+    assert needs.room() == room
+    assert needs.slots == slots
+
+
+def test_one_that_is_to_be_alone_takes_a_whole_gpu_or_all_cores_of_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = nodes(a={"CPU": 4.0}, b={"CPU": 16.0, "GPU": 2.0})
+    monkeypatch.setattr("nas.engines.ray_tune.cluster._nodes", lambda: there)
+    assert Needs(1.0, 0.25).bundle(Attempt(JOB)) == {"CPU": 1.0, "GPU": 0.25}
+    assert Needs(1.0, 0.25).bundle(Attempt(JOB, alone=True, where="b")) == {"CPU": 1.0, "GPU": 1.0}
+    assert Needs(1.0, 2.0).bundle(Attempt(JOB, alone=True, where="b")) == {"CPU": 1.0, "GPU": 2.0}
+    assert Needs(1.0, 0.0).bundle(Attempt(JOB)) == {"CPU": 1.0}
+    assert Needs(1.0, 0.0).bundle(Attempt(JOB, alone=True, where="a")) == {"CPU": 4.0}
+    assert Needs(1.0, 0.0).bundle(Attempt(JOB, alone=True, where="gone")) == {"CPU": 16.0}
+    assert Needs(1.0, 0.0).bundle(Attempt(JOB, alone=True)) == {"CPU": 16.0}
+
+
+def test_what_fits_where_and_which_node_is_at_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = nodes(a={"CPU": 4.0}, b={"CPU": 16.0, "GPU": 2.0})
+    for node, address in zip(there, ("10.0.0.1", "10.0.0.2"), strict=True):
+        node["NodeManagerAddress"] = address
+    monkeypatch.setattr("nas.engines.ray_tune.cluster._nodes", lambda: there)
+    assert Needs(8.0, 0.0).fits(Attempt(JOB))
+    assert not Needs(8.0, 0.0).fits(Attempt(JOB, avoided=("b",)))
+    assert not Needs(32.0, 0.0).fits(Attempt(JOB))
+    assert Needs(1.0, 0.0).place_at("10.0.0.2") == Place("b", "10.0.0.2", "unknown")
+    assert Needs(1.0, 0.0).place_at("10.0.0.3") is None
+    there[0]["NodeManagerAddress"] = "10.0.0.2"
+    assert Needs(1.0, 0.0).place_at("10.0.0.2") is None
+
+
+def test_what_is_to_be_avoided_is_a_condition_on_the_node() -> None:
+    free = actors.resources_of({"bundle": {"CPU": 1.0}, "avoided": []})
+    assert free == actors.resources_of({"bundle": {"CPU": 1.0}, "avoided": []})
+    elsewhere = actors.resources_of({"bundle": {"CPU": 1.0}, "avoided": ["a", "b"]})
+    assert elsewhere != free
+    assert elsewhere._bound.kwargs["bundle_label_selector"] == [{"ray.io/node-id": "!in(a,b)"}]
