@@ -1,6 +1,6 @@
 # `make search` and `make test` set up everything they need on a fresh machine: Python >= 3.11, make and
 # the package registry are enough. PYTHON=/path/to/python3 chooses the interpreter.
-.PHONY: search test lint bench chaos clean environment
+.PHONY: search test lint bench chaos gpu-check clean environment
 
 search: environment
 	.venv/bin/nas search examples/quickstart.toml
@@ -20,6 +20,9 @@ bench: environment
 # Searches that are killed at a thousand instants, and everything under them broken; about an hour.
 chaos: environment
 	OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks chaos
+# On a machine with a GPU and a torch of its own, which is used where there is one: PYTHON=python3 make gpu-check
+gpu-check:
+	$(or $(PYTHON),.venv/bin/python) -m benchmarks.gpu_check
 
 environment:
 	@tools/setup_environment.sh

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas.trainings import precision
-from nas.trainings.precision import PrecisionChoice, choose_precision
+from nas.trainings.precision import PrecisionChoice, choose_precision, timed_steps
 from search_spaces.networks import InputSpec
 from search_spaces.space import SearchSpace
 from trials.data import DataConfig
@@ -126,3 +126,19 @@ def test_a_trial_records_what_it_was_trained_in() -> None:
         losses[name] = outcome.result.curve[0].train_loss
     assert losses["float32"] != losses["bfloat16"]
     assert losses["float32"] == pytest.approx(losses["bfloat16"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "images", "on", "steps"),
+    [
+        (Recipe(epochs=3, batch_size=32), 4000, "cuda", (2, 2)),  # no graph is asked for
+        (Recipe(epochs=3, batch_size=32, cuda_graph=True), 4000, "cpu", (2, 2)),
+        (Recipe(epochs=3, batch_size=32, cuda_graph=True), 4000, "cuda", (25, 2)),
+        (Recipe(epochs=9, batch_size=32, cuda_graph=True), 320, "cuda", (10, 5)),
+        (Recipe(epochs=3, batch_size=32, cuda_graph=True), 320, "cuda", (2, 2)),  # trials are too short for one
+    ],
+)
+def test_a_precision_is_timed_with_the_graph_that_trials_use(
+    recipe: Recipe, images: int, on: str, steps: tuple[int, int]
+) -> None:
+    assert timed_steps(recipe, images, torch.device(on)) == steps

@@ -23,6 +23,7 @@ Work = Callable[[], None]
 
 #: Steps in a training below which warming up and capturing, about five steps' time, do not repay themselves.
 LEAST_STEPS = 50
+LEAST_TORCH = "2.15"
 #: Steps before the capture, in which libraries choose and load their kernels.
 _WARM_UP_STEPS = 3
 #: How far a replayed step may end from the same step without a graph, as a share of the way that this went. Kernels
@@ -92,8 +93,10 @@ def replayed(step: TrainingStep, batches: Batches, seed: int, steps: int) -> Rep
     """`step`, for a training of so many, from a CUDA graph. Raises CaptureFailed, with the reason there is none."""
     if step.device.type != "cuda":
         raise CaptureFailed("there is no CUDA device")
-    if torch.__version__ < TorchVersion("2.15"):  # what failed in a capture leaves its memory pool open there
-        raise CaptureFailed(f"torch is {torch.__version__}, and 2.15 is the first that can go on after one that fails")
+    if torch.__version__ < TorchVersion(LEAST_TORCH):  # what failed in a capture leaves its memory pool open there
+        raise CaptureFailed(
+            f"torch is {torch.__version__}, and {LEAST_TORCH} is the first that can go on after one that fails"
+        )
     if batches.not_captured is not None:
         raise CaptureFailed(batches.not_captured)
     if steps < LEAST_STEPS:

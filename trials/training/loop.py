@@ -42,12 +42,7 @@ def train(
     batches = task.batches(data, recipe, device)
     total_steps = epochs * batches.steps
     optimiser = make_optimiser(network, recipe)
-    # A warm-up of one step or less is none; of exactly one, torch divides by its length, zero.
-    warmup = recipe.warmup_fraction if recipe.warmup_fraction * total_steps > 1 else 0.0
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [float(group["lr"]) for group in optimiser.param_groups], total_steps=total_steps, pct_start=warmup,
-        cycle_momentum=False,
-    )  # fmt: skip
+    schedule = one_cycle(optimiser, recipe, total_steps)
     averaged = None if recipe.ema_decay is None else moving_average(network, recipe.ema_decay)
     step = TrainingStep(network, optimiser, batches, recipe)
     take: Callable[[Any], None] = step
@@ -76,3 +71,15 @@ def train(
             network.load_state_dict(averaged.module.state_dict())
         speed = batches.images / (time.perf_counter() - waited_seconds() - began)
         yield EpochPoint(epoch + 1, mean_loss, speed, graph if epoch == 0 else None)
+
+
+def one_cycle(
+    optimiser: torch.optim.Optimizer, recipe: TrainingRecipe, total_steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The whole schedule of a training of so many steps."""
+    # A warm-up of one step or less is none; of exactly one, torch divides by its length, zero.
+    warmup = recipe.warmup_fraction if recipe.warmup_fraction * total_steps > 1 else 0.0
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, [float(group["lr"]) for group in optimiser.param_groups], total_steps=total_steps, pct_start=warmup,
+        cycle_momentum=False,
+    )  # fmt: skip

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import nn
 
-from nas.trainings.precision import timed_steps
 from search_spaces import InputSpec, SearchSpace
 from trials.data import DataConfig, ImageData, load_data
 from trials.judge import Bench, TrialOutcome, TrialPlan
@@ -109,22 +108,6 @@ def test_the_use_of_a_gpu_is_read_when_our_own_passes_are_out_of_sight(monkeypat
 def test_a_gpu_judges_more_images_at_once(size: int, on: str, together: int) -> None:
     split: Any = SimpleNamespace(images=torch.empty(1, 3, size, size, dtype=torch.uint8))
     assert judged_together(ClassificationTask(), split, torch.device(on)) == together
-
-
-@pytest.mark.parametrize(
-    ("recipe", "images", "on", "steps"),
-    [
-        (Recipe(epochs=3, batch_size=32), 4000, "cuda", (2, 2)),  # no graph is asked for
-        (Recipe(epochs=3, batch_size=32, cuda_graph=True), 4000, "cpu", (2, 2)),
-        (Recipe(epochs=3, batch_size=32, cuda_graph=True), 4000, "cuda", (25, 2)),
-        (Recipe(epochs=9, batch_size=32, cuda_graph=True), 320, "cuda", (10, 5)),
-        (Recipe(epochs=3, batch_size=32, cuda_graph=True), 320, "cuda", (2, 2)),  # trials are too short for one
-    ],
-)
-def test_a_precision_is_timed_with_the_graph_that_trials_use(
-    recipe: Recipe, images: int, on: str, steps: tuple[int, int]
-) -> None:
-    assert timed_steps(recipe, images, torch.device(on)) == steps
 
 
 @pytest.mark.gpu
