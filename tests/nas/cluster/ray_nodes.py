@@ -159,7 +159,8 @@ def ray_cluster(**environment: str) -> Iterator[Cluster]:
     # Gone nodes are known sooner than in half a minute; no token unless a test asks for it.
     quick = {
         "RAY_AUTH_MODE": "disabled", "RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3",
-        "RAY_health_check_initial_delay_ms": "2000", "FUSION_NAS_LOCKS": str(locks), "OMP_NUM_THREADS": "1",
+        "RAY_health_check_initial_delay_ms": "2000", "RAY_health_check_timeout_ms": "5000",
+        "FUSION_NAS_LOCKS": str(locks), "OMP_NUM_THREADS": "1",
         "RAY_DISABLE_IMPORT_WARNING": "1", "RAY_raylet_start_wait_time_s": "120",
     }  # fmt: skip
     cluster = Cluster(folder, {**quick, **environment})

@@ -81,7 +81,7 @@ def test_a_node_that_is_killed_in_mid_trial_costs_time_and_one_that_joins_is_use
     assert {"machine-3", "machine-4"} <= hosts(after)
 
 
-@pytest.mark.parametrize("seconds", [1, pytest.param(15, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [1, pytest.param(45, marks=pytest.mark.long)])
 def test_a_node_that_is_cut_off_and_comes_back_loses_nothing(tmp_path: Path, seconds: int) -> None:
     """For an instant nobody is to notice; for longer than Ray waits, its trials are trained elsewhere."""
     with network() as net, ray_cluster() as cluster:
@@ -97,11 +97,8 @@ def test_a_node_that_is_cut_off_and_comes_back_loses_nothing(tmp_path: Path, sec
         time.sleep(seconds)
         net.heal(2)
         if seconds > 10:  # declared dead: it ends, and whoever runs it starts it again
-            deadline = time.monotonic() + 90
-            while cut.process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.5)
-            if cut.process.poll() is None:
-                cut.kill()
+            cut.process.wait(timeout=60)
+            assert program.poll() is None  # there is something left to do for it
             cluster.worker(host=first, prefix=of_first)
         ends_well(program, tmp_path / "run", before)
 
