@@ -13,5 +13,5 @@
 set -euo pipefail
 config=${1:?give a configuration: deploy/ray-job-submit.sh my.toml [OUT]}
 out=${2:-/var/tmp/fusion-nas/night}
-backup=${NAS_BACKUP:-$out-backup}
+backup=${NAS_BACKUP:-$(dirname "$out")/backup}  # better another disk, or s3://BUCKET/DIR
 exec ray job submit --working-dir . -- nas search "$config" --address auto --out "$out" --backup "$backup"

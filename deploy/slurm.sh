@@ -23,7 +23,7 @@ set -euo pipefail
 
 config=${1:?give a configuration: sbatch deploy/slurm.sh my.toml [OUT]}
 out=${2:-runs/night}                            # on the shared file system: another node may be the head next time
-backup=${NAS_BACKUP:-$out-backup}
+backup=${NAS_BACKUP:-$(dirname "$out")/backup}  # a copy of study.db, in a folder named as OUT is
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 20000))          # two jobs may share a network, not a port

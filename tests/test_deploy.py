@@ -154,7 +154,7 @@ def test_the_ray_job_has_kuberays_fields_and_no_fixed_id() -> None:
 
 def test_the_task_of_skypilot_is_a_script_too() -> None:
     (task,) = documents("skypilot.yaml")
-    assert set(task) == {"name", "num_nodes", "workdir", "resources", "envs", "secrets", "file_mounts", "setup", "run"}
+    assert set(task) == {"name", "num_nodes", "workdir", "resources", "envs", "secrets", "setup", "run"}
     assert set(task["resources"]) == {"accelerators", "cpus", "use_spot", "disk_size", "job_recovery"}
     for part in ("setup", "run"):
         subprocess.run(["bash", "-n"], input=task[part], text=True, check=True)

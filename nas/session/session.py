@@ -38,6 +38,7 @@ from trials.judge import TrialPlan
 from trials.record.effort import Beat, take_over
 from trials.record.evidence import Evidence
 from trials.record.file import PARENT_NAME
+from trials.record.storage import Storage
 from trials.trial import TrialState
 from trials.whole_files import remove_unfinished
 
@@ -150,8 +151,10 @@ def _run_stages(
         outcome = "failed"
         search = Search(folder, store, prepared, plan, engine, progress, interruption, planner)
         beat = Beat(folder, session, planner.ledger.held) if prepared.config.timed else nullcontext()
+        place = prepared.config.storage
+        stored = nullcontext() if place is None else Storage(folder, place, progress.say)
         try:
-            with beat:
+            with beat, stored:
                 for stage in stages():
                     if stage.missing(search):
                         stage.run(search)

@@ -179,6 +179,12 @@ class SearchConfig(LookSettings):
         Setting("Export {choices} at the end; verdict: the finalist that beats all-add, else the knee.",
                 Role.CIRCUMSTANCE, option="--export", metavar="SELECTOR"),
     ] = "verdict"  # fmt: skip
+    storage: Annotated[
+        str | None,
+        Setting("Copy kept weights there, and get them back on a new disk: a folder, or an address such as "
+                "s3://BUCKET/DIR.", Role.CIRCUMSTANCE, option="--storage", metavar="PATH", group=Group.PLACE,
+                default="the run's folder alone", page="cluster.md#what-is-lost-when-something-goes"),
+    ] = None  # fmt: skip
     fusion: FusionSection = FusionSection()
     training: ImageTraining = ImageTraining()
     latency: LatencySection = LatencySection()
@@ -211,6 +217,13 @@ class SearchConfig(LookSettings):
     @classmethod
     def _located(cls, path: str | None) -> str | None:
         return None if path is None else absolute(path)
+
+    @field_validator("storage")
+    @classmethod
+    def _located_storage(cls, place: str | None) -> str | None:
+        if place is not None and not place.strip():
+            raise ValueError("give a folder or an address")
+        return place if place is None or "://" in place else absolute(place)
 
     @field_validator("from_runs")
     @classmethod

@@ -85,7 +85,7 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
         (check_name if config.elsewhere else resolve)(config.device)
     with _named(config, "data"):
         trainer = make_trainer(config.data_config(), config.training.recipe(), announce)
-    spec = input_of(trainer.data)
+    spec = _input_of(trainer.data)
     _check_training(config, len(trainer.data.train), spec.size)
     if isinstance(trainer.data, SceneData):
         _check_figures(config, trainer.data, trainer.data.val, "validation")
@@ -105,8 +105,7 @@ def prepare(config: SearchConfig, announce: Callable[[str], None] = lambda line:
     return prepared
 
 
-def input_of(data: ImageData | SceneData) -> InputSpec:
-    """What networks are given of these data."""
+def _input_of(data: ImageData | SceneData) -> InputSpec:
     if isinstance(data, SceneData):
         return InputSpec(3, data.image_size, len(data.categories))
     return InputSpec(data.channels, data.image_size, len(data.classes))

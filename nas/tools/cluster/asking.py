@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,10 @@ from nas.settings.errors import ConfigError
 from nas.tools.cluster import node as node_module
 from nas.tools.cluster.node import Node
 
+#: Seconds in which a head takes a connection.
+KNOCK_S = 10.0
+#: Seconds in which an answer that is there is fetched.
+FETCH_S = 10.0
 #: Round trips by which a node's clock is read; the fastest counts.
 ROUND_TRIPS = 5
 #: For the node's actor alone: one thread, and GPUs that are there are seen by who asks for none.
@@ -56,6 +61,7 @@ def connected(address: str) -> Iterator[None]:
         raise ConfigError(f"--address {address}: give auto on a node of the cluster, or HOST:PORT of its head")
     ours = not ray.is_initialized()
     if ours:
+        _knock(address)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # of whatever kind Ray likes: no cluster, another version, no token
@@ -68,24 +74,41 @@ def connected(address: str) -> Iterator[None]:
             ray.shutdown()
 
 
+def _knock(address: str) -> None:
+    """Raises ConfigError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"--address {address}: nothing answers there ({error.strerror or error}): give HOST:PORT of a head that "
+            "runs, or auto on a node of its cluster"
+        ) from None
+
+
 def ask(
     settings: Mapping[str, Any],
-    shipped_input: Mapping[str, Any] | None,
+    network_input: Mapping[str, Any],
+    with_data: bool,
     within_s: float,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Asked]:
-    """What every node that is alive says, the driver's own first; none is waited for longer than `within_s` in all."""
+    """What every node that is alive says, the driver's own first; none is waited for longer than `within_s` in all.
+
+    settings, network_input, with_data: see `Node.agreement`.
+    """
     # A node without this package can say so.
     ray.cloudpickle.register_pickle_by_value(node_module)  # type: ignore[no-untyped-call]
     try:
-        return _ask(settings, shipped_input, within_s, say)
+        return _ask((dict(settings), dict(network_input), with_data), within_s, say)
     finally:
         ray.cloudpickle.unregister_pickle_by_value(node_module)  # type: ignore[no-untyped-call]
 
 
-def _ask(
-    settings: Mapping[str, Any], shipped_input: Mapping[str, Any] | None, within_s: float, say: Callable[[str], None]
-) -> list[Asked]:
+def _ask(agreement: tuple[Any, ...], within_s: float, say: Callable[[str], None]) -> list[Asked]:
     began, here = time.monotonic(), ray.get_runtime_context().get_node_id()
     listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     alive = sorted((n for n in listed if n["Alive"]), key=lambda n: (n["NodeID"] != here, n["NodeManagerAddress"]))
@@ -93,20 +116,23 @@ def _ask(
     folder = _session_folder()
     actors = [_actor(one["NodeID"]) for one in alive]
     first = [actor.about.remote(folder) for actor in actors]
-    ray.wait(first, num_returns=len(first), timeout=within_s / 2)
-    found = [_answered(_listed(one, here), actor, said) for one, actor, said in zip(alive, actors, first, strict=True)]
+    in_time = set(ray.wait(first, num_returns=len(first), timeout=within_s / 2)[0])
+    found = [
+        _answered(_listed(one, here), actor, said if said in in_time else None)
+        for one, actor, said in zip(alive, actors, first, strict=True)
+    ]
     # Last, and all beside each other: to read the data takes what is left of the time.
     last = [
-        actor.agreement.remote(dict(settings), shipped_input) if asked.error is None else None
+        actor.agreement.remote(*agreement) if asked.error is None else None
         for asked, actor in zip(found, actors, strict=True)
     ]
     pending = [one for one in last if one is not None]
-    if pending:
-        ray.wait(pending, num_returns=len(pending), timeout=max(began + within_s - time.monotonic(), 0.1))
+    left_s = max(began + within_s - time.monotonic(), 0.1)
+    in_time = set(ray.wait(pending, num_returns=len(pending), timeout=left_s)[0]) if pending else set()
     for index, answer in enumerate(last):
-        if answer is not None:
-            with suppress(ray.exceptions.RayError):  # too late, or it died of it
-                found[index] = replace(found[index], agreement=ray.get(answer, timeout=0.1))
+        if answer in in_time:
+            with suppress(ray.exceptions.RayError):  # it died of it
+                found[index] = replace(found[index], agreement=ray.get(answer, timeout=FETCH_S))
     for actor in actors:
         ray.kill(actor)
     return found
@@ -126,9 +152,11 @@ def _actor(node_id: str) -> Any:
 
 
 def _answered(asked: Asked, actor: Any, said: Any) -> Asked:
-    """With what it says of itself and the difference of its clock, or why it says nothing."""
+    """With what it says of itself and the difference of its clock, or why it says nothing. said: None for too late."""
+    if said is None:
+        return replace(asked, error="it did not answer in time")
     try:
-        about = ray.get(said, timeout=0.1)
+        about = ray.get(said, timeout=FETCH_S)
         offset_s, error_s = min((_clock(actor) for _ in range(ROUND_TRIPS)), key=lambda read: read[1])
     except ray.exceptions.GetTimeoutError:
         return replace(asked, error="it did not answer in time")
@@ -141,7 +169,7 @@ def _answered(asked: Asked, actor: Any, said: Any) -> Asked:
 def _clock(actor: Any) -> tuple[float, float]:
     """The node's clock less ours and the most by which that is wrong, in seconds."""
     wall, began = time.time(), time.perf_counter()
-    there = ray.get(actor.clock.remote(), timeout=5)
+    there = ray.get(actor.clock.remote(), timeout=FETCH_S)
     half = (time.perf_counter() - began) / 2
     return there - (wall + half), half
 

@@ -66,9 +66,8 @@ def check(config: SearchConfig, say: Callable[[str], None] = lambda line: None, 
     prepared = prepare(config, say)
     space = prepared.space
     expected = {"data": prepared.data.fingerprint, "space": space.fingerprint, "code": space.code}
-    shipped = space.input.to_json() if ships_data(config) else None
     with connected(config.ray.address or "auto"):
-        nodes = ask(config.to_json(), shipped, within_s, say)
+        nodes = ask(config.to_json(), space.input.to_json(), not ships_data(config), within_s, say)
     driver = Node().about()
     return Checked(driver, expected, tuple(nodes), tuple(troubles(config, driver, expected, nodes)))
 

@@ -39,31 +39,29 @@ class Node:
             "token_authentication": _token_authentication(),
         }
 
-    def agreement(self, settings: dict[str, Any], shipped_input: dict[str, Any] | None = None) -> dict[str, Any]:
+    def agreement(self, settings: dict[str, Any], network_input: dict[str, Any], with_data: bool) -> dict[str, Any]:
         """The fingerprints of data and space of a recorded configuration here; `*_error` where one is not to be had.
 
-        Data that the driver ships need not be here: what networks are given of them stands for them.
+        network_input: what networks are given of the driver's data. with_data: data that it ships need not be here.
         """
         found: dict[str, Any] = {}
         try:
             from nas.settings.loading import read_config
-            from nas.trainings.prepared import input_of, make_space
+            from nas.trainings.prepared import make_space
             from search_spaces.networks import InputSpec
-            from trials.training.trainer import make_trainer
+            from trials.training.trainer import load_any
 
             config = read_config(settings)
         except Exception as error:
             return {"data_error": _line(error), "space_error": _line(error)}
-        spec = None if shipped_input is None else InputSpec(**shipped_input)
-        if spec is None:
+        if with_data:
             try:
-                data = make_trainer(config.data_config(), config.training.recipe()).data
-                found["data"], spec = data.fingerprint, input_of(data)
+                found["data"] = load_any(config.data_config()).fingerprint
             except Exception as error:
                 found["data_error"] = _line(error)
         try:
-            space = make_space(config, spec)
-            found |= {"space": space.fingerprint, "code": space.code, "input": space.input.to_json()}
+            space = make_space(config, InputSpec(**network_input))
+            found |= {"space": space.fingerprint, "code": space.code}
         except Exception as error:
             found["space_error"] = _line(error)
         return found

@@ -21,6 +21,8 @@ from pathlib import Path
 RAY = Path(sys.executable).with_name("ray")
 #: Seconds in which a node has started, on a machine that does much else.
 STARTS_WITHIN_S = 120.0
+#: A test that is killed leaves no node behind.
+WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
 
 
 def descendants(root: int) -> list[int]:
@@ -65,6 +67,7 @@ class Cluster:
     environment: Mapping[str, str]
     host: str = "127.0.0.1"
     port: int = 0
+    dashboard_port: int = 0
     nodes: list[Node] = field(default_factory=list)
     #: What has to run for longer than the nodes, by process id: never more than what this cluster began.
     drivers: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -73,10 +76,18 @@ class Cluster:
     def address(self) -> str:
         return f"{self.host}:{self.port}"
 
-    def head(self, cpus: int = 1, prefix: tuple[str, ...] = ()) -> Node:
+    @property
+    def dashboard(self) -> str:
+        return f"http://{self.host}:{self.dashboard_port}"
+
+    def head(self, cpus: int = 1, prefix: tuple[str, ...] = (), dashboard: bool = False) -> Node:
         self.port = self.port or free_port()
+        options = ["--include-dashboard=false"]
+        if dashboard:
+            self.dashboard_port = free_port()
+            options = ["--include-dashboard=true", f"--dashboard-port={self.dashboard_port}"]
         return self._start(
-            prefix, "--head", f"--port={self.port}", f"--node-ip-address={self.host}", "--include-dashboard=false",
+            prefix, "--head", f"--port={self.port}", f"--node-ip-address={self.host}", *options,
             f"--temp-dir={self.folder}", cpus=cpus,
         )  # fmt: skip
 
@@ -89,8 +100,8 @@ class Cluster:
         self, prefix: tuple[str, ...], *options: str, cpus: int, environment: Mapping[str, str] | None = None
     ) -> Node:
         command = [
-            *prefix, sys.executable, str(RAY), "start", "--block", f"--num-cpus={cpus}", "--num-gpus=0",
-            "--object-store-memory=150000000", "--disable-usage-stats", *options,
+            *WITH_ITS_PARENT, *prefix, sys.executable, str(RAY), "start", "--block", f"--num-cpus={cpus}",
+            "--num-gpus=0", "--object-store-memory=150000000", "--disable-usage-stats", *options,
         ]  # fmt: skip
         log = self.folder / f"node-{len(self.nodes)}.log"
         with log.open("wb") as out:
@@ -148,7 +159,8 @@ def ray_cluster(**environment: str) -> Iterator[Cluster]:
     # Gone nodes are known sooner than in half a minute; no token unless a test asks for it.
     quick = {
         "RAY_AUTH_MODE": "disabled", "RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3",
-        "RAY_health_check_initial_delay_ms": "2000", "FUSION_NAS_LOCKS": str(locks), "OMP_NUM_THREADS": "1",
+        "RAY_health_check_initial_delay_ms": "2000", "RAY_health_check_timeout_ms": "5000",
+        "FUSION_NAS_LOCKS": str(locks), "OMP_NUM_THREADS": "1",
         "RAY_DISABLE_IMPORT_WARNING": "1", "RAY_raylet_start_wait_time_s": "120",
     }  # fmt: skip
     cluster = Cluster(folder, {**quick, **environment})

@@ -44,7 +44,7 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     }  # fmt: skip
     assert by_role[Role.CIRCUMSTANCE] == {
         "engine", "workers", "device", "out", "export", "data_dir", "data_memory", "noise_seeds", "latency.screen",
-        "ray.address", "ray.ship_data",
+        "ray.address", "ray.ship_data", "storage",
         "ray.cpus_per_trial", "ray.gpus_per_trial", "finalists", "finalist_seeds", "finalist_max_seeds",
         "max_hours", "max_gpu_hours", "max_trials", "early_stop",
     }  # fmt: skip
