@@ -122,7 +122,8 @@ def _search(config: SearchConfig, extend: bool, fresh: bool, interruption: Inter
 @click.command(
     cls=SettingsCommand,
     settings=lambda: [
-        *every_option(without=("out", "export"))(), option_of("out", help="A run, whose measured noise is shown."),
+        *every_option(without=("out", "export", "backup"))(),
+        option_of("out", help="A run, whose measured noise is shown."),
     ],
 )  # fmt: skip
 @config_argument

@@ -32,7 +32,9 @@ from nas.terminal.console import console
 _CIRCUMSTANCES = options_of("engine", "workers", "device", "data", "data_dir", "space", default="RUN's")
 
 
-@click.command(cls=SettingsCommand, settings=every_option(without=("out", "export", "finalists", "finalist_seeds")))
+@click.command(
+    cls=SettingsCommand, settings=every_option(without=("out", "export", "finalists", "finalist_seeds", "backup"))
+)
 @config_argument
 @set_option
 @click.option(

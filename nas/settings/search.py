@@ -179,6 +179,15 @@ class SearchConfig(LookSettings):
         Setting("Export {choices} at the end; verdict: the finalist that beats all-add, else the knee.",
                 Role.CIRCUMSTANCE, option="--export", metavar="SELECTOR"),
     ] = "verdict"  # fmt: skip
+    backup: Annotated[
+        str | None,
+        Setting("Copy the record there, now and then and at the end: a folder, or an address such as s3://BUCKET/DIR.",
+                Role.CIRCUMSTANCE, option="--backup", metavar="PATH", group=Group.PLACE, default="no copies",
+                page="recovering.md#copies"),
+    ] = None  # fmt: skip
+    backup_minutes: Annotated[
+        float, Field(gt=0), Setting("Minutes between two copies of the record.", Role.CIRCUMSTANCE)
+    ] = 5.0  # fmt: skip
     fusion: FusionSection = FusionSection()
     training: ImageTraining = ImageTraining()
     latency: LatencySection = LatencySection()
@@ -211,6 +220,13 @@ class SearchConfig(LookSettings):
     @classmethod
     def _located(cls, path: str | None) -> str | None:
         return None if path is None else absolute(path)
+
+    @field_validator("backup")
+    @classmethod
+    def _located_backup(cls, place: str | None) -> str | None:
+        if place is not None and not place.strip():
+            raise ValueError("give a folder or an address")
+        return place if place is None or "://" in place else absolute(place)
 
     @field_validator("from_runs")
     @classmethod
