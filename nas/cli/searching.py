@@ -122,7 +122,7 @@ def _search(config: SearchConfig, extend: bool, fresh: bool, interruption: Inter
 @click.command(
     cls=SettingsCommand,
     settings=lambda: [
-        *every_option(without=("out", "export", "storage"))(),
+        *every_option(without=("out", "export", "backup", "storage"))(),
         option_of("out", help="A run, whose measured noise is shown."),
     ],
 )  # fmt: skip

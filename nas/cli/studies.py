@@ -33,7 +33,8 @@ _CIRCUMSTANCES = options_of("engine", "workers", "device", "data", "data_dir", "
 
 
 @click.command(
-    cls=SettingsCommand, settings=every_option(without=("out", "export", "finalists", "finalist_seeds", "storage"))
+    cls=SettingsCommand,
+    settings=every_option(without=("out", "export", "finalists", "finalist_seeds", "backup", "storage")),
 )
 @config_argument
 @set_option

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,10 @@ from reports.view import RunView, nothing_completed
 from trials.budgets.constraints import Costs
 from trials.data.findings import sentences
 from trials.judge import TrialPlan
+from trials.record.backups import Backup
 from trials.record.effort import Beat, take_over
 from trials.record.evidence import Evidence
-from trials.record.file import PARENT_NAME
+from trials.record.file import FILE_NAME, PARENT_NAME
 from trials.record.storage import Storage
 from trials.trial import TrialState
 from trials.whole_files import remove_unfinished
@@ -140,7 +141,7 @@ def _run_stages(
     began: float,
 ) -> None:
     before = None if recorded is None else recorded.config
-    with open_store(folder, prepared, baseline, before, progress.say, evidence) as store:
+    with open_store(folder, prepared, baseline, before, progress.say, evidence) as store, ExitStack() as beside:
         take_over(folder, store)
         remove_unfinished(folder)
         prepared_s = time.monotonic() - began
@@ -148,6 +149,9 @@ def _run_stages(
             prepared, store, lambda: RunView.of(folder, store), progress.say, engine.workers, prepared_s
         )  # fmt: skip
         session = store.begin_session(_circumstances(prepared.config, engine, prepared_s))
+        if (copies := prepared.config.backup) is not None:
+            every_s = 60 * prepared.config.backup_minutes
+            beside.enter_context(Backup(folder / FILE_NAME, copies, every_s, progress.say))
         outcome = "failed"
         search = Search(folder, store, prepared, plan, engine, progress, interruption, planner)
         beat = Beat(folder, session, planner.ledger.held) if prepared.config.timed else nullcontext()

@@ -185,6 +185,15 @@ class SearchConfig(LookSettings):
                 "s3://BUCKET/DIR.", Role.CIRCUMSTANCE, option="--storage", metavar="PATH", group=Group.PLACE,
                 default="the run's folder alone", page="cluster.md#what-is-lost-when-something-goes"),
     ] = None  # fmt: skip
+    backup: Annotated[
+        str | None,
+        Setting("Copy the record there, now and then and at the end: a folder, or an address such as s3://BUCKET/DIR.",
+                Role.CIRCUMSTANCE, option="--backup", metavar="PATH", group=Group.PLACE, default="no copies",
+                page="recovering.md#copies"),
+    ] = None  # fmt: skip
+    backup_minutes: Annotated[
+        float, Field(gt=0), Setting("Minutes between two copies of the record.", Role.CIRCUMSTANCE)
+    ] = 5.0  # fmt: skip
     fusion: FusionSection = FusionSection()
     training: ImageTraining = ImageTraining()
     latency: LatencySection = LatencySection()
@@ -218,9 +227,9 @@ class SearchConfig(LookSettings):
     def _located(cls, path: str | None) -> str | None:
         return None if path is None else absolute(path)
 
-    @field_validator("storage")
+    @field_validator("storage", "backup")
     @classmethod
-    def _located_storage(cls, place: str | None) -> str | None:
+    def _located_copies(cls, place: str | None) -> str | None:
         if place is not None and not place.strip():
             raise ValueError("give a folder or an address")
         return place if place is None or "://" in place else absolute(place)
