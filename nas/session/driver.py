@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,9 +90,7 @@ class Driver:
         self._beside: set[int] = set()
         self._alone: list[TrialJob] = []
         self._retried: set[int] = set()
-        proposer.replay(recorded)
-        for training in self._view.beside:
-            proposer.learn(training)
+        replay(proposer, self._view)
         for result in self._stopped:
             proposer.reserve(result.architecture)
         beginning = first_controls if proposer.opens else controls
@@ -270,6 +269,18 @@ class Driver:
         workload = self._costs.workload(architecture)
         seed, epochs, start = self._look.seed, self._look.epochs, self._look.start
         return TrialJob(number, origin, architecture, seed, epochs, costs.macs, costs.params, workload, start)
+
+
+def replay(proposer: Proposer, view: RunView) -> None:
+    """Tell what is recorded, trials by their numbers, and each training beside them where it was recorded."""
+    waiting = deque(view.results)
+    for number, training in view.in_order():
+        if number is None:
+            proposer.learn(training)
+        else:
+            while waiting and waiting[0].number <= number:
+                proposer.replay([waiting.popleft()])
+    proposer.replay(waiting)
 
 
 def gated_in_a_row(results: Sequence[TrialResult]) -> int:
