@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from nas.engines.slots import expected_workers
 from nas.planning.telling import Images, plan_json, planned, warnings
 from nas.settings.search import SearchConfig
 from nas.tools.exportable import left_out
@@ -93,7 +93,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     announce("training a few steps of the baseline and the costliest")
     speeds = {name: _images_per_second(bench, extremes[name], prepared) for name in ("baseline", "costliest")}
     images = len(prepared.data.train) * config.training.epochs
-    workers = config.workers or (1 if config.engine == "local" else os.cpu_count() or 1)
+    workers = expected_workers(config, announce)
     trial_seconds = images * sum(1 / speed for speed in speeds.values()) / 2
     shared_seconds = _shared_seconds(prepared, speeds["baseline"], trial_seconds)
     final_seconds = _final_seconds(prepared, trial_seconds * config.rung_epochs[-1] / config.training.epochs / workers)
