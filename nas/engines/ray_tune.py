@@ -40,7 +40,7 @@ from nas.settings.search import SearchConfig
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
-from trials.errors import LatencyError, WorkerLost
+from trials.errors import BenchLost, WorkerLost
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.latency import LatencyBench, Measurement, Target
 from trials.machine.device import resolve
@@ -323,7 +323,7 @@ class RemoteBench:
                 raise error.cause if isinstance(error.cause, UserError) else error from None
             except ray.exceptions.ActorDiedError as error:
                 reason = str(error).strip().splitlines()[-1]
-                raise LatencyError(f"the worker that measures died: {reason[:200]}") from None
+                raise BenchLost(f"the worker that measures died: {reason[:200]}") from None
 
 
 def _answer(question: Callable[[Bench], Answer], plan: TrialPlan, folder: str) -> Answer:
