@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +80,8 @@ class RunView:
     effort_plan: Mapping[str, Any] | None = None
     model: Estimates | None = None
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    #: Of every training but the finalists', as they were recorded, the number of its trial, None for one beside them.
+    order: tuple[int | None, ...] = ()
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
@@ -121,6 +123,7 @@ class RunView:
             evidence=tuple(Evidence.from_json(one) for one in store.get("evidence") or ()),
             effort=Effort.of(path, store),
             effort_plan=store.get("effort_plan"),
+            order=store.trained_order(),
         )
 
     def estimated(self) -> RunView:
@@ -148,7 +151,7 @@ class RunView:
 
     def with_training(self, training: Training) -> RunView:
         """The run one training of no trial later. Not estimated."""
-        return replace(self, beside=(*self.beside, training), model=None, estimates={})
+        return replace(self, beside=(*self.beside, training), order=(*self.order, None), model=None, estimates={})
 
     def with_result(self, result: TrialResult) -> RunView:
         """The run one event later: `result` added, or in place of the stopped trial of its number. Not estimated."""
@@ -156,7 +159,8 @@ class RunView:
             return replace(self, model=None, estimates={}).with_result(result)
         place = bisect_left(self.results, result.number, key=lambda r: r.number)
         after = place + (place < len(self.results) and self.results[place].number == result.number)
-        later = replace(self, results=(*self.results[:place], result, *self.results[after:]))
+        order = (*self.order, result.number) if result.trained else self.order
+        later = replace(self, results=(*self.results[:place], result, *self.results[after:]), order=order)
         # Nothing else of the run has changed: what was priced stays, only the front is asked about the new one.
         later.__dict__["pricing"] = self.pricing
         trials = [*self.trials[:place], later._price(result), *self.trials[after:]]
@@ -182,6 +186,17 @@ class RunView:
     def trainings(self) -> tuple[Training, ...]:
         """All that was trained: for its trials, and beside them."""
         return (*(Training.of(result) for result in self.results if result.trained), *self.beside)
+
+    def in_order(self) -> Iterator[tuple[int | None, Training]]:
+        """The same as they were recorded, each with the number of its trial, None where no trial asked for it."""
+        of_trials = {result.number: Training.of(result) for result in self.results if result.trained}
+        beside = iter(self.beside)
+        for number in self.order:
+            training = of_trials.pop(number, None) if number is not None else next(beside, None)
+            if training is not None:
+                yield number, training
+        yield from of_trials.items()
+        yield from ((None, training) for training in beside)
 
     @property
     def rungs(self) -> tuple[int, ...]:

@@ -17,6 +17,10 @@ class LatencyError(UserError, ValueError):
     """A latency that cannot be measured as asked: the message says what can."""
 
 
+class BenchLost(LatencyError):
+    """The worker that measured died: another may measure."""
+
+
 class ProfileError(UserError, ValueError):
     """A device profile that does not fit what it is used for."""
 

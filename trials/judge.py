@@ -29,6 +29,7 @@ from trials.machine.failures import TimeLimit, failure_of
 from trials.machine.quiet import Occupancy, occupied, waited_seconds
 from trials.seeds import drawing
 from trials.tasks import SceneRecipe
+from trials.training.resumable import Checkpoint
 from trials.training.starts import FromScratch, Start
 from trials.training.trainer import Trainer, load_any, make_trainer
 from trials.trial import EpochPoint, Latency, LatencyProtocol, Recipe, Timing, TrialJob, TrialResult, TrialState
@@ -48,7 +49,8 @@ class TrialPlan:
     profile tells it, or no budget and no objective asks for it. A trial of the recipe's epochs may take
     `timeout_seconds`, waiting for others not counted, None for any time. `start` is what their networks are before the
     first step. Images may take the share `data_memory` of a GPU's memory; more stay in the machine's and go there batch
-    by batch. Where `agreement` is given a worker's data and space must be the driver's.
+    by batch. Where `agreement` is given a worker's data and space must be the driver's. A training of a
+    plan that is for one alone is kept at its `checkpoint` while it lasts, and goes on from there.
     """
 
     space: SearchSpace
@@ -63,6 +65,7 @@ class TrialPlan:
     start: Start = field(default_factory=FromScratch)
     data_memory: float = 0.5
     agreement: Agreement | None = None
+    checkpoint: Checkpoint | None = None
 
     def time_limit(self, epochs: int) -> float | None:
         """In seconds, of a training of so many epochs: in proportion to that of a trial."""
@@ -182,7 +185,7 @@ class Bench:
                 return
             with self.occupied(limit.check) as machine:
                 laps.end("wait_s")
-                points = trainer.train(network, job.seed, machine, job.epochs)
+                points = trainer.train(network, job.seed, machine, job.epochs, self.plan.checkpoint)
                 while (point := _next(points, limit)) is not None:
                     curve.append(point)
                     with machine.away():

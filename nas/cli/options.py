@@ -179,6 +179,12 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(command)
 
 
+#: Where a study of a run trains, and where what it trains with is now: of every such command the same.
+circumstances_options = options_of(
+    "engine", "workers", "ray.address", "ray.gpus_per_trial", "device", "data", "data_dir", "space", default="RUN's"
+)
+
+
 def places_options(command: Command) -> Command:
     """Where what a run was made with is now."""
     moved = "if they have moved: they are recognised by their fingerprint"

@@ -18,6 +18,7 @@ from nas.cli.options import (
     SECONDS,
     WHOLE_NUMBERS,
     SettingsCommand,
+    circumstances_options,
     config_argument,
     every_option,
     given_settings,
@@ -27,9 +28,6 @@ from nas.cli.options import (
     set_option,
 )
 from nas.terminal.console import console
-
-#: Where a study of a run trains, and where what it trains with is now.
-_CIRCUMSTANCES = options_of("engine", "workers", "device", "data", "data_dir", "space", default="RUN's")
 
 
 @click.command(
@@ -82,7 +80,7 @@ def noise(
     click.echo(f"written to {place}", err=True)
 
 
-@click.command(cls=SettingsCommand, settings=_CIRCUMSTANCES)
+@click.command(cls=SettingsCommand, settings=circumstances_options)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--sample", default=10, show_default=True, metavar="N", help="Trials of RUN, drawn at random.")
 @click.option("--epochs", type=int, metavar="E", help="Epochs of the long trainings.  [default: 4 times the trials']")
@@ -117,7 +115,7 @@ def trust(
 
 @click.command(
     cls=SettingsCommand,
-    settings=lambda: [*options_of("finalists", "finalist_seeds", default="RUN's")(), *_CIRCUMSTANCES()],
+    settings=lambda: [*options_of("finalists", "finalist_seeds", default="RUN's")(), *circumstances_options()],
 )
 @click.argument("run", type=click.Path(path_type=Path))
 @json_option
@@ -140,7 +138,7 @@ def finalists(run: Path, as_json: bool, **given: Any) -> None:
         print_finalists(console(), view)
 
 
-@click.command(cls=SettingsCommand, settings=_CIRCUMSTANCES)
+@click.command(cls=SettingsCommand, settings=circumstances_options)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("trial")
 @click.option("--seeds", default=3, show_default=True, metavar="K", help="Trainings of each network.")

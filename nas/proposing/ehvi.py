@@ -64,6 +64,8 @@ class EHVISampler(Sampler):
         self._parameters = Parameters()
         self._models: dict[int, Future[Promise]] = {}
         self._learnt: list[Training] = []
+        #: How many trials were told, and of each model of many how much was learnt beside them when they were so many.
+        self._told_so_far, self._learnt_by = 0, dict[int, int]()
         self._beside = ThreadPoolExecutor(1, "model")
         names = [name for name in problem.objectives if name in COMPUTED]
         #: What the front's costs are, see `Coded.costs`; of quality alone the cheaper of equals is the better one.
@@ -87,13 +89,19 @@ class EHVISampler(Sampler):
             if max(self._models, default=0) <= SLOW:
                 self._models.clear()  # a model of few is of all that is known
 
+    def told_another(self) -> None:
+        """A trial was told, now or as a search is resumed, in its place among the trainings that are learnt."""
+        self._told_so_far += 1
+        if self._told_so_far > SLOW and renewed_at(self._told_so_far) == self._told_so_far:
+            self._learnt_by[self._told_so_far] = len(self._learnt)
+
     def ahead(self, study: optuna.Study) -> None:
         """Begin, beside the trainings, the model that later proposals will be by."""
         count = len(study.get_trials(deepcopy=False, states=TOLD))
         if count > SLOW // 2 and renewed_at(count) == count:
             told = self.seen(study, None).told
             if self._estimable(told):
-                self._models[count] = self._beside.submit(self._model, told, tuple(self._learnt))
+                self._models[count] = self._beside.submit(self._model, told, self._learnt_at(count))
 
     def _opens(self, seen: Seen) -> bool:
         return len(seen.told) + len(seen.running) < OPENING or not self._estimable(seen.told)
@@ -115,10 +123,14 @@ class EHVISampler(Sampler):
             at = renewed_at(count)
         if at not in self._models:
             self._models[at] = Future()
-            self._models[at].set_result(self._model(seen.told[:at], tuple(self._learnt)))
+            self._models[at].set_result(self._model(seen.told[:at], self._learnt_at(at)))
         for old in [old for old in self._models if old < at]:
             del self._models[old]
         return self._models[at].result()
+
+    def _learnt_at(self, at: int) -> tuple[Training, ...]:
+        """What a model of so many trials is made from beside them: of many, what was known as they were so many."""
+        return tuple(self._learnt[: self._learnt_by.get(at)])
 
     def _model(self, told: Sequence[Told], learnt: Sequence[Training]) -> Promise:
         coded, trainings = self._coded, trainings_of(told)
@@ -165,6 +177,12 @@ class EHVI(Study):
 
     def learn(self, training: Training) -> None:
         self._ehvi.learn(training)
+
+    def _learn(self, result: TrialResult) -> bool:
+        told = super()._learn(result)
+        if told:
+            self._ehvi.told_another()
+        return told
 
     def tell(self, result: TrialResult) -> None:
         super().tell(result)

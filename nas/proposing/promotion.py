@@ -21,7 +21,6 @@ from reports.front import non_dominated
 from reports.trial_view import OBJECTIVES, TrialView
 from reports.view import RunView
 from trials.estimates.kernel import Values
-from trials.record.training import Training
 
 
 class Promoter:
@@ -47,10 +46,12 @@ class Promoter:
         return candidates[int(np.argmax(found))]
 
     def _surrogate(self, view: RunView) -> Surrogate:
-        own = [Training.of(result) for result in view.results if result.score is not None]
-        beside = [training for training in view.beside if training.score is not None]
-        at = renewed_at(len(own) + len(beside))
+        scored = [(number, training) for number, training in view.in_order() if training.score is not None]
+        at = renewed_at(len(scored))
         if self._model is None or self._model[0] != at:
+            first = scored[:at]  # whatever has come since: a search that is resumed has the same
+            trials = {number: training for number, training in first if number is not None}
+            own, beside = [trials[n] for n in sorted(trials)], [t for number, t in first if number is None]
             target = own[0].start, self._longest
             self._model = at, Surrogate(self._coded, own, target, self._parameters, beside, self._evidence)
         return self._model[1]

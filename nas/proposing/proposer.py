@@ -65,7 +65,7 @@ class Proposer(Protocol):
     def opens(self) -> bool: ...
 
     def replay(self, results: Iterable[TrialResult]) -> None:
-        """Tell recorded results, in the order of their numbers."""
+        """Tell recorded results, in the order of their numbers: some at a time, trainings learnt in between."""
 
     def reserve(self, architecture: Architecture) -> bool:
         """Take an architecture that was not proposed here (a control); False when it is known already."""

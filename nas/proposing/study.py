@@ -17,7 +17,7 @@ from optuna.trial import TrialState as OptunaState
 
 from nas.proposing.known import Known
 from nas.proposing.proposer import Problem, Proposal
-from nas.proposing.sampler import FAILED, Sampler, asked, attributes_of, distributions_of
+from nas.proposing.sampler import FAILED, TOLD, Sampler, asked, attributes_of, distributions_of
 from nas.proposing.window import Window
 from reports.trial_view import OBJECTIVES
 from search_spaces.architecture import Architecture
@@ -102,11 +102,12 @@ class Study(ABC):
     def learn(self, training: Training) -> None:  # noqa: B027  # what has a model of trainings does
         """Nothing: Optuna's samplers learn from trials alone."""
 
-    def _learn(self, result: TrialResult) -> None:
+    def _learn(self, result: TrialResult) -> bool:
         """Teach the sampler a result: values of a complete trial, the violation alone of a gated one, and of one that
-        failed by its own fault that it did, so that what diverges is left alone."""
+        failed by its own fault that it did, so that what diverges is left alone. Whether it tells the sampler anything.
+        """
         if not self._known.learn(result):
-            return
+            return False
         found = self._problem.pricing.violations(result)
         values = self._values(result) if result.state is TrialState.COMPLETE else None
         state = OptunaState.PRUNED if result.state is TrialState.GATED else OptunaState.FAIL
@@ -122,7 +123,7 @@ class Study(ABC):
             for name, value in attributes.items():
                 trial.set_user_attr(name, value)
             self._study.tell(trial, values, state=state)
-            return
+            return state in TOLD
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=state,
@@ -133,6 +134,7 @@ class Study(ABC):
                 user_attrs=attributes,
             )
         )
+        return state in TOLD
 
     def _values(self, result: TrialResult) -> list[float] | None:
         """The objectives' values, None when one of them was not measured."""

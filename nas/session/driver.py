@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,9 +87,7 @@ class Driver:
         self.running: dict[int, TrialJob] = {}
         self._lost = 0  # with their workers in this session: the next one tries them again
         self._proposed: dict[int, tuple[float, float]] = {}
-        proposer.replay(recorded)
-        for training in self._view.beside:
-            proposer.learn(training)
+        replay(proposer, self._view)
         for result in self._stopped:
             proposer.reserve(result.architecture)
         beginning = first_controls if proposer.opens else controls
@@ -259,6 +258,18 @@ class Driver:
         workload = self._costs.workload(architecture)
         seed, epochs, start = self._look.seed, self._look.epochs, self._look.start
         return TrialJob(number, origin, architecture, seed, epochs, costs.macs, costs.params, workload, start)
+
+
+def replay(proposer: Proposer, view: RunView) -> None:
+    """Tell what is recorded, trials by their numbers, and each training beside them where it was recorded."""
+    waiting = deque(view.results)
+    for number, training in view.in_order():
+        if number is None:
+            proposer.learn(training)
+        else:
+            while waiting and waiting[0].number <= number:
+                proposer.replay([waiting.popleft()])
+    proposer.replay(waiting)
 
 
 def gated_in_a_row(results: Sequence[TrialResult]) -> int:

@@ -52,7 +52,7 @@ class Trials:
             )  # fmt: skip
         source = with_noise(
             source, todo, prepared, search.store, look.start, search.progress.say, search.interruption, driver.learn,
-            numbers, planner.repeat,
+            numbers, planner.repeat, sum(r.trained or r.latency is not None for r in view.results),
         )  # fmt: skip
         try:
             search.engine.run(search.plan, Watched(source, planner))

@@ -78,5 +78,24 @@ def resumed(
             )
         if role is Role.EXTEND and not extend:
             raise ConfigError(f"{names[key]}: {folder} goes on with what it recorded; --extend lets that change")
+    return load_config(None, {**elsewhere(recorded, given), "out": folder}, names)
+
+
+def elsewhere(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded configuration, flat, in the circumstances that are given now.
+
+    How many workers there were, and where, is the recorded engine's, and goes with it where another is given. An
+    address asks for Ray.
+
+    Raises:
+        ConfigError: an address for an engine that has none.
+    """
     kept = {key: value for key, value in flat(recorded).items() if value is not None}
-    return load_config(None, {**kept, **given, "out": folder}, names)
+    engine = given.get("engine")
+    if given.get("ray.address") is not None:
+        if engine not in (None, "ray"):
+            raise ConfigError(f"{name_of('ray.address')}: engine {engine} runs in this process: give one of them")
+        engine = "ray"
+    if engine is not None and engine != recorded.get("engine"):
+        kept = {key: value for key, value in kept.items() if key != "workers" and not key.startswith("ray.")}
+    return {**kept, **given, **({} if engine is None else {"engine": engine})}

@@ -19,7 +19,7 @@ from reports.finalists import chosen
 from reports.trial_view import TrialView
 from reports.view import RunView
 from search_spaces.space import SearchSpace
-from trials.errors import DeviceError, LatencyError
+from trials.errors import BenchLost, DeviceError, LatencyError
 from trials.latency import Target
 from trials.profile import DeviceProfile
 from trials.record.store import Store
@@ -27,6 +27,8 @@ from trials.trial import FinalMeasurement, LatencyProtocol
 
 #: Measurements of each network, one pass over all of them after the other.
 ROUNDS = 2
+#: Workers that may measure, one after the other where one dies.
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,30 @@ def measure_front(
     """Measure what may be on the front, and so many finalists, record it, and return the run as it is then. Goes on
     where it stopped.
 
-    A device that is not there is no error: the stage is skipped, and the record says why.
+    A device that is not there is no error: the stage is skipped, and the record says why. A worker that is lost is
+    replaced, a few times: what it had measured stands.
     """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _measured(store, view, plan, engine, say, interruption, finalists)
+        except BenchLost as error:
+            if attempt == ATTEMPTS:
+                return _skip(store, RunView.of(view.path, store).estimated(), say, str(error))
+            say(f"{error}: another goes on, {attempt + 1} of {ATTEMPTS}")
+            view = RunView.of(view.path, store).estimated()
+    raise AssertionError("unreachable: the last attempt returns")
+
+
+def _measured(
+    store: Store,
+    view: RunView,
+    plan: FinalPlan,
+    engine: Engine,
+    say: Callable[[str], None],
+    interruption: Interruption,
+    finalists: int,
+) -> RunView:
+    """With one worker. Raises BenchLost where that died."""
     if not _waiting(view, finalists):
         _end(store, view)
         return view
@@ -101,6 +125,8 @@ def measure_front(
                     )
                     store.append_measurement(measurement)
                     view = view.with_measurement(measurement)
+    except BenchLost:
+        raise
     except (LatencyError, DeviceError) as error:
         return _skip(store, view, say, str(error))
     off = len(view.taken_off)

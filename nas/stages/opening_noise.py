@@ -44,9 +44,10 @@ def with_noise(
     learn: Callable[[Training], None],
     numbers: Iterator[int],
     may_begin: Callable[[TrialJob], bool] = always,
+    handed_out: int = 0,
 ) -> JobSource:
     """The search, with the trainings `todo` between its jobs; it alone where there are none. `learn` is called with
-    each; `numbers` are those of their jobs."""
+    each; `numbers` are those of their jobs; `handed_out` counts the trials of earlier sessions."""
     if not todo:
         return search
 
@@ -59,15 +60,16 @@ def with_noise(
     source = TrainingSource(
         todo, start, prepared, store, ended, interruption, numbers=numbers, may_begin=may_begin
     )  # fmt: skip
-    return Opening(search, source)
+    return Opening(search, source, handed_out)
 
 
 class Opening:
     """Hands out two trials of the search, then the repeats, then the rest of the search."""
 
-    def __init__(self, search: JobSource, repeats: TrainingSource) -> None:
+    def __init__(self, search: JobSource, repeats: TrainingSource, handed_out: int = 0) -> None:
+        """`handed_out`: trials that ended in earlier sessions."""
         self._search, self._repeats = search, repeats
-        self._handed_out = 0
+        self._handed_out = handed_out
 
     def next_job(self) -> TrialJob | None:
         """The next trial or repeat; None when there is none, for now or for good."""

@@ -16,9 +16,9 @@ from typing import Any
 
 from nas.engines.engine import open_engine
 from nas.engines.interruption import Interruption
+from nas.settings.changes import elsewhere
 from nas.settings.errors import ConfigError
 from nas.settings.loading import load_config
-from nas.settings.search import SearchConfig
 from nas.stages.front_latency import FinalPlan
 from nas.telling import Narrator
 from nas.trainings.prepared import Prepared, prepare
@@ -33,7 +33,6 @@ from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import unknown
 from search_spaces.space import SearchSpace, stage_of
 from trials.budgets.pricing import half_width
-from trials.cores import cores
 from trials.errors import DeviceError, LatencyError
 from trials.trial import TrialState
 
@@ -82,7 +81,7 @@ def ablate(
     """
     with RunRecord.open(folder) as record:
         view = record.view.estimated()
-        config = load_config(None, {**view.config, **circumstances})
+        config = load_config(None, elsewhere(view.config, circumstances))
         trial = _complete(view, selector)
         number, architecture = trial.result.number, trial.result.architecture
         prepared = prepare(config, narrator.say)
@@ -95,10 +94,12 @@ def ablate(
         networks = {variant.architecture.key: variant.architecture for variant in plan.variants}
         wanted = [Wanted(a, seed, plan.epochs) for seed in plan.seeds for a in networks.values()]
         todo = missing(wanted, record.known())
-        narrator.say(_announcement(view, config, plan, wanted, todo))
+        if not todo:
+            narrator.say(_announcement(view, plan, wanted, todo))
         _put(record, view, plan)
         if todo:
             with open_engine(config, interruption, narrator.say) as engine:
+                narrator.say(_announcement(view, plan, wanted, todo, engine.workers))
                 train_missing(todo, prepared, record, engine, narrator, interruption)
         for prices in _latency_prices(plan, record.view, prepared, narrator, interruption):
             plan = replace(plan, latency=prices)
@@ -210,7 +211,7 @@ def singles(space: SearchSpace, architecture: Architecture) -> list[tuple[str, A
 
 
 def _announcement(
-    view: RunView, config: SearchConfig, plan: AblationPlan, wanted: Sequence[Wanted], todo: Sequence[Wanted]
+    view: RunView, plan: AblationPlan, wanted: Sequence[Wanted], todo: Sequence[Wanted], workers: int = 1
 ) -> str:
     """How much is to be trained, and about how long that takes, before it begins."""
     line = (
@@ -223,7 +224,6 @@ def _announcement(
     # A network that was never trained takes about what the trial takes.
     usual = seconds.get(plan.variants[0].architecture.key, 0.0)
     each = sum(training.epochs * seconds.get(training.architecture.key, usual) for training in todo)
-    workers = config.workers or (1 if config.engine == "local" else cores())
     return (
         f"{line}{counted(len(wanted), 'training')}, {len(wanted) - len(todo)} of them known; the others take about "
         f"{format_duration(each / workers)} on {counted(workers, 'worker')}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from nas.engines.engine import open_engine
 from nas.engines.interruption import Interruption
+from nas.settings.changes import elsewhere
 from nas.settings.errors import ConfigError
 from nas.settings.loading import load_config
 from nas.stages.finalists import judge_finalists
@@ -36,7 +37,7 @@ def find_finalists(
     with RunRecord.open(folder) as record:
         view = record.view
         asked = {"finalists": None} if view.config.get("finalists") == "none" else {}
-        config = load_config(None, {**view.config, **asked, **settings})
+        config = load_config(None, elsewhere(view.config, {**asked, **settings}))
         if not config.wanted_finalists:
             raise ConfigError(f"--finalists: there are none to judge of {folder}; give a number above 0")
         trials = len(view.complete)

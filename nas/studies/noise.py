@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nas.engines.engine import open_engine
 from nas.engines.interruption import Interruption
+from nas.engines.slots import expected_workers
+from nas.settings.changes import elsewhere
 from nas.settings.effort import TRIALS
 from nas.settings.errors import ConfigError
 from nas.settings.loading import load_config
@@ -27,7 +28,6 @@ from nas.trainings.trainings import Wanted, missing, train_missing
 from reports.noise import Advice, NoiseFloor, floors_of, recommend
 from reports.view import RunView
 from search_spaces.architecture import Architecture
-from trials.cores import cores
 from trials.record.file import FILE_NAME
 from trials.seeds import derive
 
@@ -84,7 +84,7 @@ def configuration(path: Path | None, settings: Mapping[str, Any], out: str | Non
         )
     recorded = RunView.load(place).config
     if path is None:
-        given = load_config(None, {**deepcopy(dict(recorded)), **settings})
+        given = load_config(None, elsewhere(recorded, settings))
     changed = unlike(recorded, given.to_json())
     if changed:
         shown = "; ".join(f"{key}: recorded {old!r}, given {new!r}" for key, (old, new) in changed.items())
@@ -109,14 +109,16 @@ def measure_noise(
     with NoiseFile(out, prepared) if out.suffix == ".json" else RunRecord.open(out) as record:
         record.check(prepared)
         todo = missing(wanted, record.known())
-        workers = config.workers or (1 if config.engine == "local" else cores())
+        workers = None
         if todo:
             with open_engine(config, interruption, narrator.say) as engine:
                 train_missing(todo, prepared, record, engine, narrator, interruption)
                 workers = engine.workers
         floors = floors_of(record.known(), prepared.space.baseline)
-        budget = plan.budget_seconds
-        advice = None if budget is None else recommend(floors, budget, _trials(config), workers)
+        budget, advice = plan.budget_seconds, None
+        if budget is not None:
+            workers = workers or expected_workers(config, narrator.say)
+            advice = recommend(floors, budget, _trials(config), workers)
         if advice is not None:
             record.put({"noise_advice": advice.to_json()})
         return MeasuredNoise(floors, advice, out)

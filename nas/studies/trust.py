@@ -13,6 +13,7 @@ from typing import Any
 
 from nas.engines.engine import open_engine
 from nas.engines.interruption import Interruption
+from nas.settings.changes import elsewhere
 from nas.settings.errors import ConfigError
 from nas.settings.loading import load_config
 from nas.telling import Narrator
@@ -63,7 +64,7 @@ def measure_trust(
     """
     with RunRecord.open(folder) as record:
         view = record.view
-        config = load_config(None, {**view.config, **circumstances})
+        config = load_config(None, elsewhere(view.config, circumstances))
         short = config.training.epochs
         long = _LONGER * short if plan.epochs is None else plan.epochs
         shorter = sorted({short, *plan.fidelities})

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from nas.engines.slots import expected_workers
 from nas.planning.telling import Images, plan_json, planned, warnings
 from nas.settings.search import SearchConfig
 from nas.tools.exportable import left_out
@@ -26,7 +27,6 @@ from search_spaces.discovery.reference import ReferencedDesign
 from search_spaces.space import SearchSpace
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import Share
-from trials.cores import cores
 from trials.costs.counting import count_work, products_by_fvcore
 from trials.data import DataError, SceneConfig, check_scenes
 from trials.data.problems import EMPTY
@@ -93,7 +93,7 @@ def check(config: SearchConfig, announce: Callable[[str], None] = lambda line: N
     announce("training a few steps of the baseline and the costliest")
     speeds = {name: _images_per_second(bench, extremes[name], prepared) for name in ("baseline", "costliest")}
     images = len(prepared.data.train) * config.training.epochs
-    workers = config.workers or (1 if config.engine == "local" else cores())
+    workers = expected_workers(config, announce)
     trial_seconds = images * sum(1 / speed for speed in speeds.values()) / 2
     shared_seconds = _shared_seconds(prepared, speeds["baseline"], trial_seconds)
     final_seconds = _final_seconds(prepared, trial_seconds * config.rung_epochs[-1] / config.training.epochs / workers)

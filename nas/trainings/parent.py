@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
@@ -27,10 +28,12 @@ from trials.judge import TrialPlan
 from trials.machine import device as devices
 from trials.machine.quiet import occupied
 from trials.seeds import derive
+from trials.tasks import SceneRecipe
 from trials.tasks.metrics import leading
 from trials.training.checkpoint import read_checkpoint
+from trials.training.resumable import Checkpoint, epochs_kept
 from trials.training.starts import FromParent, FromScratch, Start, WholeSupernet, digest_of, start_from
-from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
+from trials.trial import EpochPoint, Failure, Recipe, TrialJob, TrialResult, TrialState
 from trials.whole_files import write_whole
 
 _METADATA = "fusion-nas"
@@ -120,7 +123,7 @@ def provide_parent(
     if kept is None and path.exists():
         say(f"{path} is damaged or of other settings: it is made anew")
     parent = _given(prepared, training.parent, kept) if training.parent is not None else kept
-    parent = parent or _trained(prepared, plan, engine, say)
+    parent = parent or _trained(prepared, plan, path.absolute(), engine, say)
     if recorded is not None and recorded.get("digest") != parent.facts.digest:
         raise ConfigError(
             f"{path}: trials have started from other weights than {parent.facts.source or 'what training anew gives'}: "
@@ -128,6 +131,7 @@ def provide_parent(
         )
     if parent is not kept:
         _keep(path, parent)
+        _unfinished(path).unlink(missing_ok=True)
     if recorded is None:
         say(f"trials start from {parent.facts.source or 'it'}: {parent_text(parent.facts.model_dump())}")
     return parent
@@ -156,6 +160,12 @@ def _identity(prepared: Prepared) -> str:
         "space": prepared.space.fingerprint,
         "data": prepared.data.fingerprint,
     }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _identity_of_training(prepared: Prepared, recipe: Recipe | SceneRecipe) -> str:
+    """The same over all that its steps follow from, precision, device and torch's version among them."""
+    parts = [_identity(prepared), asdict(recipe), prepared.config.device, torch.__version__]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -189,8 +199,13 @@ def _judged(prepared: Prepared, source: str, weights: bytes) -> Parent:
     return Parent(facts, weights)
 
 
-def _trained(prepared: Prepared, plan: TrialPlan, engine: Engine, say: Callable[[str], None]) -> Parent:
-    """Trained from scratch as a trial of all-add is, or as the supernet."""
+def _unfinished(path: Path) -> Path:
+    """Where what is to be kept at `path` is kept while it is trained."""
+    return path.with_name(f"{path.stem}.unfinished{path.suffix}")
+
+
+def _trained(prepared: Prepared, plan: TrialPlan, path: Path, engine: Engine, say: Callable[[str], None]) -> Parent:
+    """Trained from scratch as a trial of all-add is, or as the supernet; from where it was when it was last killed."""
     config, space, recipe = prepared.config, prepared.space, prepared.config.training.parent_recipe()
     assert recipe is not None  # a parent that is given is found, or is an error
     regime: Literal["inherit", "supernet"] = "inherit" if config.training.regime == "inherit" else "supernet"
@@ -204,14 +219,18 @@ def _trained(prepared: Prepared, plan: TrialPlan, engine: Engine, say: Callable[
     recipe = replace(recipe, epochs=plan.recipe.epochs, precision=plan.recipe.precision)  # the job has its own epochs
     if whole:
         recipe = replace(recipe, cuda_graph=False)  # it would hold the one path that it was captured on
-    engine.run(replace(plan, recipe=recipe, screening=False, start=start), source)
+    checkpoint = Checkpoint(str(_unfinished(path)), _identity_of_training(prepared, recipe))
+    if over := epochs_kept(checkpoint):
+        say(f"going on after epoch {over} of {job.epochs}, where it was ended")
+    engine.run(replace(plan, recipe=recipe, screening=False, start=start, checkpoint=checkpoint), source)
     result, weights = source.result, source.weights
     if result is None or result.state is not TrialState.COMPLETE or weights is None:
         reason = "its weights were lost with the worker" if result is None or result.error is None else result.error
         raise ParentError(f"the {'supernet' if whole else 'parent'} of {config.out} could not be trained: {reason}")
     facts = ParentFacts(
         regime=regime, identity=_identity(prepared), digest=digest_of(weights), source=None, epochs=job.epochs,
-        seconds=result.train_seconds, metric=leading(config.task), score=result.score or 0.0, images=result.images or 1,
+        seconds=result.train_seconds * job.epochs / max(len(result.curve), 1),  # some epochs may be of before a kill
+        metric=leading(config.task), score=result.score or 0.0, images=result.images or 1,
         unpreserved=[] if whole else list(unpreserved(space)),
     )  # fmt: skip
     return Parent(facts, weights)

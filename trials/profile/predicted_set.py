@@ -118,7 +118,7 @@ class PredictedSet:
         """[n]: whether each is within all of them."""
         found: NDArray[np.bool_] = (self._terms.sums(rows) <= self._bounds).all(1)
         if self._profile is not None:
-            found &= self._terms.latency_ms(rows) <= self._limit_ms + _ROUNDING
+            found = found & (self._terms.latency_ms(rows) <= self._limit_ms + _ROUNDING)
         return found
 
     @cached_property

@@ -222,6 +222,14 @@ class Store:
         apart = select(schema.trainings).select_from(schema.trainings.outerjoin(schema.trials, BELONGS))
         return self._trainings(apart.where(schema.trials.c.number.is_(None), schema.trainings.c.final.is_(False)))
 
+    def trained_order(self) -> tuple[int | None, ...]:
+        """Of every training but the finalists', in the order in which they were recorded: the number of its trial, None
+        where no trial asked for it."""
+        both = select(schema.trials.c.number).select_from(schema.trainings.outerjoin(schema.trials, BELONGS))
+        wanted = both.where(schema.trainings.c.final.is_(False)).order_by(schema.trainings.c.id)
+        with self._connect() as connection:
+            return tuple(row[0] for row in connection.execute(wanted))
+
     def final_trainings(self) -> tuple[Training, ...]:
         """The finalists' trainings, in their order."""
         return self._trainings(select(schema.trainings).where(schema.trainings.c.final.is_(True)))

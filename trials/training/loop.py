@@ -20,15 +20,22 @@ from trials.tasks.evaluation import NonFiniteLoss
 from trials.tasks.task import Data, task_for
 from trials.training.averaging import moving_average
 from trials.training.cuda_graph import CaptureFailed, replayed
+from trials.training.resumable import Checkpoint, Training
 from trials.training.step import TrainingStep, make_optimiser
 from trials.trial import EpochPoint, TrainingRecipe
 
 
 def train(
-    network: nn.Module, data: Data, recipe: TrainingRecipe, seed: int, machine: Occupancy, epochs: int | None = None
+    network: nn.Module,
+    data: Data,
+    recipe: TrainingRecipe,
+    seed: int,
+    machine: Occupancy,
+    epochs: int | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Iterator[EpochPoint]:
     """Train `network` (on its device, changed in place) for `epochs`, the recipe's unless others are given, and yield
-    a point after every epoch.
+    a point after every epoch. With a `checkpoint` it is kept after every epoch but the last, and goes on from there.
 
     Raises:
         NonFiniteLoss: the mean loss of an epoch is not finite.
@@ -44,6 +51,8 @@ def train(
     optimiser = make_optimiser(network, recipe)
     schedule = one_cycle(optimiser, recipe, total_steps)
     averaged = None if recipe.ema_decay is None else moving_average(network, recipe.ema_decay)
+    ongoing = Training(network, optimiser, schedule, averaged)
+    over = 0 if checkpoint is None else ongoing.restore(checkpoint)
     step = TrainingStep(network, optimiser, batches, recipe)
     take: Callable[[Any], None] = step
     graph = None
@@ -53,7 +62,7 @@ def train(
                 take, graph = replayed(step, batches, seed, total_steps), "replayed"
         except CaptureFailed as error:
             graph = f"none: {error}"
-    for epoch in range(epochs):
+    for epoch in range(over, epochs):
         began = time.perf_counter() - waited_seconds()
         step.total.zero_()
         with drawing(device, seed, "network", epoch):
@@ -69,8 +78,10 @@ def train(
             raise NonFiniteLoss(f"training loss is {mean_loss} in epoch {epoch + 1} of {epochs}")
         if averaged is not None and epoch + 1 == epochs:
             network.load_state_dict(averaged.module.state_dict())
+        if checkpoint is not None and epoch + 1 < epochs:
+            ongoing.keep(checkpoint, epoch + 1)
         speed = batches.images / (time.perf_counter() - waited_seconds() - began)
-        yield EpochPoint(epoch + 1, mean_loss, speed, graph if epoch == 0 else None)
+        yield EpochPoint(epoch + 1, mean_loss, speed, graph if epoch == over else None)
 
 
 def one_cycle(

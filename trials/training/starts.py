@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -97,10 +96,14 @@ class WholeSupernet:
     name: ClassVar[str] = "scratch"
 
     def network(self, space: SearchSpace, architecture: Architecture, seed: int) -> nn.Module:
-        supernet, steps = build_supernet(space), itertools.count()
+        supernet = build_supernet(space)
+        supernet.path_steps = 0  # type: ignore[assignment]  # how many it has taken, see trials.training.resumable
 
-        def take_path(module: nn.Module, inputs: Any) -> None:
-            drawn = space.sample(random.Random(derive(seed, "path", next(steps)))) if module.training else architecture
+        def take_path(module: Any, inputs: Any) -> None:
+            drawn = architecture
+            if module.training:
+                drawn = space.sample(random.Random(derive(seed, "path", module.path_steps)))
+                module.path_steps += 1
             choose_path(supernet, drawn)
 
         supernet.register_forward_pre_hook(take_path)

@@ -24,6 +24,7 @@ from trials.tasks.task import Data
 from trials.training.final import final_data
 from trials.training.loop import train
 from trials.training.recalibration import recalibrate
+from trials.training.resumable import Checkpoint
 from trials.trial import EpochPoint, Recipe
 
 #: The largest number that a float16 holds.
@@ -42,13 +43,19 @@ class Trainer:
         return len(self.data.val)
 
     def train(
-        self, network: nn.Module, seed: int, machine: Occupancy, epochs: int | None = None
+        self,
+        network: nn.Module,
+        seed: int,
+        machine: Occupancy,
+        epochs: int | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Iterator[EpochPoint]:
         """Train it in place by the whole recipe, for so many epochs where they are given; a point after every epoch.
+        Where there is a `checkpoint` of this training, it goes on from there.
 
         Raises what ends a training.
         """
-        return train(network, self.data, self.recipe, seed, machine, epochs)
+        return train(network, self.data, self.recipe, seed, machine, epochs, checkpoint)
 
     def evaluate(self, network: nn.Module, machine: Occupancy) -> Judgement:
         """Judge it on the validation split, in float32."""

@@ -9,7 +9,7 @@ import ray
 from nas.engines.interruption import Interruption
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
-from trials.errors import LatencyError
+from trials.errors import BenchLost
 from trials.latency import Measurement
 
 
@@ -37,4 +37,4 @@ class RemoteBench:
                 raise error.cause if isinstance(error.cause, UserError) else error from None
             except ray.exceptions.RayError as error:  # it died, or cannot be reached any more
                 reason = str(error).strip().splitlines()[-1]
-                raise LatencyError(f"the worker that measures died: {reason[:200]}") from None
+                raise BenchLost(f"the worker that measures died: {reason[:200]}") from None

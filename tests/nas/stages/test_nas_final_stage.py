@@ -28,7 +28,7 @@ from nas.trainings.prepared import prepare
 from reports import NothingFeasible, RunView
 from trials.budgets.feasibility import in_short
 from trials.budgets.pricing import Source
-from trials.errors import ProfileDamaged, ProfileError
+from trials.errors import BenchLost, ProfileDamaged, ProfileError
 from trials.latency import LatencyBench, Target
 from trials.profile import DeviceProfile, fastest_predicted, make_profile
 from trials.trial import LatencyProtocol, TrialState
@@ -257,3 +257,30 @@ def test_the_local_bench_is_that_of_nas_latency() -> None:
     with LocalEngine().bench(space, Target("cpu"), PROTOCOL) as bench:
         found = bench.measure(space.baseline, None)
     assert 0.8 < found.relative < 1.25
+
+
+@pytest.mark.parametrize("losses", [2, 3])
+def test_a_worker_that_is_lost_while_it_measures_is_replaced_a_few_times(
+    losses: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure, left = LatencyBench.measure, [losses]
+
+    def lost_at_first(self: LatencyBench, architecture: Any, nominal: float | None = None) -> Any:
+        if nominal is not None and left[0]:
+            left[0] -= 1
+            raise BenchLost("the worker that measures died: killed")
+        return measure(self, architecture, nominal)
+
+    monkeypatch.setattr(LatencyBench, "measure", lost_at_first)
+    said: list[str] = []
+    silence = Silence()
+    silence.say = said.append  # type: ignore[method-assign]
+    settings = SETTINGS | {"out": str(tmp_path / "run"), "trials": 2}
+    view = run_search(SearchConfig.model_validate(settings), silence).view
+    assert view.finished
+    assert "the worker that measures died: killed: another goes on, 3 of 3" in said
+    if losses == 2:
+        assert view.to_measure == ()
+        assert view.measured
+    else:
+        assert "the front was not measured: the worker that measures died: killed" in said
