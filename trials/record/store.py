@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -254,6 +255,8 @@ class Store:
                     "then give the same command again; what was recorded is kept"
                 ) from error
             raise StoreDamaged(damaged(self.path, error.orig)) from error
+        except json.JSONDecodeError as error:  # what is sound as a database may yet hold a changed byte
+            raise StoreDamaged(damaged(self.path, f"not JSON: {error}")) from error
 
 
 def _engine(path: Path, journal: str | None) -> Engine:
