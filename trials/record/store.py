@@ -248,7 +248,10 @@ class Store:
             if isinstance(error.orig, sqlite3.IntegrityError):
                 raise
             if isinstance(error.orig, sqlite3.OperationalError):
-                if error.orig.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                code = getattr(error.orig, "sqlite_errorcode", None)
+                if code is None:  # text that is not UTF-8
+                    raise StoreDamaged(damaged(self.path, error.orig)) from error
+                if code == sqlite3.SQLITE_FULL:
                     raise disk_full(self.path) from error
                 raise StoreError(
                     f"{self.path} cannot be read or written now ({error.orig}): see to the disk, "
