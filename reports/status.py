@@ -18,7 +18,7 @@ def status_json(view: RunView, active: bool) -> dict[str, Any]:
     effort = effort_json(view)
     best = view.front[0] if view.front else None
     trained = view.count(TrialState.COMPLETE) + view.count(TrialState.FAILED)
-    seconds = sum((s.ended_at or s.started_at) - s.started_at for s in view.sessions)
+    seconds = sum(max(0.0, (s.ended_at or s.started_at) - s.started_at) for s in view.sessions)
     return {
         "run": str(view.path),
         "active": active,

@@ -16,12 +16,14 @@ from reports.recorded import device_profile, recorded_config
 from reports.rungs import longer_looks, longest_compared, rungs_of
 from reports.trial_view import OBJECTIVES, TrialView, rank
 from search_spaces.architecture import Architecture, FusionChoice
+from search_spaces.errors import UserError
 from trials.attention.histograms import TrialAttention, recorded_histograms
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.pricing import Pricing, Source
+from trials.errors import StoreDamaged
 from trials.record.effort import Effort
 from trials.record.evidence import Evidence
-from trials.record.file import FILE_NAME
+from trials.record.file import FILE_NAME, damaged
 from trials.record.store import Session, Store
 from trials.record.training import Training
 from trials.tasks.metrics import Task, label, leading
@@ -85,10 +87,16 @@ class RunView:
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
-        """Read the run in the folder `path`. Raises StoreError as `Store.open` does."""
+        """Read the run in the folder `path`. Raises StoreError as `Store.open` does, and StoreDamaged where what is
+        recorded cannot be what a search recorded: to SQLite a changed byte inside a value is no damage."""
         folder = Path(path)
         with Store.open(folder / FILE_NAME) as store:
-            return cls.of(folder, store)
+            try:
+                return cls.of(folder, store)
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                if isinstance(error, UserError):
+                    raise
+                raise StoreDamaged(damaged(store.path, f"a value of it is not readable: {error}")) from error
 
     @classmethod
     def of(cls, path: Path, store: Store) -> RunView:

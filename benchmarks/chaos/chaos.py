@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 from benchmarks.chaos.broken import KINDS, broken
 from benchmarks.chaos.faults import Answers, faults
@@ -22,11 +25,15 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--faults", type=int, default=400, metavar="N", help="at most so many of each fault")
     parser.add_argument("--broken", choices=("all", "local", "none"), default="all", help="engines whose trials break")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
     given = parser.parse_args(arguments)
     began = time.monotonic()
     print(f"seed {given.seed}; times are of this machine", flush=True)
-    if given.points:
-        show_kills({**kills(given.points - given.ray, given.seed, _say), **ray_kills(given.ray, given.seed, _say)})
+    tallies = kills(given.points - given.ray, given.seed, _say) if given.points > given.ray else {}
+    if given.ray:
+        tallies |= ray_kills(given.ray, given.seed, _say)
+    if tallies:
+        show_kills(tallies)
     found: dict[str, Answers] = faults(given.faults, given.seed, _say) if given.faults else {}
     engines = {"all": ("local", "ray"), "local": ("local",), "none": ()}[given.broken]
     for kind, one in KINDS.items():
@@ -35,7 +42,11 @@ def main(arguments: Sequence[str] = ()) -> None:
                 found[f"{kind}, {engine}"] = broken(kind, engine)
                 for note in found[f"{kind}, {engine}"].notes:
                     _say(note)
-    show_faults(found)
+    if found:
+        show_faults(found)
+    if given.json is not None:
+        named = {"kills": tallies, "faults": found}
+        given.json.write_text(json.dumps({k: {name: asdict(one) for name, one in v.items()} for k, v in named.items()}))
     print(f"{(time.monotonic() - began) / 60:.0f} minutes")
 
 

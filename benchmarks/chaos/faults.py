@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -9,14 +10,13 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.chaos.deaths import Events
 from benchmarks.chaos.judging import Recorded, judged
@@ -25,12 +25,25 @@ from benchmarks.chaos.searches import SEARCHES, Ended, run, search, warm
 from nas.cli.main import main as command_line
 
 NAME = "rungs and finalists"
+#: Damages of a file at the least: they take next to no time.
+DAMAGES = 12
+#: Holds a database, from when it says so on.
+_HOLD = """
+import sqlite3, sys, time
+held = sqlite3.connect(sys.argv[1], isolation_level=None)
+held.execute("PRAGMA locking_mode=EXCLUSIVE")
+held.execute("BEGIN EXCLUSIVE")
+held.execute("INSERT OR REPLACE INTO meta VALUES ('other', 'null')")
+print("held", flush=True)
+time.sleep(float(sys.argv[2]))
+"""
 SETTINGS: Mapping[str, Any] = SEARCHES[NAME]
 FULL = "no room left on the disk"
 #: Sizes of a disk that is too small, in KiB, and of one that is not.
 SMALL_KIB, ENOUGH_KIB = (64, 128, 192, 256, 320, 448, 640, 1024, 2048), 64 * 1024
 #: Steps of a clock in mid-run, in seconds.
 STEPS_S = (-10 * 365 * 86400.0, -86400.0, -3600.0, -2.0, 2.0, 3600.0, 86400.0, 10 * 365 * 86400.0)
+Number = TypeVar("Number", int, float)
 
 
 @dataclass
@@ -56,14 +69,14 @@ def faults(samples: int, seed: int, say: Callable[[str], None]) -> dict[str, Ans
     reference = Reference.of(SETTINGS)
     kinds: dict[str, Callable[[], Answers]] = {
         "disk full, at each write": lambda: full_at_each_write(reference, samples),
-        "disk full, a small one": lambda: small_disk(reference),
+        "disk full, a small one": lambda: small_disk(reference, samples),
         "read-only folder": lambda: read_only(reference),
-        "database locked": locked,
-        "file truncated": lambda: damaged(samples, seed, truncated),
-        "file with a bit flipped": lambda: damaged(samples, seed, flipped),
+        "database locked": lambda: locked(samples),
+        "file truncated": lambda: damaged(max(samples, DAMAGES), seed, truncated),
+        "file with a bit flipped": lambda: damaged(max(samples, DAMAGES), seed, flipped),
         "newer schema": newer_schema,
-        "clock steps": lambda: clock_steps(reference),
-        "clock steps, time limited": lambda: clock_steps(None, "--max-hours", "1"),
+        "clock steps": lambda: clock_steps(reference, samples),
+        "clock steps, time limited": lambda: clock_steps(None, samples, "--max-hours", "1"),
     }
     found = {}
     for name, one in kinds.items():
@@ -78,7 +91,7 @@ def full_at_each_write(reference: Reference, samples: int) -> Answers:
     """Each write of a run in turn finds no room, and all later ones."""
     found = Answers("exit code 1 in one line; what was recorded is kept; with room it goes on to the same end")
     count = len(reference.events)
-    for at in range(0, count, max(1, -(-count // samples))):
+    for at in _spread(range(count), samples):
         with tempfile.TemporaryDirectory(dir=memory()) as place:
             out = Path(place) / "run"
             first = run(partial(search, out, SETTINGS), Events(out, at, "full"))
@@ -87,10 +100,10 @@ def full_at_each_write(reference: Reference, samples: int) -> Answers:
     return found
 
 
-def small_disk(reference: Reference) -> Answers:
+def small_disk(reference: Reference, samples: int) -> Answers:
     """A real one: a file system in memory of a few KiB, made larger afterwards."""
     found = Answers("exit code 1 in one line, or complete; with room it goes on to the same end")
-    for kib in SMALL_KIB:
+    for kib in _spread(SMALL_KIB, samples):
         with mounted(kib) as place:
             if place is None:
                 found.skipped = "no file system can be mounted here"
@@ -134,24 +147,31 @@ def read_only(reference: Reference) -> Answers:
     return found
 
 
-def locked() -> Answers:
+def locked(samples: int) -> Answers:
     """Another process holds the database: for a moment, for longer than a patient reader waits, and for ever."""
     found = Answers("waited for, or one line that says that it is locked; never called damaged")
-    for seconds, waits in ((1.0, True), (7.0, True), (50.0, False)):
+    for seconds, waits in ((1.0, True), (7.0, True), (60.0, False))[:samples]:
         with tempfile.TemporaryDirectory(dir=memory()) as place:
             out = Path(place) / "run"
             run(partial(search, out, SETTINGS), Events(out, 250))
-            with closing(sqlite3.connect(out / "study.db", isolation_level=None, check_same_thread=False)) as other:
-                other.execute("PRAGMA locking_mode=EXCLUSIVE")
-                other.execute("BEGIN EXCLUSIVE")
-                other.execute("INSERT OR REPLACE INTO meta VALUES ('other', 'null')")
-                letting_go = threading.Timer(seconds, other.close)
-                letting_go.start()
+            with _holding(out / "study.db", seconds):
                 ended = run(partial(search, out, SETTINGS))
-                letting_go.cancel()
             right = ended.code == 0 if waits else ended.code in (1, 2) and "locked" in ended.printed.splitlines()[-1]
             found.add(right and "damaged" not in ended.printed, f"locked for {seconds:g} s: {_said(ended)}")
     return found
+
+
+@contextmanager
+def _holding(database: Path, seconds: float) -> Iterator[None]:
+    """Locked by a process of its own: a fork of this one would believe that it held the lock itself."""
+    command = [sys.executable, "-S", "-c", _HOLD, str(database), str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline()
+        try:
+            yield
+        finally:
+            holder.kill()
 
 
 def truncated(content: bytearray, rng: random.Random) -> str:
@@ -210,19 +230,29 @@ def newer_schema() -> Answers:
     return found
 
 
-def clock_steps(reference: Reference | None, *more: str) -> Answers:
+def clock_steps(reference: Reference | None, samples: int, *more: str) -> Answers:
     """The wall clock is put forward or back in mid-run."""
     found = Answers("no difference, and no time below zero")
-    for step_s in STEPS_S:
+    for step_s in _spread(STEPS_S, samples):
         with tempfile.TemporaryDirectory(dir=memory()) as place:
             out = Path(place) / "run"
             ended = run(partial(search, out, SETTINGS, *more), before=partial(_step, 0.25, step_s))
             findings = judged(out, [], [], ended, reference.recorded if reference else None)
             shown = run(partial(_nas, "status", str(out), "--json"))
-            below = [word for word in shown.printed.split() if word.startswith("-")]
-            right = findings.clean and shown.code == 0 and not below
-            found.add(right, f"{step_s:+g} s: {_said(ended) if ended.code else findings.notes} {below}")
+            right = findings.clean and shown.code == 0
+            if right:
+                told = json.loads(shown.printed)
+                taken = told["session_seconds"], told["budget"]["seconds"]
+                right = min(taken) >= 0
+            note = f"sessions of {taken} s" if findings.clean and shown.code == 0 else f"{findings.notes}"
+            found.add(right, f"{step_s:+g} s: {_said(ended) if ended.code else note}")
     return found
+
+
+def _spread(values: Sequence[Number], samples: int) -> Sequence[Number]:
+    """At most so many of them, from the first to the last."""
+    apart = (len(values) - 1) / max(1, samples - 1)
+    return values if len(values) <= samples else [values[round(k * apart)] for k in range(samples)]
 
 
 def _step(after_s: float, step_s: float) -> None:

@@ -116,8 +116,9 @@ def judged(
         again = set(ended.jobs("begun")) & set(before.trained if before else ())
         twice += len(again)
     left = [pid for ended in every for pid in ended.left]
-    outcomes = [outcome for outcome in found.sessions if outcome is not None]
-    zombies = found.open_rows + len(left) + (outcomes[-1:] != ["complete"])
+    # One that was killed when all was done has no outcome, and never will: there was nothing left to go on with.
+    ended = found.sessions[-1:] == ("complete",) or "is complete" in last.printed
+    zombies = found.open_rows + len(left) + (not ended)
     other = 0
     if expected is not None:
         for name in ("proposed", "trained", "verdict"):

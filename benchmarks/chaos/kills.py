@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +21,7 @@ _MEMORY = Path("/dev/shm")
 _CHAIN = 5
 _HOWS: tuple[How, ...] = ("before", "half")
 #: Shares of all points: at events, at random instants, chains, and with real trainings.
-_SHARES = {"an event": 0.66, "an instant": 0.18, "again and again": 0.1, "real trainings": 0.06}
+_SHARES = {"an event": 0.66, "an instant": 0.2, "again and again": 0.1, "real trainings": 0.04}
 
 
 @dataclass
@@ -65,6 +66,7 @@ def kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, Tally
     references = {name: Reference.of(settings) for name, settings in SEARCHES.items()}
     trained = Reference.of(TRAINED)
     tallies: dict[str, Tally] = {}
+    noted: Counter[str] = Counter()
     for kind, share in _SHARES.items():
         tally = tallies[kind] = Tally()
         wanted = max(1, round(share * points))
@@ -77,9 +79,11 @@ def kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, Tally
             by_event = kind != "an instant" and (kind == "an event" or rng.random() < 0.5)
             found, killed = killed_search(settings, reference, rng, times, by_event)
             tally.add(killed, found)
-            if not found.clean:
-                say(f"{name}, {kind}: {'; '.join(found.notes)}")
+            what = "a parent and its heirs" if settings is TRAINED else name
+            noted.update(f"{what}, {kind}: {note}" for note in found.notes)
         say(f"{kind}: {tally.points} points")
+    for note, times in noted.most_common(20):
+        say(f"{times} times: {note}")
     return tallies
 
 

@@ -29,14 +29,13 @@ class Growing(Silence):
     def __init__(self, file: Path, launched: float, die_at: int | None) -> None:
         super().__init__()
         self._file, self._launched, self._die_at = file, launched, die_at
-        self._ended, self._began, self._dispatched = 0, time.monotonic(), False
+        self._ended, self._dispatched = 0, False
 
     def started(self, job: TrialJob) -> None:
         super().started(job)
         if not self._dispatched:
             self._dispatched = True
-            self._began = time.monotonic()
-            self._write({"first_dispatch_s": time.time() - self._launched})
+            self._write({"first_dispatch_s": time.time() - self._launched, "cpu": time.process_time()})
 
     def ended(self, result: TrialResult, view: RunView) -> None:
         super().ended(result, view)
@@ -44,7 +43,7 @@ class Growing(Silence):
             return
         self._ended += 1
         if self._ended % EVERY == 0:
-            self._write({"ended": self._ended, "rss": rss(), "seconds": time.monotonic() - self._began})
+            self._write({"ended": self._ended, "rss": rss(), "cpu": time.process_time()})
         if self._ended == self._die_at:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -24,19 +25,19 @@ from nas.terminal.console import console
 from nas.terminal.runs import print_status
 from reports import RunView
 from trials.record.file import is_active
-began = time.perf_counter()
+began = time.process_time()
 view = RunView.load(sys.argv[1]).estimated()
 print_status(console(), view, is_active(Path(sys.argv[1])))
-print("took", time.perf_counter() - began)
+print("took", time.process_time() - began)
 """
 _OPTUNAS_STATUS = """
 import sys, time
 import optuna
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-began = time.perf_counter()
+began = time.process_time()
 study = optuna.load_study(study_name="scale", storage="sqlite:///" + sys.argv[1])
 len(study.best_trials)
-print("took", time.perf_counter() - began)
+print("took", time.process_time() - began)
 """
 
 
@@ -49,8 +50,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--sampler", default="ehvi")
     given = parser.parse_args(arguments)
     print(
-        f"{'':<26}{'trials':>7}  {'ms a trial':>10}  {'MB at a tenth':>13}  {'at the end':>10}  {'goes on after':>13}  "
-        f"{'status':>7}  {'its process':>11}  {'MB on disk':>10}"
+        f"{'':<21}{'trials':>7}  {'ms a trial':>10}  {'MB at a tenth':>13}  {'at the end':>10}  {'goes on after':>13}  "
+        f"{'status':>6}  {'its process':>11}  {'MB on disk':>10}"
     )
     if given.local:
         _ours("local engine", given.local, "local", given.sampler)
@@ -59,10 +60,10 @@ def main(arguments: Sequence[str] = ()) -> None:
     if given.optuna:
         _optunas(given.optuna)
     print(
-        "MB at a tenth, at the end: the driver's resident memory; goes on after: seconds from the launch of a process\n"
-        "until the first trial is handed out, killed before; status: seconds of nas status, of Optuna loading a study\n"
-        "and its best trials, without and with starting the process. Optuna's proposals are random, ours are ehvi's\n"
-        "unless said"
+        "Times are of the processor: of a trial, proposed and recorded; until the first trial is handed out by a new\n"
+        "process, after a kill (in brackets seconds of the clock from its launch); of nas status, or Optuna loading a\n"
+        "study and its best trials, alone and with its process. MB: the driver's resident memory. Optuna's proposals\n"
+        "are random"
     )
 
 
@@ -94,13 +95,14 @@ def _line(
     name: str, trials: int, first: list[dict[str, Any]], again: list[dict[str, Any]], own_s: float, process_s: float,
     on_disk: int,
 ) -> None:  # fmt: skip
+    start = next(one for one in first if "first_dispatch_s" in one)
     grown = [one for one in first if "rss" in one]
-    early = next(one for one in grown if one["ended"] >= trials / 10)
-    goes_on = next(one["first_dispatch_s"] for one in again if "first_dispatch_s" in one)
+    early, last = next(one for one in grown if one["ended"] >= trials / 10), grown[-1]
+    goes_on = next(one for one in again if "first_dispatch_s" in one)
     print(
-        f"{name:<26}{trials:>7,}  {1000 * grown[-1]['seconds'] / grown[-1]['ended']:>10.1f}  "
-        f"{early['rss'] / 1e6:>13.0f}  {grown[-1]['rss'] / 1e6:>10.0f}  {goes_on:>11.1f} s  {own_s:>5.2f} s  "
-        f"{process_s:>9.2f} s  {on_disk / 1e6:>10.1f}",
+        f"{name:<21}{trials:>7,}  {1000 * (last['cpu'] - start['cpu']) / last['ended']:>10.1f}  "
+        f"{early['rss'] / 1e6:>13.0f}  {last['rss'] / 1e6:>10.0f}  {goes_on['cpu']:>9.1f} "
+        f"({goes_on['first_dispatch_s']:.1f})  {own_s:>6.2f}  {process_s:>11.2f}  {on_disk / 1e6:>10.1f}",
         flush=True,
     )
 
@@ -118,11 +120,9 @@ def _python(module: object, *arguments: object, dies: bool = False) -> None:
 
 
 def _status(code: str, place: Path) -> tuple[float, float]:
-    """Seconds of the work itself, and of a process that does it: of three the median."""
-    own, whole = [], []
-    for _ in range(3):
-        began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code, place], capture_output=True, text=True, check=True)
-        whole.append(time.perf_counter() - began)
-        own.append(float(done.stdout.rpartition("took ")[2]))
-    return sorted(own)[1], sorted(whole)[1]
+    """Seconds of this processor for the work itself, and for a process that does it."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code, place], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    whole_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return float(done.stdout.rpartition("took ")[2]), whole_s

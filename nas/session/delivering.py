@@ -12,6 +12,7 @@ from nas.registry import LOOKS, load
 from nas.run import EXPORT_NAME, Run
 from reports.verdict import verdict_of
 from search_spaces.errors import UserError
+from trials.whole_files import remove_unfinished
 
 Say = Callable[[str], None]
 
@@ -41,6 +42,7 @@ def deliver(run: Run, selector: str, say: Say) -> Delivered:
         NothingFeasible: no trial is within the budgets; the report is written.
         ExportError: no artefact agrees with the trained network.
     """
+    remove_unfinished(run.path)  # of one that was killed here, when nothing was left to search
     _look_at_networks(run, say)
     report = Run(run.path).report()
     if not run.front():

@@ -53,7 +53,8 @@ class Effort:
             last = max([alive, *(at for at, _ in mine)])
             end = last if session.ended_at is None else session.ended_at
             inside = [s for at, s in mine if session.ended_at is None or at <= session.ended_at]
-            seconds += end - session.started_at + float(session.details.get("prepared_s") or 0.0)
+            # A clock that was put back takes nothing from what was taken before.
+            seconds += max(0.0, end - session.started_at) + float(session.details.get("prepared_s") or 0.0)
             held += _devices(session) * sum(inside) + lost
         return cls(seconds, held)
 

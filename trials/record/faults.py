@@ -43,7 +43,8 @@ def fault(path: Path, error: BaseException) -> UserError:
         )
     code = getattr(error, "sqlite_errorcode", None)
     kind = None if code is None else code & 0xFF  # an extended code has the kind of fault in its lowest byte
-    if kind in _DAMAGE:
+    garbled = code is None and isinstance(error, sqlite3.OperationalError)  # text that is not UTF-8
+    if kind in _DAMAGE or garbled:
         return StoreDamaged(damaged(path, said))
     if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -19,7 +20,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from trials.errors import StoreError
 from trials.record import lease, schema
-from trials.record.faults import BUSY_S, fault
+from trials.record.faults import BUSY_S, Damage, fault
 from trials.record.file import check, journal_mode, reading_address, take_lock
 from trials.record.rows import (
     BELONGS,
@@ -301,6 +302,8 @@ class Store:
             raise fault(self.path, error.orig or error) from error
         except sqlite3.Error as error:  # of a connection that SQLAlchemy does not stand before
             raise fault(self.path, error) from error
+        except json.JSONDecodeError as error:  # what is sound as a database may yet hold a changed byte
+            raise fault(self.path, Damage(f"not JSON: {error}")) from error
 
 
 def _plain(connection: Connection) -> sqlite3.Connection:
