@@ -36,7 +36,5 @@ def why_lost(reason: str, seconds: float, timeout_seconds: float | None, killed_
 
 
 def node_died(reason: str) -> bool:
-    """Whether a worker is gone because its machine is, or cannot be reached any more, by Ray's `reason`."""
-    return any(
-        words in reason for words in ("node has died", "node was terminated", "actor is temporarily unavailable")
-    )
+    """Whether a worker is gone because its machine is, by Ray's `reason`."""
+    return any(words in reason for words in ("node has died", "node was terminated"))

@@ -64,7 +64,7 @@ class _Run:
     place: Place | None = None  # where it runs, once that is known; where it last ran while it waits
     alone: bool = False
     beside: bool = False
-    crashes: int = 0
+    crashes: list[str] = field(default_factory=list)  # the nodes on which it may have ended its worker
     ended_at_crash: int = 0  # how many jobs had ended when its worker first crashed, and when it was last lost
     ended_at_loss: int = -1
     losses: list[str] = field(default_factory=list)
@@ -160,10 +160,12 @@ class Retrying:
             return
         crashed = run.place is not None and not node_died and run.place.node not in self.avoided
         self._note_loss(run, text)
-        if crashed:
+        if crashed and run.place is not None:
+            # A node that has died meanwhile took its worker with it: only a dead worker was seen of it then.
+            run.crashes = [node for node in run.crashes if node in self._room]
             run.ended_at_crash = run.ended_at_crash if run.crashes else self._ended
-            run.crashes += 1
-        if run.crashes >= MOST_CRASHES:
+            run.crashes.append(run.place.node)
+        if len(run.crashes) >= MOST_CRASHES:
             if self._ended > run.ended_at_crash:
                 self._blame(run)
             else:
@@ -270,7 +272,7 @@ class Retrying:
         """An architecture has ended its workers by itself: no node's fault."""
         for jobs in self._lost.values():
             jobs.discard(run.job.number)
-        self._fail(run, Failure.CRASHED, f"its worker died {run.crashes} times: {run.losses[-1]}")
+        self._fail(run, Failure.CRASHED, f"its worker died {len(run.crashes)} times: {run.losses[-1]}")
 
     def _fail(self, run: _Run, failure: Failure, error: str) -> None:
         environment = {"earlier_attempts": list(run.reasons)} if run.begun > 1 else {}

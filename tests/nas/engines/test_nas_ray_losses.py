@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from nas.engines.interruption import Interruption
-from nas.engines.lost_workers import node_died
 from search_spaces import Architecture, InputSpec, SearchSpace
 from trials.data import DataConfig
 from trials.errors import DiskFull
@@ -213,5 +212,4 @@ def test_the_trials_of_a_node_that_dies_run_elsewhere_and_a_node_that_joins_take
     assert len(jobs.results) == 12
     (lost,) = (r for r in jobs.results.values() if r.attempts > 1)
     (reason,) = lost.environment["earlier_attempts"]
-    assert node_died(reason)
     assert dying.node_id[:8] in reason

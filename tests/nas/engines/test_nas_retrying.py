@@ -99,6 +99,21 @@ def test_an_architecture_that_ends_its_worker_twice_while_others_go_on_has_faile
     assert played.begin() == 2
 
 
+def test_a_crash_on_a_node_that_turns_out_to_be_dead_is_not_the_architectures() -> None:
+    played = Played(3, TWO_NODES)
+    played.begin("a")
+    played.lose(0)
+    played.end(played.begin("b"))
+    played.room = {"b": (2,)}
+    assert played.begin("b") == 0
+    played.lose(0)
+    assert played.jobs.results.keys() == {1}
+    played.end(played.begin("b"))
+    assert played.begin("b") == 0
+    played.end(0)
+    assert played.jobs.results[0].attempts == 3
+
+
 def test_the_last_one_is_judged_too_for_workers_that_were_warm_have_died_of_it() -> None:
     played = Played(1, ONE)
     for _ in range(2):
