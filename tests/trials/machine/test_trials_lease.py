@@ -34,15 +34,18 @@ with quiet() as alone:
     sys.stdin.readline()
     print(alone.undisturbed, flush=True)
 """
-#: Measures as a trial's latency is; each attempt begins with a line.
+#: Measures as a trial's latency is; each pass says a line, and the first of all does not end before it is told to.
 MEASURED = """
 import time
 from trials.latency.timing import measure
 from trials.trial import LatencyProtocol
 def one_pass():
     print("pass", flush=True)
-    time.sleep(0.02)
+    passes.append(1)
+    if len(passes) == 1:
+        sys.stdin.readline()
     return 1.0
+passes = []
 print(measure(one_pass, one_pass, LatencyProtocol(warmup=0, passes=30)).attempts, flush=True)
 print("end", flush=True)
 """
@@ -142,7 +145,7 @@ def test_a_suspended_measurement_is_repeated_when_it_wakes() -> None:
         with occupied():
             pass
         wake(measurer)
-        lines = measurer.communicate(timeout=20)[0].splitlines()
+        lines = measurer.communicate("\n", timeout=60)[0].splitlines()
     assert lines[-2:] == ["1", "end"], "the attempt that was disturbed is none"
     assert lines.count("pass") == 2 * 2 * 30 - 1
 
