@@ -373,7 +373,7 @@ def test_waiting_for_others_on_the_machine_is_in_no_other_figure(bench: Bench) -
         neighbour.join()
     result = outcome.result
     assert result.timing is not None
-    assert 2.8 < result.timing.wait_s < 3.5
+    assert 2.8 < result.timing.wait_s < 6
     assert result.seconds > result.timing.wait_s
     assert result.timing.worker_s == pytest.approx(result.seconds, abs=0.3)
     own = result.seconds - result.timing.wait_s

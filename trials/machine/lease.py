@@ -13,6 +13,7 @@ was awake itself. Touching needs no room on a disk. A process that is forked hol
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -36,6 +37,8 @@ LIMIT_SECONDS = 900.0
 NOTICE_SECONDS = 10.0
 #: Between two looks of one who waits.
 _LOOK_SECONDS = 0.25
+#: A file is opened so often while others come and go, until its file system is taken for one that counts no names.
+_MOST_TRIES = 100
 
 
 class _Waiting(threading.local):
@@ -174,7 +177,7 @@ class Lock:
         self._name = name
         self._file: int | None = None
         self._generation = 0
-        self._without = False
+        self._without = self._kept = False
         self._watch = _Watch()
         self._passed_over: list[tuple[int, int]] = []
         _locks.add(self)
@@ -200,6 +203,7 @@ class Lock:
     def keep(self) -> None:
         """Show signs of life from now on, until it is released."""
         if self._file is not None:
+            self._kept = True
             _heart.add(self._file)
 
     def mine(self) -> bool:
@@ -225,7 +229,10 @@ class Lock:
         if self._file is not None:
             _heart.remove(self._file)
             with suppress(OSError):
+                if self._kept and not self.mine():
+                    os.utime(self._file)  # whoever passed over this process is to know that it lives (`woken`)
                 fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._kept = False
 
     def close(self) -> None:
         """Let go of everything."""
@@ -249,10 +256,9 @@ class Lock:
         if self._file is not None:
             if os.fstat(self._file).st_nlink > 0:
                 return self._file
-            os.utime(self._file)  # whoever passed over this process is to know that it lives (`woken`)
             self._drop()
         folder = _folder()
-        while True:
+        for _ in range(_MOST_TRIES):
             there = self._generations(folder)
             youngest = max(there, default=0)
             create = 0 if there else os.O_CREAT
@@ -268,6 +274,7 @@ class Lock:
                 self._file, self._generation = file, youngest
                 return file
             os.close(file)
+        raise OSError(errno.EAGAIN, "no file keeps its name there")
 
     def _drop(self) -> None:
         self.release()

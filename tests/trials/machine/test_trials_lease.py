@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_trials_quiet import HOLD, TRAIN, enters, intervals, overlapping
@@ -33,15 +34,18 @@ with quiet() as alone:
     sys.stdin.readline()
     print(alone.undisturbed, flush=True)
 """
-#: Measures as a trial's latency is; each attempt begins with a line.
+#: Measures as a trial's latency is; each pass says a line, and the first of all does not end before it is told to.
 MEASURED = """
 import time
 from trials.latency.timing import measure
 from trials.trial import LatencyProtocol
 def one_pass():
     print("pass", flush=True)
-    time.sleep(0.02)
+    passes.append(1)
+    if len(passes) == 1:
+        sys.stdin.readline()
     return 1.0
+passes = []
 print(measure(one_pass, one_pass, LatencyProtocol(warmup=0, passes=30)).attempts, flush=True)
 print("end", flush=True)
 """
@@ -87,7 +91,7 @@ def test_a_measurement_goes_on_without_a_suspended_training(capfd: pytest.Captur
         assert f"process {trainer.pid}) has shown no sign of life for 1 s: passed over, it held cpu-room.0" in said
         began = time.monotonic()
         with quiet() as alone:  # nobody waits for it twice
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 0.9
             assert alone.undisturbed
         assert capfd.readouterr().err == ""
         wake(trainer)
@@ -123,7 +127,7 @@ def test_trainings_go_on_without_a_suspended_measurement_which_does_not_count(
             assert line(measurer) == "in"
             stop(measurer)
             began, waited = time.monotonic(), waited_seconds()
-        assert 0.9 < time.monotonic() - began < 1.9, "the room and the turnstile are passed over at once"
+        assert 0.9 < time.monotonic() - began < 2.2, "the room and the turnstile are passed over at once"
         assert waited_seconds() - waited == pytest.approx(time.monotonic() - began, abs=0.2)
         machine.give_way()
         assert f"process {measurer.pid}) has shown no sign of life" in capfd.readouterr().err
@@ -141,7 +145,7 @@ def test_a_suspended_measurement_is_repeated_when_it_wakes() -> None:
         with occupied():
             pass
         wake(measurer)
-        lines = measurer.communicate(timeout=20)[0].splitlines()
+        lines = measurer.communicate("\n", timeout=60)[0].splitlines()
     assert lines[-2:] == ["1", "end"], "the attempt that was disturbed is none"
     assert lines.count("pass") == 2 * 2 * 30 - 1
 
@@ -260,7 +264,9 @@ def test_a_fork_holds_nothing() -> None:
         assert (line(parent), line(parent)) == ("0", str(parent.pid))
         parent.kill()
         parent.wait()
-        assert enters("quiet", within=0.9), "at once, not after a lease"
+        began = time.monotonic()
+        with quiet():
+            assert time.monotonic() - began < 0.9, "at once, not after a lease"
     finally:
         os.killpg(parent.pid, signal.SIGKILL)
         assert parent.stdout is not None
@@ -287,7 +293,7 @@ def test_an_old_generation_is_nobodys(locks: Path) -> None:
     assert sorted(file.name for file in own.iterdir()) == ["cpu-room.3.lock", "cpu-turnstile.0.lock"]
 
 
-@pytest.mark.parametrize("trouble", ["nowhere", "a file", "somebody else's", "no flock"])
+@pytest.mark.parametrize("trouble", ["nowhere", "a file", "somebody else's", "no flock", "no names"])
 def test_where_there_are_no_locks_it_is_said_once_and_all_goes_on(
     trouble: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -305,6 +311,9 @@ def test_where_there_are_no_locks_it_is_said_once_and_all_goes_on(
             raise OSError(37, "No locks available")
 
         monkeypatch.setattr(fcntl, "flock", refuse)
+    if trouble == "no names":  # as of some file systems in user space
+        nameless = SimpleNamespace(**vars(os) | {"fstat": lambda file: SimpleNamespace(st_nlink=0)})
+        monkeypatch.setattr(lease, "os", nameless)
     for _ in range(2):
         with occupied() as machine:
             machine.give_way()
