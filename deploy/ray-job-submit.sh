@@ -3,7 +3,7 @@
 #
 #   deploy/ray-job-submit.sh my.toml               and the same again goes on with the run
 #
-# Needs: `ray[default]` on the head (the dashboard takes submissions), RAY_API_SERVER_ADDRESS for a head that is
+# Needs: `fusion-nas[cluster]` on the head (Ray's dashboard takes submissions), RAY_API_SERVER_ADDRESS for a head that is
 # elsewhere (http://HEAD:8265), and RAY_AUTH_MODE=token with the cluster's token in ~/.ray/auth_token where it asks for
 # one.
 # No --submission-id: one that exists is refused, and a search needs none to be recognised: its folder does that. OUT is
