@@ -33,7 +33,8 @@ _CIRCUMSTANCES = options_of("engine", "workers", "device", "data", "data_dir", "
 
 
 @click.command(
-    cls=SettingsCommand, settings=every_option(without=("out", "export", "finalists", "finalist_seeds", "backup"))
+    cls=SettingsCommand,
+    settings=every_option(without=("out", "export", "finalists", "finalist_seeds", "backup", "log")),
 )
 @config_argument
 @set_option
