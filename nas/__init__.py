@@ -54,6 +54,7 @@ def search(
     """
     from pathlib import Path
 
+    from nas.logs.log import Logged
     from nas.session.session import run_search
     from nas.settings.changes import resumed
     from nas.settings.errors import ConfigError
@@ -66,11 +67,14 @@ def search(
         inner = value.items() if isinstance(value, dict) else ()
         flat.update({f"{key}.{name}": _plain(part) for name, part in inner} if inner else {key: _plain(value)})
     if resume is None:
-        return run_search(load_config(None if config is None else Path(config), flat), Silence(), extend, fresh)
+        wanted = load_config(None if config is None else Path(config), flat)
+        with Logged(Silence(), wanted.log) as progress:
+            return run_search(wanted, progress, extend, fresh)
     if config is not None or fresh:
         raise ConfigError(f"resume {resume} goes on with that run as it is: leave out config and fresh")
-    recorded = RunView.load(resume).config
-    return run_search(resumed(recorded, str(resume), flat, extend), Silence(), extend)
+    wanted = resumed(RunView.load(resume).config, str(resume), flat, extend)
+    with Logged(Silence(), wanted.log) as progress:
+        return run_search(wanted, progress, extend)
 
 
 def _plain(value: Any) -> Any:

@@ -36,6 +36,12 @@ LOOKS = {
     "attention": "nas.stages.attention:look",
     "pictures": "nas.stages.pictures:look",
 }
+#: What the trials of a search are also written to, as other tools read them: a `nas.logs.log.Log` each.
+LOGS = {
+    "csv": "nas.logs.csv_log:CsvLog",
+    "tensorboard": "nas.logs.tensorboard_log:TensorBoardLog",
+    "mlflow": "nas.logs.mlflow_log:MlflowLog",
+}
 
 
 def load(place: str) -> Any:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.settings.search import SearchConfig
 from reports import RunView, SelectionError, TrialView, write_report
 from reports.finalists import finals_of
 from reports.verdict import verdict_of
+from trials.record.file import FILE_NAME
+from trials.record.store import Store
 from trials.record.training import Training
 from trials.record.weights import training_weights_path, weights_path
 from trials.trial import TrialState
+
+if TYPE_CHECKING:
+    from nas.proposing.exported import OptunaStudy
 
 REPORT_NAME = "report.html"
 EXPORT_NAME = "exported"
@@ -131,6 +136,24 @@ class Run:
         target = self.path / EXPORT_NAME if out is None else Path(out)
         judged = trainer.final().data if kept is not None and kept.final else data
         return export_network(trained, target, validation_of(judged), announce)
+
+    def optuna_study(self, storage: str | None = None, name: str | None = None) -> OptunaStudy:
+        """The run as an ordinary Optuna study: its trials with their choices as parameters, the objectives as values,
+        the budgets as constraints, so that Optuna's `best_trials` are the front.
+
+        Args:
+            storage: an address of Optuna's such as sqlite:///studies.db; in memory without one.
+            name: of the study; the run's folder's where none is given.
+
+        Raises StudyError where the storage cannot be opened, or has a study of that name.
+        """
+        from nas.proposing.exported import exported_study
+        from nas.trainings.recorded import recorded_space
+
+        with Store.open(self.path / FILE_NAME) as store:
+            finished = store.finished()
+        space = recorded_space(self.view, self.config)
+        return exported_study(self.view, space, finished, storage, name or self.path.resolve().name)
 
     def _provenance(self, trial: TrialView, kept: Training | None) -> dict[str, Any]:
         """What arch.json says of where the network comes from. Its figures are of its own training, of a finalist on

@@ -26,7 +26,7 @@ def cluster() -> None:
     """Is a cluster fit to search on?"""
 
 
-@cluster.command(cls=SettingsCommand, settings=every_option(without=("export", "backup", "storage")))
+@cluster.command(cls=SettingsCommand, settings=every_option(without=("export", "backup", "storage", "log")))
 @config_argument
 @set_option
 @click.option(

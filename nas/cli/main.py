@@ -16,7 +16,7 @@ from nas.cli.bench import bench
 from nas.cli.cluster import cluster
 from nas.cli.latency import latency
 from nas.cli.networks import discover, spaces
-from nas.cli.runs import export, recover, report, reprice, show, status
+from nas.cli.runs import export, optuna, recover, report, reprice, show, status
 from nas.cli.searching import check, doctor, search
 from nas.cli.studies import ablate, attention, finalists, noise, trust
 
@@ -25,7 +25,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _COMMANDS: dict[str, tuple[click.Command, ...]] = {
     "Before a search": (doctor, spaces, discover, check, cluster),
     "A search": (search, status),
-    "What it found": (show, report, export, reprice, recover),
+    "What it found": (show, report, export, reprice, optuna, recover),
     "How far to trust it": (finalists, noise, trust, ablate, attention),
     "On a device": (latency,),
     "Which method searches best": (bench,),

@@ -155,3 +155,25 @@ def recover(run: Path, out: Path, as_json: bool) -> None:
         sys.exit(StoreDamaged.exit_code)
     if not as_json:
         click.echo(f"{out} is whole; go on with:\n  nas search --resume {shlex.quote(str(out))}")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("storage", metavar="STORAGE_URL")
+@click.option("--study-name", metavar="NAME", help="[default: the name of RUN's folder]")
+@places_options
+@json_option
+def optuna(run: Path, storage: str, study_name: str | None, data: str | None, space: str | None, as_json: bool) -> None:
+    """Write RUN into STORAGE_URL as an ordinary Optuna study, for a dashboard or for plots.
+
+    STORAGE_URL is an address of Optuna's such as sqlite:///studies.db. Its trials have the objectives as values, the
+    choices as parameters, and the budgets as constraints: the study's best trials are RUN's front.
+    """
+    from nas.run import Run
+
+    study = Run(run, data=data, space=space).optuna_study(storage, study_name)
+    found = {"study": study.study_name, "storage": storage, "trials": len(study.trials), "best": len(study.best_trials)}
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo(f"study {study.study_name} in {storage}: {found['trials']} trials, {found['best']} of them best")

@@ -109,12 +109,13 @@ def _wanted(
 
 
 def _search(config: SearchConfig, extend: bool, fresh: bool, interruption: Interruption) -> Delivered:
+    from nas.logs.log import Logged
     from nas.session.delivering import deliver
     from nas.session.session import run_search
     from nas.terminal.progress import progress_on
 
     stderr = console(stderr=True)
-    with progress_on(stderr) as progress:
+    with Logged(progress_on(stderr), config.log) as progress:
         run = run_search(config, progress, extend, fresh, interruption)
     return deliver(run, config.export, narrator(stderr))
 
@@ -122,7 +123,7 @@ def _search(config: SearchConfig, extend: bool, fresh: bool, interruption: Inter
 @click.command(
     cls=SettingsCommand,
     settings=lambda: [
-        *every_option(without=("out", "export", "backup", "storage"))(),
+        *every_option(without=("out", "export", "backup", "storage", "log"))(),
         option_of("out", help="A run, whose measured noise is shown."),
     ],
 )  # fmt: skip

@@ -32,7 +32,7 @@ from nas.terminal.console import console
 
 @click.command(
     cls=SettingsCommand,
-    settings=every_option(without=("out", "export", "finalists", "finalist_seeds", "backup", "storage")),
+    settings=every_option(without=("out", "export", "finalists", "finalist_seeds", "backup", "storage", "log")),
 )
 @config_argument
 @set_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
-from nas.registry import ENGINES, HEED_PRIORS, PROPOSERS
+from nas.registry import ENGINES, HEED_PRIORS, LOGS, PROPOSERS
 from nas.settings.effort import TRIALS
 from nas.settings.errors import ConfigError
 from nas.settings.looks import LookSettings
@@ -31,8 +31,9 @@ _METRIC_OF = {option.removeprefix("--").replace("-", "_"): metric for metric, (o
 if TYPE_CHECKING:
     EngineName: TypeAlias = str
     ProposerName: TypeAlias = str
+    LogName: TypeAlias = str
 else:
-    EngineName, ProposerName = Literal[*ENGINES], Literal[*PROPOSERS]
+    EngineName, ProposerName, LogName = Literal[*ENGINES], Literal[*PROPOSERS], Literal[*LOGS]
 Selector = Literal["verdict", "best", "knee", "fastest", "cheapest", "none"]
 
 
@@ -194,6 +195,11 @@ class SearchConfig(LookSettings):
     backup_minutes: Annotated[
         float, Field(gt=0), Setting("Minutes between two copies of the record.", Role.CIRCUMSTANCE)
     ] = 5.0  # fmt: skip
+    log: Annotated[
+        list[LogName],
+        Setting("Write each trial down as other tools read it, in the run's log/: csv, tensorboard, mlflow.",
+                Role.CIRCUMSTANCE, option="--log", metavar="A,B,…", group=Group.PLACE, page="report.md#in-other-tools"),
+    ] = []  # fmt: skip
     fusion: FusionSection = FusionSection()
     training: ImageTraining = ImageTraining()
     latency: LatencySection = LatencySection()

@@ -1,1 +1,1 @@
-"""What stands beside a search: check, doctor, reprice, discover, latency."""
+"""What stands beside a search: check, doctor, recover, reprice, discover, latency."""

@@ -70,7 +70,7 @@ class Store:
             DiskFull: there is no room for it.
         """
         lock = _locked(path, say)
-        unfinished = path.with_name(path.name + ".new")
+        unfinished = _unfinished(path)
         try:
             if path.exists():
                 raise StoreError(f"{path} exists already")
@@ -110,6 +110,7 @@ class Store:
         lock, locked = take_lock(path)
         if not locked:
             say(_no_locks(path))
+        _unfinished(path).unlink(missing_ok=True)  # a second name of it, where its making was killed at the last step
         store = cls._writer(path, lock, say, lambda store: lease.take(path, store._plainly, locked, say))
         if version != schema.SCHEMA_VERSION:
             try:
@@ -209,6 +210,12 @@ class Store:
         joined = both.select_from(schema.trials.outerjoin(schema.trainings, BELONGS)).order_by(schema.trials.c.number)
         with self._connect() as connection:
             return tuple(result_of(row) for row in connection.execute(joined))
+
+    def finished(self) -> dict[int, float]:
+        """When each trial was recorded, in seconds since 1970, by number."""
+        with self._connect() as connection:
+            rows = connection.execute(select(schema.trials.c.number, schema.trials.c.finished_at))
+            return {int(row[0]): float(row[1]) for row in rows}
 
     def append_training(self, training: Training) -> None:
         """Record a training that no trial asked for. Raises StoreError when it is in the record already."""
@@ -321,6 +328,10 @@ def _locked(path: Path, say: Callable[[str], None]) -> IO[str]:
 
 def _no_locks(path: Path) -> str:
     return f"{path.parent} is on a file system without locks: its record's own lease keeps a second search away"
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
 
 
 def _put_in_place(unfinished: Path, path: Path) -> None:

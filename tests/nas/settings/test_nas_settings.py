@@ -46,7 +46,7 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
         "engine", "workers", "device", "out", "export", "data_dir", "data_memory", "noise_seeds", "latency.screen",
         "ray.address", "ray.ship_data", "storage",
         "ray.cpus_per_trial", "ray.gpus_per_trial", "finalists", "finalist_seeds", "finalist_max_seeds",
-        "max_hours", "max_gpu_hours", "max_trials", "early_stop", "backup", "backup_minutes",
+        "max_hours", "max_gpu_hours", "max_trials", "early_stop", "backup", "backup_minutes", "log",
     }  # fmt: skip
     assert role_of("minimum.ap") is Role.EXTEND
     assert role_of("training.of_another_version") is Role.FIXED

@@ -221,5 +221,15 @@ def test_of_two_that_make_a_record_at_the_same_time_one_is_told(
     first.close()
 
 
+def test_a_kill_at_the_last_step_of_making_a_record_leaves_it_under_one_name(path: Path) -> None:
+    second = path.with_name(f"{FILE_NAME}.new")
+    second.hardlink_to(path)
+    with Store.open_for_writing(path) as store:
+        store.append(result(0))
+    assert not second.exists()
+    with Store.open(path) as store:
+        assert store.results() == (result(0),)
+
+
 def test_losing_a_lease_is_no_damage() -> None:
     assert LeaseLost.exit_code == 1

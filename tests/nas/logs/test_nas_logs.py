@@ -1,0 +1,83 @@
+"""Logs of a search as other tools read them: each trial once, whatever happened between, and never in the way."""
+
+from __future__ import annotations
+
+import csv
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nas
+from nas.logs.log import Logged
+from nas.settings.errors import ConfigError
+from nas.telling import Silence
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def check(run: Any) -> None:
+    folder = run.path / "log" / "csv"
+    found = rows(folder / "trials.csv")
+    results = {str(result.number): result for result in run.view.results}
+    assert sorted(row["trial"] for row in found) == sorted(results)
+    for row in found:
+        result = results[row["trial"]]
+        assert (row["state"], row["key"], int(row["macs"])) == (str(result.state), result.architecture.key, result.macs)
+        assert (row["accuracy"] and float(row["accuracy"])) == (result.score if result.score is not None else "")
+    epochs = [(row["trial"], int(row["epoch"]), float(row["train_loss"])) for row in rows(folder / "epochs.csv")]
+    known = [(str(r.number), point.epoch, point.train_loss) for r in run.view.results for point in r.curve]
+    assert sorted(epochs) == sorted(known)
+
+
+def test_csv_has_each_trial_and_epoch_once_also_when_a_search_goes_on(tiny: dict[str, Any]) -> None:
+    check(nas.search(**tiny | {"log": ["csv"], "max_flops": "1.05x"}))
+    run = nas.search(**tiny | {"log": ["csv"], "max_flops": "1.05x", "trials": 4}, extend=True)
+    assert len(run.view.complete) == 4
+    check(run)
+
+
+def test_a_log_that_cannot_be_written_is_said_once_and_ends_no_search(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Silence, "say", lambda self, line: said.append(line))
+    monkeypatch.setattr("nas.logs.log.LOG_NAME", "study.db")  # no folder can be made there
+    run = nas.search(**tiny | {"log": ["csv"], "trials": 2})
+    assert len(run.view.complete) == 2
+    (line,) = [line for line in said if "--log" in line]
+    assert line.startswith("--log csv: nothing more is logged (")
+    assert line.endswith("; the search goes on")
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
+def test_a_package_that_is_missing_is_told_before_anything_is_done(tiny: dict[str, Any], name: str) -> None:
+    if find_spec(name) is not None:
+        Logged(Silence(), [name])
+        return
+    with pytest.raises(ConfigError, match=f"--log {name} needs the package {name}: pip install {name}, or --log csv"):
+        nas.search(**tiny | {"log": [name]})
+    assert not Path(tiny["out"]).exists()
+
+
+def test_tensorboard_reads_what_is_logged(tiny: dict[str, Any]) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = nas.search(**tiny | {"log": ["tensorboard"]})
+    events = EventAccumulator(str(run.path / "log" / "tensorboard"))
+    events.Reload()
+    scores = {event.step: event.value for event in events.Scalars("trials/accuracy")}
+    assert scores == pytest.approx({result.number: result.score for result in run.view.results})
+
+
+def test_mlflow_has_a_run_for_each_trial(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    run = nas.search(**tiny | {"log": ["mlflow"]})
+    found = mlflow.search_runs(experiment_names=["run"], output_format="list")
+    assert sorted(one.data.metrics["accuracy"] for one in found) == sorted(r.score for r in run.view.results)
