@@ -116,7 +116,7 @@ class PredictedSet:
 
     def inside(self, rows: Rows) -> NDArray[np.bool_]:
         """[n]: whether each is within all of them."""
-        found: NDArray[np.bool_] = (self._terms.sums(rows) <= self._bounds).all(1)
+        found: NDArray[np.bool_] = np.asarray((self._terms.sums(rows) <= self._bounds).all(1))
         if self._profile is not None:
             found = found & (self._terms.latency_ms(rows) <= self._limit_ms + _ROUNDING)
         return found
