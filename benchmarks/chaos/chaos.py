@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     if found:
         show_faults(found)
     if given.json is not None:
-        named = {"kills": tallies, "faults": found}
-        given.json.write_text(json.dumps({k: {name: asdict(one) for name, one in v.items()} for k, v in named.items()}))
+        killed, answered = ({name: asdict(one) for name, one in part.items()} for part in (tallies, found))
+        given.json.write_text(json.dumps({"kills": killed, "faults": answered}))
     print(f"{(time.monotonic() - began) / 60:.0f} minutes")
 
 

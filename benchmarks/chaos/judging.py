@@ -117,8 +117,8 @@ def judged(
         twice += len(again)
     left = [pid for ended in every for pid in ended.left]
     # One that was killed when all was done has no outcome, and never will: there was nothing left to go on with.
-    ended = found.sessions[-1:] == ("complete",) or "is complete" in last.printed
-    zombies = found.open_rows + len(left) + (not ended)
+    over = found.sessions[-1:] == ("complete",) or "is complete" in last.printed
+    zombies = found.open_rows + len(left) + (not over)
     other = 0
     if expected is not None:
         for name in ("proposed", "trained", "verdict"):
