@@ -23,7 +23,8 @@ from trials.budgets.pricing import Pricing, Source
 from trials.errors import StoreDamaged
 from trials.record.effort import Effort
 from trials.record.evidence import Evidence
-from trials.record.file import FILE_NAME, damaged
+from trials.record.faults import damaged
+from trials.record.file import FILE_NAME
 from trials.record.store import Session, Store
 from trials.record.training import Training
 from trials.tasks.metrics import Task, label, leading
