@@ -75,6 +75,7 @@ def test_tensorboard_reads_what_is_logged(tiny: dict[str, Any]) -> None:
     assert scores == pytest.approx({result.number: result.score for result in run.view.results})
 
 
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, of SQLAlchemy 2.1
 def test_mlflow_has_a_run_for_each_trial(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
