@@ -103,7 +103,7 @@ def killed_search(
             there.append(Recorded.of(out))
         else:
             ended = run(partial(search, out, settings))
-        return judged(out, killed, there, ended, reference.recorded), max(1, len(killed))
+        return judged(out, killed, there, ended, reference.recorded), len(killed)
 
 
 def _deaths(
