@@ -28,7 +28,7 @@ def alone() -> Iterator[Cluster]:
 
 
 def test_one_node_is_a_cluster_too(alone: Cluster) -> None:
-    done = alone.run("cluster", "check", "--address", alone.address)
+    done = alone.run("cluster", "check", "--address", alone.address, "--within", 300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 node: fit to search" in done.stdout
     assert "token" not in done.stdout  # Ray asks for one
@@ -56,6 +56,7 @@ def test_what_a_node_lacks_is_named_with_how_to_mend_it(tmp_path: Path, noise_im
         asked = [
             "cluster", "check", "--address", cluster.address, "--data", f"folder:{data}", "--space",
             f"{tmp_path}/net.py:SPACE", "--batch-size", 8,
+            "--within", 300,
         ]  # fmt: skip
         done = cluster.run(*asked, "--json")
         assert done.returncode == 1, done.stderr
