@@ -55,14 +55,6 @@ def nas_commands(path: Path) -> list[list[str]]:
     return [[re.sub(r"\$\{?\w+\}?", "value", word) for word in shlex.split(command)] for command in found]
 
 
-def _without_pending(command: click.Command, words: list[str]) -> list[str]:
-    """Without `--backup PATH` for as long as a search has no such option."""
-    if "--backup" in words and not any("--backup" in one.opts for one in command.params):
-        at = words.index("--backup")
-        return [*words[:at], *words[at + 2 :]]
-    return words
-
-
 def _texts(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [text for inner in value.values() for text in _texts(inner)]
@@ -93,7 +85,6 @@ def test_what_is_run_is_what_nas_takes(path: Path) -> None:
     assert searches
     for words in searches:
         command = program.commands[words[1]]
-        words = _without_pending(command, words)
         with command.make_context(words[1], words[2:]) as context:  # raises click.UsageError
             if words[1] == "search":
                 assert {"ray__address", "out"} <= {key for key, value in context.params.items() if value is not None}

@@ -123,7 +123,7 @@ def test_what_is_named_in_the_text_is_a_command_with_these_options(page: Path) -
 
 @pages
 def test_options_that_are_named_exist(page: Path) -> None:
-    known = {option for command in program.commands.values() for option in _options(command)} | {"--backup"}
+    known = {option for command in program.commands.values() for option in _options(command)}
     prose = " ".join(text_of(page).split())
     for another in ("ray job submit --working-dir", "ray start --object-store-memory", "pip install --no-deps"):
         prose = prose.replace(another, "")
