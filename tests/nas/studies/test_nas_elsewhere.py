@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from nas.settings.changes import elsewhere, resumed
 from nas.settings.errors import ConfigError
 from nas.settings.loading import load_config
 from reports import RunView
+from trials.cores import cores
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
 
@@ -69,12 +69,12 @@ def test_every_study_says_where_it_runs(command: str) -> None:
 
 def test_workers_are_expected_by_what_a_trial_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a machine of 64 cores and 2 GPUs two trials run side by side, not 64."""
-    cores = os.cpu_count() or 1
+    there = cores()
     assert expected_workers(load_config(None, {"engine": "local"})) == 1
     assert expected_workers(load_config(None, {"workers": 5, "device": "cpu"})) == 5
-    assert expected_workers(load_config(None, {"device": "cpu"})) == cores
-    assert expected_workers(load_config(None, {"device": "cpu", "ray.cpus_per_trial": 0.5})) == 2 * cores
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert expected_workers(load_config(None, {"device": "cpu"})) == there
+    assert expected_workers(load_config(None, {"device": "cpu", "ray.cpus_per_trial": 0.5})) == 2 * there
+    monkeypatch.setattr("nas.engines.slots.cores", lambda: 64)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr("nas.engines.slots.resolve", lambda device: torch.device("cuda"))
     assert expected_workers(load_config(None, {})) == 2

@@ -81,7 +81,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda run: change(run, "DELETE FROM trainings WHERE id = 2"),
         "1 trial .* trainings that are not there",
     ),
-    "rows": (lambda run: change(run, "UPDATE trainings SET curve = '{' WHERE id = 1"), "JSONDecodeError"),
+    "rows": (lambda run: change(run, "UPDATE trainings SET curve = '{' WHERE id = 1"), "not JSON"),
     "hashes": (lambda run: change(run, "UPDATE trials SET key = 'ffff' WHERE number = 1"), r"1 row \(trials 1\)"),
     "weights": (lambda run: truncated(next((run / "weights").glob("trial-*"))), r"1 file \(trial-0000\d\.safetensors"),
     "parent": (lambda run: truncated(run / "parent.safetensors", 0.9), "has digest .*, recorded is"),
