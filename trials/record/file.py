@@ -165,9 +165,11 @@ def check(path: Path, readable: Mapping[int, Iterable[str]]) -> int:
         StoreBusy: another process has locked it.
         StoreDamaged: truncated, not a database, or damaged. The file is not touched.
     """
-    if not path.is_file():
-        raise StoreError(f"{path.parent} holds no run (no {path.name}): start one with nas search --out {path.parent}")
     with told(path):
+        if not path.is_file():
+            raise StoreError(
+                f"{path.parent} holds no run (no {path.name}): start one with nas search --out {path.parent}"
+            )
         if path.stat().st_size == 0:
             raise Damage("the file is empty")
         with closing(_connect(path)) as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from networks import network
+from network_namespaces import network
 from ray_nodes import ray_cluster
 
 import nas

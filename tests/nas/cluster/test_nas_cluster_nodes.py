@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from networks import network
+from network_namespaces import network
 from programs import wait_for
 from ray_nodes import RAY, Cluster, descendants, ray_cluster
 

@@ -136,6 +136,7 @@ def test_other_code_is_another_network(project: Path, settings: dict[str, Any], 
     assert nas.search(**settings | {"trials": 2}, extend=True).view.count(TrialState.COMPLETE) == 2
 
 
+@pytest.mark.slow
 def test_other_versions_are_said(tiny: dict[str, Any]) -> None:
     run = nas.search(**tiny | {"trials": 1})
     recorded = run.view.description["environment"]
