@@ -24,7 +24,7 @@ from trials.judge import TrialPlan
 from trials.training.starts import FromScratch
 from trials.trial import EpochPoint, Failure, LatencyProtocol, Recipe, TrialJob, TrialResult, TrialState
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.filterwarnings("ignore")]
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
 CRASHING = SPACE.uniform("cbam", 4)
@@ -214,7 +214,7 @@ def test_the_trials_of_a_node_that_dies_run_elsewhere_and_a_node_that_joins_take
         time.sleep(0.1)
     nodes.cluster.remove_node(dying, allow_graceful=False)
     nodes.cluster.add_node(num_cpus=1)
-    search.join(240)
+    search.join(480)
     assert states(jobs) == {TrialState.COMPLETE}
     assert len(jobs.results) == 12
     (lost,) = (r for r in jobs.results.values() if r.attempts > 1)
