@@ -338,7 +338,7 @@ class RunView:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do under the run's configuration: enough trained (or no architecture left to
-        train), the front measured, the finalists judged."""
+        train), the front measured, the finalists judged, and no training lost with its worker for good."""
         trained = self.count(TrialState.COMPLETE) + self.count(TrialState.FAILED)
         ended = bool(self.sessions) and self.sessions[-1].outcome == "complete"
         no_time = ended and bool((self.effort_plan or {}).get("cut"))
@@ -347,7 +347,8 @@ class RunView:
         judged = not wanted or (self.finals_plan or {}).get("ended_at") is not None
         wanted_trials = self.config["trials"]  # None: as many as fit into the time that was given
         enough = wanted_trials is not None and trained >= int(wanted_trials) and not self.count(TrialState.STOPPED)
-        return (enough or ended) and measured and judged
+        ends = [s.outcome for s in self.sessions if s.outcome in ("complete", "budget", "lost")]
+        return (enough or ended) and measured and judged and ends[-1:] != ["lost"]
 
     def count(self, state: TrialState) -> int:
         return sum(result.state is state for result in self.results)

@@ -63,7 +63,7 @@ class Planner:
         done = sum(result.trained for result in view.results)
         #: How many trials were trained, as whoever hands them out knows it.
         self.trained: Callable[[], int] = lambda: done
-        self.lost = 0  # trials that were lost with their workers: the session is not complete
+        self.lost = 0  # trainings that were lost with their workers, whosever: the session is not complete
         self._repeats = 0  # of the opening, that have not ended
         self._longer: set[int] = set()  # longer looks that run, by their jobs' numbers
         #: By epochs, the longer looks that were begun.
@@ -307,6 +307,7 @@ class Planner:
 
     def over(self, number: int, result: TrialResult | None) -> None:
         self.ledger.ended(number, None if result is None else result.seconds)
+        self.lost += result is None
         if result is not None and result.state is TrialState.COMPLETE:
             self.pace.learn([Training.of(result)])
         if result is not None and result.final:

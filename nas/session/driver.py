@@ -60,7 +60,7 @@ class Driver:
     ) -> None:
         """`another` says whether a look of so many epochs may be begun now; once it says no, none ever is."""
         self._another, self._refused, self._say = another, False, say
-        self._weights = Weights(folder)
+        self._weights = Weights(folder, store.check_held)
         self._store = store
         self._feasibility = problem.feasibility
         self._costs = costs
@@ -165,11 +165,6 @@ class Driver:
     def trained(self) -> int:
         """Trials that were trained, well or not."""
         return self._trained
-
-    @property
-    def lost(self) -> int:
-        """Trials of this session that were lost with their workers, again and again."""
-        return self._lost
 
     @property
     def finished(self) -> bool:

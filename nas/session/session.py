@@ -31,6 +31,7 @@ from nas.trainings.evidence import gathered
 from nas.trainings.parent import check_parent
 from nas.trainings.prepared import Prepared, describe_data, prepare
 from nas.trainings.slow import slow
+from reports.noise import counted
 from reports.view import RunView, nothing_completed
 from trials.budgets.constraints import Costs
 from trials.data.findings import sentences
@@ -154,7 +155,7 @@ def _run_stages(
             beside.enter_context(Backup(folder / FILE_NAME, copies, every_s, progress.say))
         outcome = "failed"
         search = Search(folder, store, prepared, plan, engine, progress, interruption, planner)
-        beat = Beat(folder, session, planner.ledger.held) if prepared.config.timed else nullcontext()
+        beat = Beat(folder, session, planner.ledger.held, store.check_held) if prepared.config.timed else nullcontext()
         place = prepared.config.storage
         stored = nullcontext() if place is None else Storage(folder, place, progress.say)
         try:
@@ -165,6 +166,11 @@ def _run_stages(
             outcome = "complete" if unreached(prepared.config, search.view) is None else "budget"
             if planner.lost:
                 outcome = "lost"
+                whose = "its worker" if planner.lost == 1 else "their workers"
+                progress.say(
+                    f"{counted(planner.lost, 'training')} lost with {whose}, again and again: the same command tries "
+                    "again"
+                )
         except Interrupted:
             outcome = "interrupted"
             raise

@@ -14,7 +14,6 @@ from nas.session.driver import Driver, Look
 from nas.session.promotions import Promotions
 from nas.stages.opening_noise import repeats, with_noise
 from nas.stages.stage import Search
-from reports.noise import counted
 
 
 class Trials:
@@ -63,13 +62,8 @@ class Trials:
             with suppress(Exception):  # what cannot be recorded now (the disk is full, say) is tried again all the same
                 driver.stop()
             raise
-        planner.lost = driver.lost
-        if driver.lost:
-            whose = "its worker" if driver.lost == 1 else "their workers"
-            search.progress.say(
-                f"{counted(driver.lost, 'trial')} lost with {whose}, again and again: the same command tries again"
-            )
-            return
+        if planner.lost:
+            return  # the next session has looks to take, and what belongs to them
         why = driver.why_exhausted if driver.exhausted else None
         if why is not None:
             search.progress.say(f"the search ended early: {why}")

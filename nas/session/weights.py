@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from reports.trial_view import TrialView
@@ -18,8 +18,9 @@ MAX_WEIGHT_BYTES = 2 * 1024**3
 class Weights:
     """The weights' files of one run, whose only writer this is. The folder is listed once, at the start."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, check_held: Callable[[], None]) -> None:
+        """`check_held` raises LeaseLost where another process writes there now, see `Store`: its files are left."""
+        self._folder, self._check_held = folder, check_held
         kept = [path for kind in ("trial", "training") for path in (folder / "weights").glob(f"{kind}-*.safetensors")]
         self._bytes = {path: path.stat().st_size for path in sorted(kept)}
         self._total = sum(self._bytes.values())
@@ -33,6 +34,7 @@ class Weights:
         self._write(training_weights_path(self._folder, training), content)
 
     def _write(self, path: Path, content: bytes) -> None:
+        self._check_held()
         write_weights(path, content)
         self._total += len(content) - self._bytes.get(path, 0)
         self._bytes[path] = len(content)
@@ -41,6 +43,7 @@ class Weights:
         """What a training left that nobody had asked for yet is the trial's, where it was kept."""
         left, path = training_weights_path(self._folder, training), weights_path(self._folder, number)
         if left.exists():
+            self._check_held()
             os.replace(left, path)
             self._total -= self._bytes.pop(left, 0)
             self._bytes[path] = path.stat().st_size
@@ -54,6 +57,7 @@ class Weights:
         """
         if self._total <= MAX_WEIGHT_BYTES:
             return
+        self._check_held()
         worth = (*view.exportable, *view.estimated().exportable)
         kept = {path for trial in worth for path in self._of(trial)}
         for path in sorted(self._bytes.keys() - kept):

@@ -17,7 +17,7 @@ from trials.trial import TrialState
 def nas_program(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """`nas …`, to its end."""
     command = [sys.executable, "-m", "nas", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=560, check=False, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, cwd=cwd)
 
 
 def start_nas(*arguments: object) -> subprocess.Popen[str]:
@@ -40,7 +40,7 @@ def kill_when(program: subprocess.Popen[str], folder: Path, begun: Callable[[Run
 
 def wait_for(program: subprocess.Popen[str], folder: Path, complete: int) -> RunView:
     """The run of a search in another process, as soon as so many of its trials are complete."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 480
     while time.monotonic() < deadline:
         assert program.poll() is None, program.communicate()
         if (folder / "study.db").exists():

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search_spaces.errors import UserError
 from trials.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -70,11 +71,12 @@ def take_over(path: Path, store: Store) -> None:
 
 class Beat:
     """Leaves a session's signs of life while it is used as a context manager. `held` says how many device seconds the
-    trainings that run have held by now; they are lost where the session does not end in peace."""
+    trainings that run have held by now; they are lost where the session does not end in peace. `check_held` raises
+    where another process writes to the record now, see `Store`: no sign is left then."""
 
-    def __init__(self, path: Path, session: int, held: Callable[[], float]) -> None:
+    def __init__(self, path: Path, session: int, held: Callable[[], float], check_held: Callable[[], None]) -> None:
         self._file = path / BEAT_NAME
-        self._session, self._held = session, held
+        self._session, self._held, self._check_held = session, held, check_held
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="beat", daemon=True)
 
@@ -87,15 +89,16 @@ class Beat:
         """What is there is the session's end: what still ran then is lost."""
         self._over.set()
         self._thread.join()
-        with suppress(OSError):
+        with suppress(OSError, UserError):
             self._write()
 
     def _run(self) -> None:
         while not self._over.wait(_EVERY_S):
-            with suppress(OSError):  # a disk that is full is told by whoever must write
+            with suppress(OSError, UserError):  # a disk that is full is told by whoever must write
                 self._write()
 
     def _write(self) -> None:
+        self._check_held()
         write_whole(self._file, json.dumps([self._session, time.time(), self._held()]))
 
 

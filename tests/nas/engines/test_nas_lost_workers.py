@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from nas.engines.engine import JobSource
 from nas.engines.local import LocalEngine
 from nas.engines.lost_workers import kernel_kills, node_died, why_lost
 from nas.engines.retrying import Place, Retrying
+from nas.session.session import run_search
+from nas.settings.loading import load_config
+from nas.telling import Silence
 from reports import RunView
 from search_spaces import register
 from search_spaces.fusions import unregister
 from trials.judge import Bench, TrialOutcome, TrialPlan
-from trials.trial import Failure, TrialState
+from trials.trial import Failure, TrialJob, TrialState
 
 MONITOR = "Task was killed due to the node running low on memory."
 DIED = "The actor died unexpectedly; perhaps killed by SIGKILL by OOM killer due to high memory usage."
@@ -115,15 +118,27 @@ def test_a_trial_out_of_memory_beside_another_is_run_again_alone(
     assert view.count(TrialState.COMPLETE) + view.count(TrialState.FAILED) == 3
 
 
-class Unlucky(LocalEngine):
-    """Loses the baseline and its worker, as often as it is tried."""
+class Heard(Silence):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
 
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+class Unlucky(LocalEngine):
+    """Loses the workers of some jobs, as often as they are tried."""
+
+    unlucky: Callable[[TrialJob], bool] = staticmethod(lambda job: job.origin == "baseline")
     lucky = False
+    lost = 0
 
     def run(self, plan: TrialPlan, source: JobSource) -> None:
         bench = Bench(plan)
         while (job := source.next_job()) is not None:
-            if job.origin == "baseline" and not self.lucky:
+            if self.unlucky(job) and not self.lucky:
+                self.lost += 1
                 source.fail(job.number, Failure.WORKER_LOST, "lost with its worker 3 times: gone")
                 continue
             *_, outcome = bench.judge(job)
@@ -148,6 +163,28 @@ def test_what_is_lost_with_its_worker_is_no_trial_and_is_tried_again_by_the_next
     assert {r.state for r in after.results} == {TrialState.COMPLETE}
     assert len(after.results) == 3
     assert after.baseline_trial is not None
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_a_search_that_lost_a_repeat_or_a_finalist_is_not_complete_and_trains_it_in_the_next_session(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, final: bool
+) -> None:
+    engine, said = Unlucky(), Heard()
+    engine.unlucky = lambda job: job.number < 0 and job.final is final and not engine.lost
+    monkeypatch.setattr("nas.engines.engine.make_engine", lambda config, interruption, say: engine)
+    options = tiny | {"trials": 2, "train_images": 128, "noise_seeds": 2, "finalists": 1}
+    options |= {"finalist_seeds": 2, "finalist_max_seeds": 2}
+    config = load_config(None, options)
+    run_search(config, said)
+    view = RunView.load(tiny["out"])
+    assert view.count(TrialState.COMPLETE) == 2
+    assert (view.sessions[-1].outcome, view.finished) == ("lost", False)
+    assert "1 training lost with its worker, again and again: the same command tries again" in said.lines
+    before = len(view.trainings), len(view.finals)
+    run_search(config, said)
+    after = RunView.load(tiny["out"])
+    assert (len(after.trainings), len(after.finals)) == (before[0] + (not final), before[1] + final)
+    assert (after.sessions[-1].outcome, after.finished) == ("complete", True)
 
 
 def test_alone_already_it_is_not_run_again(tiny: dict[str, Any]) -> None:

@@ -25,6 +25,8 @@ from trials.errors import DeviceError, WorkerLost
 from trials.judge import TrialPlan
 from trials.trial import LatencyProtocol, Recipe, TrialState
 
+pytestmark = pytest.mark.timeout(1200)  # on machines that do much else
+
 CHROMIUM = Path("/usr/bin/chromium")
 
 
@@ -153,16 +155,16 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path: Path) -> None:
     victims = ray_processes(program, TRIALS)
     assert len(victims) == 2
     os.kill(victims.pop(), signal.SIGKILL)
-    program.communicate(timeout=240)
+    program.communicate(timeout=480)
     assert program.returncode == 0
     view = RunView.load(tmp_path / "run")
     assert view.count(TrialState.COMPLETE) == len(view.results) == 5
     (again,) = (r for r in view.results if r.attempts > 1)
     assert again.attempts == 2
     (reason,) = again.environment["earlier_attempts"]
-    assert reason.startswith("the worker died: ")
+    assert reason.startswith("the worker died")
     shown = nas_program("show", tmp_path / "run", again.number).stdout
-    assert "2: the worker died: " in shown
+    assert "2: the worker died" in shown
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from nas.engines.interruption import Interruption
+from nas.engines.retrying import MOST_LOST_ON_A_NODE
 from search_spaces import Architecture, InputSpec, SearchSpace
 from trials.data import DataConfig
 from trials.errors import DiskFull
@@ -23,7 +24,7 @@ from trials.judge import TrialPlan
 from trials.training.starts import FromScratch
 from trials.trial import EpochPoint, Failure, LatencyProtocol, Recipe, TrialJob, TrialResult, TrialState
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.filterwarnings("ignore")]
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
 CRASHING = SPACE.uniform("cbam", 4)
@@ -38,15 +39,21 @@ class Trouble(FromScratch):
     slow_node: str = ""
     one_at_a_time: bool = False
     empty_node: str = ""  # lacks what is needed to begin
+    patience_s: float = 0.0  # how long the others wait at most until a node has lost enough to be avoided
 
     def network(self, space: SearchSpace, architecture: Architecture, seed: int) -> nn.Module:
         import ray
 
         here = ray.get_runtime_context().get_node_id()
+        if here in (self.bad_node if seed else "", self.empty_node):
+            (Path(self.folder) / f"lost-{time.monotonic_ns()}").touch()
         if seed and (here == self.bad_node or architecture.key == CRASHING.key):
             os.kill(os.getpid(), signal.SIGSEGV)
         if here == self.empty_node:
             raise FileNotFoundError(f"{self.folder}/data")
+        until = time.monotonic() + self.patience_s
+        while seed and len(list(Path(self.folder).glob("lost-*"))) < MOST_LOST_ON_A_NODE and time.monotonic() < until:
+            time.sleep(0.1)
         slow = Path(self.folder) / "slow"
         if seed and here == self.slow_node:
             slow.touch()
@@ -165,7 +172,7 @@ def test_a_node_that_loses_its_workers_is_avoided_and_named_and_an_architecture_
     nodes: Nodes, tmp_path: Path
 ) -> None:
     jobs = Jobs(8, crashing=1)
-    nodes.run(jobs, Trouble(str(tmp_path), bad_node=nodes.cluster.head_node.node_id))
+    nodes.run(jobs, Trouble(str(tmp_path), bad_node=nodes.cluster.head_node.node_id, patience_s=300))
     failed = jobs.results.pop(1)
     assert (failed.failure, failed.attempts >= 2) == (Failure.CRASHED, True)
     assert "its worker died 2 times: the worker died: " in (failed.error or "")
@@ -177,11 +184,11 @@ def test_a_node_that_loses_its_workers_is_avoided_and_named_and_an_architecture_
 
 def test_a_node_on_which_no_worker_can_begin_is_avoided_and_takes_no_trial(nodes: Nodes, tmp_path: Path) -> None:
     nodes.said.clear()
-    jobs = Jobs(8)
-    nodes.run(jobs, Trouble(str(tmp_path), empty_node=nodes.cluster.head_node.node_id))
+    jobs = Jobs(10)
+    nodes.run(jobs, Trouble(str(tmp_path), empty_node=nodes.cluster.head_node.node_id, patience_s=20))
     assert states(jobs) == {TrialState.COMPLETE}
-    assert len(jobs.results) == 8
-    (named,) = nodes.said
+    assert len(jobs.results) == 10
+    (named,) = (line for line in nodes.said if "keeps losing workers" in line)
     assert "no worker can be had: FileNotFoundError: " in named
 
 
@@ -207,7 +214,7 @@ def test_the_trials_of_a_node_that_dies_run_elsewhere_and_a_node_that_joins_take
         time.sleep(0.1)
     nodes.cluster.remove_node(dying, allow_graceful=False)
     nodes.cluster.add_node(num_cpus=1)
-    search.join(240)
+    search.join(480)
     assert states(jobs) == {TrialState.COMPLETE}
     assert len(jobs.results) == 12
     (lost,) = (r for r in jobs.results.values() if r.attempts > 1)

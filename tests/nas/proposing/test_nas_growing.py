@@ -128,13 +128,13 @@ def test_the_view_one_event_later_is_that_read_anew() -> None:
 
 
 def test_weights_are_counted_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = weights.Weights(tmp_path)
+    kept = weights.Weights(tmp_path, lambda: None)
     for number in range(4):
         kept.write(number, bytes(100))
     kept.write(3, bytes(50))
     view = RunView(tmp_path, {}, {"objectives": ["accuracy", "macs"]}, None, (), (), ())
     monkeypatch.setattr(weights, "MAX_WEIGHT_BYTES", 160)
-    weights.Weights(tmp_path).prune(view)
+    weights.Weights(tmp_path, lambda: None).prune(view)
     assert sorted(path.name for path in (tmp_path / "weights").iterdir()) == [
         "trial-00002.safetensors", "trial-00003.safetensors",
     ]  # fmt: skip
