@@ -28,7 +28,7 @@ from reports.formatting import (
 )
 from reports.front import hypervolume
 from reports.trial_view import OBJECTIVES, TrialView
-from reports.verdict import verdict_of
+from reports.verdict import verdict_by_estimates, verdict_of
 from reports.view import RunView
 from trials.budgets.constraints import Constraint, Costs
 from trials.data.findings import sentences
@@ -140,11 +140,14 @@ def verdict(view: RunView) -> Verdict:
     """What the finalists say of the search; without any, the best feasible architecture against the all-add baseline,
     claiming no more than was seen."""
     selected, judged = _by_selection(view), verdict_of(view)
-    if judged is None:
-        return selected
-    if judged.gain is None:  # they could not be judged, and the text says why
-        return Verdict(selected.headline, f"{judged.text}. {selected.caveat}")
-    return Verdict(f"{judged.text}.", f"When it was selected: {selected.headline} {selected.caveat}")
+    if judged is not None and judged.gain is not None:
+        return Verdict(f"{judged.text}.", f"When it was selected: {selected.headline} {selected.caveat}")
+    # Where the finalists could not be judged, the text says why.
+    caveat = selected.caveat if judged is None else f"{judged.text}. {selected.caveat}"
+    estimated = verdict_by_estimates(view)
+    if estimated is None:
+        return Verdict(selected.headline, caveat)
+    return Verdict(f"{estimated.text}.", f"{selected.headline} {caveat}")
 
 
 def _by_selection(view: RunView) -> Verdict:
@@ -301,8 +304,16 @@ def front_volume(view: RunView) -> tuple[float | None, str]:
     front, names = view.front, view.objectives
     if not front or any(name not in OBJECTIVES for name in names):
         return None, ""
+    reference, words = reference_point(view)
+    points = [[trial.objective(name) or 0.0 for name in names] for trial in front]
+    box = math.prod(bound or 1.0 for bound in reference)
+    return hypervolume(points, reference, [OBJECTIVES[name] for name in names]) / box, ", ".join(words)
+
+
+def reference_point(view: RunView) -> tuple[list[float], list[str]]:
+    """What a front's hypervolume is held against, objective by objective, and that in words."""
     reference, words = [], []
-    for name in names:
+    for name in view.objectives:
         if name in ALL_FIGURES:
             reference.append(0.0)
             words.append(f"{METRICS[name]} 0")
@@ -311,9 +322,7 @@ def front_volume(view: RunView) -> tuple[float | None, str]:
         largest = max((t.objective(name) or 0.0 for t in view.feasible), default=0.0)
         reference.append(min(budgets) if budgets else 1.1 * largest)
         words.append(f"{METRICS[name]} {format_cost(name, reference[-1])}")
-    points = [[trial.objective(name) or 0.0 for name in names] for trial in front]
-    box = math.prod(bound or 1.0 for bound in reference)
-    return hypervolume(points, reference, [OBJECTIVES[name] for name in names]) / box, ", ".join(words)
+    return reference, words
 
 
 def wall_seconds(view: RunView) -> tuple[float | None, int]:

@@ -1,7 +1,8 @@
-"""Fetches what the report's page is drawn with, for development: `python tools/fetch_page_library.py`.
+"""Fetches what the report's page is drawn with, and what it is tested with: `python tools/fetch_page_library.py`.
 
-The package is that of exactly this version and hash, from wherever npm is set to take packages; what the page carries
-of it, minified as published, and its licence are put into reports/templates/lib. Only a change of version needs this.
+Each package is that of exactly this version and hash, from wherever npm is set to take packages. What the page carries
+of d3, minified as published, and its licence are put into reports/templates/lib; axe-core, which the tests alone use,
+beside them. Only a change of version needs this.
 """
 
 from __future__ import annotations
@@ -13,11 +14,22 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-NAME, VERSION = "d3", "7.9.2"
-INTEGRITY = "sha512-ZKb/mONPVKzaO5UlcWcwN8bS4ezvQaYu+bsou+XgNABdGC800kwH651ADTbbTxMPHW13UlvbQafdmJQDk1w7Mg=="
-#: Of the package, and under which names.
-FILES = {"package/dist/d3.min.js": "d3.min.js", "package/LICENSE": "d3.LICENSE.txt"}
-TARGET = Path(__file__).parents[1] / "reports" / "templates" / "lib"
+_ROOT = Path(__file__).parents[1]
+#: Package and version, its hash, which of its files under which names, and where to.
+PACKAGES: tuple[tuple[str, str, dict[str, str], Path], ...] = (
+    (
+        "d3@7.9.2",
+        "sha512-ZKb/mONPVKzaO5UlcWcwN8bS4ezvQaYu+bsou+XgNABdGC800kwH651ADTbbTxMPHW13UlvbQafdmJQDk1w7Mg==",
+        {"package/dist/d3.min.js": "d3.min.js", "package/LICENSE": "d3.LICENSE.txt"},
+        _ROOT / "reports" / "templates" / "lib",
+    ),
+    (
+        "axe-core@4.14.1",
+        "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+        {"package/axe.min.js": "axe.min.js", "package/LICENSE": "axe.LICENSE.txt"},
+        _ROOT / "tests" / "reports" / "lib",
+    ),
+)
 
 
 def fetch(package: str, integrity: str, files: dict[str, str], target: Path) -> None:
@@ -39,4 +51,5 @@ def fetch(package: str, integrity: str, files: dict[str, str], target: Path) -> 
 
 
 if __name__ == "__main__":
-    fetch(f"{NAME}@{VERSION}", INTEGRITY, FILES, TARGET)
+    for package in PACKAGES:
+        fetch(*package)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import random
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +69,24 @@ def write(folder: Path, count: int) -> Path:
     }  # fmt: skip
     with Store.create(folder / FILE_NAME, meta) as store:
         session = store.begin_session({"engine": "ray", "workers": 8, "command": f"nas search --out {folder.name}"})
-        for one in trials(count):
+        made = trials(count)
+        for one in made:
             store.append(one)
         store.end_session(session, "complete")
+    _at_its_time(folder / FILE_NAME, made)
     return folder
+
+
+def _at_its_time(path: Path, made: list[TrialResult], workers: int = 8) -> None:
+    """As if so many workers had done it: each trial is recorded when its worker is through with it."""
+    free, begun = [0.0] * workers, 1_790_000_000.0
+    with closing(sqlite3.connect(path)) as record, record:
+        for one in made:
+            place = free.index(min(free))
+            free[place] += one.seconds + 2
+            moment = (begun + free[place], one.number)
+            record.execute("UPDATE trials SET finished_at = ? WHERE number = ?", moment)
+        record.execute("UPDATE sessions SET started_at = ?, ended_at = ?", (begun, begun + max(free)))
 
 
 def _places() -> list[tuple[int, int]]:
