@@ -1,6 +1,6 @@
 # `make search` and `make test` set up everything they need on a fresh machine: Python >= 3.11, make and
 # the package registry are enough. PYTHON=/path/to/python3 chooses the interpreter.
-.PHONY: search test lint bench clean environment
+.PHONY: search test lint bench report-demo clean environment
 
 search: environment
 	.venv/bin/nas search examples/quickstart.toml
@@ -16,6 +16,10 @@ lint: environment
 
 bench: environment
 	.venv/bin/python -m benchmarks
+
+# Reports of a small real run, of one that was interrupted, of a detector and of 10,000 synthetic trials, and their index.
+report-demo: environment
+	.venv/bin/python tools/report_demo.py build/report-demo
 
 environment:
 	@tools/setup_environment.sh

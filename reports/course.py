@@ -12,9 +12,6 @@ from reports.summary import reference_point
 from reports.trial_view import OBJECTIVES, TrialView
 from reports.view import RunView
 
-#: Bars of the timeline at the most; of more trials, every so many-th is drawn.
-BARS = 4_000
-
 
 @dataclass(frozen=True)
 class Step:
@@ -87,7 +84,6 @@ def timeline_of(view: RunView) -> list[Bar]:
     if begun is None:
         return []
     worked = [t for t in view.trials if t.result.seconds > 0 and t.result.number in view.moments]
-    worked = worked[:: max(1, len(worked) // BARS)]
     spans = sorted(
         (max(0.0, view.moments[t.result.number] - t.result.seconds - begun), t.result.number, t) for t in worked
     )

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reports.blocks import Block, tiles
+from reports.blocks import tiles
 from reports.columns import axes, budgets, trial_columns
 from reports.drawing import Palette
 from reports.errors import ReportError
@@ -33,14 +33,30 @@ Document = dict[str, Any]
 def document_of(view: RunView) -> Document:
     """All that is shown of a run, as JSON."""
     palette = Palette.of(view)
-    said = verdict(view)
-    found = verdict_of(view) or verdict_by_estimates(view)
-    leaks = " ".join(f"{sentence}." for sentence in data_findings(view))
-    head: list[Block] = [*architectures.ship(view, palette), tiles(asdict(tile) for tile in head_tiles(view))]
-    base = view.baseline_trial
     content = {
         "format": FORMAT,
         "version": VERSION,
+        **outline_of(view),
+        "head": [*architectures.ship(view, palette), tiles(asdict(tile) for tile in head_tiles(view))],
+        "sections": [
+            architectures.front(view, palette), architectures.front_table(view, palette), operators.architectures(view),
+            operators.operators(view, palette), operators.ablations(view), operators.attentions(view),
+            trust.finalists(view), trust.ranking(view), course.course(view), facts.trials(view), facts.data(view),
+            facts.latency(view), facts.provenance(view),
+        ],
+    }  # fmt: skip
+    plain = json.loads(json.dumps(_finite(content), default=str))
+    return {**plain, "sha256": seal(plain)}
+
+
+def outline_of(view: RunView) -> Document:
+    """What a document says of a run but for its sections, which take longer: its verdict and its trials."""
+    palette = Palette.of(view)
+    said = verdict(view)
+    found = verdict_of(view) or verdict_by_estimates(view)
+    leaks = " ".join(f"{sentence}." for sentence in data_findings(view))
+    base = view.baseline_trial
+    return {
         "run": {
             "name": view.path.resolve().name or str(view.path),
             "path": str(view.path),
@@ -61,20 +77,11 @@ def document_of(view: RunView) -> Document:
             "headline": said.headline, "caveat": said.caveat, "leaks": leaks,
             "figures": None if found is None else found.to_json(),
         },
-        "head": head,
         "palette": [asdict(colour) for colour in palette.colours],
         "axes": axes(view),
         "budgets": budgets(view),
         "trials": trial_columns(view, palette),
-        "sections": [
-            architectures.front(view, palette), architectures.front_table(view, palette), operators.architectures(view),
-            operators.operators(view, palette), operators.ablations(view), operators.attentions(view),
-            trust.finalists(view), trust.ranking(view), course.course(view), facts.trials(view), facts.data(view),
-            facts.latency(view), facts.provenance(view),
-        ],
     }  # fmt: skip
-    plain = json.loads(json.dumps(_finite(content), default=str))
-    return {**plain, "sha256": seal(plain)}
 
 
 def seal(document: Document) -> str:

@@ -65,6 +65,12 @@ def render_document(document: Document) -> str:
     return environment().get_template("report.html").render(context)
 
 
+def render_plain(template: str, context: dict[str, Any]) -> str:
+    """A page without scripts, in the same clothes."""
+    style = _asset("report.css")
+    return environment().get_template(template).render({**context, "style": style, "csp": policy((), style)})
+
+
 def page_script() -> str:
     """The page's own scripts as one, which leaves no name behind."""
     parts = (f"// {name}.js\n{_asset(f'page/{name}.js')}" for name in SCRIPTS)

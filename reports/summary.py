@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from reports.estimates import (
     trainings_text,
 )
 from reports.formatting import (
+    MISSING,
     format_count,
     format_duration,
     format_ms,
@@ -390,3 +393,12 @@ def space_of(view: RunView) -> Mapping[str, Any]:
     """The description's space, empty when it is not there."""
     found: Mapping[str, Any] = view.description.get("space") or {}
     return found
+
+
+def space_fingerprint(view: RunView) -> str:
+    """16 hex digits that change with the space: its own fingerprint, or the hash of its recorded JSON."""
+    space, points = space_of(view), view.description.get("points") or ()
+    if not space and not points:
+        return MISSING
+    told = json.dumps({"space": space, "points": points}, sort_keys=True, default=str)
+    return str(space.get("fingerprint") or hashlib.sha256(told.encode()).hexdigest()[:16])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
@@ -129,7 +128,7 @@ def provenance(view: RunView) -> dict[str, Any]:
             ("name", space.get("name", MISSING)), ("architectures", format_size(view.description.get("size"))),
             ("fusion points", len(points)), ("operators", ", ".join(map(str, space.get("operators") or [])) or MISSING),
             ("reduction ratios", ", ".join(map(str, space.get("reductions") or [])) or MISSING),
-            ("fingerprint (SHA-256)", space_fingerprint(view)),
+            ("fingerprint (SHA-256)", summary.space_fingerprint(view)),
             ("training seeds", ", ".join(map(str, seeds)) or MISSING),
         ]),
     ]  # fmt: skip
@@ -146,15 +145,6 @@ def provenance(view: RunView) -> dict[str, Any]:
     ))  # fmt: skip
     blocks.append(folded("Configuration (JSON)", json.dumps(view.config, indent=2, ensure_ascii=False, default=str)))
     return part("provenance", "Provenance", blocks)
-
-
-def space_fingerprint(view: RunView) -> str:
-    """16 hex digits that change with the space: its own fingerprint, or the hash of its recorded JSON."""
-    space, points = summary.space_of(view), view.description.get("points") or ()
-    if not space and not points:
-        return MISSING
-    told = json.dumps({"space": space, "points": points}, sort_keys=True, default=str)
-    return str(space.get("fingerprint") or hashlib.sha256(told.encode()).hexdigest()[:16])
 
 
 def _search_command(view: RunView) -> str | None:

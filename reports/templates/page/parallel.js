@@ -47,7 +47,8 @@ function parallelChart() {
   function draw(element, width) {
     const narrow = width < 560;
     height = 300;
-    x = d3.scalePoint(d3.range(axes.length), [narrow ? 46 : 60, width - (narrow ? 34 : 60)]);
+    const wide = axes.length && axes[0].names ? 8 * d3.max(axes[0].names, (name) => name.length) + 12 : 0;
+    x = d3.scalePoint(d3.range(axes.length), [Math.max(narrow ? 46 : 60, Math.min(wide, width / 4)), width - (narrow ? 34 : 60)]);
     scales = axes.map((axis) => d3.scaleLinear(axis.names ? [-0.5, axis.names.length - 0.5] : padded(everyone.map(axis.value).filter(known), 0.03), [height - 24, 46]));
     paint();
     const svg = svgOf(element, width, height);
