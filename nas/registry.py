@@ -35,6 +35,7 @@ STAGES = {
 LOOKS = {
     "attention": "nas.stages.attention:look",
     "pictures": "nas.stages.pictures:look",
+    "contact_sheet": "nas.stages.contact_sheet:look",
 }
 
 

@@ -55,6 +55,9 @@ def _block(block: dict[str, Any]) -> list[str]:
     if kind == "pictures":
         rows = [[p["point"], p["choice"], p["part"], p["words"]] for p in block["pictures"]]
         return [_plain(block["summary"]), _table(["point", "operator", "weights", "distribution"], rows)]
+    if kind == "contact":
+        rows = [[one["kind"], one["truth"], one["before"], one["said"]] for one in block["shown"]]
+        return [_plain(block["text"]), _table(["", "it is", "all-add", f"trial {block['trial']}"], rows)]
     return [_plain(block["caption"])] if kind == "image" else []
 
 

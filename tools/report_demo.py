@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 NAS = [sys.executable, "-m", "nas"]
 SMALL = ["--train-images", "1500", "--epochs", "2", "--export", "none", "--engine", "local", "--workers", "1"]
 RUNS = {
-    "small": ["--trials", "10", "--max-flops", "1.1x", *SMALL],
+    "small": ["--trials", "8", "--max-flops", "1.1x", "--finalists", "1", "--seeds", "2", *SMALL],
     "detector": ["--space", "resnet8-fpn", "--data", "scenes-mini", "--trials", "4", "--finalists", "none", *SMALL],
 }
 

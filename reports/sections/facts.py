@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from reports import scores, summary
 from reports.blocks import Block, absent, chart, command, facts, folded, heading, lead, table, text
 from reports.blocks import section as part
+from reports.contact import contact_of, contact_text
 from reports.formatting import MISSING, format_percent, format_size
 from reports.latency import latency_story
 from reports.view import RunView
@@ -79,10 +81,14 @@ def data(view: RunView) -> dict[str, Any]:
             "caption": f"Validation images in pairs: left what is annotated, right what trial {trial} finds{least}. "
             f"{', '.join(view.seen['files'])}.",
         })  # fmt: skip
+    elif (contact := contact_of(view)) is not None:
+        blocks.append({
+            "kind": "contact", "text": contact_text(contact), "shown": [asdict(one) for one in contact.shown],
+            "trial": contact.trial,
+        })  # fmt: skip
     elif view.complete:
         blocks.append(absent(
-            "A contact sheet of validation images was not drawn: the record keeps pictures of "
-            "detectors and segmenters only."
+            "No contact sheet was made: it takes the kept weights of all-add and of a recommended trial other than it."
             if view.task == "classification" else "No picture of what the best network sees was kept."
         ))  # fmt: skip
     named = [(_DATA.get(key, key), value) for key, value in found.items()]

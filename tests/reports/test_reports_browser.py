@@ -302,7 +302,7 @@ def test_nothing_overflows_sideways(browser: Any, address: str, width: int) -> N
     assert wide <= inner == width
     spilled = browser.execute_script(
         "return [...document.querySelectorAll('main *')].filter("
-        "e => !e.closest('.scroll, .virtual, .as-table, svg, pre, .skip')"
+        "e => !e.closest('.scroll, .virtual, .as-table, svg, canvas, pre, .skip')"
         " && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(e => "
         "e.outerHTML.slice(0, 200))"
     )

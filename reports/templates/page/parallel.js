@@ -1,4 +1,5 @@
 /* Parallel coordinates: a line a trial, brushed on any axis, linked to the table and the front. */
+const LEAST = 72; // pixels of an axis
 const POINT_AXES = 6; // of a deeper network the axes are how often each operator stands in it
 function parallelAxes() {
   const plain = [["macs", "FLOPs"], ["latency_ms", "p50 (ms)"], ["params", "params"], ["quality", `${report.run.score_label} (%)`]];
@@ -14,7 +15,7 @@ function parallelChart() {
   const axes = parallelAxes(), ranges = new Map();
   const view = figure("parallel", draw, () => ({ columns: ["trial", ...axes.map((axis) => axis.name)], rows: shown().map((i) => [of("number", i), ...axes.map((axis) => (axis.names ? axis.names[axis.value(i)] : axis.value(i)))]) }));
   const clear = tool(view.controls, "Clear the brushes", () => { ranges.clear(); update(); view.redraw(); }, { hidden: true });
-  let scales = [], x = null, height = 0;
+  let scales = [], x = null, height = 0, full = 0;
   view.element.classList.add("parallel");
   function update() {
     clear.hidden = ranges.size === 0;
@@ -22,7 +23,7 @@ function parallelChart() {
     filterBy("brush", tests.length ? (i) => tests.every((test) => test(i)) : null);
   }
   function paint() {
-    const context = canvasOf(view.plot, view.plot.clientWidth, height);
+    const context = canvasOf(view.plot, full, height);
     const best = colour("--good"), pale = colour("--axis"), selected = colour("--ink");
     const line = (i) => {
       context.beginPath();
@@ -44,14 +45,17 @@ function parallelChart() {
     context.globalAlpha = 1; context.lineWidth = 2.5; context.strokeStyle = selected;
     state.selected.forEach(line);
   }
-  function draw(element, width) {
-    const narrow = width < 560;
+  function draw(element, shownWidth) {
+    // Where there is no room for all axes, they are scrolled sideways.
+    full = Math.max(shownWidth, LEAST * axes.length);
+    const width = full, narrow = width < 560;
     height = 300;
     const wide = axes.length && axes[0].names ? 8 * d3.max(axes[0].names, (name) => name.length) + 12 : 0;
     x = d3.scalePoint(d3.range(axes.length), [Math.max(narrow ? 46 : 60, Math.min(wide, width / 4)), width - (narrow ? 34 : 60)]);
     scales = axes.map((axis) => d3.scaleLinear(axis.names ? [-0.5, axis.names.length - 0.5] : padded(everyone.map(axis.value).filter(known), 0.03), [height - 24, 46]));
     paint();
     const svg = svgOf(element, width, height);
+    for (const layer of element.querySelectorAll("svg, canvas")) layer.style.width = `${full}px`;
     axes.forEach((axis, p) => {
       const group = svg.append("g").attr("class", "axis").attr("transform", `translate(${x(p)},0)`);
       const ticks = d3.axisLeft(scales[p]).tickSizeOuter(0);
