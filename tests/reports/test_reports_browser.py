@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import time
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 from reports_records import HOSTILE, explained, realistic_trials, record, result
 
+from reports import RunView
 from reports.page import write_report
 from trials.trial import TrialState
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 AXE = Path(__file__).parent / "lib" / "axe.min.js"
+PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not (CHROMIUM.exists() and DRIVER.exists()), reason=f"needs {CHROMIUM} and {DRIVER}"),
@@ -66,6 +69,16 @@ def wait(browser: Any, script: str, seconds: float = 20) -> None:
     while not browser.execute_script(script):
         assert time.monotonic() < end, script
         time.sleep(0.05)
+
+
+def keep(browser: Any, name: str) -> None:
+    """The whole page as a picture, to be looked at: build/screenshots of the checkout."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    width, height = browser.execute_script("return [innerWidth, document.documentElement.scrollHeight]")
+    clip = {"x": 0, "y": 0, "width": width, "height": min(height, 12_000), "scale": 1}
+    options = {"captureBeyondViewport": True, "clip": clip}
+    picture = browser.execute_cdp_cmd("Page.captureScreenshot", options)["data"]
+    (PICTURES / f"{name}.png").write_bytes(base64.b64decode(picture))
 
 
 def requests(browser: Any) -> list[str]:
@@ -272,6 +285,7 @@ def test_it_is_accessible(browser: Any, address: str, width: int, dark: bool) ->
     show(browser, address, width, dark)
     browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
     browser.execute_script("document.querySelector('.pick').click()")
+    keep(browser, f"report-{width}-{'dark' if dark else 'light'}")
     browser.execute_script(AXE.read_text("utf-8") + ";window.axe = axe;")
     found = browser.execute_async_script(
         "const done = arguments[arguments.length - 1]; axe.run(document, {resultTypes: ['violations']})"
@@ -352,3 +366,44 @@ def test_sparse_runs_with_hostile_names_have_a_page_without_an_error(browser: An
     assert requests(browser) == [page]
     assert "\U0001f980" in texts(browser, "h1")[0]
     assert texts(browser, ".headline")[0]
+    keep(browser, f"sparse-{kind.replace(' ', '-')}")
+
+
+def test_what_axe_is_asked_it_would_find(browser: Any, address: str) -> None:
+    """A page without a fault says nothing where the tool that looks for faults does not work."""
+    show(browser, address)
+    browser.execute_script("const i = document.createElement('img'); i.src = 'data:,'; document.body.append(i)")
+    browser.execute_script(AXE.read_text("utf-8") + ";window.axe = axe;")
+    found = browser.execute_async_script(
+        "axe.run(document).then(r => arguments[arguments.length - 1](r.violations.map(v => v.id)))"
+    )
+    assert "image-alt" in found
+
+
+@pytest.mark.slow
+def test_ten_thousand_trials_are_small_and_drawn_at_once(browser: Any, tmp_path: Path) -> None:
+    from synthetic_run import write
+
+    view = RunView.load(write(tmp_path / "run", 10_000)).estimated()
+    path = write_report(view, tmp_path / "report.html")
+    assert path.stat().st_size < 4e6
+    times = []
+    for _ in range(3):
+        show(browser, path.as_uri())
+        times.append(
+            browser.execute_script(
+                "return [performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0,"
+                " performance.getEntriesByName('all-drawn')[0].startTime]"
+            )
+        )
+    assert min(painted for painted, _ in times) < 1000
+    assert min(drawn for _, drawn in times) < 2000
+    assert shown(browser) == 10_000
+    browser.execute_script("document.querySelector('.virtual').scrollTop = 1e6")
+    wait(browser, "return document.querySelector('#trials-table tr[data-trial=\"9999\"]') !== null")
+    assert len(texts(browser, "#trials-table tbody tr")) < 60
+    search = element(browser, "#filters input[type=search]")
+    search.send_keys("diverged")
+    wait(browser, "return document.querySelector('#shown-count').textContent.startsWith('418 of')")
+    assert browser.get_log("browser") == []
+    keep(browser, "ten-thousand")

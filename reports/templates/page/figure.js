@@ -4,6 +4,9 @@ for (const section of report.sections)
   for (const block of section.blocks)
     for (const one of block.kind === "charts" ? block.charts : [block]) if (one.kind === "chart") blocks.set(one.key, one);
 
+/** Pixels: in less there is nothing to draw, and a layout that is not done yet has less. */
+const NARROWEST = 120;
+
 /** A chart's place on the page. `draw` is called with the plot's element and its width, at once and on every change. */
 function figure(key, draw, table = null) {
   const element = document.getElementById(key), block = blocks.get(key);
@@ -20,7 +23,7 @@ function figure(key, draw, table = null) {
   button.setAttribute("aria-label", `${block.title} as a table`);
   download.setAttribute("aria-label", `${block.title} as CSV`);
   let width = 0;
-  const redraw = () => { width = plot.clientWidth; if (width > 0) { plot.classList.add("drawn"); draw(plot, width); } };
+  const redraw = () => { width = plot.clientWidth; if (width >= NARROWEST) { plot.classList.add("drawn"); draw(plot, width); } };
   new ResizeObserver(() => { if (Math.abs(plot.clientWidth - width) > 1) redraw(); }).observe(plot);
   return { element, block, plot, controls, redraw };
 }
