@@ -26,7 +26,7 @@ function trialsTable() {
     return make("th", { scope: "col", class: field.number ? "n" : null }, label);
   });
   const table = make("table", { "aria-label": "All trials" }, make("thead", {}, make("tr", { "aria-rowindex": "1" }, ...heads)), body);
-  const frame = make("div", { class: "virtual", tabindex: "0", role: "group", "aria-label": "All trials, scrollable", onscroll: () => requestAnimationFrame(fill) }, table);
+  const frame = make("div", { class: "virtual", tabindex: "0", role: "group", "aria-label": "All trials, scrollable", onscroll: () => requestAnimationFrame(() => fill()) }, table);
 
   /** What was not measured stays last in both directions. */
   function sort(place) {
