@@ -1,6 +1,6 @@
 # `make search` and `make test` set up everything they need on a fresh machine: Python >= 3.11, make and
 # the package registry are enough. PYTHON=/path/to/python3 chooses the interpreter.
-.PHONY: search test lint bench chaos gpu-check clean environment
+.PHONY: search test lint bench chaos gpu-check report-demo clean environment
 
 search: environment
 	.venv/bin/nas search examples/quickstart.toml
@@ -23,6 +23,9 @@ chaos: environment
 # On a machine with a GPU and a torch of its own, which is used where there is one: PYTHON=python3 make gpu-check
 gpu-check:
 	$(or $(PYTHON),.venv/bin/python) -m benchmarks.gpu_check
+# Reports of a small real run, of one that was interrupted, of a detector and of 10,000 synthetic trials, and their index.
+report-demo: environment
+	.venv/bin/python tools/report_demo.py build/report-demo
 
 environment:
 	@tools/setup_environment.sh

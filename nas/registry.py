@@ -35,6 +35,7 @@ STAGES = {
 LOOKS = {
     "attention": "nas.stages.attention:look",
     "pictures": "nas.stages.pictures:look",
+    "contact_sheet": "nas.stages.contact_sheet:look",
 }
 #: What the trials of a search are also written to, as other tools read them: a `nas.logs.log.Log` each.
 LOGS = {

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.settings.search import SearchConfig
-from reports import RunView, SelectionError, TrialView, write_report
+from reports import RunView, SelectionError, TrialView
+from reports.document import document_of, outline_of
 from reports.finalists import finals_of
+from reports.formats import write_document
+from reports.front_picture import picture
 from reports.verdict import verdict_of
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
@@ -19,7 +22,6 @@ from trials.trial import TrialState
 if TYPE_CHECKING:
     from nas.proposing.exported import OptunaStudy
 
-REPORT_NAME = "report.html"
 EXPORT_NAME = "exported"
 
 
@@ -78,12 +80,26 @@ class Run:
             return final
         return trial.longer if training_weights_path(self.path, trial.longer).is_file() else None
 
-    def report(self, path: Path | str | None = None) -> Path:
-        """Write the HTML report (`report.html` in the run's folder) and return its path."""
-        target = self.path / REPORT_NAME if path is None else Path(path)
-        if target.is_dir() or (target.exists() and target.suffix.lower() not in (".html", ".htm")):
-            raise SelectionError(f"--out {target} exists and is no HTML page: give a path such as report.html")
-        return write_report(self.view, target)
+    def _repr_html_(self) -> str:
+        """What a notebook shows of a run: its verdict and its front."""
+        from html import escape
+
+        outline = outline_of(self.view)
+        return f"<p><b>{escape(outline['verdict']['headline'])}</b></p>{picture(outline)}"
+
+    def report(self, path: Path | str | None = None, form: str = "html") -> Path:
+        """Write the report (`report.html` in the run's folder), in another of `reports.formats.FORMATS` where that is
+        asked for, and return its path.
+
+        Raises:
+            SelectionError: something else is at `path`.
+            ReportError: no such form, or a picture asks for a browser that is not there.
+        """
+        target = self.path / f"report.{form}" if path is None else Path(path)
+        if target.is_dir() or (target.exists() and target.suffix.lower() not in (f".{form}", f".{form[:3]}")):
+            what = "HTML page" if form == "html" else f"{form.upper()} file"
+            raise SelectionError(f"--out {target} exists and is no {what}: give a path such as report.{form}")
+        return write_document(document_of(self.view), target, form)
 
     def export(
         self,

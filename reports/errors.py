@@ -23,3 +23,7 @@ class AllFailed(NothingToSelect):
     """Trials were begun and none was completed: the message says why, not that budgets are too tight."""
 
     exit_code = 1
+
+
+class ReportError(UserError, ValueError):
+    """A report cannot be read or made: the message says why, and what would do."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from reports.estimates import (
     trainings_text,
 )
 from reports.formatting import (
+    MISSING,
     format_count,
     format_duration,
     format_ms,
@@ -28,7 +31,7 @@ from reports.formatting import (
 )
 from reports.front import hypervolume
 from reports.trial_view import OBJECTIVES, TrialView
-from reports.verdict import verdict_of
+from reports.verdict import verdict_by_estimates, verdict_of
 from reports.view import RunView
 from trials.budgets.constraints import Constraint, Costs
 from trials.data.findings import sentences
@@ -140,11 +143,14 @@ def verdict(view: RunView) -> Verdict:
     """What the finalists say of the search; without any, the best feasible architecture against the all-add baseline,
     claiming no more than was seen."""
     selected, judged = _by_selection(view), verdict_of(view)
-    if judged is None:
-        return selected
-    if judged.gain is None:  # they could not be judged, and the text says why
-        return Verdict(selected.headline, f"{judged.text}. {selected.caveat}")
-    return Verdict(f"{judged.text}.", f"When it was selected: {selected.headline} {selected.caveat}")
+    if judged is not None and judged.gain is not None:
+        return Verdict(f"{judged.text}.", f"When it was selected: {selected.headline} {selected.caveat}")
+    # Where the finalists could not be judged, the text says why.
+    caveat = selected.caveat if judged is None else f"{judged.text}. {selected.caveat}"
+    estimated = verdict_by_estimates(view)
+    if estimated is None:
+        return Verdict(selected.headline, caveat)
+    return Verdict(f"{estimated.text}.", f"{selected.headline} {caveat}")
 
 
 def _by_selection(view: RunView) -> Verdict:
@@ -301,8 +307,16 @@ def front_volume(view: RunView) -> tuple[float | None, str]:
     front, names = view.front, view.objectives
     if not front or any(name not in OBJECTIVES for name in names):
         return None, ""
+    reference, words = reference_point(view)
+    points = [[trial.objective(name) or 0.0 for name in names] for trial in front]
+    box = math.prod(bound or 1.0 for bound in reference)
+    return hypervolume(points, reference, [OBJECTIVES[name] for name in names]) / box, ", ".join(words)
+
+
+def reference_point(view: RunView) -> tuple[list[float], list[str]]:
+    """What a front's hypervolume is held against, objective by objective, and that in words."""
     reference, words = [], []
-    for name in names:
+    for name in view.objectives:
         if name in ALL_FIGURES:
             reference.append(0.0)
             words.append(f"{METRICS[name]} 0")
@@ -311,9 +325,7 @@ def front_volume(view: RunView) -> tuple[float | None, str]:
         largest = max((t.objective(name) or 0.0 for t in view.feasible), default=0.0)
         reference.append(min(budgets) if budgets else 1.1 * largest)
         words.append(f"{METRICS[name]} {format_cost(name, reference[-1])}")
-    points = [[trial.objective(name) or 0.0 for name in names] for trial in front]
-    box = math.prod(bound or 1.0 for bound in reference)
-    return hypervolume(points, reference, [OBJECTIVES[name] for name in names]) / box, ", ".join(words)
+    return reference, words
 
 
 def wall_seconds(view: RunView) -> tuple[float | None, int]:
@@ -382,3 +394,12 @@ def space_of(view: RunView) -> Mapping[str, Any]:
     """The description's space, empty when it is not there."""
     found: Mapping[str, Any] = view.description.get("space") or {}
     return found
+
+
+def space_fingerprint(view: RunView) -> str:
+    """16 hex digits that change with the space: its own fingerprint, or the hash of its recorded JSON."""
+    space, points = space_of(view), view.description.get("points") or ()
+    if not space and not points:
+        return MISSING
+    told = json.dumps({"space": space, "points": points}, sort_keys=True, default=str)
+    return str(space.get("fingerprint") or hashlib.sha256(told.encode()).hexdigest()[:16])

@@ -80,12 +80,7 @@ def front_rows(view: RunView, palette: Palette) -> list[Row]:
     if base is not None and all(t.result.number != base.result.number for t in shown):
         shown.append(base)
     marks = badges(view)
-    return [_row(trial, view, palette, tuple(marks[trial.result.number])) for trial in shown]
-
-
-def all_rows(view: RunView, palette: Palette) -> list[Row]:
-    """Every trial, by number."""
-    return [_row(trial, view, palette, ()) for trial in view.trials]
+    return [row_of(trial, view, palette, tuple(marks[trial.result.number])) for trial in shown]
 
 
 def badges(view: RunView) -> dict[int, list[str]]:
@@ -109,14 +104,16 @@ def export_command(view: RunView, number: int) -> str:
     return f"nas export {shlex.quote(str(view.path))} {number} --out model-{number}"
 
 
-def _row(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, ...]) -> Row:
+def row_of(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, ...]) -> Row:
+    """A trial as a table shows it, under the names in `marks`."""
     r, figure = trial.result, trial.latency
     base = None if view.baseline_trial is None else view.baseline_trial.result
     costs = view.baseline
     gain = None
     if base is not None and r.score is not None and base.score is not None and r.number != base.number:
         gain = r.score - base.score if trial.estimate is None else trial.estimate.gain.mean / 100
-    said = gain_text(trial) or ("0.00" if "baseline" in marks else "n/a" if gain is None else format_points(gain))
+    is_base = base is not None and base.number == r.number
+    said = gain_text(trial) or ("0.00" if is_base else "n/a" if gain is None else format_points(gain))
     error = (r.error or "").strip()
     if len(error) > _ERROR_CHARACTERS:
         # A traceback says what went wrong in its last lines.
@@ -133,7 +130,7 @@ def _row(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, ..
         seen=seen_text(view, trial),
         gain=gain,
         gain_text=said,
-        better="" if trial.estimate is None or "baseline" in marks else probability_text(trial.estimate.better),
+        better="" if trial.estimate is None or is_base else probability_text(trial.estimate.better),
         loss=r.loss,
         macs=r.macs,
         macs_ratio=None if costs is None else ratio(r.macs, costs.macs),

@@ -13,9 +13,14 @@ from reports.formatting import format_percent
 from reports.lines import choices_text
 from reports.noise import counted
 from reports.view import RunView
+from trials.trial import TrialResult
 
 if TYPE_CHECKING:
     from reports.paired import Gain
+
+
+#: Choices of so many characters at the most stand in a verdict: those of a deep network are a paragraph.
+_READABLE = 80
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def verdict_by_estimates(view: RunView) -> Verdict | None:
     of = f"by estimate from {trainings_text(view)} on images that it was selected by"
     sure = sure_of_gain(view)
     if sure:
-        named = f"Trial {best.result.number} ({choices_text(best.result.architecture)})"
+        named = _trial_name(best.result, capital=True)
         text = f"{named} beats all-add by {gain_text(best)} points of {view.score_label}, {of}"
     else:
         text = f"Nothing is known to beat all-add, {of}; the largest gain that could have been missed is "
@@ -143,8 +148,14 @@ def _best(found: Sequence[Gain | None], places: Sequence[int]) -> tuple[int, Gai
 
 
 def _named(finalist: Finalist, capital: bool = False) -> str:
-    r = finalist.trial.result
-    return f"{'T' if capital else 't'}rial {r.number} ({choices_text(r.architecture)})"
+    return _trial_name(finalist.trial.result, capital)
+
+
+def _trial_name(r: TrialResult, capital: bool = False) -> str:
+    """With its choices, where these can be read in a sentence."""
+    choices = choices_text(r.architecture)
+    said = f" ({choices})" if len(choices) <= _READABLE else ""
+    return f"{'T' if capital else 't'}rial {r.number}{said}"
 
 
 def _points(gain: Gain, sign: bool = False) -> str:

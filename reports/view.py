@@ -51,7 +51,8 @@ class RunView:
     weights that every trial started from, None where each started from new ones; `precision` the choice of what they
     are trained in and the speeds it was made by, None where none was made; `finals` are the finalists' trainings, which
     are no trials' looks, and `finals_plan` what was asked of them; `evidence` is what counts of other runs; `effort` is
-    what all of it has taken, and `effort_plan` how that was divided and what ended it.
+    what all of it has taken, and `effort_plan` how that was divided and what ended it; `moments` are when trials were
+    recorded, by number, in seconds since 1970.
 
     `model` is what all trainings say together, and `estimates` what it makes of each trained architecture, by key:
     `estimated` has them made. A search under way does without, and ranks by scores.
@@ -81,6 +82,7 @@ class RunView:
     evidence: tuple[Evidence, ...] = ()
     effort: Effort = field(default_factory=Effort)
     effort_plan: Mapping[str, Any] | None = None
+    moments: Mapping[int, float] = field(default_factory=dict)
     model: Estimates | None = None
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     #: Of every training but the finalists', as they were recorded, the number of its trial, None for one beside them.
@@ -131,6 +133,7 @@ class RunView:
             finals_plan=store.get("finals"),
             evidence=tuple(Evidence.from_json(one) for one in store.get("evidence") or ()),
             effort=Effort.of(path, store),
+            moments=store.moments(),
             effort_plan=store.get("effort_plan"),
             order=store.trained_order(),
         )
@@ -345,7 +348,7 @@ class RunView:
         measured = self.final_stage is not None or not self.complete or no_time
         wanted = self.config.get("finalists") not in ("none", 0) and len(self.complete) > 1
         judged = not wanted or (self.finals_plan or {}).get("ended_at") is not None
-        wanted_trials = self.config["trials"]  # None: as many as fit into the time that was given
+        wanted_trials = self.config.get("trials")  # None: as many as fit into the time that was given
         enough = wanted_trials is not None and trained >= int(wanted_trials) and not self.count(TrialState.STOPPED)
         ends = [s.outcome for s in self.sessions if s.outcome in ("complete", "budget", "lost")]
         return (enough or ended) and measured and judged and ends[-1:] != ["lost"]

@@ -16,7 +16,8 @@ from nas.cli.bench import bench
 from nas.cli.cluster import cluster
 from nas.cli.latency import latency
 from nas.cli.networks import discover, spaces
-from nas.cli.runs import export, optuna, recover, report, reprice, show, status
+from nas.cli.reporting import compare, report, watch
+from nas.cli.runs import export, optuna, recover, reprice, show, status
 from nas.cli.searching import check, doctor, search
 from nas.cli.studies import ablate, attention, finalists, noise, trust
 
@@ -24,8 +25,8 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: The commands under the headings of the program's help.
 _COMMANDS: dict[str, tuple[click.Command, ...]] = {
     "Before a search": (doctor, spaces, discover, check, cluster),
-    "A search": (search, status),
-    "What it found": (show, report, export, reprice, optuna, recover),
+    "A search": (search, status, watch),
+    "What it found": (show, report, compare, export, reprice, optuna, recover),
     "How far to trust it": (finalists, noise, trust, ablate, attention),
     "On a device": (latency,),
     "Which method searches best": (bench,),

@@ -1,4 +1,4 @@
-"""The commands that read a run: status, show, reprice, report, export, recover. Only click is imported at start."""
+"""The commands that read a run: status, show, reprice, export, optuna, recover. Only click is imported at start."""
 
 from __future__ import annotations
 
@@ -94,18 +94,6 @@ def reprice(run: Path, measured: Path | None, out: Path | None, as_json: bool, *
     print_run(console(), repriced.view)
     if config is not None:
         click.echo(f"written: {out}; go on with:\n  nas search {shlex.quote(str(config))}")
-
-
-@click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="[default: RUN/report.html]")
-@json_option
-def report(run: Path, out: Path | None, as_json: bool) -> None:
-    """Write RUN's report: one HTML page that opens offline."""
-    from nas.run import Run
-
-    path = Run(run).report(out)
-    click.echo(json.dumps({"report": str(path)}) if as_json else str(path))
 
 
 @click.command()

@@ -22,6 +22,7 @@ from reports.formatting import (
     format_size,
     format_time,
 )
+from reports.front_text import front_lines
 from reports.latency import interval_text, latency_label, latency_note, latency_story
 from reports.lines import choices_text, headline
 from reports.noise import advice_text, counted
@@ -81,6 +82,8 @@ def _longest(trial: TrialView) -> str:
 def print_run(console: Console, view: RunView) -> None:
     """The trials of a run and its selections."""
     console.print(trials_table(view.trials, view.score_label, console.width))
+    for line in front_lines(view, min(console.width, 100)):
+        console.print(line, markup=False, highlight=False)
     console.print(f"\nbudgets: {view.budget_text()}; objectives: {', '.join(view.objectives)}")
     if any(t.latency is not None and not t.latency.stable for t in view.trials):
         console.print("~ a latency that was measured on a machine that was not quiet")

@@ -61,7 +61,7 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    names = ("torch", "torchvision", "optuna", "ray", "fvcore", "sqlalchemy", "pydantic", "moocore", "plotly")
+    names = ("torch", "torchvision", "optuna", "ray", "fvcore", "sqlalchemy", "pydantic", "moocore")
     return ", ".join(f"{name} {metadata.version(name)}" for name in names)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 from reports_records import (
     HOSTILE,
@@ -20,9 +20,9 @@ from reports_records import (
 
 from reports import RunView
 from reports.ablation import AblationPlan, LatencyPrices, ablation_rows, ablation_story, ablations_of
-from reports.ablation_figure import contributions
 from reports.attention import attention_rows, pictures_of
 from reports.page import render
+from reports.sections.operators import ablations
 from reports.significance import paired_differences, t_quantile
 from trials.attention.histograms import BINS, TrialAttention, WeightHistogram
 from trials.errors import StoreDamaged
@@ -90,7 +90,7 @@ def test_what_is_not_trained_yet_is_said(make_run: MakeRun) -> None:
     lost = next(v for v in plan.variants if v.name == "layer3.0").architecture.key
     view = make_run(realistic_trials(), ablations={"1": plan.to_json()})
     assert all(c.verdict == "not trained" for c in ablations_of(view)[0].contributions)
-    assert contributions(ablations_of(view)[0]) is None
+    assert not charts(view)
     with Store.open_for_writing(view.path / FILE_NAME) as store:
         for repeat in repeats:
             if (repeat.architecture.key, repeat.seed) != (lost, 2):
@@ -99,18 +99,22 @@ def test_what_is_not_trained_yet_is_said(make_run: MakeRun) -> None:
     assert found.missing == 1
     assert [c.name for c in found.contributions if c.verdict == "not trained"] == ["layer3.0"]
     assert "Of 21 trainings, 1 are missing or failed." in ablation_story(found)
-    assert len(contributions(found).spec["data"][0]["x"]) == 2
+    (chart,) = charts(RunView.load(view.path))
+    assert len(chart["intervals"]) == 2
 
 
-def test_the_figure_is_one_that_plotly_takes(whole: RunView) -> None:
-    figure = contributions(ablations_of(whole)[0])
-    go.Figure(figure.spec)
-    gains, costs = figure.spec["data"]
-    assert gains["x"] == pytest.approx([1.0, 0.0, 2.0])
-    assert gains["marker"]["symbol"] == ["circle", "circle-open", "circle"]
-    assert costs["x"] == [10_000, 0, 20_000]
-    assert "<script>" not in json.dumps(figure.spec)
-    assert figure.spec["layout"]["yaxis"]["ticktext"] == ["…t(1)&lt;/script&gt;", "layer2.0", "layer3.0"]
+def charts(view: RunView) -> list[dict[str, Any]]:
+    return [block for block in ablations(view)["blocks"] if block["kind"] == "chart"]
+
+
+def test_the_picture_is_of_what_was_planted(whole: RunView) -> None:
+    (chart,) = charts(whole)
+    rows = chart["intervals"]
+    assert [row["mean"] for row in rows] == pytest.approx([1.0, 0.0, 2.0])
+    assert [row["filled"] for row in rows] == [True, False, True]
+    assert [row["bar"] for row in rows] == [10_000, 0, 20_000]
+    assert all(row["low"] < row["mean"] < row["high"] for row in rows)
+    assert "3 paired seeds" in chart["note"]
 
 
 def test_the_page_shows_both_and_nothing_hostile_runs(whole: RunView) -> None:

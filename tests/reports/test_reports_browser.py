@@ -1,7 +1,9 @@
-"""The page in a real browser: no request, no error, and what is clicked answers."""
+"""The page in a real browser: no request, no error, everyone can read it, and what is asked of it is answered."""
 
 from __future__ import annotations
 
+import base64
+import csv
 import json
 import time
 from collections.abc import Iterator
@@ -9,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reports_records import explained, realistic_trials, record
+from reports_records import HOSTILE, explained, realistic_trials, record, result
 
+from reports import RunView
 from reports.page import write_report
+from trials.trial import TrialState
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+AXE = Path(__file__).parent / "lib" / "axe.min.js"
+PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not (CHROMIUM.exists() and DRIVER.exists()), reason=f"needs {CHROMIUM} and {DRIVER}"),
@@ -36,21 +42,25 @@ def browser(tmp_path: Path) -> Iterator[Any]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver.set_script_timeout(120)
     yield driver
     driver.quit()
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> str:
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A page with everything on it: the realistic run, an ablation and attention weights."""
-    return write_report(explained(record(tmp_path / "run", realistic_trials())), tmp_path / "report.html").as_uri()
+    folder = tmp_path_factory.mktemp("page")
+    return write_report(explained(record(folder / "run", realistic_trials())), folder / "report.html").as_uri()
 
 
-def show(browser: Any, address: str, width: int) -> None:
+def show(browser: Any, address: str, width: int = 1280, dark: bool = False) -> None:
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": theme})
     browser.get(address)
-    wait(browser, "return document.querySelectorAll('#curves .main-svg').length > 0")
+    wait(browser, "return document.documentElement.dataset.drawn === '1'")
 
 
 def wait(browser: Any, script: str, seconds: float = 20) -> None:
@@ -61,106 +71,339 @@ def wait(browser: Any, script: str, seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
+def keep(browser: Any, name: str) -> None:
+    """The whole page as a picture, to be looked at: build/screenshots of the checkout."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    width, height = browser.execute_script("return [innerWidth, document.documentElement.scrollHeight]")
+    clip = {"x": 0, "y": 0, "width": width, "height": min(height, 12_000), "scale": 1}
+    options = {"captureBeyondViewport": True, "clip": clip}
+    picture = browser.execute_cdp_cmd("Page.captureScreenshot", options)["data"]
+    (PICTURES / f"{name}.png").write_bytes(base64.b64decode(picture))
+
+
 def requests(browser: Any) -> list[str]:
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     return [url for url in sent if not url.startswith(("data:", "blob:"))]
 
 
+def texts(browser: Any, selector: str) -> list[str]:
+    found: list[str] = browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent.trim())", selector
+    )
+    return found
+
+
+def element(browser: Any, selector: str) -> Any:
+    found = browser.execute_script("return document.querySelector(arguments[0])", selector)
+    assert found is not None, selector
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
+    return found
+
+
+def shown(browser: Any) -> int:
+    return int(texts(browser, "#shown-count")[0].split(" of ")[0].replace(",", ""))
+
+
+def actions(browser: Any) -> Any:
+    from selenium.webdriver import ActionChains
+
+    return ActionChains(browser)
+
+
 def test_the_page_makes_no_request_and_no_error(browser: Any, address: str) -> None:
     browser.get("about:blank")
     requests(browser)  # those of the browser's own first tab
-    show(browser, address, 1280)
+    show(browser, address)
     assert requests(browser) == [address]
     assert browser.get_log("browser") == []
 
 
-def test_the_plots_are_drawn(browser: Any, address: str) -> None:
-    show(browser, address, 1280)
-    for figure, marks in (("pareto-macs", 24), ("pareto-latency_ms", 24), ("curves", 5)):
+def test_every_chart_is_drawn_and_has_its_figures_as_a_table(browser: Any, address: str) -> None:
+    show(browser, address)
+    keys = browser.execute_script("return [...document.querySelectorAll('figure[data-draws]')].map(f => f.id)")
+    assert {"front-chart", "network-chart", "effects-chart", "halves-chart", "ablation-1", "curves", "parallel"} <= set(
+        keys
+    )
+    for key in keys:
         drawn = browser.execute_script(
-            "return [document.querySelectorAll(`#${arguments[0]} .trace.scatter`).length,"
-            " document.querySelectorAll(`#${arguments[0]} .point`).length]", figure
-        )  # fmt: skip
-        assert drawn[0] >= 4
-        assert drawn[1] >= marks
-    assert browser.execute_script("return document.querySelectorAll('#pareto-macs .shapelayer path').length") == 1
+            "return document.querySelectorAll(`#${arguments[0]} .plot :is(svg, table, canvas)`).length", key
+        )
+        assert drawn > 0, key
+        if key != "trials-table":
+            browser.execute_script("document.querySelector(`#${arguments[0]} .tool.push`).click()", key)
+        assert texts(browser, f"#{key} tbody tr"), key
+        assert texts(browser, f"#{key} figcaption")[0], key
+    assert len(texts(browser, "#ablation-1 .mean")) == 3
+    assert len(texts(browser, "#front-chart .on-front")) >= 2
+    assert browser.get_log("browser") == []
 
 
-def test_ablation_and_attention_are_drawn(browser: Any, address: str) -> None:
-    show(browser, address, 1280)
-    wait(browser, "return document.querySelectorAll('#ablation-1 .main-svg').length > 0")
-    count = "return document.querySelectorAll(arguments[0]).length"
-    assert browser.execute_script(count, "#ablation-1 .scatterlayer .point") == 3
-    assert browser.execute_script(count, "#ablation-1 .errorbar") == 3
-    assert browser.execute_script(count, "#ablation-1 .barlayer .point") == 3
-    boxes = browser.execute_script(
-        "return [...document.querySelectorAll('#attention path')].map(p => p.getBoundingClientRect().toJSON())"
-    )
-    assert len(boxes) == 2
-    assert all(box["width"] > 100 and box["height"] > 40 for box in boxes)
-
-
-def test_headers_sort_both_ways_with_the_unmeasured_last(browser: Any, address: str) -> None:
-    show(browser, address, 1280)
-    cells = "return [...document.querySelectorAll('table.{} tbody tr')].map(r => r.cells[{}].dataset.v)"
-    button = "document.querySelectorAll('table.{} th button')[{}].click()"
-    browser.execute_script(button.format("front", 3))
-    up = [int(v) for v in browser.execute_script(cells.format("front", 3))]
-    browser.execute_script(button.format("front", 3))
-    down = [int(v) for v in browser.execute_script(cells.format("front", 3))]
-    assert up == sorted(up)
-    assert down == up[::-1]
-    for _ in range(2):
-        browser.execute_script("document.querySelectorAll('table.all th button')[3].click()")
-        assert browser.execute_script(cells.format("all", 4))[-6:] == [""] * 6
-
-
-@pytest.mark.parametrize("kind", ["front", "infeasible", "gated"])
-def test_a_click_on_a_mark_shows_its_row(browser: Any, address: str, kind: str) -> None:
-    from selenium.webdriver import ActionChains
-
-    show(browser, address, 1280)
-    find = "const p = document.getElementById('pareto-macs'); const i = p.data.findIndex(t => t.meta === arguments[0]);"
-    number = browser.execute_script(find + "return p.data[i].customdata.at(-1)", kind)
-    mark = browser.execute_script(
-        find + "const t = [...p.querySelectorAll('.trace.scatter')].find(g => g.__data__[0].trace.index === i);"
-        "const m = [...t.querySelectorAll('.point')].at(-1); m.scrollIntoView({block: 'center'}); return m", kind
+def test_a_click_on_a_mark_selects_it_everywhere(browser: Any, address: str) -> None:
+    show(browser, address)
+    mark = element(browser, "#front-chart .on-front")
+    number = mark.get_attribute("data-trial")
+    actions(browser).move_to_element(mark).pause(0.2).perform()
+    tip = texts(browser, "#tip")[0]
+    assert f"trial {number} (" in tip
+    assert "layer1: " in tip
+    actions(browser).click().perform()
+    wait(browser, "return document.querySelector('#shortlist .differences') !== null")
+    assert f"trial {number}" in texts(browser, "#shortlist .chip")[0]
+    assert browser.execute_script("return document.querySelector('#network-trial').selectedOptions[0].textContent") in (
+        f"trial {number}", f"trial {number} (all-add)",
     )  # fmt: skip
-    ActionChains(browser).move_to_element(mark).pause(0.3).click().perform()
-    wait(browser, "return document.querySelector('tr.chosen') !== null")
-    chosen = browser.execute_script("return [...document.querySelectorAll('tr.chosen')].map(r => r.id)")
-    assert chosen in ([f"front-{number}"], [f"trial-{number}"])
-    box = browser.execute_script(
-        "const b = document.querySelector('tr.chosen').getBoundingClientRect(); return [b.top, b.bottom, innerHeight]"
+    chosen = browser.execute_script("return [...document.querySelectorAll('tr.chosen')].map(r => r.dataset.trial)")
+    assert set(chosen) == {number}
+    assert len(texts(browser, "#front-chart .ring")) == 1
+    assert texts(browser, "#shortlist tr.point"), "where it differs from all-add"
+    actions(browser).move_to_element(element(browser, "#shortlist .chip")).click().perform()
+    wait(browser, "return document.querySelector('#shortlist .differences') === null")
+
+
+def test_a_dragged_budget_is_answered_and_comes_back(browser: Any, address: str) -> None:
+    show(browser, address)
+    before = texts(browser, "#front-chart .budget text")[0]
+    assert before.startswith("FLOPs ≤ 11.3M")
+    front = len(texts(browser, "#front-chart .on-front"))
+    grip = element(browser, "#front-chart .budget .grip")
+    actions(browser).click_and_hold(grip).move_by_offset(60, 0).pause(0.1).move_by_offset(60, 0).pause(
+        0.2
+    ).release().perform()
+    wait(browser, "return !document.querySelector('#front-answer').hidden")
+    assert texts(browser, "#front-chart .budget text")[0] != before
+    answer = texts(browser, "#front-answer")[0]
+    assert "trained architectures" in answer
+    assert "nas export" in answer
+    assert len(texts(browser, "#front-chart .on-front")) >= front
+    actions(browser).move_to_element(element(browser, "#front-reset")).click().perform()
+    wait(browser, "return document.querySelector('#front-answer').hidden")
+    assert texts(browser, "#front-chart .budget text")[0] == before
+
+
+def test_a_budget_moves_by_keys_and_so_does_what_is_pointed_at(browser: Any, address: str) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    show(browser, address)
+    browser.execute_script("document.querySelector('#front-chart .budget').focus()")
+    actions(browser).send_keys(Keys.ARROW_LEFT * 3).perform()
+    wait(browser, "return !document.querySelector('#front-answer').hidden")
+    assert "FLOPs ≤ 11." in texts(browser, "#front-answer")[0]
+    browser.execute_script("document.querySelector('#front-chart .plot').focus()")
+    actions(browser).send_keys(Keys.ARROW_RIGHT).send_keys(Keys.ENTER).perform()
+    wait(browser, "return document.querySelector('#shortlist .differences') !== null")
+
+
+def test_the_front_is_drawn_against_each_cost_and_zooms(browser: Any, address: str) -> None:
+    show(browser, address)
+    for value, words in (
+        ("latency_ms", "p50 latency (ms)"),
+        ("params", "parameters"),
+        ("macs", "FLOPs (multiply-adds)"),
+    ):
+        browser.execute_script(
+            "const s = document.querySelector('#front-axis'); s.value = arguments[0];"
+            "s.dispatchEvent(new Event('change'))", value
+        )  # fmt: skip
+        assert words in texts(browser, "#front-chart svg text")
+        assert texts(browser, "#front-chart .on-front")
+    area = element(browser, "#front-chart .area")
+    ticks = texts(browser, "#front-chart .axis text")
+    actions(browser).move_to_element_with_offset(area, -200, -100).click_and_hold().move_by_offset(
+        150, 150
+    ).release().perform()
+    assert texts(browser, "#front-chart .axis text") != ticks
+    actions(browser).double_click(element(browser, "#front-chart .area")).perform()
+    assert texts(browser, "#front-chart .axis text") == ticks
+
+
+def test_filters_and_brushes_hold_for_every_view(browser: Any, address: str) -> None:
+    show(browser, address)
+    everyone = len(realistic_trials())
+    assert shown(browser) == everyone
+    search = element(browser, "#filters input[type=search]")
+    search.send_keys("out of memory")
+    wait(browser, "return document.querySelector('#shown-count').textContent.startsWith('1 of')")
+    assert texts(browser, "#trials-table .pick") == ["28"]
+    search.clear()
+    search.send_keys(" ")
+    browser.execute_script(
+        "const s = document.querySelector('#filters select'); s.value = 'gated'; s.dispatchEvent(new Event('change'))"
     )
-    assert 0 <= box[0] < box[1] <= box[2]
+    assert shown(browser) == 3
+    browser.execute_script(
+        "const s = document.querySelector('#filters select'); s.value = ''; s.dispatchEvent(new Event('change'))"
+    )
+    brush = element(browser, "#parallel .brush[data-axis=quality] .overlay")
+    actions(browser).move_to_element_with_offset(brush, 0, -100).click_and_hold().move_by_offset(
+        0, 80
+    ).release().perform()
+    wait(browser, f"return !document.querySelector('#shown-count').textContent.startsWith('{everyone} of')")
+    kept = shown(browser)
+    assert 0 < kept < everyone
+    assert len(texts(browser, "#trials-table .pick")) == kept
+    browser.execute_script(
+        "[...document.querySelectorAll('#parallel .tool')].find(b => b.textContent.startsWith('Clear')).click()"
+    )
+    assert shown(browser) == everyone
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+def test_tables_sort_both_ways_with_the_unmeasured_last(browser: Any, address: str) -> None:
+    show(browser, address)
+    cells = "return [...document.querySelectorAll('#front table.front tbody tr')].map(r => r.cells[3].dataset.v)"
+    button = "document.querySelectorAll('#front table.front th button')[3].click()"
+    browser.execute_script(button)
+    up = [int(v) for v in browser.execute_script(cells)]
+    browser.execute_script(button)
+    assert up == sorted(up)
+    assert [int(v) for v in browser.execute_script(cells)] == up[::-1]
+    find = "[...document.querySelectorAll('#trials-table th button')].find(b => b.textContent === 'Loss').click()"
+    for _ in range(2):
+        browser.execute_script(find)
+        browser.execute_script("const f = document.querySelector('.virtual'); f.scrollTop = f.scrollHeight")
+        time.sleep(0.2)
+        column = texts(browser, "#trials-table thead th").index("Loss") + 1
+        assert texts(browser, f"#trials-table tbody tr[data-trial] td:nth-child({column})")[-6:] == ["n/a"] * 6
+
+
+def test_figures_come_as_csv(browser: Any, address: str, tmp_path: Path) -> None:
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    show(browser, address)
+    browser.execute_script("document.querySelector('#trials-table .tool.push').nextElementSibling.click()")
+    end = time.monotonic() + 20
+    while not (found := list(tmp_path.glob("*trials-table.csv"))):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    time.sleep(0.3)
+    rows = list(csv.reader(found[0].read_text("utf-8-sig").splitlines()))
+    assert rows[0][0] == "Trial"
+    assert len(rows) >= 1 + len(realistic_trials())
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (360, False)])
+def test_it_is_accessible(browser: Any, address: str, width: int, dark: bool) -> None:
+    show(browser, address, width, dark)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    browser.execute_script("document.querySelector('.pick').click()")
+    keep(browser, f"report-{width}-{'dark' if dark else 'light'}")
+    browser.execute_script(AXE.read_text("utf-8") + ";window.axe = axe;")
+    found = browser.execute_async_script(
+        "const done = arguments[arguments.length - 1]; axe.run(document, {resultTypes: ['violations']})"
+        ".then(r => done(r.violations.map(v => [v.impact, v.id, v.nodes.slice(0, 4).map(n => n.html.slice(0, 200))])))"
+    )
+    assert [one for one in found if one[0] in ("serious", "critical")] == []
+
+
+def test_the_theme_is_switched(browser: Any, address: str) -> None:
+    show(browser, address)
+    paper = "return getComputedStyle(document.body).backgroundColor"
+    light = browser.execute_script(paper)
+    button = element(browser, "#theme")
+    button.click()
+    assert browser.execute_script(paper) == light
+    button.click()
+    assert browser.execute_script(paper) != light
+    assert texts(browser, "#theme") == ["Theme: dark"]
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [1280, 360])
 def test_nothing_overflows_sideways(browser: Any, address: str, width: int) -> None:
     show(browser, address, width)
     browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    browser.execute_script("document.querySelector('.pick').click()")
     wide, inner = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= inner == width
     spilled = browser.execute_script(
         "return [...document.querySelectorAll('main *')].filter("
-        "e => !e.closest('.scroll, svg, pre, .js-plotly-plot')"
-        " && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(e => e.outerHTML)"
+        "e => !e.closest('.scroll, .virtual, .as-table, svg, canvas, pre, .skip')"
+        " && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(e => "
+        "e.outerHTML.slice(0, 200))"
     )
     assert spilled == []
 
 
-def test_no_text_of_a_plot_is_clipped(browser: Any, address: str) -> None:
-    for width in (1280, 390):
-        show(browser, address, width)
-        clipped = browser.execute_script("""
-            return [...document.querySelectorAll(".plot")].flatMap((plot) => {
-              const outer = plot.getBoundingClientRect();
-              return [...plot.querySelectorAll("text")].filter((text) => {
-                const box = text.getBoundingClientRect();
-                return box.width && (box.left < outer.left - 1 || box.right > outer.right + 1
-                  || box.top < outer.top - 1 || box.bottom > outer.bottom + 1);
-              }).map((text) => text.textContent);
-            })""")
-        assert clipped == [], width
+@pytest.mark.parametrize("width", [1280, 360])
+def test_no_text_of_a_chart_is_clipped(browser: Any, address: str, width: int) -> None:
+    show(browser, address, width)
+    clipped = browser.execute_script("""
+        return [...document.querySelectorAll(".plot > svg")].flatMap((svg) => {
+          const outer = svg.getBoundingClientRect();
+          return [...svg.querySelectorAll("text")].filter((text) => {
+            const box = text.getBoundingClientRect();
+            return box.width && !text.closest("[clip-path]") && (box.left < outer.left - 1
+              || box.right > outer.right + 1 || box.top < outer.top - 1 || box.bottom > outer.bottom + 1);
+          }).map((text) => `${svg.closest("figure").id}: ${text.textContent}`);
+        })""")
+    assert clipped == []
+
+
+SPARSE: dict[str, tuple[list[Any], list[Any]]] = {
+    "nothing": ([], []),
+    "one trial": ([result(0, ["add"] * 3, origin="baseline")], []),
+    "only failed": ([result(0, ["add"] * 3, TrialState.FAILED, error=HOSTILE)], []),
+    "only gated": ([result(0, ["iaff"] * 3, TrialState.GATED)], []),
+    "only over budget": (realistic_trials(), [{"metric": "macs", "bound": 1.0, "relative": False}]),
+    "all equal": (
+        [result(i, (op,) * 3, origin="uniform" if i else "baseline", score=0.5, loss=1.0, macs=7, params=7,
+                latency=False)
+         for i, op in enumerate(("add", "se", "aff"))], [],
+    ),
+}  # fmt: skip
+#: A right-to-left mark, an emoji, quotes and what would end a script.
+NAME = "\u202eevil \U0001f980 \"'<!--" + HOSTILE.replace("/", "\u2215")
+
+
+@pytest.mark.parametrize("kind", SPARSE)
+def test_sparse_runs_with_hostile_names_have_a_page_without_an_error(browser: Any, tmp_path: Path, kind: str) -> None:
+    trials, budgets = SPARSE[kind]
+    view = record(tmp_path / NAME, trials, budgets)
+    browser.get("about:blank")
+    requests(browser)
+    page = write_report(view, tmp_path / "report.html").as_uri()
+    show(browser, page, 390)
+    assert browser.get_log("browser") == []
+    assert requests(browser) == [page]
+    assert "\U0001f980" in texts(browser, "h1")[0]
+    assert texts(browser, ".headline")[0]
+    keep(browser, f"sparse-{kind.replace(' ', '-')}")
+
+
+def test_what_axe_is_asked_it_would_find(browser: Any, address: str) -> None:
+    """A page without a fault says nothing where the tool that looks for faults does not work."""
+    show(browser, address)
+    browser.execute_script("const i = document.createElement('img'); i.src = 'data:,'; document.body.append(i)")
+    browser.execute_script(AXE.read_text("utf-8") + ";window.axe = axe;")
+    found = browser.execute_async_script(
+        "axe.run(document).then(r => arguments[arguments.length - 1](r.violations.map(v => v.id)))"
+    )
+    assert "image-alt" in found
+
+
+@pytest.mark.slow
+def test_ten_thousand_trials_are_small_and_drawn_at_once(browser: Any, tmp_path: Path) -> None:
+    from synthetic_run import write
+
+    view = RunView.load(write(tmp_path / "run", 10_000)).estimated()
+    path = write_report(view, tmp_path / "report.html")
+    assert path.stat().st_size < 4e6
+    times = []
+    for _ in range(3):
+        show(browser, path.as_uri())
+        times.append(
+            browser.execute_script(
+                "return [performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0,"
+                " performance.getEntriesByName('all-drawn')[0].startTime]"
+            )
+        )
+    assert min(painted for painted, _ in times) < 1000
+    assert min(drawn for _, drawn in times) < 2000
+    assert shown(browser) == 10_000
+    browser.execute_script("document.querySelector('.virtual').scrollTop = 1e6")
+    wait(browser, "return document.querySelector('#trials-table tr[data-trial=\"9999\"]') !== null")
+    assert len(texts(browser, "#trials-table tbody tr")) < 60
+    search = element(browser, "#filters input[type=search]")
+    search.send_keys("diverged")
+    wait(browser, "return document.querySelector('#shown-count').textContent.startsWith('418 of')")
+    assert browser.get_log("browser") == []
+    keep(browser, "ten-thousand")

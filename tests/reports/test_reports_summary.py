@@ -19,9 +19,10 @@ def test_a_gain_is_an_estimate_with_its_interval(make_run: MakeRun) -> None:
     assert best.result.number == 1
     assert best.estimate is not None
     assert 0 < best.estimate.gain.mean < 0.42, "shrunk"
-    assert f"{best.estimate.gain.mean:.2f} ± " in verdict.headline
-    assert "points above the all-add baseline" in verdict.headline
-    assert verdict.caveat.startswith("Estimated from all 2 trainings")
+    assert verdict.headline.startswith("Nothing is known to beat all-add, by estimate from all 2 trainings")
+    assert f"{best.estimate.gain.mean:.2f} ± " in verdict.caveat
+    assert "points above the all-add baseline" in verdict.caveat
+    assert "Estimated from all 2 trainings" in verdict.caveat
     assert "not sure enough to be called a gain" in verdict.caveat
     assert "No architecture was trained under two seeds" in verdict.caveat
     assert "One of the 2,000 validation images is 0.05 points" in verdict.caveat
@@ -32,6 +33,7 @@ def test_a_gain_that_many_trainings_agree_on_is_called_one(make_run: MakeRun) ->
     trials += [result(i, ["add", "add", op], score=0.9, loss=0.4) for i, op in enumerate(("concat", "aff", "iaff"), 1)]
     trials += [result(4 + i, [op, "se", "se"], score=0.93, loss=0.3) for i, op in enumerate(("add", "se", "cbam"))]
     verdict = summary.verdict(make_run(trials))
+    assert "beats all-add by +" in verdict.headline
     assert "better than all-add with a probability of" in verdict.caveat
     assert "not sure enough" not in verdict.caveat
 
@@ -70,14 +72,15 @@ def test_without_an_estimate_a_gain_is_that_of_one_seed(make_run: MakeRun) -> No
 def test_the_ratios_are_to_the_baseline(make_run: MakeRun) -> None:
     better = result(1, ["se"] * 3, score=0.92, macs=10_815_000)
     trials = [result(0, ["add"] * 3, origin="baseline", score=0.9), better]
-    assert "at 1.03× its FLOPs and 1." in summary.verdict(make_run(trials)).headline
+    assert "at 1.03× its FLOPs and 1." in summary.verdict(make_run(trials)).caveat
 
 
 def test_a_baseline_that_nothing_beats_is_named_the_best(make_run: MakeRun) -> None:
     trials = [result(0, ["add"] * 3, origin="baseline", score=0.95), result(1, ["se"] * 3, score=0.92)]
-    assert summary.verdict(make_run(trials)).headline.startswith(
-        "No architecture within the budgets had a higher accuracy"
-    )
+    verdict = summary.verdict(make_run(trials))
+    assert verdict.headline.startswith("Nothing is known to beat all-add")
+    assert "the largest gain that could have been missed is" in verdict.headline
+    assert verdict.caveat.startswith("No architecture within the budgets had a higher accuracy")
 
 
 def test_nothing_feasible_names_the_nearest(make_run: MakeRun) -> None:

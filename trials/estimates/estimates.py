@@ -25,6 +25,10 @@ DRAWS = 24
 #: Trainings that parameters are fitted to at the most, and that are conditioned on: of more, the repeated ones, the
 #: best and a sample of the others. Architectures that are estimated at once.
 FITTED, CONDITIONED, AT_ONCE = 120, 600, 1_000
+#: Weighted sums that are estimated at once.
+COMBINED_AT_ONCE = 50
+#: Architectures, each with its weight.
+Combination = Sequence[tuple[Architecture, float]]
 
 
 #: Of a run in which scores and losses agree but for noise: how probably some training is said to contradict itself.
@@ -208,6 +212,31 @@ class Estimates:
                 root = vectors * np.sqrt(np.maximum(values, 0.0))
                 found.append((mean[:, None] + root @ numbers).max(0))
         return Best(np.concatenate(found), np.repeat(self._weights / worlds, worlds))
+
+    def combinations(self, combined: Sequence[Combination]) -> list[Estimate]:
+        """Weighted sums of architectures' scores whose weights add up to 0, as gains in points, such as what an
+        operator is worth at a point on the average of some architectures; `better`: that a sum is above 0."""
+        found: list[Estimate] = []
+        for first in range(0, len(combined), COMBINED_AT_ONCE):
+            found += self._combined(combined[first : first + COMBINED_AT_ONCE])
+        return found
+
+    def _combined(self, combined: Sequence[Combination]) -> list[Estimate]:
+        distinct = list({a.key: a for one in combined for a, _ in one}.values())
+        place = {a.key: number for number, a in enumerate(distinct)}
+        towards, among = parts(distinct, self.looks.architectures), parts(distinct, distinct)
+        weights = np.zeros((len(combined), len(distinct)))
+        for row, one in enumerate(combined):
+            for architecture, weight in one:
+                weights[row, place[architecture.key]] += weight
+        at = weights @ towards
+        spread = np.einsum("km,pmn,kn->pk", weights, among, weights, optimize=True)
+        with threadpool_limits(1):
+            drawn = [draw.differences(at, np.maximum(spread, 0.0)) for draw in self._draws]
+        normals = [(mean, np.sqrt(variance)) for mean, variance in drawn]
+        better = _probability(normals, self._weights)
+        intervals = _intervals(normals, self._weights)
+        return [Estimate(gain, gain, float(p)) for gain, p in zip(intervals, better, strict=True)]
 
     def _geometry(self, architectures: Sequence[Architecture], other: Architecture) -> tuple[Values, Values, Values]:
         """The kernel's parts of scores and of gains over another towards the trained ones, and of each gain with

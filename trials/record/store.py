@@ -217,6 +217,12 @@ class Store:
             rows = connection.execute(select(schema.trials.c.number, schema.trials.c.finished_at))
             return {int(row[0]): float(row[1]) for row in rows}
 
+    def moments(self) -> dict[int, float]:
+        """When each trial was recorded, by its number."""
+        columns = schema.trials.c.number, schema.trials.c.finished_at
+        with self._connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(select(*columns))}
+
     def append_training(self, training: Training) -> None:
         """Record a training that no trial asked for. Raises StoreError when it is in the record already."""
         with self._writing() as connection:

@@ -32,7 +32,7 @@ def test_help_imports_nothing_heavy(arguments: list[str], needed: set[str]) -> N
         "import sys\nfrom nas.cli.main import main\n"
         f"sys.argv = ['nas', *{arguments!r}]\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "heavy = {'torch', 'ray', 'optuna', 'sqlalchemy', 'pydantic', 'numpy', 'plotly', 'rich'} & set(sys.modules)\n"
+        "heavy = {'torch', 'ray', 'optuna', 'sqlalchemy', 'pydantic', 'numpy', 'rich'} & set(sys.modules)\n"
         f"print(sorted(heavy - {needed!r}), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -45,7 +45,7 @@ def test_reading_a_run_imports_no_torch(tmp_path: Path) -> None:
         "import sys\nfrom nas.cli.main import main\n"
         f"sys.argv = ['nas', 'status', {str(tmp_path)!r}]\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "assert not {'torch', 'ray', 'optuna', 'plotly'} & set(sys.modules)"
+        "assert not {'torch', 'ray', 'optuna'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 

@@ -227,7 +227,7 @@ def test_a_device_needs_torch_only(tmp_path: Path) -> None:
     """The whole command in a process that cannot import what a Jetson lacks."""
     program = f"""
 import sys
-for name in ("ray", "optuna", "fvcore", "sqlalchemy", "torchvision", "moocore", "plotly", "onnx", "onnxruntime"):
+for name in ("ray", "optuna", "fvcore", "sqlalchemy", "torchvision", "moocore", "onnx", "onnxruntime"):
     sys.modules[name] = None
 from nas.cli.main import main
 sys.argv = ["nas", "latency", "profile", "--space", "resnet8", "--size", "16", "--passes", "30", "--attempts", "1",

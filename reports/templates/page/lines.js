@@ -1,0 +1,35 @@
+/* Lines over something that grows: trainings, hours, epochs. */
+const LOOKS = { best: ["#0072b2", 3, null], other: ["#56b4e9", 1.5, null], baseline: ["#e69f00", 2.5, "6 4"] };
+function linesChart(key) {
+  let along = null;
+  const view = figure(key, draw), { block, controls } = view, names = Object.keys(block.xs);
+  along = names[0];
+  if (names.length > 1) choose(controls, "Over", names.map((name) => [name, name]), (value) => { along = value; view.redraw(); });
+  function draw(element, width) {
+    const height = 260, box = { left: 54, top: 26, width: width - 80, height: height - 74 };
+    const series = block.series.map((one) => ({ ...one, x: one.x || block.xs[along] }));
+    const x = d3.scaleLinear(padded(series.flatMap((one) => one.x), 0.02), [box.left, box.left + box.width]);
+    const y = d3.scaleLinear(block.range || padded(series.flatMap((one) => one.y), 0.08), [box.top + box.height, box.top]);
+    const svg = svgOf(element, width, height, element.getAttribute("aria-label"));
+    drawAxes(svg, box, x, y, { x: along, y: block.unit });
+    for (const one of [...series].reverse()) {
+      const [stroke, wide, dash] = LOOKS[one.look || "best"];
+      const line = d3.line((_, p) => x(one.x[p]), (v) => y(v)).curve(one.step ? d3.curveStepAfter : d3.curveLinear);
+      svg.append("path").attr("class", "series").attr("d", line(one.y)).attr("fill", "none").attr("stroke", stroke).attr("stroke-width", one.step ? 2 : wide).attr("stroke-dasharray", dash);
+      if (one.y.length < 12) svg.append("g").selectAll("circle").data(one.y).join("circle").attr("cx", (_, p) => x(one.x[p])).attr("cy", (v) => y(v)).attr("r", 2.5).attr("fill", stroke);
+    }
+    const all = series.flatMap((one) => one.y.map((v, p) => [x(one.x[p]), y(v), one, p]));
+    const tree = d3.quadtree(all, (p) => p[0], (p) => p[1]);
+    const ring = svg.append("circle").attr("r", 6).attr("fill", "none").attr("stroke", "var(--ink)").attr("visibility", "hidden");
+    svg.on("pointermove", (event) => {
+      const near = tree.find(...d3.pointer(event, svg.node()), 40);
+      ring.attr("visibility", near ? "visible" : "hidden");
+      if (!near) return hideTip();
+      ring.attr("cx", near[0]).attr("cy", near[1]);
+      showTip(event.clientX, event.clientY, [near[2].name, `${along} ${d3.format("~g")(near[2].x[near[3]])}: ${d3.format("~g")(near[2].y[near[3]])}`]);
+    });
+    svg.on("pointerleave", () => { ring.attr("visibility", "hidden"); hideTip(); });
+    svg.on("click", (event) => { const near = tree.find(...d3.pointer(event, svg.node()), 40); if (near && known(near[2].trial) && placeOf.has(near[2].trial)) toggle(placeOf.get(near[2].trial)); });
+  }
+  view.redraw();
+}
