@@ -10,9 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nas.export.errors import ExportError
+from nas.export.formats import FORMATS
 from nas.export.trained import FORMAT
 
-FILES = ("arch.json", "weights.safetensors", "model.py", "model.onnx", "parity.json")
+#: What every export holds.
+ALWAYS = ("arch.json", "weights.safetensors", "weights.pt", "parity.json")
+#: Beside these, what formats write where nobody says which.
+FILES = (*ALWAYS, *(form.name for form in FORMATS if form.default))
+#: All that an export may hold. Python leaves __pycache__ where a model.py was imported.
+_OURS = {*ALWAYS, "__pycache__", *(name for form in FORMATS for name in (form.name, *form.beside))}
 
 
 def refuse_foreign(out: Path) -> None:
@@ -21,9 +27,8 @@ def refuse_foreign(out: Path) -> None:
         return
     if not out.is_dir():
         raise ExportError(f"{out} is a file: give another folder")
-    # Python leaves __pycache__ where a model.py was imported.
     names = sorted(entry.name for entry in out.iterdir() if entry.name != "__pycache__")
-    foreign = [name for name in names if name not in FILES]
+    foreign = [name for name in names if name not in _OURS]
     if foreign:
         raise ExportError(f"{out} holds {foreign[0]!r}, which is not an export's: give another folder or move it away")
     if names and not _is_export(out):

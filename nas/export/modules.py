@@ -109,8 +109,10 @@ class Statement:
                     inner = inner.value
                 if isinstance(inner, ast.Name) and inner.id == name:
                     return True
-            if isinstance(part, ast.Expr) and any(isinstance(inner, ast.Call) for inner in ast.walk(part)):
-                if any(isinstance(inner, ast.Name) and inner.id == name for inner in ast.walk(part)):
+            if isinstance(part, ast.Expr):
+                inside = list(ast.walk(part))
+                named = any(isinstance(found, ast.Name) and found.id == name for found in inside)
+                if named and any(isinstance(found, ast.Call) for found in inside):
                     return True
         return False
 

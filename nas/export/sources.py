@@ -51,7 +51,7 @@ class Sources:
         self._output: dict[object, str] = {}
         self._imports: dict[object, Import] = {}
         for imported in imports:
-            self._name_of(Target(None, imported, imported.name, 1))
+            self.bring(imported)
 
     def add(self, thing: Callable[..., Any]) -> str:
         """Collect a class or function, or the import of an installed one; its name in the collected text.
@@ -66,12 +66,16 @@ class Sources:
             )
         if not self._carries(module):
             public = "torch.nn" if getattr(torch.nn, name, None) is thing else module
-            return self._name_of(Target(None, Import(public, name, name), name, 1))
+            return self.bring(Import(public, name, name))
         target = self._resolve(self._module(module), (name,))
         if target is None or target.source is None:
             raise ExportError(f"no source of {name} in module {module!r}: define it there with a class statement")
         self._reach(target)
         return self._name_of(target)
+
+    def bring(self, imported: Import) -> str:
+        """Have an import in the text; the name that it binds."""
+        return self._name_of(Target(None, imported, imported.name, 1))
 
     @property
     def packages(self) -> list[str]:

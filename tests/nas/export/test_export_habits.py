@@ -13,7 +13,9 @@ from export_networks import expected_logits, logits_alone, random_images, scaled
 from safetensors.torch import load_file
 
 from nas.export import export_network
-from nas.export.onnx_model import onnx_forward
+from nas.export.folder import FILES
+from nas.export.formats import FORMATS
+from nas.export.formats.onnx_graph import onnx_runner
 from nas.tools.exportable import left_out, with_every_operator
 from search_spaces import InputSpec, SearchSpace
 from trials.judge import weights_of
@@ -136,10 +138,10 @@ def trained_of(reference: str):
         ("Idle", set()),
         ("TwoNames", set()),
         ("Normed", set()),
-        ("Kept", {"model.onnx"}),
+        ("Kept", {"model.onnx", "model.pt2"}),
         ("Training", set()),
-        ("Hooked", {"model.py"}),
-        ("Silent", {"model.py", "model.onnx"}),
+        ("Hooked", set()),
+        ("Silent", {"model.onnx", "model.pt2"}),
     ],
 )
 def test_what_can_be_exported_is_and_the_rest_is_named(net: str, tmp_path: Path, name: str, missing: set[str]) -> None:
@@ -150,8 +152,8 @@ def test_what_can_be_exported_is_and_the_rest_is_named(net: str, tmp_path: Path,
     assert all(reason and "\n" not in reason for reason in report["left_out"].values())
     description = json.loads((out / "arch.json").read_text())
     assert description["left_out"] == json.loads((out / "parity.json").read_text())["left_out"] == report["left_out"]
-    expected = {"arch.json", "weights.safetensors", "model.py", "model.onnx", "parity.json"} - missing
-    assert {path.name for path in out.iterdir()} == expected
+    by_its_own_code = {"code"} if name in ("Hooked", "Silent") else set()
+    assert {path.name for path in out.iterdir()} == set(FILES) - missing | by_its_own_code
     assert load_file(out / "weights.safetensors")["head.weight"].shape == (4, 8)
     images = random_images(SPEC, 3)
     wanted = expected_logits(trained, images)
@@ -159,14 +161,16 @@ def test_what_can_be_exported_is_and_the_rest_is_named(net: str, tmp_path: Path,
         (given,) = logits_alone(out, [images], tmp_path)
         torch.testing.assert_close(given, wanted)
     if "model.onnx" not in missing:
-        torch.testing.assert_close(onnx_forward(out / "model.onnx")(scaled(trained, images))["logits"], wanted)
+        torch.testing.assert_close(
+            onnx_runner(FORMATS[2], out / "model.onnx").forward(scaled(trained, images))["logits"], wanted
+        )
 
 
 def test_a_check_says_before_what_will_be_left_out(net: str) -> None:
     said: list[str] = []
-    found = left_out(SearchSpace.named(f"{net}:Hooked", SPEC), said.append)
-    assert found.keys() == {"model.py"}
-    assert "a, a Conv2d, has hooks, which no source is made of: take them off" in found["model.py"]
+    found = left_out(SearchSpace.named(f"{net}:Kept", SPEC), said.append)
+    assert found.keys() == {"model.onnx", "model.pt2"}
+    assert "torch.export cannot follow the network" in found["model.pt2"]
     assert said == ["exporting an untrained network, to see what can be exported"]
     assert left_out(SearchSpace.named("resnet8"), said.append) == {}
     assert len(said) == 1
