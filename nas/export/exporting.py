@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nas.export.card import write_card
 from nas.export.errors import ArtefactError, ExportError
 from nas.export.folder import refuse_foreign, staged
 from nas.export.formats import Format, Job, chosen
+from nas.export.hashes import write_hashes
 from nas.export.parity import Proof, prove, report_of, write_report
-from nas.export.trained import TrainedNetwork, write_description, write_weights
+from nas.export.trained import TrainedNetwork, write_description, write_preprocessing, write_weights
 from nas.export.validation import Judge, Validation
 
 
@@ -25,13 +27,14 @@ def export_network(
     validation: Validation | None = None,
     announce: Callable[[str], None] = _quiet,
     formats: Sequence[str] | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Write arch.json, the weights, the artefacts and parity.json into `out`; the parity report.
 
     `validation` is the split on which the artefacts are compared with what was recorded of the network, see
     `validation_of`. `formats` names the artefacts, see `nas.export.formats`. An earlier export in `out` is replaced as
-    a whole. An artefact that cannot be made, or does not agree with the network, is left out: `left_out` of the report
-    says why.
+    a whole; `force` lets it stand beside files of others. An artefact that cannot be made, or does not agree with the
+    network, is left out: `left_out` of the report says why.
 
     Raises:
         TaskError: the network and the split do not belong together.
@@ -39,10 +42,10 @@ def export_network(
             holds other files. Nothing is left at `out` then, and an earlier export stays as it was.
     """
     forms = chosen(formats)
-    refuse_foreign(out)  # before any work
+    refuse_foreign(out, force)  # before any work
     network = trained.build()
     judge = None if validation is None else validation.judge(trained, network)
-    with staged(out) as folder:
+    with staged(out, force) as folder:
         announce("writing the weights")
         write_weights(trained, network, folder)
         job = Job(trained, network, folder, None if judge is None else judge.images)
@@ -58,6 +61,9 @@ def export_network(
         )
         write_description(trained, job.facts, report["left_out"], folder / "arch.json")
         write_report(report, folder / "parity.json")
+        write_preprocessing(trained, folder / "preprocessing.json")
+        write_card(trained, report, [form for form in made if form.name in report["artefacts"]], folder)
+        write_hashes(folder)
     for name, reason in report["left_out"].items():
         announce(f"{name} is left out: {reason}")
     announce(f"exported to {out}")

@@ -29,7 +29,10 @@ _RESERVED = (
     *("CLASSES", "MEAN", "STD", "INPUT_CHANNELS", "INPUT_SIZE", "WEIGHTS", "annotations"),
     *("build", "load", "fit", "original", "preprocess", "main", "fusions", "network", CLASS_NAME),
 )
-_IMPORTS = (Import("torch", None, "torch"), Import("torch", "nn", "nn"), Import("pathlib", "Path", "Path"))
+_IMPORTS = (
+    *(Import("torch", None, "torch"), Import("torch", "nn", "nn"), Import("pathlib", "Path", "Path")),
+    Import("typing", "Any", "Any"),
+)
 
 _HEADER = '''\
 """{title}
@@ -76,8 +79,13 @@ def fit(image: object) -> torch.Tensor:
     return {fit}(image, INPUT_SIZE, {fit_arguments})
 
 
-def preprocess(images: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, {channels}, {size}, {size}], each as `fit` gives it -> what the network takes."""
+def preprocess(images: Any) -> torch.Tensor:
+    """A PIL image of any size -> [{channels}, {size}, {size}], as an ImageFolder's transform gives it.
+
+    Or uint8 [N, {channels}, {size}, {size}], each as `fit` gives it -> what the network takes.
+    """
+    if not isinstance(images, torch.Tensor):
+        return {normalise}(fit(images)[None], MEAN, STD)[0]
     return {normalise}(images, MEAN, STD)
 
 

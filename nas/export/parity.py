@@ -150,14 +150,15 @@ def prove(job: Job, forms: Sequence[Format], judge: Judge | None) -> Proof:
         ExportError: what was recorded is not met by the network itself.
     """
     network = job.network.to(memory_format=torch.channels_last)
-    own = Here(NETWORK, lambda inputs: isolated.outputs_of(network, inputs, job.names))
+    place = job.place
+    own = Here(NETWORK, lambda inputs: isolated.outputs_of(network, inputs, place.names))
     comparison = Comparison({one.name: one for one in forms}, {NETWORK: own})
     verdict: Mapping[str, Any] = {}
     with ExitStack() as stack:
         stack.enter_context(isolated.one_thread())
         for form in forms:
             try:
-                comparison.runners[form.name] = stack.enter_context(form.runner(job))
+                comparison.runners[form.name] = stack.enter_context(form.runner(place))
             except ArtefactError as error:
                 comparison.wrong[form.name] = error
         exact = copy.deepcopy(network).double()

@@ -94,6 +94,8 @@ def write_description(
             "name": "images",
             "channels": trained.space.input.channels,
             "size": trained.space.input.size,
+            "height": trained.space.input_shape[1],
+            "width": trained.space.input_shape[2],
             "layout": LAYOUT,
             "mean": list(trained.mean),
             "std": list(trained.std),
@@ -110,6 +112,26 @@ def write_description(
     except (TypeError, ValueError) as error:
         raise ExportError(f"provenance is not JSON ({error}): give numbers, text, lists and mappings") from None
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def write_preprocessing(trained: TrainedNetwork, path: Path) -> None:
+    """preprocessing.json: from an image file to what the network takes, for whoever does it in another language."""
+    function, arguments = trained.kind.fit
+    _, height, width = trained.space.input_shape
+    document = {
+        "fitting": trained.kind.fitting,
+        "fit": function.__name__,
+        **arguments,
+        "resize": {"height": height, "width": width, "filter": "bilinear, antialiased"},
+        "channels": trained.space.input.channels,
+        "order": "RGB" if trained.space.input.channels == 3 else "grey",
+        "scale": 1 / 255,
+        "mean": list(trained.mean),
+        "std": list(trained.std),
+        "dtype": "float32",
+        "layout": "NCHW",
+    }
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def write_weights(trained: TrainedNetwork, network: nn.Module, folder: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas.export.errors import ExportError
-from nas.export.formats.format import Format, Here, Job, Runner
+from nas.export.formats.format import Format, Here, Job, Place, Runner
+from nas.export.formats.int8 import OnnxInt8
 from nas.export.formats.onnx_graph import OnnxGraph
+from nas.export.formats.openvino_ir import OpenVino
 from nas.export.formats.program import Program
 from nas.export.formats.source import Source
 
@@ -15,6 +17,8 @@ FORMATS: tuple[Format, ...] = (
     Source(),
     Program(),
     OnnxGraph(),
+    OnnxInt8(),
+    OpenVino(),
 )
 
 
@@ -34,4 +38,4 @@ def chosen(names: Sequence[str] | None) -> tuple[Format, ...]:
     return FORMATS if "all" in names else tuple(one for one in FORMATS if one in [known[name] for name in names])
 
 
-__all__ = ["FORMATS", "Format", "Here", "Job", "Runner", "chosen"]
+__all__ = ["FORMATS", "Format", "Here", "Job", "Place", "Runner", "chosen"]

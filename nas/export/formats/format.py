@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.export import isolated
+from nas.export.construction import construction
 from nas.export.errors import ArtefactError, ExportError
 from nas.export.kinds import Outputs
+from nas.export.modules import OWN_PACKAGES
 from nas.export.trained import TrainedNetwork
 from trials.latency.onnx_program import silence
 
@@ -24,6 +26,15 @@ Nearness = Literal["same", "rounding", "lossy"]
 
 #: What a time is taken of: passes of one image, warm, on one CPU thread; fewer of a network that is slow.
 PASSES, MAX_SECONDS = 50, 0.5
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where artefacts lie, the names of the network's outputs, and the packages that model.py must do without."""
+
+    folder: Path
+    names: tuple[str, ...]
+    refused: tuple[str, ...] = OWN_PACKAGES
 
 
 @dataclass
@@ -42,9 +53,17 @@ class Job:
     _program: torch.export.ExportedProgram | ExportError | None = None
 
     @property
-    def names(self) -> list[str]:
-        """Its outputs."""
-        return [output.name for output in self.trained.kind.outputs]
+    def place(self) -> Place:
+        """Where its artefacts are asked: model.py without the operators' own modules and what helped to make it.
+
+        The latter are left alone where model.py imports more than torch: torchvision itself looks for onnx.
+        """
+        facts = self.facts.get("model.py", {})
+        tools = {"safetensors", "onnx", "onnxruntime"} if facts.get("needs") == ["torch"] else set()
+        homes = construction(self.trained.space, self.trained.architecture).homes
+        travelling = {name.split("/")[1].removesuffix(".py") for name in facts.get("files", [])}
+        refused = sorted({*OWN_PACKAGES, *tools, *(homes - travelling)} - {"__main__"})
+        return Place(self.folder, tuple(output.name for output in self.trained.kind.outputs), tuple(refused))
 
     def blank(self, count: int) -> Tensor:
         """float32 zeros [count, C, S, S], in the network's input shape."""
@@ -130,7 +149,7 @@ class Format(ABC):
         return False
 
     @abstractmethod
-    def runner(self, job: Job) -> AbstractContextManager[Runner]:
+    def runner(self, place: Place) -> AbstractContextManager[Runner]:
         """What answers in its stead while the context is open. Raises ArtefactError where it cannot be loaded."""
 
     @contextmanager

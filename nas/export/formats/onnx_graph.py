@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.export.errors import ExportError
-from nas.export.formats.format import Format, Here, Job, Runner, cause
+from nas.export.formats.format import Format, Here, Job, Place, Runner, cause
 from nas.export.kinds import Outputs
 from nas.export.trained import LAYOUT, TrainedNetwork
 from trials.latency.onnx_program import onnx_program
@@ -34,8 +34,8 @@ class OnnxGraph(Format):
         write_onnx(job.trained, source, job.folder / self.name)
 
     @contextmanager
-    def runner(self, job: Job) -> Iterator[Runner]:
-        yield onnx_runner(self, job.folder / self.name)
+    def runner(self, place: Place) -> Iterator[Runner]:
+        yield onnx_runner(self, place.folder / self.name)
 
 
 def write_onnx(trained: TrainedNetwork, network: nn.Module | torch.export.ExportedProgram, path: Path) -> None:

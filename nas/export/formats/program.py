@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nas.export.formats.format import Format, Here, Job, Nearness, Runner
+from nas.export.formats.format import Format, Here, Job, Nearness, Place, Runner
 from nas.export.kinds import Outputs
 from trials.latency.onnx_program import silence
 
@@ -27,14 +27,14 @@ class Program(Format):
             torch.export.save(job.program, job.folder / self.name)
 
     @contextmanager
-    def runner(self, job: Job) -> Iterator[Runner]:
+    def runner(self, place: Place) -> Iterator[Runner]:
         with self.failing_as_itself(), silence():
-            network = torch.export.load(job.folder / self.name).module()
+            network = torch.export.load(place.folder / self.name).module()
 
         def forward(inputs: Tensor) -> Outputs:
             with self.failing_as_itself():
                 answers = network(inputs)
                 tensors = (answers,) if isinstance(answers, Tensor) else answers
-                return dict(zip(job.names, tensors, strict=True))
+                return dict(zip(place.names, tensors, strict=True))
 
         yield Here(self.name, forward)

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
-from nas.export.construction import construction
 from nas.export.errors import ExportError
 from nas.export.formats.alone import model_alone
-from nas.export.formats.format import Format, Job, Nearness, Runner
+from nas.export.formats.format import Format, Job, Nearness, Place, Runner
 from nas.export.generation import GeneratedSource, generate
-from nas.export.modules import OWN_PACKAGES
 from nas.export.shipped import CODE_FOLDER
 
 
@@ -51,18 +49,6 @@ class Source(Format):
         job.facts[self.name] = {"needs": source.packages, "files": sorted(source.files)}
 
     @contextmanager
-    def runner(self, job: Job) -> Iterator[Runner]:
-        with model_alone(job.folder / self.name, job.names, refused(job)) as asked:
+    def runner(self, place: Place) -> Iterator[Runner]:
+        with model_alone(place.folder / self.name, place.names, list(place.refused)) as asked:
             yield asked
-
-
-def refused(job: Job) -> list[str]:
-    """What model.py must do without: this package, the operators' own modules, what is used besides torch to make it.
-
-    The last are left alone where model.py imports more than torch: torchvision itself looks for onnx.
-    """
-    facts = job.facts.get(Source.name, {})
-    tools = {"safetensors", "onnx", "onnxruntime"} if facts.get("needs") == ["torch"] else set()
-    homes = construction(job.trained.space, job.trained.architecture).homes
-    own = {name.split("/")[1].removesuffix(".py") for name in facts.get("files", [])}
-    return sorted({*OWN_PACKAGES, *tools, *(homes - own)} - {"__main__"})

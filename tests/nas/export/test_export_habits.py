@@ -16,7 +16,7 @@ from nas.export import export_network
 from nas.export.folder import FILES
 from nas.export.formats import FORMATS
 from nas.export.formats.onnx_graph import onnx_runner
-from nas.tools.exportable import left_out, with_every_operator
+from nas.export.probing import left_out, with_every_operator
 from search_spaces import InputSpec, SearchSpace
 from trials.judge import weights_of
 
