@@ -13,9 +13,10 @@ from pathlib import Path
 import click
 
 from nas.cli.bench import bench
+from nas.cli.exports import retrain, verify
 from nas.cli.latency import latency
 from nas.cli.networks import discover, spaces
-from nas.cli.runs import export, report, reprice, show, status, verify
+from nas.cli.runs import export, report, reprice, show, status
 from nas.cli.searching import check, doctor, search
 from nas.cli.studies import ablate, attention, finalists, noise, trust
 
@@ -24,7 +25,8 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _COMMANDS: dict[str, tuple[click.Command, ...]] = {
     "Before a search": (doctor, spaces, discover, check),
     "A search": (search, status),
-    "What it found": (show, report, export, verify, reprice),
+    "What it found": (show, report, reprice),
+    "The model": (export, verify, retrain),
     "How far to trust it": (finalists, noise, trust, ablate, attention),
     "On a device": (latency,),
     "Which method searches best": (bench,),

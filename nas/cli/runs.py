@@ -146,26 +146,3 @@ def export(
 
         print_benchmark(console(), parity)
     click.echo(str(target))
-
-
-@click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@json_option
-def verify(folder: Path, as_json: bool) -> None:
-    """Check an exported folder: hashes, imports, no code in any file, formats that agree.
-
-    DIR is what nas export wrote; it needs no run and no data. Ends with 1 where something is wrong.
-    """
-    from nas.export.verifying import verify as verified
-
-    found = verified(folder)
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-    else:
-        for name, why in found["wrong"].items():
-            click.echo(f"{name}: {why}")
-        for name, gaps in found["differences"].items():
-            click.echo(f"{name}: within {max(gaps.values()):.2g} of the largest value")
-        click.echo(f"{folder}: {'sound' if found['passed'] else 'not what was exported'}")
-    if not found["passed"]:
-        raise SystemExit(1)

@@ -66,7 +66,8 @@ class Statement:
 
     @property
     def first_line(self) -> int:
-        return min([self.node.lineno, *(found.lineno for found in getattr(self.node, "decorator_list", []))])
+        decorators: list[ast.expr] = getattr(self.node, "decorator_list", [])
+        return min([self.node.lineno, *(found.lineno for found in decorators)])
 
     @cached_property
     def _tables(self) -> list[symtable.SymbolTable]:
