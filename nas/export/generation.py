@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import fx
 
 from nas.export import standalone
@@ -22,12 +24,14 @@ from nas.export.shipped import Shipped, shipped
 from nas.export.sources import Sources
 from nas.export.trained import TrainedNetwork
 from search_spaces.discovery.reference import ReferencedDesign
+from search_spaces.space import fusion_modules
 
 _WIDTH = 120
 #: What model.py itself calls something; a definition of the same name gets another.
 _RESERVED = (
-    *("CLASSES", "MEAN", "STD", "INPUT_CHANNELS", "INPUT_SIZE", "WEIGHTS", "annotations"),
-    *("build", "load", "fit", "original", "preprocess", "main", "fusions", "network", CLASS_NAME),
+    *("CLASSES", "MEAN", "STD", "INPUT_CHANNELS", "INPUT_SIZE", "WEIGHTS", "annotations", "fusions", "network"),
+    *("build", "load", "fit", "preprocess", "main", "original", "as_backbone", "load_trunk", "register_with_timm"),
+    CLASS_NAME,
 )
 _IMPORTS = (
     *(Import("torch", None, "torch"), Import("torch", "nn", "nn"), Import("pathlib", "Path", "Path")),
@@ -89,6 +93,21 @@ def preprocess(images: Any) -> torch.Tensor:
     return {normalise}(images, MEAN, STD)
 
 
+def as_backbone(weights: str | Path = WEIGHTS, layer: str = "{layer}", out_channels: int = {channels_of}) -> nn.Module:
+    """The trained network as what a detector is built on: it gives the maps of one of its modules."""
+    return {backbone}(load(weights), layer, out_channels)
+
+
+def load_trunk(network: nn.Module, tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Take over pretrained weights of the same names and shapes, such as torchvision's; these names."""
+    return {take_over}(network, tensors)
+
+
+def register_with_timm(name: str = "{timm_name}") -> str:
+    """Let `timm.create_model(name, pretrained=True)` give the trained network, where timm is installed; the name."""
+    return {make_known}(name, lambda pretrained: load() if pretrained else build())
+
+
 {functions}def main() -> None:
     network = load()
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -142,6 +161,10 @@ def generate(trained: TrainedNetwork, *, original: bool = False) -> GeneratedSou
     fit_function, fit_arguments = kind.fit
     fit = sources.add(fit_function)
     functions = kind.functions(sources)
+    layer, channels = _last_maps(trained)
+    backbone, take_over, make_known = map(
+        sources.add, (standalone.Backbone, standalone.take_over, standalone.make_known)
+    )
     blocks = [*sources.text(), *traced]
     spec = trained.space.input
     tail = _TAIL.format(
@@ -155,6 +178,12 @@ def generate(trained: TrainedNetwork, *, original: bool = False) -> GeneratedSou
         fit=fit,
         fit_arguments=", ".join(f"{name}={literal(value)}" for name, value in fit_arguments.items()),
         functions=functions and f"{functions}\n\n",
+        layer=layer,
+        channels_of=channels,
+        backbone=backbone,
+        take_over=take_over,
+        make_known=make_known,
+        timm_name=_identifier(f"{trained.space.name}_{trained.architecture.key[:8]}"),
         example=kind.example,
     )
     constants = [
@@ -174,6 +203,29 @@ def generate(trained: TrainedNetwork, *, original: bool = False) -> GeneratedSou
     parts = [_header(trained, built, packages), "from __future__ import annotations\n", imports]
     text = "\n".join([*parts, "\n".join(constants)]) + _joined(["", *blocks]) + "\n\n\n" + tail
     return GeneratedSource(text, packages, {} if beside is None else beside.files)
+
+
+def _last_maps(trained: TrainedNetwork) -> tuple[str, int]:
+    """The module that gives maps last of those that are, or end with, a fusion; and their channels."""
+    with torch.random.fork_rng(devices=[]):
+        network = trained.space.build(trained.architecture).eval()
+    found: list[tuple[str, int]] = []
+    fusions = {id(module) for module in fusion_modules(network).values()}
+    points = {point.name for point in trained.space.points}
+    for name, module in network.named_modules():
+        if name in points or id(module) in fusions:
+            module.register_forward_hook(
+                lambda module, given, maps, name=name: (
+                    found.append((name, maps.shape[1])) if isinstance(maps, torch.Tensor) and maps.ndim == 4 else None
+                )
+            )
+    with torch.inference_mode():
+        network(torch.zeros(1, *trained.space.input_shape))
+    return found[-1] if found else ("", trained.space.input.channels)
+
+
+def _identifier(text: str) -> str:
+    return re.sub(r"\W+", "_", text).strip("_").lower()
 
 
 def _header(trained: TrainedNetwork, built: Construction, packages: list[str]) -> str:

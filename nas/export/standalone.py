@@ -117,3 +117,40 @@ def adopt(root: nn.Module, network: nn.Module) -> None:
         root.register_parameter(name, parameter)
     for name, buffer in network._buffers.items():
         root.register_buffer(name, buffer, name not in network._non_persistent_buffers_set)
+
+
+class Backbone(nn.Module):
+    """The maps [N, out_channels, H, W] of one module of a network, as torchvision's detectors take them."""
+
+    def __init__(self, network: nn.Module, layer: str, out_channels: int) -> None:
+        super().__init__()
+        self.network, self.out_channels = network, out_channels
+        network.get_submodule(layer).register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, given: Any, maps: torch.Tensor) -> None:
+        self._maps = maps
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.network(images)
+        maps, self._maps = self._maps, images[:0]
+        return maps
+
+
+def take_over(network: nn.Module, tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Load what has the same names and shapes, such as torchvision's pretrained weights of a trunk; these names."""
+    own = network.state_dict()
+    fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
+    network.load_state_dict(fitting, strict=False)
+    return sorted(fitting)
+
+
+def make_known(name: str, create: Any) -> str:
+    """Register `create(pretrained)` with timm, where that is installed: `timm.create_model(name)`; the name."""
+
+    def made(pretrained: bool = False, **_: Any) -> nn.Module:
+        network: nn.Module = create(pretrained)
+        return network
+
+    made.__name__ = made.__qualname__ = name
+    importlib.import_module("timm.models").register_model(made)
+    return name

@@ -15,6 +15,7 @@ from nas.export.trained import FORMAT
 from nas.run import Run
 from nas.trainings.recorded import recorded_space
 from search_spaces import Architecture, SearchSpace
+from search_spaces.errors import UserError
 from search_spaces.references import is_reference
 from trials.record.file import FILE_NAME, PARENT_NAME
 from trials.record.weights import read_weights, training_weights_path, weights_path
@@ -63,7 +64,7 @@ def source_of(folder: Path, trial: str | None = None, space: str | None = None) 
         architecture = Architecture.from_json(document["architecture"])
         same = architecture.key == document["key"]
         made.architecture(architecture.choices)
-    except (ValueError, KeyError, TypeError):
+    except (UserError, ValueError, KeyError, TypeError):
         same = False
     if not same:
         raise ExportError(f"{folder / 'arch.json'} is not what was exported: restore it, nas verify {folder} says more")

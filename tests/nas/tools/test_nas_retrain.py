@@ -125,7 +125,7 @@ def test_what_is_neither_export_nor_run_or_was_changed_is_refused(exported, tmp_
     shutil.copytree(exported, tmp_path / "changed")
     path = tmp_path / "changed" / "arch.json"
     document = json.loads(path.read_text())
-    document["architecture"]["layer1.0"] = "add"
+    document["architecture"]["choices"]["layer1.0"] = "add"
     path.write_text(json.dumps(document))
     with pytest.raises(ExportError, match="is not what was exported"):
         retrain(tmp_path / "changed", None, few())
