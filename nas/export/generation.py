@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -31,6 +31,7 @@ _WIDTH = 120
 _RESERVED = (
     *("CLASSES", "MEAN", "STD", "INPUT_CHANNELS", "INPUT_SIZE", "WEIGHTS", "annotations", "fusions", "network"),
     *("build", "load", "fit", "preprocess", "main", "original", "as_backbone", "load_trunk", "register_with_timm"),
+    *("load_fused", "FOLDED"),
     CLASS_NAME,
 )
 _IMPORTS = (
@@ -93,7 +94,9 @@ def preprocess(images: Any) -> torch.Tensor:
     return {normalise}(images, MEAN, STD)
 
 
-def as_backbone(weights: str | Path = WEIGHTS, layer: str = "{layer}", out_channels: int = {channels_of}) -> nn.Module:
+{fused}def as_backbone(
+    weights: str | Path = WEIGHTS, layer: str = "{layer}", out_channels: int = {channels_of}
+) -> nn.Module:
     """The trained network as what a detector is built on: it gives the maps of one of its modules."""
     return {backbone}(load(weights), layer, out_channels)
 
@@ -120,6 +123,15 @@ if __name__ == "__main__":
 '''
 
 
+_FUSED = '''\
+def load_fused(weights: str | Path = WEIGHTS) -> nn.Module:
+    """The trained network for inference alone: its batch norms are folded into the convolutions before them."""
+    return {fold}(load(weights), FOLDED)
+
+
+'''
+
+
 @dataclass(frozen=True)
 class GeneratedSource:
     """The text of model.py, the packages it imports, torch first, and the files that travel beside it, by path."""
@@ -129,8 +141,12 @@ class GeneratedSource:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def generate(trained: TrainedNetwork, *, original: bool = False) -> GeneratedSource:
+def generate(
+    trained: TrainedNetwork, *, original: bool = False, folded: Sequence[tuple[str, str]] = ()
+) -> GeneratedSource:
     """model.py of a trained network; `original` lets a traced one be built by its own code, see `shipped`.
+
+    `folded` are the batch norms that `load_fused` folds, see `foldable`.
 
     Raises:
         ExportError: the source of an operator or of the network cannot be read or cannot stand alone.
@@ -161,10 +177,10 @@ def generate(trained: TrainedNetwork, *, original: bool = False) -> GeneratedSou
     fit_function, fit_arguments = kind.fit
     fit = sources.add(fit_function)
     functions = kind.functions(sources)
+    fused = _FUSED.format(fold=sources.add(standalone.fold)) if folded else ""
     layer, channels = _last_maps(trained)
-    backbone, take_over, make_known = map(
-        sources.add, (standalone.Backbone, standalone.take_over, standalone.make_known)
-    )
+    backbone, take_over = sources.add(standalone.Backbone), sources.add(standalone.take_over)
+    make_known = sources.add(standalone.make_known)
     blocks = [*sources.text(), *traced]
     spec = trained.space.input
     tail = _TAIL.format(
@@ -178,6 +194,7 @@ def generate(trained: TrainedNetwork, *, original: bool = False) -> GeneratedSou
         fit=fit,
         fit_arguments=", ".join(f"{name}={literal(value)}" for name, value in fit_arguments.items()),
         functions=functions and f"{functions}\n\n",
+        fused=fused,
         layer=layer,
         channels_of=channels,
         backbone=backbone,
@@ -193,6 +210,7 @@ def generate(trained: TrainedNetwork, *, original: bool = False) -> GeneratedSou
         f"INPUT_CHANNELS = {spec.channels}",
         f"INPUT_SIZE = {spec.size}",
         'WEIGHTS = Path(__file__).with_name("weights.pt")',
+        *([_pairs(folded)] if folded else []),
         *kind.constants(),
     ]
     packages = sources.packages
@@ -296,6 +314,10 @@ def _constant(name: str, values: tuple[Any, ...]) -> str:
     if len(line) <= _WIDTH:
         return line
     return "\n".join([f"{name} = (", *(f"    {literal(value)}," for value in values), ")"])
+
+
+def _pairs(folded: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(["FOLDED = (", *(f"    {literal(tuple(pair))}," for pair in folded), ")"])
 
 
 def _joined(blocks: list[str]) -> str:

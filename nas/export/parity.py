@@ -173,8 +173,8 @@ def prove(job: Job, forms: Sequence[Format], judge: Judge | None) -> Proof:
             lossy = {name for name in readings if name != NETWORK and comparison.allowed(name) is None}
             most = max((comparison.allowed(name) or 0.0 for name in readings if name != NETWORK), default=TOLERANCE)
             verdict, off = judge.verdict(readings, max(most, TOLERANCE), lossy)
-            for name, error in off.items():
-                comparison.wrong[name] = error
+            for name, why in off.items():
+                comparison.wrong[name] = why
                 comparison.runners.pop(name)
         times = {name: _times(runner, job) for name, runner in comparison.runners.items()}
     report = {

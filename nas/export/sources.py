@@ -233,7 +233,7 @@ class Sources:
         for decorator in self._stripped(statement):
             for number in range(decorator.lineno, (decorator.end_lineno or decorator.lineno) + 1):
                 del text[number]
-        comments = []
+        comments: list[str] = []
         while first > 1 and lines[first - 2].startswith("#"):
             first -= 1
             comments.insert(0, lines[first - 1])

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def normalise(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
@@ -108,9 +109,9 @@ def restored(
 def adopt(root: nn.Module, network: nn.Module) -> None:
     """Give `root` all that `network` holds, under the same names; parametrized weights become what they come to."""
     for module in list(network.modules()):
-        if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):
-                parametrize.remove_parametrizations(module, name)
+        made = dict(getattr(module, "parametrizations", {}))  # by the name of the tensor that they make
+        for name in made if parametrize.is_parametrized(module) else ():
+            parametrize.remove_parametrizations(module, name)
     for name, child in network._modules.items():
         root.add_module(name, child)
     for name, parameter in network._parameters.items():
@@ -154,3 +155,12 @@ def make_known(name: str, create: Any) -> str:
     made.__name__ = made.__qualname__ = name
     importlib.import_module("timm.models").register_model(made)
     return name
+
+
+def fold(network: nn.Module, pairs: Sequence[tuple[str, str]]) -> nn.Module:
+    """In place, in eval mode: each pair's batch norm goes into the convolution before it."""
+    for conv, norm in pairs:
+        fused = fuse_conv_bn_eval(network.get_submodule(conv), network.get_submodule(norm))
+        put(network, conv, fused)
+        put(network, norm, nn.Identity())
+    return network

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from nas.export.errors import ExportError
+from nas.export.folding import foldable
 from nas.export.formats.alone import model_alone
 from nas.export.formats.format import Format, Job, Nearness, Place, Runner
 from nas.export.generation import GeneratedSource, generate
@@ -24,10 +25,10 @@ class Source(Format):
 
     def write(self, job: Job) -> None:
         try:
-            self._put(job, generate(job.trained))
+            self._put(job, generate(job.trained, folded=_folded(job)))
         except ExportError as error:
             try:
-                self._put(job, generate(job.trained, original=True))
+                self._put(job, generate(job.trained, original=True, folded=_folded(job)))
             except ExportError:
                 raise error from None
 
@@ -35,7 +36,7 @@ class Source(Format):
         if (job.folder / CODE_FOLDER).exists():
             return False
         try:
-            self._put(job, generate(job.trained, original=True))
+            self._put(job, generate(job.trained, original=True, folded=_folded(job)))
         except ExportError:
             return False
         return True
@@ -52,3 +53,11 @@ class Source(Format):
     def runner(self, place: Place) -> Iterator[Runner]:
         with model_alone(place.folder / self.name, place.names, list(place.refused)) as asked:
             yield asked
+
+
+def _folded(job: Job) -> tuple[tuple[str, str], ...]:
+    """None of a network that torch.export cannot follow."""
+    try:
+        return foldable(job.program, job.network)
+    except ExportError:
+        return ()

@@ -127,7 +127,7 @@ def train_long(
                 if distillation is not None:
                     loss = distillation.loss(loss, logits, batch.inputs)
                 optimiser.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 if recipe.max_grad_norm is not None:
                     torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.max_grad_norm)
                 optimiser.step()

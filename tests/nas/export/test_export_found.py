@@ -201,6 +201,7 @@ def test_the_source_of_what_was_once_lost_or_refused(tmp_path: Path, name: str, 
         images = random_images(spec, 3)
         expected = expected_logits(trained, images)
         loaded = model.load()
+        fused = model.load_fused() if hasattr(model, "FOLDED") else None
     finally:
         sys.path[:] = path
         for module in set(sys.modules) - before:
@@ -208,6 +209,10 @@ def test_the_source_of_what_was_once_lost_or_refused(tmp_path: Path, name: str, 
                 del sys.modules[module]
     with torch.inference_mode():
         assert (loaded(scaled(trained, images)) - expected).abs().max() <= 1e-5 * expected.abs().max()
+        assert (fused is not None) == (name in ("Gamma", "mobilenetv4", "ghostnet"))
+        if fused is not None:
+            assert (fused(scaled(trained, images)) - expected).abs().max() <= 1e-4 * expected.abs().max()
+            assert sum(isinstance(part, torch.nn.BatchNorm2d) for part in fused.modules()) < len(model.FOLDED)
     torch.manual_seed(1)
     trains = loaded.train()(scaled(trained, images))
     torch.manual_seed(1)
