@@ -30,7 +30,7 @@ _WIDTH = 120
 #: What model.py itself calls something; a definition of the same name gets another.
 _RESERVED = (
     *("CLASSES", "MEAN", "STD", "INPUT_CHANNELS", "INPUT_SIZE", "WEIGHTS", "annotations", "fusions", "network"),
-    *("build", "load", "fit", "preprocess", "main", "original", "as_backbone", "load_trunk", "register_with_timm"),
+    *("build", "load", "fit", "preprocess", "main", "AUTHOR", "as_backbone", "load_trunk", "register_with_timm"),
     *("load_fused", "FOLDED"),
     CLASS_NAME,
 )
@@ -216,7 +216,8 @@ def generate(
     packages = sources.packages
     if beside is not None:
         packages = ["torch", *sorted({*packages, *beside.packages} - {"torch"})]
-        constants = [*([f"{beside.before}\n"] if beside.before else []), *constants]
+        # Behind the function that it calls.
+        blocks = [*blocks[: len(blocks) - len(traced)], *([beside.before] if beside.before else []), *traced]
     imports = _import_lines(sources.imports())
     parts = [_header(trained, built, packages), "from __future__ import annotations\n", imports]
     text = "\n".join([*parts, "\n".join(constants)]) + _joined(["", *blocks]) + "\n\n\n" + tail

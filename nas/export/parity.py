@@ -59,7 +59,7 @@ class Gap:
     @property
     def relative(self) -> float:
         """As a share of the largest value."""
-        return self.difference / self.largest if self.largest else self.difference and math.inf
+        return self.difference / self.largest if self.largest else math.inf if self.difference else 0.0
 
 
 @dataclass
@@ -116,7 +116,7 @@ class Comparison:
                 "output": output,
                 "max_abs_difference": gap.difference,
                 "largest": gap.largest,
-                "relative": gap.relative,
+                "relative": gap.relative if math.isfinite(gap.relative) else None,
                 "equal": gap.equal,
             }
             for (name, question, output), gap in self.gaps.items()

@@ -21,7 +21,7 @@ from nas.export.graph import CLASS_NAME, aliases_of, constant_of, forward_of
 from nas.export.literals import literal
 from nas.export.modules import Import
 from nas.export.sources import Sources
-from nas.export.standalone import adopt, put
+from nas.export.standalone import adopt, modules_beside, put
 from search_spaces.discovery.loading import takes_classes, torchvision_options
 from search_spaces.user_code import files_of
 from search_spaces.user_file import load_object
@@ -44,7 +44,7 @@ _CLASS = '''\
 
 @dataclass(frozen=True)
 class Shipped:
-    """The class's text, the lines that make the author's code importable, the call that builds the original, the files
+    """The class's text, the line before it that imports the author's code, the call that builds the original, the files
     that travel (by their path beside model.py) and the packages that those import."""
 
     text: str
@@ -62,24 +62,23 @@ def shipped(network: fx.GraphModule, reference: str, classes: int, points: list[
     """
     place, _, name = reference.rpartition(":")
     files: dict[str, bytes] = {}
+    modules: list[str] = []
     if place == "torchvision":
         options = {**torchvision_options(name), "num_classes": classes}
         arguments = ", ".join(f"{key}={literal(value)}" for key, value in options.items())
-        models = sources.bring(Import("torchvision", "models", "models"))
-        before, call, packages, folder = "", f"{models}.get_model({literal(name)}, {arguments})", {"torchvision"}, None
+        library = sources.bring(Import("torchvision", "models", "models"))
+        call, packages, folder = f"{library}.get_model({literal(name)}, {arguments})", {"torchvision"}, None
     else:
         found, folder = load_object(reference), Path(place).resolve().parent
         paths = files_of(Path(place).resolve())
         files = {f"{CODE_FOLDER}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in paths}
-        before = (
-            f'{_module("sys", sources)}.path.insert(0, str(Path(__file__).resolve().with_name("{CODE_FOLDER}")))\n'
-            f"from {Path(place).stem} import {name} as original  # noqa: E402"
-        )
+        modules.append(Path(place).stem)
         packages = _packages(files)
+        original = f"AUTHOR[{literal(modules[0])}].{name}"
         if isinstance(found, nn.Module):
-            call = f"{_module('copy', sources)}.deepcopy(original)"
+            call = f"{sources.bring(Import('copy', None, 'copy'))}.deepcopy({original})"
         else:
-            call = f"original({f'num_classes={classes}' if takes_classes(found) else ''})"
+            call = f"{original}({f'num_classes={classes}' if takes_classes(found) else ''})"
 
     def named(thing: Any) -> str:
         """A function that the graph calls, by its name in the file that it travels in."""
@@ -89,7 +88,8 @@ def shipped(network: fx.GraphModule, reference: str, classes: int, points: list[
         module = ".".join(Path(file).resolve().relative_to(folder).with_suffix("").parts)
         if not thing.__qualname__.isidentifier():
             raise ExportError(f"{thing.__qualname__} of {file} is defined inside another function: move it out")
-        return f"{_module('importlib', sources)}.import_module({literal(module)}).{thing.__qualname__}"
+        modules.append(module)
+        return f"AUTHOR[{literal(module)}].{thing.__qualname__}"
 
     own = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
     persistent = network.state_dict().keys()
@@ -107,11 +107,11 @@ def shipped(network: fx.GraphModule, reference: str, classes: int, points: list[
         parts="\n".join(f"        {part}" for part in parts),
         forward=forward_of(network),
     )
+    before = ""
+    if modules:
+        beside, named_modules = sources.add(modules_beside), literal(tuple(dict.fromkeys(modules)))
+        before = f'AUTHOR = {beside}(Path(__file__).resolve().with_name("{CODE_FOLDER}"), {named_modules})'
     return Shipped(text.rstrip(), before, call, frozenset(packages), files)
-
-
-def _module(name: str, sources: Sources) -> str:
-    return sources.bring(Import(name, None, name))
 
 
 def _packages(files: Mapping[str, bytes]) -> set[str]:

@@ -6,7 +6,9 @@ Needs torch alone. These very functions are written into model.py.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -164,3 +166,21 @@ def fold(network: nn.Module, pairs: Sequence[tuple[str, str]]) -> nn.Module:
         put(network, conv, fused)
         put(network, norm, nn.Identity())
     return network
+
+
+def modules_beside(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Modules from files of that folder, by name. What they import is found there first, and nobody else's modules are
+    hidden by theirs afterwards."""
+    own = {path.stem for path in folder.iterdir()}
+
+    def taken() -> dict[str, Any]:
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in own}
+
+    others = taken()
+    sys.path.insert(0, str(folder))
+    try:
+        return {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(str(folder))
+        taken()
+        sys.modules.update(others)

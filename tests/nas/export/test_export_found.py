@@ -191,22 +191,18 @@ def test_the_source_of_what_was_once_lost_or_refused(tmp_path: Path, name: str, 
     Source().write(job)
     assert (out / "code").is_dir() == by_its_own_code
     assert bool(job.facts["model.py"]["files"]) == by_its_own_code
-    path, before = list(sys.path), set(sys.modules)
-    try:
-        found = importlib.util.spec_from_file_location("exported_found", out / "model.py")
-        assert found is not None
-        assert found.loader is not None
-        model = importlib.util.module_from_spec(found)
-        found.loader.exec_module(model)
-        images = random_images(spec, 3)
-        expected = expected_logits(trained, images)
-        loaded = model.load()
-        fused = model.load_fused() if hasattr(model, "FOLDED") else None
-    finally:
-        sys.path[:] = path
-        for module in set(sys.modules) - before:
-            if module in ("net", "helpers"):
-                del sys.modules[module]
+    path, before = list(sys.path), dict(sys.modules)
+    found = importlib.util.spec_from_file_location("exported_found", out / "model.py")
+    assert found is not None
+    assert found.loader is not None
+    model = importlib.util.module_from_spec(found)
+    found.loader.exec_module(model)
+    assert sys.path == path
+    assert [sys.modules.get(name) for name in ("net", "helpers")] == [before.get(name) for name in ("net", "helpers")]
+    images = random_images(spec, 3)
+    expected = expected_logits(trained, images)
+    loaded = model.load()
+    fused = model.load_fused() if hasattr(model, "FOLDED") else None
     with torch.inference_mode():
         assert (loaded(scaled(trained, images)) - expected).abs().max() <= 1e-5 * expected.abs().max()
         assert (fused is not None) == (name in ("Gamma", "mobilenetv4", "ghostnet"))
