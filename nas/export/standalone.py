@@ -162,8 +162,10 @@ def make_known(name: str, create: Any) -> str:
 def fold(network: nn.Module, pairs: Sequence[tuple[str, str]]) -> nn.Module:
     """In place, in eval mode: each pair's batch norm goes into the convolution before it."""
     for conv, norm in pairs:
-        fused = fuse_conv_bn_eval(network.get_submodule(conv), network.get_submodule(norm))
-        put(network, conv, fused)
+        first, second = network.get_submodule(conv), network.get_submodule(norm)
+        assert isinstance(first, nn.Conv2d)
+        assert isinstance(second, nn.BatchNorm2d)
+        put(network, conv, fuse_conv_bn_eval(first, second))
         put(network, norm, nn.Identity())
     return network
 

@@ -38,7 +38,8 @@ def suppressed(
 ) -> torch.Tensor:
     """The best first, int64 [K], K at most `most`: of boxes [M, 4] of one label that overlap more, the better one."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    left, kept = scores.argsort(descending=True, stable=True), []
+    left = scores.argsort(descending=True, stable=True)
+    kept: list[torch.Tensor] = []
     while len(left) and len(kept) < most:
         best, left = left[0], left[1:]
         kept.append(best)
