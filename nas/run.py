@@ -106,14 +106,16 @@ class Run:
         selector: str | int = "knee",
         out: Path | str | None = None,
         announce: Callable[[str], None] = lambda line: None,
+        formats: Sequence[str] | None = None,
+        force: bool = False,
     ) -> dict[str, Any]:
         """Export a trial's network to `out` (`exported` in the run's folder); returns the parity report.
 
         Of a finalist it is the one that was trained on training and validation images, and judged on the test split; of
         another trial the one that was trained for longest.
 
-        Writes arch.json, weights.safetensors, model.py, model.onnx and parity.json; what could not be made of the
-        last three is left out, and `left_out` of the report says why.
+        Writes what `nas.export.export_network` writes; an artefact that could not be made is left out, and `left_out`
+        of the report says why.
 
         Raises:
             SelectionError: no such trial, or its weights were not kept.
@@ -130,7 +132,10 @@ class Run:
         weights = weights_path(self.path, number) if kept is None else training_weights_path(self.path, kept)
         if not weights.is_file():
             there = [t for t in self.view.complete if weights_path(self.path, t.result.number).is_file()]
-            raise SelectionError(f"the weights of trial {trial.result.number} are not kept: choose {_numbers(there)}")
+            raise SelectionError(
+                f"the weights of trial {trial.result.number} are not kept: choose {_numbers(there)}, or train it anew: "
+                f"nas retrain {self.path} --trial {trial.result.number}"
+            )
         config = self.config
         trainer = make_trainer(config.data_config(), config.training.recipe(), announce)
         data = trainer.data
@@ -151,7 +156,7 @@ class Run:
         )
         target = self.path / EXPORT_NAME if out is None else Path(out)
         judged = trainer.final().data if kept is not None and kept.final else data
-        return export_network(trained, target, validation_of(judged), announce)
+        return export_network(trained, target, validation_of(judged), announce, formats, force)
 
     def optuna_study(self, storage: str | None = None, name: str | None = None) -> OptunaStudy:
         """The run as an ordinary Optuna study: its trials with their choices as parameters, the objectives as values,

@@ -26,9 +26,14 @@ def code_of(file: Path) -> str:
     Comments, blank lines and indentation do not count.
     """
     whole = hashlib.sha256()
-    for path in sorted(_reached(file)):
+    for path in files_of(file):
         whole.update(f"{path.relative_to(file.parent)}\0{_code(path)}\0".encode())
     return whole.hexdigest()[:16]
+
+
+def files_of(file: Path) -> list[Path]:
+    """A file and what it imports from its own folder, and what that does."""
+    return sorted(_reached(file))
 
 
 def beside(folder: Path, name: str) -> Path | None:

@@ -23,7 +23,7 @@ README = Path("README.md")
 #: In the order in which a command that stands on several of them is run: on the first.
 PAGES = (README, *sorted(Path("docs").glob("*.md")))
 #: What goes on with README's run, in this order: `nas show` and the report have more to show after the studies.
-AFTER_README = ("budgets", "effort", "estimates", "trust", "report", "settings", "finalists", "recovering")
+AFTER_README = ("budgets", "effort", "estimates", "trust", "report", "settings", "finalists", "export", "recovering")
 #: What searches images and networks of one's own.
 OWN = ("data", "network")
 #: What asks the packaged table.

@@ -14,6 +14,7 @@ import click
 
 from nas.cli.bench import bench
 from nas.cli.cluster import cluster
+from nas.cli.exports import retrain, verify
 from nas.cli.latency import latency
 from nas.cli.networks import discover, spaces
 from nas.cli.reporting import compare, report, watch
@@ -26,7 +27,8 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _COMMANDS: dict[str, tuple[click.Command, ...]] = {
     "Before a search": (doctor, spaces, discover, check, cluster),
     "A search": (search, status, watch),
-    "What it found": (show, report, compare, export, reprice, optuna, recover),
+    "What it found": (show, report, compare, reprice, optuna, recover),
+    "The model": (export, verify, retrain),
     "How far to trust it": (finalists, noise, trust, ablate, attention),
     "On a device": (latency,),
     "Which method searches best": (bench,),

@@ -100,9 +100,22 @@ def reprice(run: Path, measured: Path | None, out: Path | None, as_json: bool, *
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("selector", default="verdict")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: RUN/exported]")
+@click.option("--formats", metavar="LIST", help="py,pt2,onnx,int8.onnx,openvino.xml or all.  [default: py,pt2,onnx]")
+@click.option("--benchmark", is_flag=True, help="Print size, accuracy, p50 and p95 of each format.")
+@click.option("--force", is_flag=True, help="Write into a folder that holds other files; those stay.")
 @places_options
 @json_option
-def export(run: Path, selector: str, out: Path | None, data: str | None, space: str | None, as_json: bool) -> None:
+def export(
+    run: Path,
+    selector: str,
+    out: Path | None,
+    formats: str | None,
+    benchmark: bool,
+    force: bool,
+    data: str | None,
+    space: str | None,
+    as_json: bool,
+) -> None:
     """Export a trial of RUN: weights, plain-PyTorch source, ONNX, each checked against the trained network.
 
     SELECTOR is a trial's number, verdict (default: the finalist that beats all-add, else the knee), best, knee, fastest
@@ -110,9 +123,18 @@ def export(run: Path, selector: str, out: Path | None, data: str | None, space: 
     """
     from nas.run import EXPORT_NAME, Run
 
-    parity = Run(run, data=data, space=space).export(selector, out, lambda line: click.echo(line, err=True))
+    wanted = None if formats is None else [name.strip() for name in formats.split(",")]
+    found = Run(run, data=data, space=space)
+    parity = found.export(selector, out, lambda line: click.echo(line, err=True), wanted, force)
     target = out or run / EXPORT_NAME
-    click.echo(json.dumps({"exported": str(target), "parity": parity}, indent=2) if as_json else str(target))
+    if as_json:
+        click.echo(json.dumps({"exported": str(target), "parity": parity}, indent=2))
+        return
+    if benchmark:
+        from nas.terminal.exports import print_benchmark
+
+        print_benchmark(console(), parity)
+    click.echo(str(target))
 
 
 @click.command()

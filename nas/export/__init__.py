@@ -1,7 +1,8 @@
 """From a trained candidate to something that can be deployed without this package.
 
-    TrainedNetwork ── export_network ──> OUT/arch.json  weights.safetensors  model.py  model.onnx  parity.json
+    TrainedNetwork ── export_network ─> OUT/ arch.json, weights, artefacts (a file of `formats` each), parity.json, card
     validation_of(data): the split on which what was exported is compared with what was recorded
+    verifying.verify(OUT): is it still that · probing.left_out(space): what will not be made, before anything is trained
 
 Importing this imports torch: the command line does so only when it exports.
 """

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from nas.export.construction import construction
+from nas.export.card import write_card
 from nas.export.errors import ArtefactError, ExportError
 from nas.export.folder import refuse_foreign, staged
-from nas.export.generation import generate
-from nas.export.modules import OWN_PACKAGES
-from nas.export.onnx_model import write_onnx
-from nas.export.parity import check_parity, write_report
-from nas.export.trained import TrainedNetwork, write_description, write_weights
+from nas.export.formats import Format, Job, chosen
+from nas.export.hashes import write_hashes
+from nas.export.parity import Proof, prove, report_of, write_report
+from nas.export.trained import TrainedNetwork, write_description, write_preprocessing, write_weights
 from nas.export.validation import Judge, Validation
 
 
@@ -28,81 +26,90 @@ def export_network(
     out: Path,
     validation: Validation | None = None,
     announce: Callable[[str], None] = _quiet,
+    formats: Sequence[str] | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
-    """Write arch.json, weights.safetensors, model.py, model.onnx and parity.json into `out`; the parity report.
+    """Write arch.json, the weights, the artefacts and parity.json into `out`; the parity report.
 
     `validation` is the split on which the artefacts are compared with what was recorded of the network, see
-    `validation_of`. An earlier export in `out` is replaced as a whole. A model.py or model.onnx that cannot be made, or
-    does not agree with the network where the other does, is left out: `left_out` of the report says why.
+    `validation_of`. `formats` names the artefacts, see `nas.export.formats`. An earlier export in `out` is replaced as
+    a whole; `force` lets it stand beside files of others. An artefact that cannot be made, or does not agree with the
+    network, is left out: `left_out` of the report says why.
 
     Raises:
         TaskError: the network and the split do not belong together.
-        ExportError: no artefact agrees with the network, or `out` holds other files.
-            Nothing is left at `out` then, and an earlier export stays as it was.
+        ExportError: there is no such format, several artefacts were made and none agrees with the network, or `out`
+            holds other files. Nothing is left at `out` then, and an earlier export stays as it was.
     """
-    refuse_foreign(out)  # before any work
+    forms = chosen(formats)
+    refuse_foreign(out, force)  # before any work
     network = trained.build()
     judge = None if validation is None else validation.judge(trained, network)
-    left_out: dict[str, str] = {}
-    with staged(out) as folder:
-        announce("writing weights.safetensors and model.py")
-        write_weights(trained, network, folder / "weights.safetensors")
-        packages: list[str] = []
-        try:
-            source = generate(trained)
-            packages = source.packages
-            (folder / "model.py").write_text(source.text, encoding="utf-8")
-        except ExportError as error:
-            left_out["model.py"] = str(error)
-        announce("writing model.onnx")
-        try:
-            write_onnx(trained, network, folder / "model.onnx")
-        except ExportError as error:
-            left_out["model.onnx"] = str(error)
-        announce("comparing model.py and model.onnx with the trained network")
-        report = _sound(trained, network, folder, judge, packages, left_out)
-        write_description(trained, packages, report["left_out"], folder / "arch.json")
+    with staged(out, force) as folder:
+        announce("writing the weights")
+        write_weights(trained, network, folder)
+        job = Job(trained, network, folder, None if judge is None else judge.images)
+        left_out = {form.name: why for form in forms if (why := _written(form, job, announce)) is not None}
+        made = [form for form in forms if form.name not in left_out]
+        announce("comparing what was written with the trained network")
+        proof = _proven(job, made, judge)
+        for name, error in proof.wrong.items():
+            left_out[name] = str(error)
+            _remove(next(form for form in made if form.name == name), job)
+        report = report_of(
+            job, proof, judge, {form.name: left_out[form.name] for form in forms if form.name in left_out}
+        )
+        write_description(trained, job.facts, report["left_out"], folder / "arch.json")
         write_report(report, folder / "parity.json")
+        write_preprocessing(trained, folder / "preprocessing.json")
+        write_card(trained, report, [form for form in made if form.name in report["artefacts"]], folder)
+        write_hashes(folder)
     for name, reason in report["left_out"].items():
         announce(f"{name} is left out: {reason}")
     announce(f"exported to {out}")
     return report
 
 
-def _sound(
-    trained: TrainedNetwork,
-    network: nn.Module,
-    folder: Path,
-    judge: Judge | None,
-    packages: list[str],
-    left_out: Mapping[str, str],
-) -> dict[str, Any]:
-    """The parity report without the artefacts that do not compute what the network does, whose files are deleted.
+def _written(form: Format, job: Job, announce: Callable[[str], None]) -> str | None:
+    """Why there is none of it, None where there is."""
+    why = form.missing()
+    if why is not None:
+        return why
+    announce(f"writing {form.name}")
+    try:
+        form.write(job)
+    except ExportError as error:
+        _remove(form, job)
+        return str(error)
+    return None
+
+
+def _proven(job: Job, made: list[Format], judge: Judge | None) -> Proof:
+    """What was found of them. One that proves wrong is written in another way where there is one.
 
     Raises:
-        ArtefactError: both could be made, and neither does.
+        ArtefactError: several were made, and all are wrong: one could be its exporter's fault, but the network of all
+            is strange.
     """
-    refused, made = _not_needed(trained, packages), 2 - len(left_out)
-    wrong: dict[str, ArtefactError] = {}
-    while True:
-        try:
-            return check_parity(trained, network, folder, judge, refused, {**left_out, **_texts(wrong)})
-        except ArtefactError as error:
-            wrong[error.artefact] = error
-            if len(wrong) == made == 2:  # one could be its exporter's fault; of both, the network is strange
-                raise next(iter(wrong.values())) from None
-            (folder / error.artefact).unlink()
+    proof = prove(job, made, judge)
+    again = [form for form in made if form.name in proof.wrong and form.write_otherwise(job)]
+    if again:
+        second = prove(job, [form for form in made if form in again or form.name not in proof.wrong], judge)
+        proof = Proof(second.artefacts, second.verdict, second.rounding, {**_others(proof, again), **second.wrong})
+    if made and len(proof.wrong) == len(made) > 1:
+        raise next(iter(proof.wrong.values()))
+    return proof
 
 
-def _texts(errors: Mapping[str, ArtefactError]) -> dict[str, str]:
-    return {name: str(error) for name, error in errors.items()}
+def _others(proof: Proof, again: list[Format]) -> dict[str, ArtefactError]:
+    return {name: error for name, error in proof.wrong.items() if name not in {form.name for form in again}}
 
 
-def _not_needed(trained: TrainedNetwork, packages: list[str]) -> list[str]:
-    """What model.py must do without: this package, the operators' own modules, what is used besides torch to make it.
-
-    The last are left alone where model.py imports more than torch: torchvision itself looks for onnx.
-    """
-    homes = construction(trained.space, trained.architecture).homes
-    tools = {"safetensors", "onnx", "onnxruntime"} if packages == ["torch"] else set()
-    return sorted({*OWN_PACKAGES, *tools, *homes} - {"__main__"})
+def _remove(form: Format, job: Job) -> None:
+    job.facts.pop(form.name, None)
+    for name in (form.name, *form.beside):
+        path = job.folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.metadata import packages_distributions
 from typing import Any
 
@@ -67,11 +68,16 @@ def class_of_graph(network: fx.GraphModule, title: str, points: Iterable[str], s
     parts = plain + parts  # a plain one is made before what stands in it, a fusion too
     parts += [f"{store}(self, {literal(path)}, {text})" for path, text in _tensors(everything, made)]
     body = "\n".join(f"        {part}" for part in parts)
-    # Under the graph's own names for them: an imported one might be that of a value in the forward pass.
-    aliases = "".join(f"{name} = {sources.add(thing)}\n" for name, thing in _functions(network).items())
-    aliases += "\n\n" * bool(aliases)
-    text = _CLASS.format(aliases=aliases, name=CLASS_NAME, title=title, parts=body, forward=_forward(network))
+    aliases = aliases_of(network, sources.add)
+    text = _CLASS.format(aliases=aliases, name=CLASS_NAME, title=title, parts=body, forward=forward_of(everything))
     return text.rstrip()
+
+
+def aliases_of(network: fx.GraphModule, named: Callable[[Any], str]) -> str:
+    """Lines before the class: the graph's functions under its own names for them, which are no values of its forward
+    pass. `named` gives each function's name in the text."""
+    text = "".join(f"{name} = {named(thing)}\n" for name, thing in _functions(_without_arguments(network)).items())
+    return text + "\n\n" * bool(text)
 
 
 def _steps(network: fx.GraphModule) -> list[tuple[str, nn.Module]]:
@@ -122,7 +128,11 @@ def _constructor(path: str, module: nn.Module, sources: Sources) -> str:
 def _arguments(module: nn.Module) -> dict[str, Any]:
     """The arguments of its constructor: each is the attribute of that name. Raises LookupError where one is not."""
     arguments: dict[str, Any] = {}
-    for name, parameter in inspect.signature(type(module)).parameters.items():
+    # Recurrent layers hand whatever they are given to what they are derived from.
+    made_by = nn.RNNBase if isinstance(module, nn.RNNBase) else type(module)
+    for name, parameter in inspect.signature(made_by).parameters.items():
+        if made_by is nn.RNNBase and name == "mode":
+            continue
         if name in ("device", "dtype") or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         value = getattr(module, name, parameter.default)
@@ -159,7 +169,7 @@ def _parts(path: str, module: nn.Module, sources: Sources) -> str:
         if buffer is None:
             parts.append(f"{literal(name)}: None")
         elif name in module._non_persistent_buffers_set:
-            constants.append(f"{literal(name)}: {_constant(f'{path}.{name}', buffer)}")
+            constants.append(f"{literal(name)}: {constant_of(f'{path}.{name}', buffer)}")
         else:
             parts.append(f"{literal(name)}: {_empty(buffer)}")
     given = ", ".join("{" + ", ".join(entries) + "}" for entries in (attributes, parts, constants))
@@ -177,9 +187,18 @@ def _plain(module: nn.Module) -> dict[str, Any]:
 
 
 def _value(value: Any, sources: Sources) -> str:
-    if inspect.isclass(value) or inspect.isfunction(value) or inspect.isbuiltin(value):
-        return sources.add(value)
-    return literal(value)
+    def other(inner: Any) -> str | None:
+        if inspect.isclass(inner) or inspect.isfunction(inner) or inspect.isbuiltin(inner):
+            return sources.add(inner)
+        if type(inner) is partial:
+            given = [*map(say, inner.args), *(f"{name}={say(value)}" for name, value in inner.keywords.items())]
+            return f"{sources.add(partial)}({', '.join([say(inner.func), *given])})"
+        return None
+
+    def say(inner: Any) -> str:
+        return literal(inner, other)
+
+    return say(value)
 
 
 def _shapes(module: nn.Module) -> dict[str, torch.Size]:
@@ -205,7 +224,7 @@ def _tensors(network: fx.GraphModule, made: set[str]) -> list[tuple[str, str]]:
         if _inside(path, made):
             continue
         if path not in persistent:
-            found.append((path, f"{_constant(path, buffer)}, persistent=False"))
+            found.append((path, f"{constant_of(path, buffer)}, persistent=False"))
         elif first[id(buffer)] == path:
             found.append((path, _empty(buffer)))
         else:
@@ -214,7 +233,7 @@ def _tensors(network: fx.GraphModule, made: set[str]) -> list[tuple[str, str]]:
     return sorted(found, key=lambda entry: entry[1].startswith("self."))
 
 
-def _constant(path: str, buffer: torch.Tensor) -> str:
+def constant_of(path: str, buffer: torch.Tensor) -> str:
     """A tensor that is no weight, as numbers."""
     if buffer.numel() > MAX_CONSTANTS:
         raise ExportError(f"{path}, a constant of {buffer.numel()} numbers: let it be a buffer of its module")
@@ -246,8 +265,9 @@ def _without_arguments(network: fx.GraphModule) -> fx.GraphModule:
     return fx.GraphModule(network, graph)
 
 
-def _forward(network: fx.GraphModule) -> str:
-    text = _body(network.graph.python_code("self").src)
+def forward_of(network: fx.GraphModule) -> str:
+    """The source of its forward method."""
+    text = _body(_without_arguments(network).graph.python_code("self").src)
     text = re.sub(r"^def forward\(self, (\w+)[^)]*\):", r"def forward(self, \1: torch.Tensor) -> torch.Tensor:", text)
     for name in ("inf", "nan", "device"):
         text = re.sub(rf"(?<![\w.\"']){name}\b(?!\s*=)", _COMMON[name], text)

@@ -1,4 +1,4 @@
-"""Do the exported artefacts compute what the trained network computes? Every output, and what was recorded."""
+"""Does each artefact compute what the trained network computes, and meet what was recorded? How long does it take?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import copy
 import json
 import math
 import platform
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -17,12 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.export import isolated
-from nas.export.alone import Ask, model_alone
 from nas.export.errors import ArtefactError
+from nas.export.formats import Format, Here, Job, Runner
 from nas.export.kinds import Outputs
-from nas.export.onnx_model import onnx_forward
 from nas.export.standalone import normalise
-from nas.export.trained import TrainedNetwork
 from nas.export.validation import Judge
 
 #: Of an output's largest value: some eighty times float32's rounding.
@@ -31,31 +30,13 @@ TOLERANCE = 1e-5
 #: ResNet-50), so it may differ by as many times the network's own distance from float64, up to a ceiling.
 ROUNDINGS = 4
 CEILING = 1e-3
-#: Images of which the outputs are compared one batch at once, where as many are evaluated together.
-REAL_BATCH = 64
+#: Batches of which the outputs are compared: one that was traced for a single image fails at another.
+BATCHES = (1, 7)
 
-#: Of everybody that was asked, by name; the trained network is "network".
+#: The trained network itself, among those that answer.
+NETWORK = "network"
+#: Of everybody that was asked, by name.
 Answers = Mapping[str, Outputs]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The trained network and what was made of it; None for what could not be made."""
-
-    network: Callable[[Tensor], Outputs]
-    model: Ask | None
-    onnx: Callable[[Tensor], Outputs] | None
-
-    def answers(self, inputs: Tensor, images: Tensor | None = None) -> Answers:
-        """To float32 [N, C, H, W]; model.py makes them of the uint8 `images` itself where it is given these."""
-        meanwhile = None if self.model is None else self.model(inputs if images is None else images)
-        found = {"network": self.network(inputs)}
-        onnx = None if self.onnx is None else self.onnx(inputs)
-        if meanwhile is not None:
-            found["model.py"] = meanwhile.result()
-        if onnx is not None:
-            found["model.onnx"] = onnx
-        return found
 
 
 @dataclass(frozen=True)
@@ -75,26 +56,58 @@ class Gap:
             self.equal and bool(torch.equal(given, expected)),
         )
 
+    @property
+    def relative(self) -> float:
+        """As a share of the largest value."""
+        return self.difference / self.largest if self.largest else math.inf if self.difference else 0.0
+
 
 @dataclass
-class Gaps:
-    """The gaps of all artefacts, by what they were asked."""
+class Comparison:
+    """The network and its artefacts, asked side by side. One that fails is asked no more: `wrong` says why."""
 
-    found: dict[tuple[str, str, str], Gap] = field(default_factory=dict)
+    forms: Mapping[str, Format]
+    runners: dict[str, Runner]
+    wrong: dict[str, ArtefactError] = field(default_factory=dict)
+    #: By artefact, question and output.
+    gaps: dict[tuple[str, str, str], Gap] = field(default_factory=dict)
+    rounding: float = 0.0
 
-    def widen(self, question: str, answers: Answers) -> None:
-        for artefact in answers.keys() - {"network"}:
-            for output, expected in answers["network"].items():
-                key = (artefact, question, output)
-                self.found[key] = self.found.get(key, Gap()).widened(expected, answers[artefact][output])
-                if math.isnan(self.found[key].difference):
-                    raise _too_wide(key, self.found[key], 0.0)
+    def answers(self, question: str, inputs: Tensor, images: Tensor | None = None) -> Answers:
+        """To float32 [N, C, H, W]; `images` are the same as uint8."""
+        replies = {name: runner.ask(inputs, images) for name, runner in self.runners.items()}
+        found = {NETWORK: replies.pop(NETWORK)()}
+        for name, reply in replies.items():
+            try:
+                found[name] = reply()
+            except ArtefactError as error:
+                self._dismiss(name, error)
+                continue
+            for output, expected in found[NETWORK].items():
+                key = (name, question, output)
+                gap = self.gaps[key] = self.gaps.get(key, Gap()).widened(expected, found[name][output])
+                if math.isnan(gap.difference):
+                    self._dismiss(name, _too_wide(key, gap, 0.0))
+                    found.pop(name, None)
+                    break
+        return found
 
-    def check(self, allowed: Mapping[str, float]) -> None:
-        """Raises ExportError where an artefact is farther away than it may be, as a share of the largest value."""
-        for key, gap in self.found.items():
-            if not gap.difference <= allowed[key[0]] * gap.largest:
-                raise _too_wide(key, gap, allowed[key[0]])
+    def allowed(self, name: str) -> float | None:
+        """How far the artefact's outputs may be, as a share of the largest; None for one of fewer bits."""
+        nearness = self.forms[name].nearness
+        wide = min(CEILING, max(TOLERANCE, ROUNDINGS * self.rounding))
+        return {"same": TOLERANCE, "rounding": wide, "lossy": None}[nearness]
+
+    def check(self) -> None:
+        """Dismiss those that are farther away than they may be."""
+        for key, gap in self.gaps.items():
+            name, most = key[0], self.allowed(key[0])
+            if name in self.runners and most is not None and not gap.difference <= most * gap.largest:
+                self._dismiss(name, _too_wide(key, gap, most))
+
+    def _dismiss(self, name: str, error: ArtefactError) -> None:
+        self.wrong[name] = error
+        self.runners.pop(name, None)
 
     def rows(self, artefact: str) -> list[dict[str, Any]]:
         return [
@@ -103,10 +116,10 @@ class Gaps:
                 "output": output,
                 "max_abs_difference": gap.difference,
                 "largest": gap.largest,
-                "relative": gap.difference / gap.largest if gap.largest else 0.0,
+                "relative": gap.relative if math.isfinite(gap.relative) else None,
                 "equal": gap.equal,
             }
-            for (name, question, output), gap in self.found.items()
+            for (name, question, output), gap in self.gaps.items()
             if name == artefact
         ]
 
@@ -120,108 +133,79 @@ def _too_wide(key: tuple[str, str, str], gap: Gap, allowed: float) -> ArtefactEr
     )
 
 
-def check_parity(
-    trained: TrainedNetwork,
-    network: nn.Module,
-    folder: Path,
-    judge: Judge | None,
-    refused: list[str],
-    left_out: Mapping[str, str],
-) -> dict[str, Any]:
-    """The report of parity.json: model.py in its own process, model.onnx in ONNX Runtime, each against the network.
+@dataclass(frozen=True)
+class Proof:
+    """What was found: the sections of parity.json, by artefact, and the artefacts that proved wrong."""
 
-    model.py, which is the same computation, must stay within TOLERANCE; model.onnx within what rounding explains. Those
-    in `left_out` are not there.
+    artefacts: Mapping[str, Mapping[str, Any]]
+    verdict: Mapping[str, Any]
+    rounding: float
+    wrong: Mapping[str, ArtefactError]
+
+
+def prove(job: Job, forms: Sequence[Format], judge: Judge | None) -> Proof:
+    """Compare the artefacts that were written with the network, on random and real images and the whole split.
 
     Raises:
-        ArtefactError: an artefact does not run, or differs by more than the tolerance.
-        ExportError: what was recorded is not met.
+        ExportError: what was recorded is not met by the network itself.
     """
-    network = network.to(memory_format=torch.channels_last)
-    names = [output.name for output in trained.kind.outputs]
-    gaps, rounding, verdict = Gaps(), 0.0, {}
+    network = job.network.to(memory_format=torch.channels_last)
+    place = job.place
+    own = Here(NETWORK, lambda inputs: isolated.outputs_of(network, inputs, place.names))
+    comparison = Comparison({one.name: one for one in forms}, {NETWORK: own})
+    verdict: Mapping[str, Any] = {}
     with ExitStack() as stack:
         stack.enter_context(isolated.one_thread())
-        model = onnx = None
-        if "model.py" not in left_out:
-            model = stack.enter_context(model_alone(folder / "model.py", names, refused))
-        if "model.onnx" not in left_out:
-            onnx = _runs(folder / "model.onnx")
-        asked = Asked(lambda inputs: isolated.outputs_of(network, inputs, names), model, onnx)
+        for form in forms:
+            try:
+                comparison.runners[form.name] = stack.enter_context(form.runner(place))
+            except ArtefactError as error:
+                comparison.wrong[form.name] = error
         exact = copy.deepcopy(network).double()
-        for question, inputs in batches_to_ask(trained, judge).items():
-            answers = asked.answers(inputs)
-            gaps.widen(question, answers)
-            rounding = max(rounding, own_rounding(exact, inputs, answers["network"]))
-        allowed = {"model.py": TOLERANCE, "model.onnx": min(CEILING, max(TOLERANCE, ROUNDINGS * rounding))}
-        allowed = {name: share for name, share in allowed.items() if name not in left_out}
-        gaps.check(allowed)
-        if judge is not None:
-            readings = _readings(trained, judge, asked, gaps)
-            gaps.check(allowed)
-            verdict = judge.verdict(readings, max(allowed.values(), default=TOLERANCE))
-    return {
-        "passed": True,
-        "tolerance": {
-            "relative": allowed,
-            "to": "the largest absolute value of the trained network's output on the batch",
-            "own_rounding": rounding,
-            "model.onnx": f"{ROUNDINGS} times own_rounding (the network in float32 against itself in float64), "
-            f"at least {TOLERANCE:g}, at most {CEILING:g}",
-        },
-        "artefacts": {name: {"batches": gaps.rows(name)} for name in allowed},
-        "left_out": dict(left_out),
-        "accuracy": None,
-        "figures": None,
-        **verdict,
-        "run_as": {
-            "model.py": "python -I in a process of its own that cannot import " + ", ".join(refused),
-            "model.onnx": "ONNX Runtime, CPUExecutionProvider",
-        },
-        "settings": {
-            "dtype": "float32",
-            "threads": 1,
-            "batch": None if judge is None else judge.batch_size,
-            "memory_format": "channels_last",
-        },
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "onnx", "onnxruntime")},
-        },
+        for question, inputs in batches_to_ask(job, judge).items():
+            answers = comparison.answers(question, inputs)
+            comparison.rounding = max(comparison.rounding, own_rounding(exact, inputs, answers[NETWORK]))
+        comparison.check()
+        if judge is not None and (len(comparison.runners) > 1 or not forms):
+            readings = _readings(job, judge, comparison)
+            comparison.check()
+            readings = {name: found for name, found in readings.items() if name in comparison.runners}
+            lossy = {name for name in readings if name != NETWORK and comparison.allowed(name) is None}
+            most = max((comparison.allowed(name) or 0.0 for name in readings if name != NETWORK), default=TOLERANCE)
+            verdict, off = judge.verdict(readings, max(most, TOLERANCE), lossy)
+            for name, why in off.items():
+                comparison.wrong[name] = why
+                comparison.runners.pop(name)
+        times = {name: _times(runner, job) for name, runner in comparison.runners.items()}
+    report = {
+        name: {
+            "allowed": comparison.allowed(name),
+            "run_as": comparison.forms[name].run_as,
+            "bytes": (job.folder / name).stat().st_size,
+            "latency_ms": times[name],
+            "batches": comparison.rows(name),
+        }
+        for name in comparison.runners
+        if name != NETWORK
     }
+    return Proof(report, {**verdict, "eager_latency_ms": times[NETWORK]}, comparison.rounding, comparison.wrong)
 
 
-def _runs(path: Path) -> Callable[[Tensor], Outputs]:
-    """The file in ONNX Runtime. What that does not run is said of the file."""
-
-    def failed(error: Exception) -> ArtefactError:
-        return ArtefactError(path.name, f"ONNX Runtime does not run it: {' '.join(str(error).split())[:200]}")
-
-    try:
-        forward = onnx_forward(path)
-    except Exception as error:
-        raise failed(error) from error
-
-    def run(inputs: Tensor) -> Outputs:
-        try:
-            return forward(inputs)
-        except Exception as error:
-            raise failed(error) from error
-
-    return run
+def _times(runner: Runner, job: Job) -> dict[str, Any]:
+    """p50 and p95 of one image, again from the artefact."""
+    found = sorted(runner.milliseconds(job.blank(1)))
+    return {"p50": statistics.median(found), "p95": found[min(int(0.95 * len(found)), len(found) - 1)], "n": len(found)}
 
 
-def batches_to_ask(trained: TrainedNetwork, judge: Judge | None) -> dict[str, Tensor]:
-    """float32 batches by name: random ones of two sizes and, where there is a split, the first of its images."""
-    spec = trained.space.input
+def batches_to_ask(job: Job, judge: Judge | None) -> dict[str, Tensor]:
+    """float32 batches by name: random ones and, where there is a split, the first of its images."""
     generator = torch.Generator().manual_seed(0)
-    batches = {
-        f"random, batch {size}": torch.randn(size, spec.channels, spec.size, spec.size, generator=generator)
-        for size in (1, 5)
-    }
-    if judge is not None:
-        real = judge.images[: min(REAL_BATCH, judge.batch_size)]
-        batches[f"real, batch {len(real)}"] = normalise(real, trained.mean, trained.std)
+    shape = tuple(job.trained.space.input_shape)
+    batches = {f"random, batch {size}": torch.randn(size, *shape, generator=generator) for size in BATCHES}
+    for size in BATCHES if judge is not None else ():
+        assert judge is not None
+        real = judge.images[: min(size, len(judge.images))]
+        batches[f"real, batch {len(real)}"] = normalise(real, job.trained.mean, job.trained.std)
     return batches
 
 
@@ -240,17 +224,48 @@ def own_rounding(exact: nn.Module, inputs: Tensor, reference: Outputs) -> float:
     return worst
 
 
-def _readings(trained: TrainedNetwork, judge: Judge, asked: Asked, gaps: Gaps) -> dict[str, Sequence[Any]]:
+def _readings(job: Job, judge: Judge, comparison: Comparison) -> dict[str, Sequence[Any]]:
     """What everybody's outputs for the images of the split mean, batch by batch: all of them would fill the memory."""
     readings: dict[str, list[Any]] = {}
     images = judge.images
     for places in torch.split(torch.arange(len(images)), judge.batch_size):
         batch = images[places]
-        answers = asked.answers(normalise(batch, trained.mean, trained.std), batch)
-        gaps.widen(f"all {len(images)} images", answers)
-        for name, outputs in answers.items():
+        inputs = normalise(batch, job.trained.mean, job.trained.std)
+        for name, outputs in comparison.answers(f"all {len(images)} images", inputs, batch).items():
             readings.setdefault(name, []).append(judge.read(outputs, places))
     return dict(readings)
+
+
+def report_of(job: Job, proof: Proof, judge: Judge | None, left_out: Mapping[str, str]) -> dict[str, Any]:
+    """parity.json."""
+    promised = job.trained.provenance.get("latency_ms")
+    return {
+        "passed": bool(proof.artefacts),
+        "tolerance": {
+            "relative": {name: found["allowed"] for name, found in proof.artefacts.items()},
+            "to": "the largest absolute value of the trained network's output on the batch",
+            "own_rounding": proof.rounding,
+            "another runtime": f"{ROUNDINGS} times own_rounding (the network in float32 against itself in float64), "
+            f"at least {TOLERANCE:g}, at most {CEILING:g}; fewer bits: null, the split says what they cost",
+        },
+        "artefacts": dict(proof.artefacts),
+        "left_out": dict(left_out),
+        "accuracy": None,
+        "figures": None,
+        **proof.verdict,
+        "promised_latency_ms": promised,
+        "latency_protocol": "p50 and p95 of warm passes of one image on one CPU thread of the machine that exported",
+        "settings": {
+            "dtype": "float32",
+            "threads": 1,
+            "batch": None if judge is None else judge.batch_size,
+            "memory_format": "channels_last",
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "onnx", "onnxruntime")},
+        },
+    }
 
 
 def write_report(report: Mapping[str, Any], path: Path) -> None:

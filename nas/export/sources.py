@@ -1,51 +1,36 @@
 """The definitions that some classes need, collected from their modules into one standalone text.
 
-Whatever a class uses is followed through imports to the statement that defines it; what is installed
-apart (torch, the standard library) stays an import. Texts are carried over as they were written,
-comments included; only names that would clash are changed.
+Whatever a class uses is followed through imports to the statements that define it, and to those that change what they
+define; what is installed apart (torch, the standard library) stays an import. Texts are carried over as they were
+written, comments included; only names that would clash are changed.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
-import copy
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 import torch
 
 from nas.export.errors import ExportError
-from nas.export.modules import OWN_PACKAGES, Borders, Import, SourceModule, nested_imports
-from nas.export.rewriting import Edit, apply, rename_header, without_operand
-from nas.export.scopes import Reference, bound_names, locally_bound, references
+from nas.export.modules import Import, SourceModule, Statement, Use, is_carried, nested_imports
 
-#: Decorators that make an operator known to this package: of no use outside it.
-_STRIPPED = {("search_spaces.fusions.registry", "register")}
-
-
-@dataclass(eq=False)
-class Definition:
-    """A top-level statement of a module, without our own decorators."""
-
-    source: SourceModule
-    statement: ast.stmt
-    dropped_lines: frozenset[int]
-    uses: list[Reference]
-
-    @property
-    def names(self) -> set[str]:
-        return bound_names([self.statement])
+#: What makes an operator known to this package: of no use outside it.
+_STRIPPED = ("search_spaces.fusions.registry", "register")
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a reference means: a carried definition's name, or an import; `length` parts of its chain name it."""
+    """What a use means: a name that a carried module defines, or an import; `length` parts of its chain name it."""
 
-    definition: Definition | None
+    source: SourceModule | None
     imported: Import | None
     name: str
     length: int
@@ -58,15 +43,15 @@ class Sources:
         self, carried_packages: Iterable[str] = (), reserved: Iterable[str] = (), imports: Iterable[Import] = ()
     ) -> None:
         """Of `carried_packages` the source is carried; `reserved` names stay free; `imports` are there anyway."""
-        self._borders = Borders(frozenset({*OWN_PACKAGES, *carried_packages}))
-        self._modules: dict[str, SourceModule] = {}
-        self._definitions: dict[ast.stmt, Definition] = {}
-        self._reached: list[Definition] = []
+        packages = frozenset(carried_packages)
+        self._carries: Callable[[str], bool] = cache(lambda module: is_carried(module, packages))
+        self._module: Callable[[str], SourceModule] = cache(SourceModule.read)
+        self._reached: dict[Statement, list[tuple[Use, Target]]] = {}
         self._taken: dict[str, object] = dict.fromkeys({*dir(builtins), *reserved}, None)
         self._output: dict[object, str] = {}
         self._imports: dict[object, Import] = {}
         for imported in imports:
-            self._name_of(Target(None, imported, imported.name, 1))
+            self.bring(imported)
 
     def add(self, thing: Callable[..., Any]) -> str:
         """Collect a class or function, or the import of an installed one; its name in the collected text.
@@ -79,14 +64,18 @@ class Sources:
             raise ExportError(
                 f"{name} is not defined at the top level of a module: move it there, so that its source can be exported"
             )
-        if not self._borders.carries(module):
+        if not self._carries(module):
             public = "torch.nn" if getattr(torch.nn, name, None) is thing else module
-            return self._name_of(Target(None, Import(public, name, name), name, 1))
+            return self.bring(Import(public, name, name))
         target = self._resolve(self._module(module), (name,))
-        if target is None or target.definition is None:
+        if target is None or target.source is None:
             raise ExportError(f"no source of {name} in module {module!r}: define it there with a class statement")
-        self._reach(target.definition)
+        self._reach(target)
         return self._name_of(target)
+
+    def bring(self, imported: Import) -> str:
+        """Have an import in the text; the name that it binds."""
+        return self._name_of(Target(None, imported, imported.name, 1))
 
     @property
     def packages(self) -> list[str]:
@@ -98,26 +87,22 @@ class Sources:
         return list(self._imports.values())
 
     def text(self) -> list[str]:
-        """One block of source a definition, each after those it needs when it is imported."""
-        self._reach_annotations()
-        ordered: list[Definition] = []
-        for definition in self._reached:
-            self._place(definition, ordered, set())
-        return [self._render(definition) for definition in ordered]
+        """One block of source a statement, in the order in which Python ran them."""
+        order: list[SourceModule] = []
+        for statement in self._reached:
+            self._place(statement.source, order, set())
+        ranks = {source: rank for rank, source in enumerate(order)}
+        ordered = sorted(self._reached, key=lambda one: (ranks[one.source], one.node.lineno))
+        return [self._render(statement) for statement in ordered]
 
     # Following names to their definitions
-
-    def _module(self, name: str) -> SourceModule:
-        if name not in self._modules:
-            self._modules[name] = SourceModule.read(name)
-        return self._modules[name]
 
     def _resolve(self, source: SourceModule, chain: Sequence[str], skipped: int = 0) -> Target | None:
         name = chain[0]
         if name in source.imports:
             return self._resolve_import(source.imports[name], chain, skipped)
-        if name in source.statements:
-            return Target(self._definition(source, source.statements[name]), None, name, skipped + 1)
+        if source.binding(name):
+            return Target(source, None, name, skipped + 1)
         # A star import or a lazy package: ask the running module where the thing comes from.
         value = getattr(source.module, name, None)
         if isinstance(value, ModuleType):
@@ -128,13 +113,13 @@ class Sources:
         return self._resolve_import(Import(home, own_name, own_name), chain, skipped)
 
     def _resolve_import(self, imported: Import, chain: Sequence[str], skipped: int) -> Target | None:
-        if not self._borders.carries(imported.module):
+        if not self._carries(imported.module):
             return Target(None, imported, imported.name, skipped + 1)
         if imported.attribute is not None:
             module = self._module(imported.module)
             if not isinstance(getattr(module.module, imported.attribute, None), ModuleType):
                 target = self._resolve(module, (imported.attribute,))
-                return target and Target(target.definition, target.imported, target.name, skipped + 1)
+                return target and Target(target.source, target.imported, target.name, skipped + 1)
             inner = f"{imported.module}.{imported.attribute}"
         else:
             root = imported.module.partition(".")[0]  # what a plain `import a.b` binds
@@ -142,111 +127,70 @@ class Sources:
         if len(chain) == 1:
             raise ExportError(f"module {inner!r} is used as a value: import what is needed from it by name")
         module = self._module(inner)
-        if chain[1] not in {*module.statements, *module.imports} and isinstance(
-            getattr(module.module, chain[1], None), ModuleType
-        ):
+        part = getattr(module.module, chain[1], None)
+        if isinstance(part, ModuleType) and chain[1] not in module.imports and not module.binding(chain[1]):
             return self._resolve_import(Import(inner, chain[1], chain[1]), chain[1:], skipped + 1)
         return self._resolve(module, chain[1:], skipped + 1)
 
-    def _definition(self, source: SourceModule, statement: ast.stmt) -> Definition:
-        if statement not in self._definitions:
-            kept, dropped = self._without_own_decorators(source, statement)
-            self._definitions[statement] = Definition(source, kept, dropped, references(kept))
-        return self._definitions[statement]
-
-    def _without_own_decorators(self, source: SourceModule, statement: ast.stmt) -> tuple[ast.stmt, frozenset[int]]:
-        if not isinstance(statement, ast.ClassDef | ast.FunctionDef):
-            return statement, frozenset()
-        kept, dropped = [], set[int]()
-        for decorator in statement.decorator_list:
-            called = decorator.func if isinstance(decorator, ast.Call) else decorator
-            used = references(ast.Expr(called))
-            target = self._resolve(source, used[0].chain) if used else None
-            if target and target.definition and (target.definition.source.name, target.name) in _STRIPPED:
-                dropped.update(range(decorator.lineno, (decorator.end_lineno or decorator.lineno) + 1))
-            else:
-                kept.append(decorator)
-        stripped = copy.copy(statement)
-        stripped.decorator_list = kept
-        return stripped, frozenset(dropped)
-
     # What is reached, in which order
 
-    def _reach(self, definition: Definition) -> None:
-        if definition in self._reached:
-            return
-        package = definition.source.module.__package__ or ""
-        for imported in nested_imports(definition.statement, package):
-            if self._borders.carries(imported.module):
+    def _reach(self, target: Target) -> None:
+        assert target.source is not None
+        for statement in target.source.behind(target.name):
+            if statement not in self._reached and not self._registers(statement):
+                self._follow(statement)
+
+    def _follow(self, statement: Statement) -> None:
+        for imported in nested_imports(statement.node, statement.source.module.__package__ or ""):
+            if self._carries(imported.module):
                 raise ExportError(
-                    f"{_where(definition)} imports {imported.module} in its body: move that import to the module's top"
+                    f"{statement.where} imports {imported.module} in its body: move that import to the module's top"
                 )
-        self._reached.append(definition)
-        for use in definition.uses:
-            target = self._resolve(definition.source, use.chain)
-            if target is not None and not (use.annotation and _is_class(target.definition)):
-                self._use(target)
+        stripped = {id(part) for decorator in self._stripped(statement) for part in ast.walk(decorator)}
+        found = self._reached[statement] = []
+        for use in statement.uses:
+            target = None if use.nodes and id(use.nodes[0]) in stripped else self._resolve(statement.source, use.chain)
+            if target is not None:
+                found.append((use, target))
+                if target.source is not None:
+                    self._reach(target)
+                self._name_of(target)
+        for name in sorted(statement.binds):
+            self._name_of(Target(statement.source, None, name, 1))
 
-    def _use(self, target: Target) -> None:
-        if target.definition is not None:
-            self._reach(target.definition)
-        self._name_of(target)
+    def _stripped(self, statement: Statement) -> list[ast.expr]:
+        decorators: list[ast.expr] = getattr(statement.node, "decorator_list", [])
+        return [decorator for decorator in decorators if self._is_ours(statement.source, decorator)]
 
-    def _reach_annotations(self) -> None:
-        """A class that is only ever an annotation is carried, unless it can be left out of a union."""
-        for definition in self._reached:  # grows while it is walked
-            for use in definition.uses:
-                target = self._resolve(definition.source, use.chain) if use.annotation else None
-                if target is not None and not self._can_drop(definition, use):
-                    self._use(target)
+    def _registers(self, statement: Statement) -> bool:
+        """A call such as `register("name")(Operator)`."""
+        node = statement.node
+        return isinstance(node, ast.Expr) and self._is_ours(statement.source, node.value)
 
-    def _can_drop(self, definition: Definition, use: Reference) -> bool:
-        if use.operand is None or not self._unreached(definition, use):
-            return False
-        union, _ = use.operand
-        dropped = {
-            other.operand[1]
-            for other in definition.uses
-            if other.operand and other.operand[0] is union and self._unreached(definition, other)
-        }
-        return len(dropped) < len(union.operands)
+    def _is_ours(self, source: SourceModule, called: ast.expr) -> bool:
+        while isinstance(called, ast.Call):
+            called = called.func
+        names = ast.unparse(called).split(".")
+        target = self._resolve(source, names) if names[0] in source.imports else None
+        return target is not None and target.source is not None and (target.source.name, target.name) == _STRIPPED
 
-    def _unreached(self, definition: Definition, use: Reference) -> bool:
-        target = self._resolve(definition.source, use.chain)
-        return target is not None and _is_class(target.definition) and target.definition not in self._reached
-
-    def _place(self, definition: Definition, ordered: list[Definition], visiting: set[Definition]) -> None:
-        if definition in ordered or definition in visiting:
+    def _place(self, source: SourceModule, order: list[SourceModule], visiting: set[SourceModule]) -> None:
+        """Put a module behind those that it uses."""
+        if source in order or source in visiting:
             return
-        visiting.add(definition)
-        # First what must exist when this statement runs, then what reads best above it.
-        for use in sorted(definition.uses, key=lambda use: not use.eager):
-            target = self._resolve(definition.source, use.chain)
-            if target is None or target.definition not in self._reached or target.definition is None:
-                continue
-            if use.eager or not self._needs(target.definition, definition, set()):
-                self._place(target.definition, ordered, visiting)
-        if definition not in ordered:
-            ordered.append(definition)
-
-    def _needs(self, definition: Definition, other: Definition, seen: set[Definition]) -> bool:
-        """Does `definition`, or anything placed above it, need `other` at import?"""
-        if definition in seen:
-            return False
-        seen.add(definition)
-        for use in definition.uses:
-            target = self._resolve(definition.source, use.chain)
-            if target is None or target.definition is None:
-                continue
-            if (use.eager and target.definition is other) or self._needs(target.definition, other, seen):
-                return True
-        return False
+        visiting.add(source)
+        for statement, uses in self._reached.items():
+            if statement.source is source:
+                for _, target in uses:
+                    if target.source is not None:
+                        self._place(target.source, order, visiting)
+        order.append(source)
 
     # Names and text
 
     def _name_of(self, target: Target) -> str:
-        if target.definition is not None:
-            owner: object = (target.definition.source.name, target.name)
+        if target.source is not None:
+            owner: object = (target.source.name, target.name)
         else:
             assert target.imported is not None
             imported = target.imported
@@ -266,39 +210,39 @@ class Sources:
                 self._imports[(owner, target.imported.module)] = renamed
         return self._output[owner]
 
-    def _render(self, definition: Definition) -> str:
-        edits: list[Edit] = []
-        hidden = locally_bound(definition.statement)
-        for use in definition.uses:
-            target = self._resolve(definition.source, use.chain)
-            if target is None:
-                continue
-            if use.annotation and use.operand and self._unreached(definition, use):
-                union, index = use.operand
-                gone = {
-                    other.operand[1]
-                    for other in definition.uses
-                    if other.operand and other.operand[0] is union and self._unreached(definition, other)
-                }
-                edits.append(without_operand(union, index, gone))
-                continue
+    def _render(self, statement: Statement) -> str:
+        """The statement's lines, the comment right above it included, with other names where they would clash."""
+        lines, node = statement.source.lines, statement.node
+        first, last = statement.first_line, node.end_lineno or node.lineno
+        text = {number: lines[number - 1].encode() for number in range(first, last + 1)}
+        edits: dict[tuple[int, int], tuple[ast.expr, str, str]] = {}
+        for use, target in self._reached[statement]:
             written, name = ".".join(use.chain[: target.length]), self._name_of(target)
-            if written == name:
-                continue
-            if name in hidden or not use.nodes:
-                raise ExportError(f"{written} in {_where(definition)} cannot be written as {name}: rename one of them")
-            edits.append(Edit.of(use.nodes[target.length - 1], name, written))
-        statement = definition.statement
-        if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            own = self._output[(definition.source.name, statement.name)]
-            if own != statement.name:
-                edits.append(rename_header(statement, definition.source.lines, own))
-        return apply(definition.source.lines, statement, definition.dropped_lines, edits, _where(definition))
+            if written != name:
+                if name in statement.hidden or use.chain[0] in statement.hidden or not use.nodes:
+                    raise ExportError(f"{written} in {statement.where} cannot be written as {name}: rename one of them")
+                found = use.nodes[target.length - 1]
+                edits[found.lineno, found.col_offset] = found, written, name
+        # From the end backwards, so that earlier places stay where they are.
+        for _, (found, written, name) in sorted(edits.items(), reverse=True):
+            _replace(text, found, written, name, statement.where)
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            own = self._output[(statement.source.name, node.name)]
+            head = rf"\b(class|def)(\s+){re.escape(node.name)}\b".encode()
+            text[node.lineno] = re.sub(head, rf"\1\2{own}".encode(), text[node.lineno], count=1)
+        for decorator in self._stripped(statement):
+            for number in range(decorator.lineno, (decorator.end_lineno or decorator.lineno) + 1):
+                del text[number]
+        comments: list[str] = []
+        while first > 1 and lines[first - 2].startswith("#"):
+            first -= 1
+            comments.insert(0, lines[first - 1])
+        return "\n".join([*comments, *(text[number].decode() for number in sorted(text))])
 
 
-def _is_class(definition: Definition | None) -> bool:
-    return definition is not None and isinstance(definition.statement, ast.ClassDef)
-
-
-def _where(definition: Definition) -> str:
-    return f"{definition.source.name}:{definition.statement.lineno}"
+def _replace(text: dict[int, bytes], found: ast.expr, written: str, name: str, where: str) -> None:
+    line, end = text[found.lineno], found.end_col_offset
+    if found.end_lineno != found.lineno or line[found.col_offset : end].decode() != written:
+        # Before Python 3.12, names inside an f-string have no exact place.
+        raise ExportError(f"{written} at {where} cannot be renamed in its text: give it a name of its own")
+    text[found.lineno] = line[: found.col_offset] + name.encode() + line[end:]

@@ -1,4 +1,4 @@
-"""What an exported model.py carries besides the network: its weights' reader, its input's scaling, a builder's tool.
+"""What an exported model.py carries besides the network: its input's fitting and scaling, a builder's tools.
 
 Needs torch alone. These very functions are written into model.py.
 """
@@ -6,77 +6,15 @@ Needs torch alone. These very functions are written into model.py.
 from __future__ import annotations
 
 import importlib
-import json
-import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-
-#: More than any network's list of tensors takes; a larger one is not a header.
-MAX_HEADER_BYTES = 16 * 1024 * 1024
-DTYPES = {
-    "F32": torch.float32,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
-
-
-def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file: header length (8 bytes, little-endian), JSON header, bytes of the tensors.
-
-    Raises:
-        ValueError: the file is not exactly that, or holds another dtype than those of DTYPES.
-    """
-    content = bytearray(path.read_bytes())
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or length > min(MAX_HEADER_BYTES, len(content) - 8):
-        raise ValueError(f"{path}: not a safetensors file, or cut short")
-    try:
-        header = json.loads(content[8 : 8 + length].decode(), object_pairs_hook=unique_keys)
-        header.pop("__metadata__", None)
-        entries = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
-        end = 8 + length
-        tensors = {}
-        for name, entry in entries:
-            start, end = end, end + tensor_bytes(entry, end - 8 - length)
-            if end > len(content):
-                raise ValueError(f"{name} ends behind the end of the file")
-            dtype, shape = DTYPES[entry["dtype"]], entry["shape"]
-            empty = start == end  # torch.frombuffer takes no empty range
-            flat = torch.empty(0, dtype=dtype) if empty else torch.frombuffer(content[start:end], dtype=dtype)
-            tensors[name] = flat.reshape(shape)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RuntimeError) as error:
-        raise ValueError(f"{path}: malformed safetensors file: {error}") from None
-    if end != len(content):
-        raise ValueError(f"{path}: malformed safetensors file: {len(content) - end} bytes belong to no tensor")
-    return tensors
-
-
-def tensor_bytes(entry: dict[str, Any], offset: int) -> int:
-    """The size of a header's entry, which must begin at `offset` of the data: no gaps, no overlaps."""
-    if set(entry) != {"dtype", "shape", "data_offsets"} or entry["dtype"] not in DTYPES:
-        raise ValueError(f"not an entry of dtype {', '.join(DTYPES)}: {str(entry)[:80]}")
-    numbers = [*entry["shape"], *entry["data_offsets"]]
-    if not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
-        raise ValueError(f"not a shape and offsets: {str(entry)[:80]}")
-    size: int = math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize
-    if entry["data_offsets"] != [offset, offset + size]:
-        raise ValueError(f"offsets {entry['data_offsets']} where [{offset}, {offset + size}] belong")
-    return size
-
-
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object of which no key is given twice."""
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a name is given twice")
-    return dict(pairs)
+from torch.nn.utils import parametrize
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def normalise(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
@@ -168,3 +106,83 @@ def restored(
     for name, constant in constants.items():
         put(module, name, constant, persistent=False)
     return module
+
+
+def adopt(root: nn.Module, network: nn.Module) -> None:
+    """Give `root` all that `network` holds, under the same names; parametrized weights become what they come to."""
+    for module in list(network.modules()):
+        made = dict(getattr(module, "parametrizations", {}))  # by the name of the tensor that they make
+        for name in made if parametrize.is_parametrized(module) else ():
+            parametrize.remove_parametrizations(module, name)
+    for name, child in network._modules.items():
+        root.add_module(name, child)
+    for name, parameter in network._parameters.items():
+        root.register_parameter(name, parameter)
+    for name, buffer in network._buffers.items():
+        root.register_buffer(name, buffer, name not in network._non_persistent_buffers_set)
+
+
+class Backbone(nn.Module):
+    """The maps [N, out_channels, H, W] of one module of a network, as torchvision's detectors take them."""
+
+    def __init__(self, network: nn.Module, layer: str, out_channels: int) -> None:
+        super().__init__()
+        self.network, self.out_channels = network, out_channels
+        network.get_submodule(layer).register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, given: Any, maps: torch.Tensor) -> None:
+        self._maps = maps
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.network(images)
+        maps, self._maps = self._maps, images[:0]
+        return maps
+
+
+def take_over(network: nn.Module, tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Load what has the same names and shapes, such as torchvision's pretrained weights of a trunk; these names."""
+    own = network.state_dict()
+    fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
+    network.load_state_dict(fitting, strict=False)
+    return sorted(fitting)
+
+
+def make_known(name: str, create: Any) -> str:
+    """Register `create(pretrained)` with timm, where that is installed: `timm.create_model(name)`; the name."""
+
+    def made(pretrained: bool = False, **_: Any) -> nn.Module:
+        network: nn.Module = create(pretrained)
+        return network
+
+    made.__name__ = made.__qualname__ = name
+    importlib.import_module("timm.models").register_model(made)
+    return name
+
+
+def fold(network: nn.Module, pairs: Sequence[tuple[str, str]]) -> nn.Module:
+    """In place, in eval mode: each pair's batch norm goes into the convolution before it."""
+    for conv, norm in pairs:
+        first, second = network.get_submodule(conv), network.get_submodule(norm)
+        assert isinstance(first, nn.Conv2d)
+        assert isinstance(second, nn.BatchNorm2d)
+        put(network, conv, fuse_conv_bn_eval(first, second))
+        put(network, norm, nn.Identity())
+    return network
+
+
+def modules_beside(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Modules from files of that folder, by name. What they import is found there first, and nobody else's modules are
+    hidden by theirs afterwards."""
+    own = {path.stem for path in folder.iterdir()}
+
+    def taken() -> dict[str, Any]:
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in own}
+
+    others = taken()
+    sys.path.insert(0, str(folder))
+    try:
+        return {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(str(folder))
+        taken()
+        sys.modules.update(others)

@@ -1,6 +1,6 @@
 """What an exported detector's model.py carries besides: from its dense outputs to boxes, as in its training's figures.
 
-Needs torch and torchvision's non-maximum suppression. These very functions are written into model.py.
+Needs torch alone. These very functions are written into model.py.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torchvision.ops import batched_nms, clip_boxes_to_image
 
 
 def anchor_boxes(
@@ -32,6 +31,24 @@ def offsets_to_boxes(regression: torch.Tensor, anchors: torch.Tensor, log_size_l
     centre = regression[:, :2] * side + (anchors[:, :2] + 0.5 * side)
     half = 0.5 * (torch.exp(regression[:, 2:].clamp(max=log_size_limit)) * side)
     return torch.cat((centre - half, centre + half), dim=1)
+
+
+def suppressed(
+    boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor, most_iou: float, most: int
+) -> torch.Tensor:
+    """The best first, int64 [K], K at most `most`: of boxes [M, 4] of one label that overlap more, the better one."""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    left = scores.argsort(descending=True, stable=True)
+    kept: list[torch.Tensor] = []
+    while len(left) and len(kept) < most:
+        best, left = left[0], left[1:]
+        kept.append(best)
+        corner = torch.maximum(boxes[best, :2], boxes[left, :2])
+        sides = (torch.minimum(boxes[best, 2:], boxes[left, 2:]) - corner).clamp(min=0)
+        common = sides[:, 0] * sides[:, 1]
+        iou = common / (areas[best] + areas[left] - common)
+        left = left[~((iou > most_iou) & (labels[left] == labels[best]))]
+    return torch.stack(kept) if kept else left
 
 
 def best_detections(
@@ -61,10 +78,10 @@ def best_detections(
             best, order = flat[above].topk(min(candidates_per_level, len(above)))
             place = torch.div(above[order], scores.shape[2], rounding_mode="floor")
             decoded = to_boxes(level_regressions[place], level_anchors[place])
-            boxes.append(clip_boxes_to_image(decoded, (size, size)))
+            boxes.append(decoded.clamp(0, size))
             kept.append(best)
             labels.append(above[order] % scores.shape[2])
         candidates, values, names = torch.cat(boxes), torch.cat(kept), torch.cat(labels)
-        survivors = batched_nms(candidates, values, names, nms_iou)[:detections_per_image]
+        survivors = suppressed(candidates, values, names, nms_iou, detections_per_image)
         found.append({"boxes": candidates[survivors], "scores": values[survivors], "labels": names[survivors]})
     return found

@@ -75,10 +75,13 @@ class TrainedNetwork:
         return Segmenter(spec) if isinstance(network, SegmentationNet) else Classifier(spec)
 
 
-def write_description(trained: TrainedNetwork, packages: list[str], left_out: Mapping[str, str], path: Path) -> None:
+def write_description(
+    trained: TrainedNetwork, facts: Mapping[str, Any], left_out: Mapping[str, str], path: Path
+) -> None:
     """arch.json: all that is known of the network, in a form that needs no model to read.
 
-    `packages` are those that model.py needs; `left_out` are the artefacts that could not be made, each with the reason.
+    `facts` are what artefacts say of themselves, by their names; `left_out` are those that could not be made, each with
+    the reason.
     """
     function, arguments = trained.kind.fit
     document = {
@@ -91,6 +94,8 @@ def write_description(trained: TrainedNetwork, packages: list[str], left_out: Ma
             "name": "images",
             "channels": trained.space.input.channels,
             "size": trained.space.input.size,
+            "height": trained.space.input_shape[1],
+            "width": trained.space.input_shape[2],
             "layout": LAYOUT,
             "mean": list(trained.mean),
             "std": list(trained.std),
@@ -98,7 +103,7 @@ def write_description(trained: TrainedNetwork, packages: list[str], left_out: Ma
             "fit": {"function": function.__name__, "side": trained.space.input.size, **arguments},
         },
         **trained.kind.description(trained.classes),
-        "model.py": {"needs": packages},
+        **facts,
         "left_out": dict(left_out),
         "provenance": dict(trained.provenance),
     }
@@ -109,8 +114,30 @@ def write_description(trained: TrainedNetwork, packages: list[str], left_out: Ma
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def write_weights(trained: TrainedNetwork, network: nn.Module, path: Path) -> None:
-    """weights.safetensors, from the network itself: float32 whatever the state dict was."""
+def write_preprocessing(trained: TrainedNetwork, path: Path) -> None:
+    """preprocessing.json: from an image file to what the network takes, for whoever does it in another language."""
+    function, arguments = trained.kind.fit
+    _, height, width = trained.space.input_shape
+    document = {
+        "fitting": trained.kind.fitting,
+        "fit": function.__name__,
+        **arguments,
+        "resize": {"height": height, "width": width, "filter": "bilinear, antialiased"},
+        "channels": trained.space.input.channels,
+        "order": "RGB" if trained.space.input.channels == 3 else "grey",
+        "scale": 1 / 255,
+        "mean": list(trained.mean),
+        "std": list(trained.std),
+        "dtype": "float32",
+        "layout": "NCHW",
+    }
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def write_weights(trained: TrainedNetwork, network: nn.Module, folder: Path) -> None:
+    """weights.safetensors, and weights.pt for model.py, which has torch alone; float32 whatever the state dict was."""
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in network.state_dict().items()}
     metadata = {"format": "pt", "architecture": trained.architecture.key, "fitting": trained.kind.fitting}
-    path.write_bytes(save(tensors, metadata))  # save_file would make it readable to its owner alone
+    # save_file would make it readable to its owner alone
+    (folder / "weights.safetensors").write_bytes(save(tensors, metadata))
+    torch.save(tensors, folder / "weights.pt")  # read with weights_only

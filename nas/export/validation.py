@@ -5,7 +5,7 @@ validation_of(data) -> Validation ── judge(trained, network) ──> Judge: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from nas.export.errors import ExportError
+from nas.export.errors import ArtefactError, ExportError
 from nas.export.kinds import Classifier, Outputs
 from nas.export.trained import TrainedNetwork
 from trials.data import ImageData, SceneData, SceneSplit
@@ -27,6 +27,10 @@ from trials.tasks.scenes import SceneTask
 #: nearly equal comes first, or whether one is just above a threshold. In five networks and splits of 16 to 60 images,
 #: all outputs moved at random by up to 1e-5 of their largest value, no AP or mIoU moved by more than 3e-5.
 FIGURE_TOLERANCE = 1e-3
+
+
+#: Sections of parity.json, and errors by artefact.
+Verdict = tuple[dict[str, Any], dict[str, ArtefactError]]
 
 
 class Judge(Protocol):
@@ -43,13 +47,14 @@ class Judge(Protocol):
     def read(self, outputs: Outputs, places: Tensor) -> Any:
         """What the outputs for the images at `places` (int64 [B]) mean; kept until the split is through."""
 
-    def verdict(self, readings: Mapping[str, Sequence[Any]], rounding: float) -> dict[str, Any]:
-        """The section of parity.json, by its name. `readings` of every batch, by who answered; one is `network`.
+    def verdict(self, readings: Mapping[str, Sequence[Any]], rounding: float, lossy: Collection[str] = ()) -> Verdict:
+        """The section of parity.json, by its name, and the artefacts that answer otherwise than rounding explains.
 
-        `rounding`: how far an artefact's outputs may be from the network's, as a share of their largest.
+        `readings` of every batch, by who answered; one is `network`. `rounding`: how far an artefact's outputs may be
+        from the network's, as a share of their largest. Those of `lossy` may answer what they like.
 
         Raises:
-            ExportError: an artefact, or what was recorded, differs from the network by more than rounding explains.
+            ExportError: what was recorded differs from the network by more than rounding explains.
         """
 
 
@@ -93,7 +98,7 @@ class CountOfCorrect:
     def read(self, outputs: Outputs, places: Tensor) -> Tensor:
         return outputs["logits"]
 
-    def verdict(self, readings: Mapping[str, Sequence[Any]], rounding: float) -> dict[str, Any]:
+    def verdict(self, readings: Mapping[str, Sequence[Any]], rounding: float, lossy: Collection[str] = ()) -> Verdict:
         logits = {name: torch.cat(list(batches)) for name, batches in readings.items()}
         best, second = (
             logits["network"].topk(2).values.unbind(dim=1) if logits["network"].shape[1] > 1 else (None, None)
@@ -103,14 +108,19 @@ class CountOfCorrect:
         near_ties = 0 if best is None or second is None else int((best - second <= margin).sum())
         counts = {} if self.recorded is None else {"recorded": self.recorded}
         counts |= {name: int((given.argmax(dim=1) == self.labels).sum()) for name, given in logits.items()}
+        off: dict[str, ArtefactError] = {}
         for name, count in counts.items():
-            if abs(count - counts["network"]) > near_ties:
-                raise ExportError(
+            if abs(count - counts["network"]) > near_ties and name not in lossy:
+                _refuse(
+                    off,
+                    name,
                     f"{name} has {count} of {len(self.labels)} images right, the network here {counts['network']}: "
-                    "give the split, weights and preprocessing that were recorded"
+                    "give the split, weights and preprocessing that were recorded",
                 )
-        equal = len(set(counts.values())) == 1
-        return {"accuracy": {"images": len(self.labels), "correct": counts, "near_ties": near_ties, "equal": equal}}
+        counts = {name: count for name, count in counts.items() if name not in off}
+        equal = len({count for name, count in counts.items() if name not in lossy}) == 1
+        found = {"images": len(self.labels), "correct": counts, "near_ties": near_ties, "equal": equal}
+        return {"accuracy": found}, off
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,17 +162,21 @@ class Figures:
         tensors = tuple(outputs.values())
         return self.task.read(tensors if len(tensors) > 1 else tensors[0], targets)
 
-    def verdict(self, readings: Mapping[str, Sequence[Any]], rounding: float) -> dict[str, Any]:
+    def verdict(self, readings: Mapping[str, Sequence[Any]], rounding: float, lossy: Collection[str] = ()) -> Verdict:
         figures: dict[str, Mapping[str, Any]] = {} if self.recorded is None else {"recorded": self.recorded}
         figures |= {name: self.task.figures(batches, self.split, self.categories) for name, batches in readings.items()}
         values = {name: given.get(self.leading) for name, given in figures.items()}
+        off: dict[str, ArtefactError] = {}
         for name, value in values.items():
-            if not _near(value, values["network"]):
-                raise ExportError(
+            if not _near(value, values["network"]) and name not in lossy:
+                _refuse(
+                    off,
+                    name,
                     f"{name} has {self.leading} {_shown(value)} on {len(self.split)} validation images, the network "
-                    f"here {_shown(values['network'])}: give the scenes, weights and preprocessing that were recorded"
+                    f"here {_shown(values['network'])}: give the scenes, weights and preprocessing that were recorded",
                 )
-        return {
+        values = {name: value for name, value in values.items() if name not in off}
+        sections: dict[str, Any] = {
             "figures": {
                 "images": len(self.split),
                 self.leading: values,
@@ -170,10 +184,18 @@ class Figures:
                     "absolute": FIGURE_TOLERANCE,
                     "because": "rounding may decide which of two nearly equal scores is the better one",
                 },
-                "equal": len(set(values.values())) == 1,
-                "all": {name: dict(given) for name, given in figures.items()},
+                "equal": len({value for name, value in values.items() if name not in lossy}) == 1,
+                "all": {name: dict(given) for name, given in figures.items() if name not in off},
             }
         }
+        return sections, off
+
+
+def _refuse(off: dict[str, ArtefactError], name: str, message: str) -> None:
+    """An artefact alone is wrong; where the record is, everything is."""
+    if name == "recorded":
+        raise ExportError(message)
+    off[name] = ArtefactError(name, message)
 
 
 def _shown(value: float | None) -> str:

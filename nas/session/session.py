@@ -84,6 +84,8 @@ def run_search(
         progress.say(sentence)
     if recorded is not None:
         check_unchanged(folder, recorded, prepared, extend)
+    elif config.export != "none":
+        _say_what_is_not_exported(prepared, progress)
     evidence = gathered(prepared, folder, recorded, progress.say)
     check_parent(prepared, None if fresh else folder / PARENT_NAME)
     interruption = interruption or Interruption()
@@ -102,6 +104,14 @@ def run_search(
     if not run.view.complete:
         raise nothing_completed(run.view)
     return run
+
+
+def _say_what_is_not_exported(prepared: Prepared, progress: Progress) -> None:
+    """Before anything is trained."""
+    from nas.export.probing import left_out
+
+    for name, why in left_out(prepared.space, progress.say).items():
+        progress.say(f"will not be exported: {name}: {why}")
 
 
 def _calibrated(

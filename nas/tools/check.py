@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from nas.engines.slots import expected_workers
+from nas.export.probing import left_out
 from nas.planning.telling import Images, plan_json, planned, warnings
 from nas.settings.search import SearchConfig
-from nas.tools.exportable import left_out
 from nas.trainings.evidence import gathered
 from nas.trainings.noise_file import unlike
 from nas.trainings.parent import check_parent

@@ -37,10 +37,10 @@ def load_model(reference: str, classes: int | None = None) -> nn.Module:
     if not callable(found):
         raise SpaceError(f"{reference} is a {type(found).__name__}: give an nn.Module or a callable that returns one")
     with guarded(Path(source).resolve()):
-        return _checked(reference, lambda: found(**(options if _takes_classes(found) else {})))
+        return _checked(reference, lambda: found(**(options if takes_classes(found) else {})))
 
 
-def _takes_classes(factory: Any) -> bool:
+def takes_classes(factory: Any) -> bool:
     try:
         return "num_classes" in inspect.signature(factory).parameters
     except (TypeError, ValueError):  # a callable in C without a signature
@@ -54,12 +54,20 @@ def _torchvision(name: str, settings: Mapping[str, Any]) -> nn.Module:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=6, cutoff=0.3)
         raise unknown("torchvision model", name, near or ("resnet18", "resnet50", "mobilenet_v2"))
-    options: dict[str, Any] = {"weights": None, **settings}
+    options = {**torchvision_options(name), **settings}
+    return _checked(f"torchvision:{name}", lambda: torchvision.models.get_model(name, **options))
+
+
+def torchvision_options(name: str) -> dict[str, Any]:
+    """What `torchvision.models.get_model` is given beside num_classes: nothing is downloaded, one answer is given."""
+    import torchvision
+
+    options: dict[str, Any] = {"weights": None}
     if torchvision.models.get_model_builder(name).__module__.rpartition(".")[0] != "torchvision.models":
         options["weights_backbone"] = None
     if name in ("googlenet", "inception_v3"):
         options |= {"aux_logits": False, "init_weights": False}
-    return _checked(f"torchvision:{name}", lambda: torchvision.models.get_model(name, **options))
+    return options
 
 
 def _checked(reference: str, factory: Callable[[], Any]) -> nn.Module:

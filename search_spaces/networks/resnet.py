@@ -16,13 +16,20 @@ from search_spaces.networks.design import ConstructedDesign, FusionFactory, Inpu
 SMALLEST = 8
 
 
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions; `fuse(identity, residual)`, then ReLU."""
+class ResidualBlock(nn.Module):
+    """[B, in_channels, H, W] -> [B, channels * expansion, H / stride, W / stride]."""
 
     expansion = 1
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3×3 convolutions; `fuse(identity, residual)`, then ReLU."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__(in_channels, channels, stride)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
@@ -37,7 +44,7 @@ class BasicBlock(nn.Module):
         return F.relu(self.fuse(identity, y))
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(ResidualBlock):
     """1×1, 3×3 (with the stride, as torchvision has it), 1×1; `fuse(identity, residual)`, then ReLU."""
 
     expansion = 4
@@ -45,7 +52,7 @@ class Bottleneck(nn.Module):
     widening = 1
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
-        super().__init__()
+        super().__init__(in_channels, channels, stride)
         out_channels, width = channels * self.expansion, channels * self.widening
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -84,7 +91,7 @@ class TrunkPlan(NamedTuple):
     A tuple with names: a dataclass in an exported source would need that source to be an imported module.
     """
 
-    block: type[BasicBlock] | type[Bottleneck]
+    block: type[ResidualBlock]
     layers: tuple[int, ...]
     widths: tuple[int, ...]
     stem: Literal["cifar", "imagenet"]
@@ -153,7 +160,7 @@ class ResNet(ResNetTrunk):
         return logits
 
 
-_BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
+_BLOCKS: dict[str, type[ResidualBlock]] = {
     "basic": BasicBlock,
     "bottleneck": Bottleneck,
     "ResNeXt": ResNeXtBottleneck,
@@ -179,7 +186,7 @@ class ResNetDesign(ConstructedDesign):
         return InputSpec(3, 32, 10) if self.stem == "cifar" else InputSpec(3, 224, 1000)
 
     @property
-    def block_type(self) -> type[BasicBlock] | type[Bottleneck]:
+    def block_type(self) -> type[ResidualBlock]:
         return _BLOCKS[self.block]
 
     @property

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from blocks import BLOCKS, HEADER, WHOLE
 
 from nas.export import ExportError, TrainedNetwork, export_network
-from nas.tools.exportable import with_every_operator
+from nas.export.probing import with_every_operator
 from search_spaces import InputSpec, SearchSpace, SpaceError
 from search_spaces.discovery import DiscoveredSpace, discover
 from search_spaces.discovery.loading import load_model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -108,9 +107,3 @@ def logits_alone(out: Path, batches: list[Tensor], scratch: Path) -> list[Tensor
     assert answers["training"] is False
     logits: list[Tensor] = answers["logits"]
     return logits
-
-
-def safetensors_bytes(header: Any, data: bytes, length: int | None = None) -> bytes:
-    """A safetensors file, or what pretends to be one."""
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return (len(text) if length is None else length).to_bytes(8, "little") + text + data

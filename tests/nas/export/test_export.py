@@ -100,7 +100,8 @@ def test_the_source_is_clean_and_holds_only_what_is_used(exported):
     assert {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) == {"torch"}
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     defined = {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    assert defined - used <= {"load", "fit", "preprocess", "build", "main"}
+    offered = {"load_fused", "as_backbone", "load_trunk", "register_with_timm"}
+    assert defined - used <= {"load", "fit", "preprocess", "build", "main"} | offered
     assert "Bottleneck" not in defined
     network = trained.space.build(trained.architecture)
     built = {type(module).__name__ for module in network.modules() if not type(module).__module__.startswith("torch.")}
@@ -131,10 +132,12 @@ def test_the_recorded_accuracy_is_met_and_an_own_export_replaced(tmp_path, capfd
     steps: list[str] = []
     recorded = replace(trained, provenance={**PROVENANCE, "correct": correct, "images": 300})
     report = export_network(recorded, out, ClassifiedImages(images, labels), steps.append)
-    assert report["accuracy"]["correct"] == dict.fromkeys(["recorded", "network", "model.py", "model.onnx"], correct)
+    everybody = ["recorded", "network", "model.py", "model.pt2", "model.onnx"]
+    assert report["accuracy"]["correct"] == dict.fromkeys(everybody, correct)
     assert report["accuracy"]["equal"] is True
     assert [row["batch"] for row in report["artefacts"]["model.onnx"]["batches"]][2:] == [
-        "real, batch 64",
+        "real, batch 1",
+        "real, batch 7",
         "all 300 images",
     ]
     assert steps
@@ -165,7 +168,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 def test_a_network_that_gives_nan_is_not_exported(tmp_path):
     trained = trained_network("resnet8", GREY, {})
     weights = {**trained.state_dict, "fc.bias": torch.full((10,), float("nan"))}
-    with pytest.raises(ExportError, match=r"model\.(py|onnx) differs from the trained network by nan"):
+    with pytest.raises(ExportError, match=r"model\.(py|pt2|onnx) differs from the trained network by nan"):
         export_network(replace(trained, state_dict=weights), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

@@ -13,8 +13,8 @@ from export_networks import trained_network
 from PIL import Image
 from safetensors import safe_open
 
+from nas.export.formats.onnx_graph import write_onnx
 from nas.export.generation import generate
-from nas.export.onnx_model import write_onnx
 from nas.export.standalone import fit_centre, fit_padded
 from nas.export.trained import write_description, write_weights
 from search_spaces import InputSpec
@@ -101,10 +101,10 @@ def test_every_artefact_says_it(tmp_path: Path, channels: int, words: str) -> No
         "Bring 16-bit grey to 8 bits (value / 257, rounded), turn the image as its EXIF orientation says, cut out its "
         f"largest centred square, resize that to 32 x 32 pixels, bilinear and antialiased, {words}"
     )
-    write_description(trained, ["torch"], {}, tmp_path / "arch.json")
+    write_description(trained, {}, {}, tmp_path / "arch.json")
     assert f'"fitting": "{said}"' in (tmp_path / "arch.json").read_text()
     network = trained.build()
-    write_weights(trained, network, tmp_path / "weights.safetensors")
+    write_weights(trained, network, tmp_path)
     with safe_open(tmp_path / "weights.safetensors", framework="pt") as file:
         assert file.metadata()["fitting"] == said
     write_onnx(trained, network, tmp_path / "model.onnx")

@@ -11,11 +11,15 @@ import pytest
 import torch
 from export_networks import expected_logits, logits_alone, random_images, scaled, trained_network
 from safetensors.torch import load_file
+from torch import nn
 
-from nas.export import export_network
-from nas.export.onnx_model import onnx_forward
-from nas.tools.exportable import left_out, with_every_operator
-from search_spaces import InputSpec, SearchSpace
+from nas.export import export_network, probing
+from nas.export.folder import FILES
+from nas.export.formats import FORMATS
+from nas.export.formats.onnx_graph import onnx_runner
+from nas.export.probing import candidates, left_out, with_every_operator
+from search_spaces import InputSpec, SearchSpace, register
+from search_spaces.fusions import unregister
 from trials.judge import weights_of
 
 SPEC = InputSpec(3, 16, 4)
@@ -136,10 +140,10 @@ def trained_of(reference: str):
         ("Idle", set()),
         ("TwoNames", set()),
         ("Normed", set()),
-        ("Kept", {"model.onnx"}),
+        ("Kept", {"model.onnx", "model.pt2"}),
         ("Training", set()),
-        ("Hooked", {"model.py"}),
-        ("Silent", {"model.py", "model.onnx"}),
+        ("Hooked", set()),
+        ("Silent", {"model.onnx", "model.pt2"}),
     ],
 )
 def test_what_can_be_exported_is_and_the_rest_is_named(net: str, tmp_path: Path, name: str, missing: set[str]) -> None:
@@ -150,8 +154,8 @@ def test_what_can_be_exported_is_and_the_rest_is_named(net: str, tmp_path: Path,
     assert all(reason and "\n" not in reason for reason in report["left_out"].values())
     description = json.loads((out / "arch.json").read_text())
     assert description["left_out"] == json.loads((out / "parity.json").read_text())["left_out"] == report["left_out"]
-    expected = {"arch.json", "weights.safetensors", "model.py", "model.onnx", "parity.json"} - missing
-    assert {path.name for path in out.iterdir()} == expected
+    by_its_own_code = {"code"} if name in ("Hooked", "Silent") else set()
+    assert {path.name for path in out.iterdir()} == set(FILES) - missing | by_its_own_code
     assert load_file(out / "weights.safetensors")["head.weight"].shape == (4, 8)
     images = random_images(SPEC, 3)
     wanted = expected_logits(trained, images)
@@ -159,17 +163,51 @@ def test_what_can_be_exported_is_and_the_rest_is_named(net: str, tmp_path: Path,
         (given,) = logits_alone(out, [images], tmp_path)
         torch.testing.assert_close(given, wanted)
     if "model.onnx" not in missing:
-        torch.testing.assert_close(onnx_forward(out / "model.onnx")(scaled(trained, images))["logits"], wanted)
+        torch.testing.assert_close(
+            onnx_runner(FORMATS[2], out / "model.onnx").forward(scaled(trained, images))["logits"], wanted
+        )
 
 
-def test_a_check_says_before_what_will_be_left_out(net: str) -> None:
+def test_a_check_says_before_what_will_be_left_out(net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FUSION_NAS_CACHE", str(tmp_path / "cache"))
     said: list[str] = []
-    found = left_out(SearchSpace.named(f"{net}:Hooked", SPEC), said.append)
-    assert found.keys() == {"model.py"}
-    assert "a, a Conv2d, has hooks, which no source is made of: take them off" in found["model.py"]
-    assert said == ["exporting an untrained network, to see what can be exported"]
+    found = left_out(SearchSpace.named(f"{net}:Kept", SPEC), said.append)
+    assert found.keys() == {"model.onnx", "model.pt2"}
+    assert "torch.export cannot follow the network" in found["model.pt2"]
+    assert said == ["exporting untrained networks, to see what can be exported"]
+    assert left_out(SearchSpace.named(f"{net}:Kept", SPEC), said.append) == found  # as it was kept
     assert left_out(SearchSpace.named("resnet8"), said.append) == {}
     assert len(said) == 1
+
+
+class Deciding(nn.Module):
+    """x + y, unless a value decides otherwise."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 1e30 else x + y
+
+
+def test_each_operator_of_ones_own_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FUSION_NAS_CACHE", str(tmp_path / "cache"))
+    register("deciding")(Deciding)
+    try:
+        space = SearchSpace.named("resnet8", SPEC, ("add", "deciding", "aff", "iaff", "cbam"))
+        tried = dict(candidates(space, {"deciding"}))
+        assert list(tried) == ["all-add", "aff and cbam and iaff", "deciding"]
+        assert "deciding" in {choice.op for choice in tried["deciding"].choices.values()}
+        monkeypatch.setattr(probing, "candidates", lambda space, own: [("deciding", tried["deciding"])])
+        found = left_out(space, lambda line: None)
+        assert found.keys() == {"model.pt2", "model.onnx"}
+        assert found["model.pt2"].endswith("(with deciding)")
+        monkeypatch.setattr(probing, "MAX_SECONDS", -1.0)
+        said: list[str] = []
+        assert left_out(replace(space, reductions=(4,)), said.append) == {}
+        assert "is not tried" in said[-1]
+    finally:
+        unregister("deciding")
 
 
 def test_the_network_that_is_tried_has_as_many_operators_as_it_has_points() -> None:

@@ -8,19 +8,18 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import IO
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from nas.export import isolated
 from nas.export.errors import ArtefactError
+from nas.export.formats.format import MAX_SECONDS, PASSES, Runner
 from nas.export.kinds import Outputs
-
-#: Asked for float32 [N, C, H, W], or uint8, which model.py scales itself; the answer comes later.
-Ask = Callable[[Tensor], "Future[Outputs]"]
 
 # -I hides PYTHONPATH and the user's site, where torch itself may live.
 _START = (
@@ -28,8 +27,22 @@ _START = (
 )
 
 
+@dataclass
+class Alone(Runner):
+    """Given uint8 images, model.py scales them itself."""
+
+    _later: Callable[[object], Future[Any]]
+
+    def ask(self, inputs: Tensor, images: Tensor | None = None) -> Callable[[], Outputs]:
+        return self._later((inputs if images is None else images).clone()).result
+
+    def milliseconds(self, image: Tensor) -> list[float]:
+        found: list[float] = self._later({"image": image, "passes": PASSES, "seconds": MAX_SECONDS}).result()
+        return found
+
+
 @contextmanager
-def model_alone(model: Path, outputs: Sequence[str], refused: list[str]) -> Iterator[Ask]:
+def model_alone(model: Path, outputs: Sequence[str], refused: list[str]) -> Iterator[Alone]:
     """Load model.py in a process that cannot import `refused`; questions are answered there one after another.
 
     An answer raises ArtefactError where model.py does not run.
@@ -52,10 +65,10 @@ def model_alone(model: Path, outputs: Sequence[str], refused: list[str]) -> Iter
         assert questions is not None
         assert answers is not None
 
-        def answer(question: object) -> Outputs:
+        def answer(question: object) -> Any:
             try:
                 isolated.send(questions, question)
-                found: Outputs = isolated.receive(answers)
+                found = isolated.receive(answers)
             except (OSError, EOFError):
                 with suppress(OSError):
                     questions.close()  # or its unwritten rest would be an error of its own
@@ -68,7 +81,7 @@ def model_alone(model: Path, outputs: Sequence[str], refused: list[str]) -> Iter
         start = {"model": str(model.resolve()), "outputs": list(outputs), "refused": refused}
         pool.submit(isolated.send, questions, start)
         try:
-            yield lambda batch: pool.submit(answer, batch.clone())
+            yield Alone(lambda question: pool.submit(answer, question))
         finally:
             process.terminate()
 

@@ -1,0 +1,50 @@
+"""SHA256SUMS: the hash of every file of an export, as `sha256sum -c` reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+NAME = "SHA256SUMS"
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+
+
+def write_hashes(folder: Path) -> None:
+    """Of all that lies in it."""
+    lines = [f"{_hash(path)}  {path.relative_to(folder).as_posix()}" for path in _files(folder)]
+    (folder / NAME).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def wrong_hashes(folder: Path) -> dict[str, str]:
+    """By file, what is wrong with it: changed, missing, unknown; empty where nothing is."""
+    try:
+        text = (folder / NAME).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {NAME: "is missing or not text"}
+    said: dict[str, str] = {}
+    for line in text.splitlines():
+        found = _LINE.fullmatch(line)
+        if found is None:
+            return {NAME: f"has a line that is no hash and name: {line[:60]!r}"}
+        said[found[2]] = found[1]
+    outside = [name for name in said if Path(name).is_absolute() or ".." in Path(name).parts]
+    if outside:
+        return {NAME: f"names {outside[0]!r}, which is outside the folder"}
+    there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    wrong = dict.fromkeys(said.keys() - there.keys(), "is missing")
+    wrong |= dict.fromkeys(there.keys() - said.keys(), f"is not named in {NAME}")
+    changed = (name for name in said.keys() & there.keys() if _hash(there[name]) != said[name])
+    return dict(sorted((wrong | dict.fromkeys(changed, "is not what was exported")).items()))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path != folder / NAME and "__pycache__" not in path.parts:
+            yield path
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,181 @@
+"""`nas retrain`: train the architecture of an export, or of a run's trial, and write the export anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas.export import ExportError, TrainedNetwork, export_network, validation_of
+from nas.export.folder import refuse_foreign
+from nas.settings.loading import load_config
+from nas.tools.retraining.loop import Checkpoint, Distillation, identity, train_long
+from nas.tools.retraining.processes import Processes, processes
+from nas.tools.retraining.source import Source, source_of, teacher_of
+from trials.data import ImageData
+from trials.machine import device as devices
+from trials.machine.quiet import occupied
+from trials.training.trainer import Trainer, make_trainer
+from trials.trial import Recipe
+
+#: Of a run's recipe what a long training takes over.
+_TAKEN = ("batch_size", "optimiser", "peak_lr", "momentum", "weight_decay", "label_smoothing", "flip", "crop_padding")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """How it is trained; None for what the run's own recipe, or its default, says."""
+
+    epochs: int
+    data: str | None = None
+    data_dir: str | None = None
+    image_size: int | None = None
+    train_images: int | None = None
+    start: str = "inherited"
+    teacher: Path | None = None
+    ema: float | None = 0.999
+    peak_lr: float | None = None
+    batch_size: int | None = None
+    seed: int = 0
+    device: str = "auto"
+
+
+def retrain(
+    folder: Path,
+    out: Path | None,
+    wishes: Wishes,
+    trial: str | None = None,
+    space: str | None = None,
+    formats: list[str] | None = None,
+    announce: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any] | None:
+    """Train for `wishes.epochs`, then export to `out` (`folder` itself, where that is an export); the parity report.
+
+    Under torchrun every process calls this; all but the first get None. The same call goes on after the last epoch that
+    was finished: its state lies beside `out` until the export is there.
+
+    Raises:
+        ExportError: `folder` is neither export nor run, the data are not a classifier's of its classes, or `out` holds
+            other files.
+        DataError: the data cannot be had.
+    """
+    with processes() as among:
+        source = source_of(folder, trial, space)
+        target = folder if out is None else out
+        refuse_foreign(target)
+        trainer, device = _trainer(source, wishes, among, announce)
+        data = trainer.data
+        assert isinstance(data, ImageData)
+        assert isinstance(trainer.recipe, Recipe)
+        network = _network(source, wishes).to(device)
+        mark = identity(
+            trainer.recipe, wishes.seed, of=source.architecture.key, data=data.fingerprint, start=wishes.start,
+            teacher=wishes.teacher, processes=among.count,
+        )  # fmt: skip
+        checkpoint = Checkpoint(target.resolve().with_name(f".{target.resolve().name}.retraining.pt"), mark)
+        tell = announce if among.first else _nothing
+        distillation = None if wishes.teacher is None else _distillation(wishes.teacher, data, device)
+        train_long(network, data, trainer.recipe, wishes.seed, among, checkpoint, distillation, tell)
+        if not among.first:
+            return None
+        with occupied(devices.synchronise(device), lambda: None, devices.lock_name(device)) as machine:
+            if trainer.recipe.recalibrate:
+                trainer.recalibrate(network, wishes.seed, machine)
+            judged = trainer.evaluate(network, machine)
+        announce(f"{judged.score:.2%} of {judged.images} validation images right")
+        known = _provenance(source, wishes, trainer, judged.correct, judged.images, judged.score, among)
+        weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+        trained = TrainedNetwork(source.space, source.architecture, weights, data.classes, data.mean, data.std, known)
+        report = export_network(trained, target, validation_of(data), announce, formats)
+        checkpoint.path.unlink(missing_ok=True)
+        return report
+
+
+def _nothing(line: str) -> None:
+    return None
+
+
+def _trainer(
+    source: Source, wishes: Wishes, among: Processes, announce: Callable[[str], None]
+) -> tuple[Trainer, torch.device]:
+    recorded = source.known.get("training") or {}
+    taken: Mapping[str, Any] = {f"training.{name}": recorded[name] for name in _TAKEN if recorded.get(name) is not None}
+    given = {
+        "training.peak_lr": wishes.peak_lr, "training.batch_size": wishes.batch_size, "data_dir": wishes.data_dir,
+        "train_images": wishes.train_images, "image_size": wishes.image_size or _size(source, wishes),
+    }  # fmt: skip
+    settings = {
+        **taken, **{key: value for key, value in given.items() if value is not None},
+        "training.epochs": wishes.epochs, "training.ema_decay": wishes.ema, "rungs": "none",
+        "data": wishes.data or source.known.get("source_data") or (source.known.get("data") or {}).get("name"),
+    }  # fmt: skip
+    if settings["data"] is None:
+        raise ExportError("what it was trained on is not recorded: say it with --data")
+    config = load_config(None, {key: value for key, value in settings.items() if value is not None})
+    device = among.device(devices.resolve(wishes.device).type)
+    trainer = make_trainer(config.data_config(), config.training.recipe(), announce if among.first else _nothing)
+    data = trainer.data
+    if not isinstance(data, ImageData):
+        raise ExportError("nas retrain trains classifiers; of scenes, search with more epochs: --set training.epochs=…")
+    spec = source.space.input
+    if (data.channels, len(data.classes)) != (spec.channels, spec.classes):
+        raise ExportError(
+            f"the network takes {spec.channels} channels and tells {spec.classes} classes, the data have "
+            f"{data.channels} and {len(data.classes)}: give the data that it was searched on, or like them"
+        )
+    precision = "float32" if trainer.recipe.precision in ("auto", "fastest") else trainer.recipe.precision
+    return replace(trainer, recipe=replace(trainer.recipe, precision=precision)).on(device, 8e9), device
+
+
+def _size(source: Source, wishes: Wishes) -> int | None:
+    """Images of a folder are made as large as the network takes them."""
+    return source.space.input.size if (wishes.data or "").startswith("folder:") else None
+
+
+def _network(source: Source, wishes: Wishes) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(wishes.seed)
+        network = source.space.build(source.architecture)
+    if wishes.start == "inherited":
+        if source.weights is None:
+            raise ExportError("no weights are kept to begin with: give --start scratch")
+        network.load_state_dict(dict(source.weights))
+    return network.to(memory_format=torch.channels_last)
+
+
+def _distillation(folder: Path, data: ImageData, device: torch.device) -> Distillation:
+    found = teacher_of(folder)
+    if found.space.input.classes != len(data.classes) or found.weights is None:
+        raise ExportError(f"{folder} tells {found.space.input.classes} classes, the data have {len(data.classes)}")
+    teacher = found.space.build(found.architecture)
+    teacher.load_state_dict(dict(found.weights))
+    return Distillation(teacher.to(device).eval().requires_grad_(False))
+
+
+def _provenance(
+    source: Source, wishes: Wishes, trainer: Trainer, correct: int | None, images: int, score: float, among: Processes
+) -> dict[str, Any]:
+    kept = ("run", "number", "macs", "params", "latency_ms", "verdict", "license")
+    data = trainer.data
+    assert isinstance(data, ImageData)
+    return {
+        **{name: source.known[name] for name in kept if name in source.known},
+        "retrained": {
+            "start": wishes.start,
+            "teacher": wishes.teacher and str(wishes.teacher.name),
+            "processes": among.count,
+        },
+        "epochs": wishes.epochs,
+        "seed": wishes.seed,
+        "score": score,
+        "accuracy": score,
+        "correct": correct,
+        "images": images,
+        "trained_on": ["train"],
+        "judged_on": "val",
+        "data": {"name": data.name, "train": len(data.train), "val": len(data.val), "fingerprint": data.fingerprint},
+        "training": asdict(trainer.recipe),
+    }

@@ -1,0 +1,84 @@
+"""What is retrained: the architecture of an export, or of a run's trial, with the weights that there are of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nas.export.errors import ExportError
+from nas.export.trained import FORMAT
+from nas.run import Run
+from nas.trainings.recorded import recorded_space
+from search_spaces import Architecture, SearchSpace
+from search_spaces.errors import UserError
+from search_spaces.references import is_reference
+from trials.record.file import FILE_NAME, PARENT_NAME
+from trials.record.weights import read_weights, training_weights_path, weights_path
+
+
+@dataclass(frozen=True)
+class Source:
+    """`weights` are the inherited ones, None where none are kept; `known` is what is recorded of its origin."""
+
+    space: SearchSpace
+    architecture: Architecture
+    weights: Mapping[str, Tensor] | None
+    known: Mapping[str, Any]
+
+
+def source_of(folder: Path, trial: str | None = None, space: str | None = None) -> Source:
+    """Of an export's folder, or of a run's with a `trial` (a number, best, …); `space` says where its network is now.
+
+    Raises:
+        ExportError: it is neither, or its arch.json was changed.
+    """
+    if (folder / FILE_NAME).is_file():
+        run = Run(folder, space=space)
+        chosen = run.select(trial or "verdict")
+        kept = run.kept_training(chosen)
+        number = chosen.result.number
+        path = weights_path(folder, number) if kept is None else training_weights_path(folder, kept)
+        found = recorded_space(run.view, run.config)
+        weights = read_weights(path) if path.is_file() else None
+        known = {**chosen.to_json(), "run": folder.name, "training": run.view.config["training"]}
+        return Source(found, chosen.result.architecture, weights, {**known, "source_data": run.view.config["data"]})
+    try:
+        document = json.loads((folder / "arch.json").read_text(encoding="utf-8"))
+        recorded = {**document["space"], **({} if space is None else {"source": space})}
+        kind = document["format"]
+    except OSError:
+        raise ExportError(f"{folder} is neither an export nor a run: give one of them") from None
+    except (ValueError, KeyError, TypeError):
+        kind = None
+    if kind != FORMAT:
+        raise ExportError(f"{folder / 'arch.json'} is not what was exported: restore it, nas verify {folder} says more")
+    if space is None and is_reference(str(recorded.get("name", ""))) and not recorded.get("source"):
+        recorded["source"] = recorded["name"]
+    made = SearchSpace.from_json(recorded)
+    try:
+        architecture = Architecture.from_json(document["architecture"])
+        same = architecture.key == document["key"]
+        made.architecture(architecture.choices)
+    except (UserError, ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise ExportError(f"{folder / 'arch.json'} is not what was exported: restore it, nas verify {folder} says more")
+    return Source(made, architecture, read_weights(folder / "weights.safetensors"), document["provenance"])
+
+
+def teacher_of(folder: Path) -> Source:
+    """A trained network to learn from: of an export, or a run's all-add parent. Raises ExportError for none."""
+    parent = folder / PARENT_NAME
+    if parent.is_file():
+        run = Run(folder)
+        space = recorded_space(run.view, run.config)
+        return Source(space, space.baseline, read_weights(parent), {})
+    found = source_of(folder)
+    if found.weights is None:
+        raise ExportError(f"{folder} keeps no weights to learn from: give an export, or a run with a parent")
+    return found

@@ -1,0 +1,184 @@
+"""Formats by name, eight bits, the card, the program, the hashes: one export of everything, and what tampering does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from export_networks import PROVENANCE, expected_logits, random_images, trained_network
+from PIL import Image
+
+from nas.cli.main import commands
+from nas.export import ClassifiedImages, ExportError, export_network
+from nas.export.card import wilson
+from nas.export.formats import FORMATS, chosen
+from nas.export.hashes import NAME, write_hashes, wrong_hashes
+from nas.export.verifying import verify
+from search_spaces import InputSpec
+
+SPEC = InputSpec(3, 32, 4)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    trained = trained_network("resnet8", SPEC, {"layer1.0": "cbam/4", "layer2.0": "aff/4"})
+    images = random_images(SPEC, 40)
+    labels = torch.randint(0, 4, (40,), generator=torch.Generator().manual_seed(1))
+    correct = int((expected_logits(trained, images).argmax(dim=1) == labels).sum())
+    known = {**PROVENANCE, "correct": correct, "images": 40, "latency_ms": {"p50": 1.5}, "data": {"name": "toys"}}
+    out = tmp_path_factory.mktemp("all") / "out"
+    report = export_network(replace(trained, provenance=known), out, ClassifiedImages(images, labels), formats=["all"])
+    return out, report
+
+
+def test_everything_that_can_be_made_is_and_the_rest_has_a_reason(exported):
+    out, report = exported
+    made = {form.name for form in FORMATS} - report["left_out"].keys()
+    assert {"model.py", "model.pt2", "model.onnx", "model.int8.onnx"} <= made
+    assert all(why.endswith("is not installed") for why in report["left_out"].values())
+    assert report["artefacts"].keys() == made
+    questions = {"random, batch 1", "random, batch 7", "real, batch 1", "real, batch 7", "all 40 images"}
+    for name, found in report["artefacts"].items():
+        assert {row["batch"] for row in found["batches"]} == questions
+        assert found["latency_ms"]["p95"] >= found["latency_ms"]["p50"] > 0
+        assert found["bytes"] == (out / name).stat().st_size
+    assert report["promised_latency_ms"] == {"p50": 1.5}
+    assert report["artefacts"]["model.int8.onnx"]["allowed"] is None
+    assert report["accuracy"]["correct"].keys() == made | {"recorded", "network"}
+
+
+def test_eight_bits_are_fewer_bytes_and_say_how_they_were_made(exported):
+    out, _ = exported
+    assert (out / "model.int8.onnx").stat().st_size < 0.6 * (out / "model.onnx").stat().st_size
+    assert json.loads((out / "arch.json").read_text())["model.int8.onnx"] == {
+        "images": 40,
+        "prepared": "without symbolic shapes",
+    }
+
+
+def test_the_card_has_every_field(exported):
+    out, _ = exported
+    text = (out / "README.md").read_text()
+    head = text.split("---")[1]
+    for field in ("license:", "library_name: pytorch", "pipeline_tag: image-classification", "datasets: [toys]"):
+        assert field in head
+    assert "value: null" not in head
+    for words in ("95 % interval", "layer2.0", "aff/4", "p50", "promised", "model.load()", "torch.export.load"):
+        assert words in text
+    assert "{" not in text.split("---", 2)[2].replace('{"p50": 1.5}', "")
+    low, high = wilson(5, 10)
+    assert (round(low, 3), round(high, 3)) == (0.237, 0.763)  # Newcombe 1998
+
+
+def test_the_program_tells_the_classes_of_an_image(exported, tmp_path):
+    out, _ = exported
+    Image.new("RGB", (50, 40), (200, 30, 30)).save(tmp_path / "red.png")
+    done = subprocess.run(
+        [sys.executable, "-B", "predict.py", str(tmp_path / "red.png")],
+        cwd=out,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    assert {name for _, name in lines} == {f"class {index}" for index in range(4)}
+    assert sum(float(share) for share, _ in lines) == pytest.approx(1, abs=0.01)
+
+
+def test_the_numbers_of_the_preprocessing_are_those_of_the_source(exported):
+    out, _ = exported
+    numbers = json.loads((out / "preprocessing.json").read_text())
+    namespace = {"__name__": "model", "__file__": str(out / "model.py")}
+    exec(compile((out / "model.py").read_text(), "model.py", "exec"), namespace)
+    assert numbers["mean"] == list(namespace["MEAN"])
+    assert numbers["resize"]["width"] == namespace["INPUT_SIZE"]
+    image = Image.new("RGB", (50, 40), (200, 30, 30))
+    single, batch = namespace["preprocess"](image), namespace["preprocess"](namespace["fit"](image)[None])
+    assert torch.equal(single, batch[0])
+    assert single[0, 0, 0] == pytest.approx((200 / 255 - numbers["mean"][0]) / numbers["std"][0])
+
+
+def test_what_was_exported_is_sound_and_a_flipped_byte_in_any_file_is_not(exported, tmp_path):
+    out, _ = exported
+    assert verify(out)["passed"]
+    copied = tmp_path / "copied"
+    for path in sorted(out.rglob("*")):
+        if path.is_dir() or "__pycache__" in path.parts:
+            continue
+        shutil.rmtree(copied, ignore_errors=True)
+        shutil.copytree(out, copied)
+        changed = copied / path.relative_to(out)
+        content = bytearray(changed.read_bytes())
+        content[len(content) // 2] ^= 1
+        changed.write_bytes(content)
+        found = verify(copied)
+        assert not found["passed"], path.name
+        assert path.name == NAME or path.name in found["wrong"]  # a changed hash is another file's
+
+
+def test_a_name_outside_the_folder_a_missing_file_and_a_new_one_are_told(tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    write_hashes(tmp_path)
+    assert wrong_hashes(tmp_path) == {}
+    (tmp_path / "b.txt").write_text("b")
+    assert wrong_hashes(tmp_path) == {"b.txt": f"is not named in {NAME}"}
+    (tmp_path / "a.txt").unlink()
+    assert wrong_hashes(tmp_path)["a.txt"] == "is missing"
+    (tmp_path / NAME).write_text(f"{'0' * 64}  ../outside\n")
+    assert "outside the folder" in wrong_hashes(tmp_path)[NAME]
+
+
+def test_imports_and_pickles_are_told_even_where_the_hashes_were_made_anew(exported, tmp_path):
+    out, _ = exported
+    shutil.copytree(out, tmp_path / "more")
+    with (tmp_path / "more" / "model.py").open("a") as file:
+        file.write("import requests\n")
+    write_hashes(tmp_path / "more")
+    assert verify(tmp_path / "more")["wrong"] == {"model.py": "imports requests, which arch.json does not say"}
+    shutil.copytree(out, tmp_path / "code")
+    torch.save({"a": Path("x")}, tmp_path / "code" / "weights.pt")
+    write_hashes(tmp_path / "code")
+    assert verify(tmp_path / "code")["wrong"] == {"weights.pt": "is no file of tensors alone"}
+
+
+def test_a_folder_that_is_no_export_cannot_be_verified(tmp_path):
+    with pytest.raises(ExportError, match=r"holds no arch\.json"):
+        verify(tmp_path)
+
+
+def test_formats_go_by_their_names():
+    assert [form.name for form in chosen(["onnx", "py"])] == ["model.py", "model.onnx"]
+    assert chosen(["all"]) == FORMATS
+    assert "int8.onnx" not in [form.name for form in chosen(None)]
+    with pytest.raises(ExportError, match="there is no format 'tflite'"):
+        chosen(["tflite"])
+    shown = next(option.help for option in commands.commands["export"].params if option.name == "formats")
+    for form in FORMATS:
+        assert form.name.removeprefix("model.") in shown
+
+
+def test_one_format_alone_and_files_of_others_stay(tmp_path):
+    trained = trained_network("resnet8", SPEC, {})
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(ExportError, match="or give --force"):
+        export_network(trained, out, formats=["py"])
+    report = export_network(trained, out, formats=["py"], force=True)
+    assert report["artefacts"].keys() == {"model.py"}
+    assert (out / "notes.txt").read_text() == "mine"
+    assert not (out / "model.onnx").exists()
+
+
+def test_eight_bits_need_images(tmp_path):
+    report = export_network(trained_network("resnet8", SPEC, {}), tmp_path / "out", formats=["int8.onnx"])
+    assert "needs images" in report["left_out"]["model.int8.onnx"]
+    assert (tmp_path / "out" / "weights.safetensors").is_file()
+    assert not report["passed"]

@@ -1,0 +1,131 @@
+"""An export trained on: from its weights or anew, stopped and gone on with, by a teacher, in two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nas.export import ExportError, TrainedNetwork, export_network
+from nas.export.verifying import verify
+from nas.tools.retraining import loop, retrain
+from nas.tools.retraining.processes import Processes
+from nas.tools.retraining.retrain import Wishes
+from search_spaces import InputSpec, SearchSpace
+from trials.tasks.batches import Draws
+
+DATA = "fashion-mnist-mini"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    space = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
+    architecture = space.architecture({point.name: "se/4" for point in space.points})
+    torch.manual_seed(0)
+    weights = space.build(architecture).state_dict()
+    names = tuple(map(str, range(10)))
+    out = tmp_path_factory.mktemp("retrain") / "exported"
+    known = {"data": {"name": DATA}}
+    export_network(TrainedNetwork(space, architecture, weights, names, (0.3,), (0.3,), known), out, formats=["py"])
+    return out
+
+
+def few(**given) -> Wishes:
+    return Wishes(**{"epochs": 2, "train_images": 256, "peak_lr": 0.05, "device": "cpu", "ema": 0.9, **given})
+
+
+def test_it_learns_and_the_export_is_made_anew(exported, tmp_path):
+    copied = tmp_path / "copied"
+    shutil.copytree(exported, copied)
+    said: list[str] = []
+    report = retrain(copied, None, few(epochs=4, train_images=1024), formats=["py"], announce=said.append)
+    assert report is not None
+    correct = report["accuracy"]["correct"]
+    assert correct["recorded"] == correct["network"] == correct["model.py"]
+    assert correct["network"] > 0.3 * report["accuracy"]["images"]  # chance is .1
+    known = json.loads((copied / "arch.json").read_text())["provenance"]
+    assert known["retrained"] == {"start": "inherited", "teacher": None, "processes": 1}
+    assert verify(copied)["passed"]
+    assert [path.name for path in tmp_path.iterdir()] == ["copied"]
+    assert said[0].startswith("epoch 1 of 4: loss ") or any("epoch 1 of 4" in line for line in said)
+
+
+def test_stopped_and_gone_on_with_it_ends_with_the_same_weights(exported, tmp_path, monkeypatch):
+    whole = tmp_path / "whole"
+    retrain(exported, whole, few(epochs=3), formats=["py"])
+    saved = loop.Checkpoint.save
+
+    def stopped(self: loop.Checkpoint, state: dict) -> None:
+        saved(self, state)
+        if state["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Checkpoint, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(exported, tmp_path / "parts", few(epochs=3), formats=["py"])
+    monkeypatch.setattr(loop.Checkpoint, "save", saved)
+    with pytest.raises(ExportError, match="is of another training"):
+        retrain(exported, tmp_path / "parts", few(epochs=3, seed=1), formats=["py"])
+    said: list[str] = []
+    retrain(exported, tmp_path / "parts", few(epochs=3), formats=["py"], announce=said.append)
+    assert "going on after epoch 2 of 3" in said
+    one, other = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_teacher_changes_what_is_learnt(exported, tmp_path):
+    retrain(exported, tmp_path / "alone", few(start="scratch"), formats=["py"])
+    retrain(exported, tmp_path / "taught", few(start="scratch", teacher=tmp_path / "alone"), formats=["py"])
+    one, other = (load_file(tmp_path / name / "weights.safetensors") for name in ("alone", "taught"))
+    assert not torch.equal(one["fc.weight"], other["fc.weight"])
+    known = json.loads((tmp_path / "taught" / "arch.json").read_text())["provenance"]
+    assert known["retrained"]["teacher"] == "alone"
+
+
+def test_two_processes_share_each_batch(exported, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)),
+        *("-m", "nas", "retrain", str(exported), "--epochs", "1", "--train-images", "256", "--device", "cpu"),
+        *("--formats", "py", "--out", str(tmp_path / "two"), "--json"),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["parity"]["passed"]
+    known = json.loads((tmp_path / "two" / "arch.json").read_text())["provenance"]
+    assert known["retrained"]["processes"] == 2
+
+
+def test_the_shares_of_a_batch_are_all_of_it():
+    draws = Draws(torch.arange(7), torch.rand(3, 7), None, None, torch.randperm(7), torch.tensor(0.3))
+    shares = [Processes(rank, 2).share(draws) for rank in range(2)]
+    assert sorted(torch.cat([share.places for share in shares]).tolist()) == list(range(6))
+    for rank, share in enumerate(shares):
+        assert share.shifts is not None
+        assert share.partners is not None
+        assert torch.equal(share.shifts, draws.shifts[:, rank:6:2])
+        assert sorted(share.partners.tolist()) == [0, 1, 2]
+
+
+def test_what_is_neither_export_nor_run_or_was_changed_is_refused(exported, tmp_path):
+    with pytest.raises(ExportError, match="neither an export nor a run"):
+        retrain(tmp_path, None, few())
+    shutil.copytree(exported, tmp_path / "changed")
+    path = tmp_path / "changed" / "arch.json"
+    document = json.loads(path.read_text())
+    document["architecture"]["choices"]["layer1.0"] = "add"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ExportError, match="is not what was exported"):
+        retrain(tmp_path / "changed", None, few())
