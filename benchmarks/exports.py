@@ -109,7 +109,7 @@ def _trained(space: SearchSpace, architecture: Architecture) -> TrainedNetwork:
     network = space.build(architecture).train()
     optimiser = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], 1e-3)
     logits = network(torch.randn(4, *space.input_shape))
-    F.cross_entropy(logits, torch.arange(4) % space.input.classes).backward()
+    torch.autograd.backward(F.cross_entropy(logits, torch.arange(4) % space.input.classes))
     optimiser.step()
     half, classes = (0.5,) * space.input.channels, tuple(map(str, range(space.input.classes)))
     weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

@@ -60,7 +60,7 @@ def line(name: str, data: ImageData, folder: Path, epochs: int, most: int) -> st
         return f"{name:16} {error}"
     labels = data.val.labels[:most]
     runners = [onnx_runner(FORMATS[2], folder / file) for file in ("model.onnx", "model.int8.onnx")]
-    exact, coarse = (torch.cat([_logits(one, batch) for batch in inputs.split(64)]) for one in runners)
+    exact, coarse = (torch.cat([_logits(one, batch) for batch in torch.split(inputs, 64)]) for one in runners)
     noise = 10 * math.log10(float(exact.square().mean() / (exact - coarse).square().mean().clamp(min=1e-20)))
     shares = [float((logits.argmax(dim=1) == labels).double().mean()) for logits in (exact, coarse)]
     times = [statistics.median(one.milliseconds(inputs[:1])) for one in runners]
