@@ -34,7 +34,7 @@ def interrupt(folder: Path) -> None:
 
     if (folder / "study.db").is_file():
         return
-    arguments = ["search", "--trials", "12", *SMALL, "--out", str(folder)]
+    arguments = ["search", "--trials", "12", "--finalists", "none", *SMALL, "--out", str(folder)]
     program = subprocess.Popen([*NAS, *arguments], cwd=ROOT)
     while program.poll() is None:
         time.sleep(1)

@@ -73,8 +73,9 @@ def _answers(network: nn.Module, data: ImageData, device: torch.device) -> Tenso
     """int64 [N]: the class that a network gives each validation image."""
     found = []
     with torch.inference_mode():
-        for images in torch.split(data.val.images, BATCH):
-            found.append(network(network_inputs(images.to(device), data)).argmax(1).cpu())
+        for first in range(0, len(data.val), BATCH):
+            images = data.val.images[first : first + BATCH].to(device)
+            found.append(network(network_inputs(images, data)).argmax(1).cpu())
     return torch.cat(found)
 
 
