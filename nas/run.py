@@ -9,7 +9,7 @@ from typing import Any
 from nas.settings.search import SearchConfig
 from reports import RunView, SelectionError, TrialView, write_report
 from reports.finalists import finals_of
-from reports.verdict import verdict_of
+from reports.verdict import verdict_by_estimates, verdict_of
 from trials.record.training import Training
 from trials.record.weights import training_weights_path, weights_path
 from trials.trial import TrialState
@@ -142,7 +142,7 @@ class Run:
         the test split, beside them what it was `selected_by` (the trial's first look) and the run's verdict."""
         r = trial.result
         selected = {"score": r.score, "loss": r.loss, "correct": r.correct, "images": r.images, "seed": r.seed}
-        verdict = verdict_of(self.view)
+        verdict, estimated = verdict_of(self.view), verdict_by_estimates(self.view)
         of_another: dict[str, Any] = {}
         if kept is not None:
             figures = {name: getattr(kept, name) for name in ("score", "loss", "seed", "epochs", "seconds")}
@@ -158,6 +158,7 @@ class Run:
             "trained_on": ["train", "val"] if final else ["train"],
             "judged_on": "test" if final else "val",
             "verdict": None if verdict is None else verdict.to_json(),
+            "estimated": None if estimated is None else estimated.text,
             "data": dict(self.view.description["data"]),
             "training": self.view.config["training"],
             "environment": dict(trained.environment),
