@@ -12,7 +12,7 @@ from reports.document import document_of, outline_of
 from reports.finalists import finals_of
 from reports.formats import write_document
 from reports.front_picture import picture
-from reports.verdict import verdict_of
+from reports.verdict import verdict_by_estimates, verdict_of
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
 from trials.record.training import Training
@@ -181,7 +181,7 @@ class Run:
         the test split, beside them what it was `selected_by` (the trial's first look) and the run's verdict."""
         r = trial.result
         selected = {"score": r.score, "loss": r.loss, "correct": r.correct, "images": r.images, "seed": r.seed}
-        verdict = verdict_of(self.view)
+        verdict, estimated = verdict_of(self.view), verdict_by_estimates(self.view)
         of_another: dict[str, Any] = {}
         if kept is not None:
             figures = {name: getattr(kept, name) for name in ("score", "loss", "seed", "epochs", "seconds")}
@@ -197,6 +197,7 @@ class Run:
             "trained_on": ["train", "val"] if final else ["train"],
             "judged_on": "test" if final else "val",
             "verdict": None if verdict is None else verdict.to_json(),
+            "estimated": None if estimated is None else estimated.text,
             "data": dict(self.view.description["data"]),
             "training": self.view.config["training"],
             "environment": dict(trained.environment),

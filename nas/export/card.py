@@ -144,7 +144,8 @@ def write_card(trained: TrainedNetwork, report: Mapping[str, Any], made: Sequenc
         drawing=drawing(trained),
         data_text=_data_text(known, data),
         metrics_text=_metrics_text(known, report, metric),
-        verdict=(known.get("verdict") or {}).get("text", "No verdict of finalists is recorded."),
+        verdict=(known.get("verdict") or {}).get("text")
+        or f"No finalists were judged. {known.get('estimated') or 'No estimate is recorded either.'}",
         latency=_latency_text(report, folder),
         usage="\n".join(f"- `{form.name}`: `{form.usage}`" for form in made) or "- `weights.safetensors` alone",
         fitting=kind.fitting,
@@ -220,7 +221,11 @@ def _latency_text(report: Mapping[str, Any], folder: Path) -> str:
         time = found["latency_ms"]
         rows.append(f"| `{name}` | {found['bytes'] / 1e6:.2f} MB | {time['p50']:.2f} ms | {time['p95']:.2f} ms |")
     promised = report.get("promised_latency_ms")
-    said = f"The search promised {json.dumps(promised)}." if promised is not None else "The search measured none."
+    if isinstance(promised, Mapping) and promised.get("p50") is not None:
+        steady = "" if promised.get("stable", True) else ", on a machine that was not quiet"
+        said = f"The search promised {promised['p50']:.3g} ms (p50){steady}."
+    else:
+        said = "The search measured none." if promised is None else f"The search promised {json.dumps(promised)}."
     return "\n".join([f"Latency is {report['latency_protocol']}. {said}", "", *rows])
 
 
