@@ -46,7 +46,7 @@ class WorkerLost(UserError, RuntimeError):
 
 
 class MachineFailing(UserError, RuntimeError):
-    """Worker after worker is lost, whatever they try: what had ended is kept."""
+    """No worker starts, or worker after worker is lost, whatever they try: what had ended is kept."""
 
     exit_code = 1
 

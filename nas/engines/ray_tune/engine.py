@@ -31,7 +31,7 @@ from nas.settings.sections import NO_CLIENT
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
 from trials.cores import cores
-from trials.errors import WorkerLost
+from trials.errors import MachineFailing, WorkerLost
 from trials.judge import Bench, TrialPlan
 from trials.latency import LatencyBench, Target
 from trials.machine.device import resolve
@@ -100,6 +100,13 @@ class RayEngine:
                 except ConnectionError as error:
                     reason = " ".join(str(error).split())
                     raise ConfigError(f"--address {address}: no Ray cluster answers there ({reason[:200]})") from None
+                except Exception as error:  # Ray raises no other where its processes are not up within half a minute
+                    if "timed out during startup" not in str(error):
+                        raise
+                    raise MachineFailing(
+                        "Ray's processes did not start here in time: this machine may be too busy; give the same "
+                        "command again, or --engine local, which needs none"
+                    ) from None
                 interruption.listen()
         self._needs = Needs(cpus_per_trial, self._gpus(device, gpus_per_trial))
         if not self._needs.slots:

@@ -249,7 +249,8 @@ from pathlib import Path
 from search_spaces.networks import ResNetDesign
 
 SPACE = ResNetDesign("resnet8", "basic", (1, 1, 1), (16, 32, 64), "cifar")
-if sys.argv[0].endswith("default_worker.py") and Path(__file__).with_name("broken").exists():
+ray = sys.modules.get("ray")
+if ray and ray._private.worker.global_worker.mode == ray.WORKER_MODE and Path(__file__).with_name("broken").exists():
     os._exit(1)
 """
 

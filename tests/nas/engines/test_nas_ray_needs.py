@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from nas.engines.ray_tune import actors
+from nas.engines.interruption import Interruption
+from nas.engines.ray_tune import RayEngine, actors
 from nas.engines.ray_tune.cluster import Needs
 from nas.engines.retrying import Attempt, Place
 from search_spaces import InputSpec, SearchSpace
+from trials.errors import MachineFailing
 from trials.trial import TrialJob
 
 JOB = TrialJob(0, "baseline", SearchSpace.named("resnet8", InputSpec(1, 28, 10)).baseline, 1, 1, 1, 1)
@@ -74,3 +76,12 @@ def test_what_is_to_be_avoided_is_a_condition_on_the_node() -> None:
     elsewhere = actors.resources_of({"bundle": {"CPU": 1.0}, "avoided": ["a", "b"]})
     assert elsewhere != free
     assert elsewhere._bound.kwargs["bundle_label_selector"] == [{"ray.io/node-id": "!in(a,b)"}]
+
+
+def test_where_rays_processes_do_not_start_in_time_a_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(**options: Any) -> None:
+        raise Exception("The current node timed out during startup. This could happen because")  # Ray's own
+
+    monkeypatch.setattr("ray.init", late)
+    with pytest.raises(MachineFailing, match="this machine may be too busy; give the same command again, or --engine"):
+        RayEngine(Interruption(), workers=1, device="cpu")
