@@ -2,8 +2,9 @@
 
 A model of many trainings takes seconds to fit, which is too long for a look at how far a run is. So a search leaves in
 its record what its model made of each trained architecture and what is said of it, under a stamp of all that the model
-was made from. What is kept is what estimating anew would give, to the last digit, or it does not count: another training,
-or another way of estimating, has another stamp. For whatever was not kept the model is fitted, when it is first asked.
+was made from. What is kept is what estimating anew would give, to the last digit, or it does not count: another
+training, or another way of estimating, has another stamp. For whatever was not kept the model is fitted, when it is
+first asked.
 """
 
 from __future__ import annotations
@@ -53,15 +54,17 @@ class Facts:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a record holds of a model: its facts, and the estimates by the architectures' keys."""
+    """What a record holds of a model: its facts, and the estimates by the architectures' keys. It is of the first so
+    many `trainings` that were recorded, the finalists' not counted."""
 
     stamp: str
+    trainings: int
     facts: Facts
     estimates: Mapping[str, Estimate]
 
     def to_json(self) -> dict[str, Any]:
         rows = {key: [*_numbers(one.score), *_numbers(one.gain), one.better] for key, one in self.estimates.items()}
-        return {"stamp": self.stamp, "facts": asdict(self.facts), "estimates": rows}
+        return {"stamp": self.stamp, "trainings": self.trainings, "facts": asdict(self.facts), "estimates": rows}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Kept:
@@ -70,7 +73,7 @@ class Kept:
         facts["alike"] = tuple(facts["alike"])
         rows: Mapping[str, Sequence[float]] = data["estimates"]
         found = {key: Estimate(Interval(*row[:3]), Interval(*row[3:6]), row[6]) for key, row in rows.items()}
-        return cls(data["stamp"], Facts(**facts), found)
+        return cls(data["stamp"], int(data["trainings"]), Facts(**facts), found)
 
 
 def _numbers(interval: Interval) -> tuple[float, float, float]:
@@ -182,4 +185,7 @@ def kept_of(recorded: Mapping[str, Any] | None, made: Made) -> Kept | None:
     """What a record holds, where that is of just these trainings; None where it is not, or holds nothing."""
     if recorded is None or recorded.get("stamp") != made.stamp:
         return None
-    return Kept.from_json(recorded)
+    try:
+        return Kept.from_json(recorded)
+    except (LookupError, TypeError, ValueError):
+        return None  # what cannot be read of it is made anew

@@ -349,8 +349,9 @@ class RunView:
         trained = self.count(TrialState.COMPLETE) + self.count(TrialState.FAILED)
         ended = bool(self.sessions) and self.sessions[-1].outcome == "complete"
         no_time = ended and bool((self.effort_plan or {}).get("cut"))
-        measured = self.final_stage is not None or not self.complete or no_time
-        wanted = self.config.get("finalists") not in ("none", 0) and len(self.complete) > 1
+        complete = self.count(TrialState.COMPLETE)
+        measured = self.final_stage is not None or not complete or no_time
+        wanted = self.config.get("finalists") not in ("none", 0) and complete > 1
         judged = not wanted or (self.finals_plan or {}).get("ended_at") is not None
         wanted_trials = self.config["trials"]  # None: as many as fit into the time that was given
         enough = wanted_trials is not None and trained >= int(wanted_trials) and not self.count(TrialState.STOPPED)

@@ -1,10 +1,9 @@
-"""The stage that keeps the estimates of a search of many trainings in its record: looking at it then takes no time."""
+"""The stage that keeps the estimates of a search of many trainings in its record, where its trials are over."""
 
 from __future__ import annotations
 
+from nas.session.keeping import keep
 from nas.stages.stage import Search
-from reports.keeping import to_keep
-from reports.model import KEY
 
 
 class Estimates:
@@ -14,6 +13,4 @@ class Estimates:
         return True  # what is missing is known by estimating, or by reading what is kept
 
     def run(self, search: Search) -> None:
-        kept = to_keep(search.view)
-        if kept is not None:
-            search.store.put({KEY: kept.to_json()})
+        keep(search.store, search.view)
