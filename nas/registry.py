@@ -28,7 +28,9 @@ HEED_PRIORS = ("ehvi",)
 STAGES = {
     "starts": "nas.stages.starts:Starts",
     "trials": "nas.session.trials:Trials",
+    "estimates": "nas.session.estimates:Estimates",
     "front_latency": "nas.stages.front_latency:FrontLatency",
+    "estimates_of_front": "nas.session.estimates:Estimates",
     "finalists": "nas.stages.finalists:Finalists",
 }
 #: What looks at the trained networks when a search is over, for its report: called with the run's folder and `say`.

@@ -12,8 +12,6 @@ from reports.trial_view import TrialView
 from reports.view import RunView
 from trials.trial import TrialState
 
-#: With less than this probability of being better than the best, a trial is told from it.
-TOLD_APART = 0.05
 #: With this probability of being better than all-add, what was chosen for its estimate is said to be a gain.
 SURE = 0.975
 ASSUMED_SEEDS = "No architecture was trained under two seeds: how much those move a score is assumed, see nas noise."
@@ -29,7 +27,7 @@ def trainings_text(view: RunView) -> str:
     if view.model is None:
         return "no training"
     alike = sum(len(one.trainings) for one in view.evidence if one.same)
-    used, scored = view.model.looks.own, view.model.scored
+    used, scored = view.model.own, view.model.scored
     own = f"{used:,} of {scored + alike:,} trainings" if used < scored else f"all {scored:,} trainings"
     return " and ".join([own, *(f"{len(one.trainings):,} of {short_name(one)}" for one in view.evidence)])
 
@@ -62,7 +60,7 @@ def rungs_story(view: RunView) -> list[str]:
 
 def estimated_epochs(view: RunView) -> int:
     """Of how many epochs the estimates of a run are; 0 where there are none."""
-    return 0 if view.model is None else view.model.looks.fidelities[0][1]
+    return 0 if view.model is None else view.model.epochs
 
 
 def percent_interval(trial: TrialView) -> str:
@@ -95,8 +93,8 @@ def not_told_apart(view: RunView) -> tuple[TrialView, ...] | None:
     others = [trial for trial in view.feasible if trial.result.number != best.result.number]
     if not others:
         return ()
-    better = view.model.better_than([t.result.architecture for t in others], best.result.architecture)
-    return tuple(trial for trial, p in zip(others, better, strict=True) if p >= TOLD_APART)
+    alike = view.model.not_told_apart([t.result.architecture for t in others], best.result.architecture)
+    return tuple(trial for trial, near in zip(others, alike, strict=True) if near)
 
 
 def estimate_story(view: RunView) -> list[str]:

@@ -365,7 +365,8 @@ def spent(view: RunView) -> list[Tile]:
 
 def fixed_seconds(view: RunView) -> float | None:
     """What a trial costs beside measuring, training and evaluating: the median of the trained ones, None for none."""
-    known = [trial.result.timing.fixed_s for trial in view.complete if trial.result.timing is not None]
+    complete = (result for result in view.results if result.state is TrialState.COMPLETE)
+    known = [result.timing.fixed_s for result in complete if result.timing is not None]
     return median(known) if known else None
 
 

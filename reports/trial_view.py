@@ -12,7 +12,7 @@ from trials.tasks.metrics import ALL_FIGURES
 from trials.trial import TrialResult
 
 if TYPE_CHECKING:
-    from trials.estimates.estimates import Estimate
+    from trials.estimates.estimate import Estimate
 
 #: objective -> whether more is better
 OBJECTIVES = dict.fromkeys(ALL_FIGURES, True) | {"macs": False, "latency_ms": False, "params": False}

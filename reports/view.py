@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.errors import AllFailed, NothingFeasible, NothingToSelect, SelectionError
 from reports.front import knee, non_dominated
+from reports.model import KEY, Made, Model, kept_of
 from reports.recorded import device_profile, recorded_config
 from reports.rungs import longer_looks, longest_compared, rungs_of
 from reports.trial_view import OBJECTIVES, TrialView, rank
@@ -31,7 +32,7 @@ from trials.tasks.metrics import Task, label, leading
 from trials.trial import Failure, FinalMeasurement, Latency, TrialResult, TrialState
 
 if TYPE_CHECKING:
-    from trials.estimates.estimates import Estimate, Estimates
+    from trials.estimates.estimate import Estimate
     from trials.profile.device_profile import DeviceProfile
 
 SELECTORS = ("best", "knee", "fastest", "cheapest")
@@ -83,10 +84,12 @@ class RunView:
     effort: Effort = field(default_factory=Effort)
     effort_plan: Mapping[str, Any] | None = None
     moments: Mapping[int, float] = field(default_factory=dict)
-    model: Estimates | None = None
+    model: Model | None = None
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     #: Of every training but the finalists', as they were recorded, the number of its trial, None for one beside them.
     order: tuple[int | None, ...] = ()
+    #: What a search of many trainings kept of its estimates, see `reports.model`.
+    kept_estimates: Mapping[str, Any] | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
@@ -136,6 +139,7 @@ class RunView:
             moments=store.moments(),
             effort_plan=store.get("effort_plan"),
             order=store.trained_order(),
+            kept_estimates=store.get(KEY),
         )
 
     def estimated(self) -> RunView:
@@ -144,17 +148,20 @@ class RunView:
         complete = [result for result in self.results if result.state is TrialState.COMPLETE]
         if not complete or not self.description.get("points"):
             return self
-        from trials.estimates.estimates import Estimates, NoEstimate  # scipy takes a while
+        epochs = longest_compared(self.rungs, self.trainings) or complete[0].epochs
+        made = Made(self.trainings, self.baseline_architecture, (complete[0].start, epochs), self.evidence)
+        kept = kept_of(self.kept_estimates, made)
+        if kept is not None:
+            return replace(self, model=Model(made, kept), estimates=kept.estimates)
+        from trials.estimates.estimates import NoEstimate  # scipy takes a while
 
         try:
-            epochs = longest_compared(self.rungs, self.trainings) or complete[0].epochs
-            target = complete[0].start, epochs
-            model = Estimates(self.trainings, self.baseline_architecture, target, self.evidence)
+            fitted = made.fit()
         except NoEstimate:
             return self
         architectures = [result.architecture for result in complete]
-        found = {a.key: one for a, one in zip(architectures, model(architectures), strict=True)}
-        return replace(self, model=model, estimates=found)
+        found = {a.key: one for a, one in zip(architectures, fitted(architectures), strict=True)}
+        return replace(self, model=Model(made, fitted=fitted), estimates=found)
 
     def with_measurement(self, measurement: FinalMeasurement) -> RunView:
         """The run one measurement later."""
@@ -345,8 +352,9 @@ class RunView:
         trained = self.count(TrialState.COMPLETE) + self.count(TrialState.FAILED)
         ended = bool(self.sessions) and self.sessions[-1].outcome == "complete"
         no_time = ended and bool((self.effort_plan or {}).get("cut"))
-        measured = self.final_stage is not None or not self.complete or no_time
-        wanted = self.config.get("finalists") not in ("none", 0) and len(self.complete) > 1
+        complete = self.count(TrialState.COMPLETE)
+        measured = self.final_stage is not None or not complete or no_time
+        wanted = self.config.get("finalists") not in ("none", 0) and complete > 1
         judged = not wanted or (self.finals_plan or {}).get("ended_at") is not None
         wanted_trials = self.config.get("trials")  # None: as many as fit into the time that was given
         enough = wanted_trials is not None and trained >= int(wanted_trials) and not self.count(TrialState.STOPPED)

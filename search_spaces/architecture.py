@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -36,6 +37,7 @@ class FusionChoice:
         return self.op if self.reduction is None else f"{self.op}/{self.reduction}"
 
     @classmethod
+    @lru_cache(4096)  # of the few that there are, a large record has tens of thousands
     def parse(cls, text: str) -> FusionChoice:
         """`"aff/4"` -> `FusionChoice("aff", 4)`. Raises SpaceError for anything else."""
         match = re.fullmatch(r"\s*([^\s/]+)(?:/(-?[0-9]+))?\s*", text)
@@ -68,7 +70,7 @@ class Architecture:
         """The one JSON text of this architecture: sorted points, no spaces."""
         return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The first 16 hex digits of the SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.canonical_json.encode()).hexdigest()[:16]

@@ -26,7 +26,7 @@ from nas.terminal.runs import print_status
 from reports import RunView
 from trials.record.file import is_active
 began = time.process_time()
-view = RunView.load(sys.argv[1]).estimated()
+view = RunView.load(sys.argv[1])
 print_status(console(), view, is_active(Path(sys.argv[1])))
 print("took", time.process_time() - began)
 """

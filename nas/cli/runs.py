@@ -27,7 +27,7 @@ def status(run: Path, as_json: bool) -> None:
     from reports.status import status_json
     from trials.record.file import is_active
 
-    view = RunView.load(run).estimated()
+    view = RunView.load(run)
     if as_json:
         click.echo(json.dumps(status_json(view, is_active(run)), indent=2))
     else:

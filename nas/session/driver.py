@@ -11,6 +11,7 @@ from pathlib import Path
 from nas.engines.interruption import Interruption
 from nas.proposing.controls import controls, first_controls
 from nas.proposing.proposer import Problem, Proposer
+from nas.session.keeping import Keeping
 from nas.session.weights import Weights
 from nas.telling import Observer
 from reports.view import RunView
@@ -60,7 +61,7 @@ class Driver:
     ) -> None:
         """`another` says whether a look of so many epochs may be begun now; once it says no, none ever is."""
         self._another, self._refused, self._say = another, False, say
-        self._weights = Weights(folder, store.check_held)
+        self._weights, self._keeping = Weights(folder, store.check_held), Keeping(store)
         self._store = store
         self._feasibility = problem.feasibility
         self._costs = costs
@@ -217,6 +218,7 @@ class Driver:
         self._view = self._view.with_training(training)
         self._proposer.learn(training)
         self._weights.prune(self._view)
+        self._keeping.grown(self._view)
 
     def stop(self) -> None:
         """The search is interrupted: what runs is recorded as stopped, to be run again on resumption."""
@@ -229,6 +231,7 @@ class Driver:
         self._proposer.tell(result)
         self._view = self._view.with_result(result)
         self._weights.prune(self._view)
+        self._keeping.grown(self._view)
         self._observer.ended(result, self._view)
 
     def _propose(self) -> TrialJob | None:

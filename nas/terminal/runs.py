@@ -23,6 +23,7 @@ from reports.formatting import (
     format_time,
 )
 from reports.front_text import front_lines
+from reports.keeping import at_a_look, looked_at_story
 from reports.latency import interval_text, latency_label, latency_note, latency_story
 from reports.lines import choices_text, headline
 from reports.noise import advice_text, counted
@@ -201,7 +202,8 @@ def _trained(status: Mapping[str, Any]) -> str:
 
 def print_status(console: Console, view: RunView, active: bool) -> None:
     """`status_json` in a few lines."""
-    status = status_json(view, active)
+    told = at_a_look(view)
+    status = status_json(view, active, told)
     counts = ", ".join(f"{number} {state}" for state, number in status["counts"].items())
     state = "searching" if active else "complete" if status["complete"] else "stopped"
     console.print(f"{view.path}: {state}, {_trained(status)} trials trained ({counts})", soft_wrap=True)
@@ -213,9 +215,9 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
         f"data {view.description['data']['name']}, {view.budget_text()}",
         soft_wrap=True,
     )
-    if view.front:
-        console.print(f"best: trial {view.front[0].result.number}, {headline(view, view.front[0])}", soft_wrap=True)
-        console.print(f"front: {counted(len(view.front), 'trial')}", soft_wrap=True)
+    if told.front:
+        console.print(f"best: trial {told.front[0].result.number}, {headline(told, told.front[0])}", soft_wrap=True)
+        console.print(f"front: {counted(len(told.front), 'trial')}", soft_wrap=True)
     console.print(
         f"started {format_time(status['started_at'])}, {counted(status['sessions'], 'session')}, "
         f"{format_duration(status['session_seconds'])} in ended ones",
@@ -226,8 +228,14 @@ def print_status(console: Console, view: RunView, active: bool) -> None:
     fixed = fixed_seconds(view)
     if fixed is not None:
         console.print(f"a trial costs {fixed:.3f} s (median) beside measuring, training and evaluating", soft_wrap=True)
-    told = (*regime_story(view), *precision_story(view), *evidence_story(view), *trust_story(view), *_verdict(view))
-    for sentence in told:
+    sentences = (
+        *regime_story(view),
+        *precision_story(view),
+        *evidence_story(told),
+        *trust_story(told),
+        *_verdict(told),
+    )
+    for sentence in (*sentences, *looked_at_story(view, told)):
         console.print(sentence, soft_wrap=True, markup=False)
     if view.advice is not None:
         console.print(advice_text(view.advice), soft_wrap=True)

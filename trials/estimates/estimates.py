@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
+from trials.estimates.estimate import Contradiction, Estimate, Interval
 from trials.estimates.kernel import Values, parts
 from trials.estimates.looks import Fidelity, Looks
 from trials.estimates.model import Conditioned, Model
@@ -37,42 +38,6 @@ CHANCE = 0.02
 
 class NoEstimate(UserError, RuntimeError):
     """There is too little to estimate from: the message says what there is."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure in points (0..100), and where it lies with a probability of 90 %."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One architecture's score at the wanted schedule, a mean over seeds, and its gain over all-add, in points.
-
-    `better` is the probability that it is better than all-add (1/2 for all-add itself).
-    """
-
-    score: Interval
-    gain: Interval
-    better: float
-
-    def to_json(self) -> dict[str, object]:
-        """The score 0..1, as everywhere in the record; the gain in points."""
-        score = {name: value / 100 for name, value in asdict(self.score).items()}
-        return {**score, "gain_points": asdict(self.gain), "better_than_baseline": self.better}
-
-
-@dataclass(frozen=True)
-class Contradiction:
-    """An architecture whose score under one seed is off what its loss and all else say, in points; noise would be
-    within `noise`."""
-
-    architecture: Architecture
-    points: float
-    noise: float
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ OF_TRAINING = [
     *(schema.trainings.c[name] for name in ("images_per_second", "curve", "failure")),
     *(schema.trainings.c[name].label(f"trained_{name}") for name in ("seconds", "error", "environment")),
 ]
-#: Trainings that were lost with their workers, which are none.
-LOST = select(schema.trainings.c.id).where(schema.trainings.c.failure == str(Failure.WORKER_LOST))
+#: Of a training: it was lost with its worker, and is none.
+LOST = schema.trainings.c.failure == str(Failure.WORKER_LOST)
 NEW = [column.key for column in schema.trials.columns if column.key != "number"]
 #: Of a training and of a row of it, by the same name.
 _SAME = (

@@ -181,8 +181,10 @@ class Store:
         """
         with self._writing() as connection:
             try:
-                of_it = schema.trials.c.number == result.number, schema.trials.c.training.in_(LOST)
-                lost = connection.execute(select(schema.trials.c.training).where(*of_it)).scalars().all()
+                # By the trial's own row: a look for every lost training would read the whole table, once an event.
+                of_it = select(schema.trainings.c.id).join_from(schema.trials, schema.trainings, BELONGS)
+                gone = of_it.where(schema.trials.c.number == result.number, LOST)
+                lost = connection.execute(gone).scalars().all()
                 training = recorded_training(connection, result) if result.trained else None
                 statement = insert(schema.trials).values(**trial_row(result, training))
                 replace = statement.on_conflict_do_update(

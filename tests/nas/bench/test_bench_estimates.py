@@ -12,7 +12,8 @@ from nas.bench import load
 from nas.bench.arena import table_world
 from nas.bench.arena.compare import PLANTED
 from nas.bench.arena.worlds import World
-from trials.estimates.estimates import Estimate, Estimates
+from trials.estimates.estimate import Estimate
+from trials.estimates.estimates import Estimates
 from trials.record.training import Training
 
 LOOKS, SEARCHES = 24, 12
