@@ -17,7 +17,8 @@ from reports.view import RunView
 from search_spaces.architecture import Architecture, FusionChoice
 
 if TYPE_CHECKING:
-    from trials.estimates.estimates import Combination, Estimate
+    from trials.estimates.estimate import Estimate
+    from trials.estimates.estimates import Combination
 
 #: Architectures that an effect is a mean over, beside all-add: the best by estimate.
 CONTEXTS = 8
@@ -78,7 +79,7 @@ def effects_of(view: RunView) -> Effects | None:
     contexts = list({a.key: a for a in contexts}.values())
     tried = _tried(view)
     asked = [(point, choice, n) for (point, _), (choice, n) in tried.items() if choice.op != "add"]
-    worths = view.model.combinations([_replaced(contexts, point, choice) for point, choice, _ in asked])
+    worths = view.model.fitted.combinations([_replaced(contexts, point, choice) for point, choice, _ in asked])
     effects = tuple(Effect(*one, worth) for one, worth in zip(asked, worths, strict=True))
     if best.result.architecture.key == view.baseline_architecture.key:
         return Effects(effects, (), (), len(contexts), None)
@@ -116,7 +117,7 @@ def _halves(view: RunView, chosen: Architecture) -> tuple[Half, ...]:
     asked = [[(_with(base, {p: chosen.choices[p] for p in half}), 1.0), (base, -1.0)] for _, half in halves]
     return tuple(
         Half(name, tuple(half), worth)
-        for (name, half), worth in zip(halves, view.model.combinations(asked), strict=True)
+        for (name, half), worth in zip(halves, view.model.fitted.combinations(asked), strict=True)
     )
 
 
@@ -136,6 +137,6 @@ def _pairs(view: RunView, chosen: Architecture) -> tuple[Pair, ...]:
     ]  # fmt: skip
     found = [
         Pair((a, b), (chosen.choices[a], chosen.choices[b]), beyond)
-        for (a, b), beyond in zip(pairs, view.model.combinations(asked), strict=True)
+        for (a, b), beyond in zip(pairs, view.model.fitted.combinations(asked), strict=True)
     ]
     return tuple(sorted(found, key=lambda pair: -abs(pair.beyond.better - 0.5))[:PAIRS])

@@ -15,7 +15,7 @@ from reports.tables import point_rows, used_operators
 from reports.view import RunView
 
 if TYPE_CHECKING:
-    from trials.estimates.estimates import Estimate
+    from trials.estimates.estimate import Estimate
 
 
 def architectures(view: RunView) -> dict[str, Any]:
