@@ -46,6 +46,7 @@ def test_a_killed_search_proposes_what_it_would_have_proposed(killed: dict[str, 
     assert not any(one["findings"]["other"] for one in killed.values())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fault",
     [
@@ -72,10 +73,12 @@ def test_a_fault_is_answered(answered: dict[str, Any], fault: str) -> None:
     assert one["right"] == one["tried"], one["notes"]
 
 
+@pytest.mark.long
 def test_a_locked_database_is_waited_for(answered: dict[str, Any]) -> None:
     assert answered["database locked"]["right"] == answered["database locked"]["tried"]
 
 
+@pytest.mark.long
 def test_a_driver_that_is_killed_leaves_no_actor_of_ray(tmp_path: Path) -> None:
     arguments = "--points", 2, "--ray", 2, "--faults", 0, "--broken", "none"
     for one in chaos(tmp_path, *arguments)["kills"].values():

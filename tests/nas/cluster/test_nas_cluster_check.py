@@ -44,6 +44,7 @@ def test_where_nothing_answers_is_said(alone: Cluster) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_what_a_node_lacks_is_named_with_how_to_mend_it(tmp_path: Path, noise_images: Path) -> None:
     data = noise_images
     (tmp_path / "net.py").write_text(SPACE)

@@ -22,6 +22,7 @@ def settings(data: Path, out: Path) -> list[object]:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_data_that_are_shipped_are_trained_on_where_their_path_is_not(tmp_path: Path, noise_images: Path) -> None:
     """No trial runs on the head: each is trained on shipped data, to the same bit as here from the files."""
     with network() as net, ray_cluster() as cluster:

@@ -81,6 +81,7 @@ def test_a_node_that_is_killed_in_mid_trial_costs_time_and_one_that_joins_is_use
     assert {"machine-3", "machine-4"} <= hosts(after)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [1, pytest.param(45, marks=pytest.mark.long)])
 def test_a_node_that_is_cut_off_and_comes_back_loses_nothing(tmp_path: Path, seconds: int) -> None:
     """For an instant nobody is to notice; for longer than Ray waits, its trials are trained elsewhere."""
@@ -103,6 +104,7 @@ def test_a_node_that_is_cut_off_and_comes_back_loses_nothing(tmp_path: Path, sec
         ends_well(program, tmp_path / "run", before)
 
 
+@pytest.mark.long
 def test_a_driver_that_is_killed_and_started_again_goes_on(tmp_path: Path) -> None:
     """The cluster stays up: what the killed driver had there does not keep the next one from its cores."""
     with ray_cluster() as cluster:
@@ -119,6 +121,7 @@ def test_a_driver_that_is_killed_and_started_again_goes_on(tmp_path: Path) -> No
         ends_well(cluster.start(*command), tmp_path / "run", before)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in DASHBOARD),
     reason="ray job submit takes ray[default] on the head, and it is not installed",

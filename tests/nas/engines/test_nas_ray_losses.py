@@ -171,6 +171,7 @@ def test_what_the_driver_raises_at_a_trials_end_ends_the_search_and_no_job_begin
     assert jobs.given < 10
 
 
+@pytest.mark.long
 def test_more_trials_than_ray_tune_is_to_keep_run_all_the_same(
     nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +196,7 @@ def test_a_node_that_loses_its_workers_is_avoided_and_named_and_an_architecture_
     assert sum(r.attempts - 1 for r in jobs.results.values()) >= 2
 
 
+@pytest.mark.long
 def test_a_node_on_which_no_worker_can_begin_is_avoided_and_takes_no_trial(nodes: Nodes, tmp_path: Path) -> None:
     nodes.said.clear()
     jobs = Jobs(10)
