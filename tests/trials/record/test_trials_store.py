@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from trials_results import LATENCY, architecture, end, line, process, result
 
 from trials.errors import RunInUse, StoreDamaged, StoreError
@@ -453,3 +454,18 @@ def test_timing_is_recorded_and_completed(tmp_path: Path) -> None:
 def test_only_a_failed_trial_has_a_failure() -> None:
     with pytest.raises(ValueError, match="trial 0 is complete with a failure, timed_out"):
         result(0, failure=Failure.TIMED_OUT)
+
+
+def test_recording_a_trial_reads_no_table_whole(store: Store) -> None:
+    store.append(result(0))
+    asked: list[tuple[str, Any]] = []
+    event.listen(store._engine, "before_cursor_execute", lambda c, cursor, text, given, *_: asked.append((text, given)))
+    store.append(result(1))
+    store.put_timing(1, Timing())
+    steps = []
+    with closing(sqlite3.connect(store.path)) as connection:
+        for text, given in asked:
+            if text.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE"):
+                steps += [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", given)]
+    assert any("SEARCH trainings" in step for step in steps)
+    assert not [step for step in steps if step.startswith(("SCAN trials", "SCAN trainings"))]
