@@ -33,8 +33,8 @@ DASHBOARD = ("aiohttp", "aiohttp_cors", "grpc", "opencensus", "prometheus_client
 def arguments(folder: Path, address: str, trials: int = 6, images: int = 3000) -> list[object]:
     return [
         "search", "--space", "resnet8", "--train-images", images, "--epochs", 1, "--trials", trials, "--regime",
-        "scratch", "--set", "training.precision=float32", "--finalists", "none", "--export", "none", "--address",
-        address, "--out", folder,
+        "scratch", "--set", "training.precision=float32", "--set", "latency.passes=30", "--set", "latency.attempts=1",
+        "--finalists", "none", "--export", "none", "--address", address, "--out", folder,
     ]  # fmt: skip
 
 
