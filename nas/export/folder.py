@@ -61,6 +61,14 @@ def _is_export(folder: Path) -> bool:
     return isinstance(document, dict) and document.get("format") == FORMAT
 
 
+def changed(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """By file, what is not as it was exported, and what lies there that is none of an export's."""
+    wrong = hashes.wrong_hashes(folder)
+    foreign = [name for name, why in wrong.items() if why == hashes.UNNAMED and Path(name).parts[0] not in OURS]
+    notes = dict.fromkeys(foreign, "is no file of the export, and was not looked at")
+    return {name: why for name, why in wrong.items() if name not in notes}, notes
+
+
 @contextmanager
 def staged(out: Path, force: bool = False) -> Iterator[Path]:
     """An empty folder beside `out` that takes its place when the block ends well, and goes away otherwise.
