@@ -134,7 +134,8 @@ class Run:
             there = [t for t in self.view.complete if weights_path(self.path, t.result.number).is_file()]
             raise SelectionError(
                 f"the weights of trial {trial.result.number} are not kept: choose {_numbers(there)}, or train it anew: "
-                f"nas retrain {self.path} --trial {trial.result.number}"
+                f"nas retrain {self.path} --trial {trial.result.number} --start scratch "
+                f"--epochs {self.view.config['training']['epochs']}"
             )
         config = self.config
         trainer = make_trainer(config.data_config(), config.training.recipe(), announce)
@@ -199,9 +200,21 @@ class Run:
             "verdict": None if verdict is None else verdict.to_json(),
             "estimated": None if estimated is None else estimated.text,
             "data": dict(self.view.description["data"]),
+            "split": split_of(self.config),
             "training": self.view.config["training"],
             "environment": dict(trained.environment),
         }
+
+
+def split_of(config: SearchConfig) -> dict[str, Any]:
+    """The settings by which a search cuts its images into splits: others' validation images would be its training's."""
+    return {
+        "val_fraction": config.val_fraction,
+        "test_fraction": config.kept_for_test,
+        "data_errors": config.data_errors,
+        "image_size": config.image_size,
+        "train_images": config.train_images,
+    }
 
 
 def _numbers(trials: Sequence[TrialView]) -> str:

@@ -13,20 +13,24 @@ from nas.cli.options import json_option
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--no-run", is_flag=True, help="Hashes, imports and pickles only: nothing of DIR is run.")
 @json_option
-def verify(folder: Path, as_json: bool) -> None:
-    """Check an exported folder: hashes, imports, no code in any file, formats that agree.
+def verify(folder: Path, no_run: bool, as_json: bool) -> None:
+    """Check an exported folder: hashes, imports, no pickles that run code, formats that agree.
 
-    DIR is what nas export wrote; it needs no run and no data. Ends with 1 where something is wrong.
+    DIR is what nas export wrote; it needs no run and no data. Comparing the formats runs the export's own code, which
+    is no sandbox: with --no-run of a stranger's folder nothing is. Ends with 1 where something is wrong.
     """
     from nas.export.verifying import verify as verified
 
-    found = verified(folder)
+    found = verified(folder, not no_run)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
         for name, why in found["wrong"].items():
             click.echo(f"{name}: {why}")
+        for name, why in found["notes"].items():
+            click.echo(f"{name}: {why}", err=True)
         for name, gaps in found["differences"].items():
             click.echo(f"{name}: within {max(gaps.values()):.2g} of the largest value")
         click.echo(f"{folder}: {'sound' if found['passed'] else 'not what was exported'}")
@@ -55,11 +59,11 @@ def verify(folder: Path, as_json: bool) -> None:
 @click.option("--peak-lr", type=float, metavar="RATE", help="[default: the search's]")
 @click.option("--batch-size", type=int, metavar="N", help="Of all processes together.  [default: the search's]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--trial", metavar="TRIAL", help="Where EXPORT is a run: which of its trials.")
 @click.option("--space", metavar="FILE.py:OBJECT", help="Where a network of one's own is now.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: EXPORT itself]")
-@click.option("--formats", metavar="LIST", help="As of nas export.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: EXPORT; in a run, retrained]")
+@click.option("--formats", metavar="LIST", help="As of nas export.  [default: those of EXPORT]")
 @json_option
 def retrain(
     source: Path,
@@ -75,14 +79,15 @@ def retrain(
 
     The same command goes on after its last finished epoch. Several processes share each batch under
     `torchrun --nproc-per-node N -m nas retrain …`. EXPORT may be a run, with --trial: of one whose weights are not kept
-    with --start scratch.
+    with --start scratch. What goes on from weights that saw validation images, as a finalist's did, is judged on the
+    test split.
     """
     from nas.tools.retraining import retrain as retrained
-    from nas.tools.retraining.retrain import Wishes
+    from nas.tools.retraining.retrain import Wishes, target_of
 
     wishes = Wishes(ema=ema or None, **given)
     wanted = None if formats is None else [name.strip() for name in formats.split(",")]
     report = retrained(source, out, wishes, trial, space, wanted, lambda line: click.echo(line, err=True))
     if report is not None:
-        target = str(out or source)
+        target = str(target_of(source, out))
         click.echo(json.dumps({"exported": target, "parity": report}, indent=2) if as_json else target)

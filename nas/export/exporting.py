@@ -48,7 +48,8 @@ def export_network(
     with staged(out, force) as folder:
         announce("writing the weights")
         write_weights(trained, network, folder)
-        job = Job(trained, network, folder, None if judge is None else judge.images)
+        ranging = None if validation is None else validation.training
+        job = Job(trained, network, folder, ranging if ranging is not None or judge is None else judge.images)
         left_out = {form.name: why for form in forms if (why := _written(form, job, announce)) is not None}
         made = [form for form in forms if form.name not in left_out]
         announce("comparing what was written with the trained network")

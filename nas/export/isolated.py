@@ -1,4 +1,5 @@
-"""Runs an exported model.py where this package cannot be imported: `python -I -B isolated.py`, asked over its pipes.
+"""Runs an exported model.py, or model.pt2, where this package cannot be imported: `python -I -B isolated.py`, asked
+over its pipes.
 
 Run as a script it sees only torch; imported, it lends the same evaluation to the other side of the comparison.
 A message is its length (8 bytes, little-endian) and what torch.save makes of it, read with weights_only.
@@ -6,6 +7,7 @@ A message is its length (8 bytes, little-endian) and what torch.save makes of it
 
 from __future__ import annotations
 
+import importlib
 import importlib.abc
 import importlib.util
 import io
@@ -87,19 +89,14 @@ class Refused(importlib.abc.MetaPathFinder):
 
 
 def main() -> None:
-    """First `model`, the path of model.py, `refused`, packages, and `outputs`, names; then float32 batches or uint8
-    images, one at a time, each answered by the outputs; or one `image`, which is timed."""
+    """First `model`, the path of model.py or model.pt2, `refused`, packages, `compiled`, a folder where alone compiled
+    Python is looked for, and `outputs`, names; then float32 batches or, of model.py, uint8 images, one at a time, each
+    answered by the outputs; or one `image`, which is timed."""
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what model.py prints is no answer
     asked = receive(questions)
     sys.meta_path.insert(0, Refused(asked["refused"]))
-    spec = importlib.util.spec_from_file_location("exported_model", asked["model"])
-    assert spec is not None
-    assert spec.loader is not None
-    model = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = model  # as an import does; dataclasses look there
-    spec.loader.exec_module(model)
-    network = model.load().to(memory_format=torch.channels_last)
+    network, preprocess = program(asked["model"]) if asked["model"].endswith(".pt2") else source(asked)
     with one_thread():
         while True:
             try:
@@ -110,8 +107,32 @@ def main() -> None:
                 run = partial(outputs_of, network, batch["image"], asked["outputs"])
                 send(answers, timed(run, batch["passes"], batch["seconds"]))
                 continue
-            inputs = model.preprocess(batch) if batch.dtype == torch.uint8 else batch
+            inputs = preprocess(batch) if batch.dtype == torch.uint8 else batch
             send(answers, outputs_of(network, inputs, asked["outputs"]))
+
+
+def source(asked: dict[str, Any]) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """The network of a model.py, and what makes its input of uint8 images."""
+    before, sys.pycache_prefix = sys.pycache_prefix, asked["compiled"]
+    spec = importlib.util.spec_from_file_location("exported_model", asked["model"])
+    assert spec is not None
+    assert spec.loader is not None
+    model = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = model  # as an import does; dataclasses look there
+    spec.loader.exec_module(model)
+    network = model.load().to(memory_format=torch.channels_last)
+    sys.pycache_prefix = before
+    return network, model.preprocess
+
+
+def program(path: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """The network of a model.pt2, which takes scaled images alone."""
+    try:
+        network = torch.export.load(path).module()
+    except Exception:  # it may call operators that torchvision brings
+        importlib.import_module("torchvision")
+        network = torch.export.load(path).module()
+    return network, lambda images: images
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,11 +43,12 @@ def left_out(space: SearchSpace, announce: Callable[[str], None]) -> dict[str, s
     if not own and ours:
         return {}
     kept = None if isinstance(space, DiscoveredSpace) else _kept(space)  # one in memory has no file to know it by
-    if kept is not None and kept.is_file():
-        found: dict[str, str] = json.loads(kept.read_text(encoding="utf-8"))
-        return found
+    known = None if kept is None else _read(kept)
+    if known is not None:
+        return known
     announce("exporting untrained networks, to see what can be exported")
-    found, until, whole = {}, time.monotonic() + MAX_SECONDS, True
+    found: dict[str, str] = {}
+    until, whole = time.monotonic() + MAX_SECONDS, True
     for what, architecture in candidates(space, own):
         if time.monotonic() > until:
             announce(f"what becomes of {what} in an export is not tried: that took {MAX_SECONDS:.0f} s already")
@@ -55,9 +57,19 @@ def left_out(space: SearchSpace, announce: Callable[[str], None]) -> dict[str, s
         for name, why in _tried(space, architecture).items():
             found.setdefault(name, why if what == "all-add" else f"{why} (with {what})")
     if whole and kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, json.dumps(found))
+        with suppress(OSError):  # DiskFull is one: it is then found out again the next time
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(kept, json.dumps(found))
     return found
+
+
+def _read(kept: Path) -> dict[str, str] | None:
+    """What was found before; None where there is nothing that can be read."""
+    try:
+        found = json.loads(kept.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def candidates(space: SearchSpace, own: set[str]) -> Iterator[tuple[str, Architecture]]:

@@ -61,16 +61,21 @@ class Judge(Protocol):
 class Validation(Protocol):
     """A validation split."""
 
+    @property
+    def training(self) -> Tensor | None:
+        """uint8 [N, C, S, S], images that were trained on, where they are known."""
+
     def judge(self, trained: TrainedNetwork, network: nn.Module) -> Judge:
         """Raises ExportError or TaskError when the split is not one of the network's data."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClassifiedImages:
-    """Images, uint8 [N, C, S, S], and the class of each, int64 [N]."""
+    """Images, uint8 [N, C, S, S], and the class of each, int64 [N]; beside them images that were trained on."""
 
     images: Tensor
     labels: Tensor
+    training: Tensor | None = None
 
     def judge(self, trained: TrainedNetwork, network: nn.Module) -> Judge:
         if not isinstance(trained.kind, Classifier):
@@ -128,6 +133,10 @@ class ValidationScenes:
     """The validation split of scenes."""
 
     data: SceneData
+
+    @property
+    def training(self) -> Tensor:
+        return self.data.train.images
 
     def judge(self, trained: TrainedNetwork, network: nn.Module) -> Judge:
         data = self.data
@@ -226,7 +235,7 @@ def validation_of(data: object) -> Validation:
 
 @validation_of.register
 def _(data: ImageData) -> Validation:
-    return ClassifiedImages(data.val.images, data.val.labels)
+    return ClassifiedImages(data.val.images, data.val.labels, data.train.images)
 
 
 @validation_of.register

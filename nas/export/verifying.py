@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import io
 import json
-import sys
-import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,35 +11,40 @@ import torch
 
 from nas.export import isolated
 from nas.export.errors import ArtefactError, ExportError
+from nas.export.folder import changed
 from nas.export.formats import FORMATS, Place, Runner
-from nas.export.hashes import wrong_hashes
+from nas.export.imported import compiled, hiding, packages_said, wrong_imports
 from nas.export.parity import BATCHES, Gap
+from nas.export.pickles import wrong_pickles
 from nas.export.trained import FORMAT
 
-#: What a checked file is opened with; nothing of it may run on the way.
-_SAFE_TEXT = (".py", ".json", ".md", ".txt", ".xml")
 
+def verify(folder: Path, run: bool = True) -> dict[str, Any]:
+    """Check hashes, what Python files import, that no file is a pickle that runs code, and the artefacts' agreement.
 
-def verify(folder: Path) -> dict[str, Any]:
-    """Check hashes, what model.py imports, that no file is a pickle that runs code, and the artefacts' agreement.
-
-    Nothing of the folder is run unless its hashes are right and model.py imports no more than it says.
+    The last runs the export's own code, model.py and what travels with it, each artefact of torch's in a process of
+    its own: what was made to do harm can do it there. It is left out where anything is wrong before, and without `run`.
 
     Returns:
-        `passed`; `wrong`: by file what is wrong with it; `differences`: by artefact, batch and output the largest
-        difference as a share of the largest value of the first artefact that runs.
+        `passed`; `wrong`: by file what is wrong with it; `notes`: what was passed over, and why; `differences`: by
+        artefact, batch and output the largest difference as a share of the largest value of the first artefact that
+        runs.
 
     Raises:
         ExportError: it is no folder with an export in it.
     """
     document = _description(folder)
-    wrong = wrong_hashes(folder)
+    wrong, foreign = changed(folder)
+    wrong |= {**compiled(folder), **hiding(folder, foreign)}
+    notes = {name: why for name, why in foreign.items() if name not in wrong}
     if not wrong:
-        wrong = {**_imports(folder, document), **_pickles(folder)}
+        wrong = {**wrong_imports(folder, document), **wrong_pickles(folder, foreign)}
     differences: dict[str, Any] = {}
-    if not wrong:
-        differences, wrong = _agreement(folder, document)
-    return {"passed": not wrong, "wrong": wrong, "differences": differences}
+    if not wrong and run:
+        if (folder / "model.py").is_file() and (more := packages_said(document)):
+            notes["model.py"] = f"imports {', '.join(more)}, as arch.json says: it was not run"
+        differences, wrong = _agreement(folder, document, "model.py" in notes)
+    return {"passed": not wrong, "wrong": wrong, "notes": notes, "differences": differences}
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -60,54 +61,11 @@ def _description(folder: Path) -> dict[str, Any]:
     return document
 
 
-def _imports(folder: Path, document: dict[str, Any]) -> dict[str, str]:
-    if not (folder / "model.py").is_file():
-        return {}
-    said = document.get("model.py", {})
-    may = {"torch", *said.get("needs", []), *(name.split("/")[1].removesuffix(".py") for name in said.get("files", []))}
-    tops: set[str] = set()
-    for node in ast.walk(ast.parse((folder / "model.py").read_bytes())):
-        if isinstance(node, ast.Import):
-            tops |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            tops.add((node.module or "").partition(".")[0])
-    more = sorted(tops - may - set(sys.stdlib_module_names))
-    return {"model.py": f"imports {', '.join(more)}, which arch.json does not say"} if more else {}
-
-
-def _pickles(folder: Path) -> dict[str, str]:
-    """Files, or parts of archives, that torch would not read without running code."""
-    wrong: dict[str, str] = {}
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or path.suffix in _SAFE_TEXT or "__pycache__" in path.parts:
-            continue
-        if path.name == "weights.pt":
-            if not _plain_tensors(path.read_bytes()):
-                wrong[path.name] = "is no file of tensors alone"
-        elif zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                inside = [name for name in archive.namelist() if name.endswith((".pt", ".pkl", ".pickle"))]
-                bad = [name for name in inside if not _plain_tensors(archive.read(name))]
-            if bad:
-                wrong[path.name] = f"holds {bad[0]}, a pickle that runs code"
-        elif path.read_bytes()[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-            wrong[path.name] = "is a pickle, which runs code when it is read"
-    return wrong
-
-
-def _plain_tensors(content: bytes) -> bool:
-    try:
-        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception:  # whatever is met in a file that is something else
-        return False
-    return True
-
-
-def _agreement(folder: Path, document: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def _agreement(folder: Path, document: dict[str, Any], without_source: bool) -> tuple[dict[str, Any], dict[str, str]]:
     """How far the artefacts are from the first of them that runs, and those that are farther than they were."""
     outputs = document.get("outputs") or [document["output"]]
     spec = document["input"]
-    place = Place(folder, tuple(output["name"] for output in outputs))
+    place = Place(folder, tuple(output["name"] for output in outputs), strange=True)
     report = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
     differences: dict[str, Any] = {}
     wrong: dict[str, str] = {}
@@ -115,6 +73,8 @@ def _agreement(folder: Path, document: dict[str, Any]) -> tuple[dict[str, Any], 
         stack.enter_context(isolated.one_thread())
         runners: dict[str, Runner] = {}
         for form in FORMATS:
+            if form.name == "model.py" and without_source:
+                continue
             if (folder / form.name).is_file() and form.missing() is None:
                 try:
                     runners[form.name] = stack.enter_context(form.runner(place))

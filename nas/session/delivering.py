@@ -63,22 +63,33 @@ def _look_at_networks(run: Run, say: Say) -> None:
 
 def _export(run: Run, selector: str, say: Say) -> Path:
     target = run.path / EXPORT_NAME
+    there = _provenance(target / "arch.json")
+    if "retrained" in there:  # hours of work, which a search does not undo
+        say(f"{target} was trained on by nas retrain and stays: export to another folder with nas export {run.path}")
+        return target
     trial = run.select(selector)
     kept = run.kept_training(trial)
     epochs = trial.result.epochs if kept is None else kept.epochs
     wanted = trial.result.number, "test" if kept is not None and kept.final else "val", epochs
-    if _exported(target / "arch.json", trial.result.epochs) != wanted:
+    if _exported(there, trial.result.epochs) != wanted:
         say(f"exporting trial {wanted[0]} ({selector}) and checking it against the trained network")
         for name, reason in run.export(selector, target)["left_out"].items():
             say(f"not exported: {name}: {reason}")
     return target
 
 
-def _exported(description: Path, epochs: int) -> tuple[int, str, int] | None:
+def _provenance(description: Path) -> dict[str, Any]:
+    """What an export's arch.json says of where its network comes from; empty where there is none."""
+    try:
+        return dict(json.loads(description.read_text())["provenance"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _exported(found: dict[str, Any], epochs: int) -> tuple[int, str, int] | None:
     """Which trial's network is there, on which split it was judged, and for how long it was trained: so many `epochs`
     where that is not said."""
     try:
-        found = json.loads(description.read_text())["provenance"]
         return int(found["number"]), str(found.get("judged_on", "val")), int(found.get("epochs", epochs))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError):
         return None

@@ -1,11 +1,12 @@
-"""The exported model.py as something to ask: it answers from a process of its own, which has torch and not us."""
+"""The exported model.py, or model.pt2, as something to ask: it answers from a process of its own, which has torch and
+not us."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from nas.export import isolated
 from nas.export.errors import ArtefactError
-from nas.export.formats.format import MAX_SECONDS, PASSES, Runner
+from nas.export.formats.format import MAX_SECONDS, PASSES, Place, Runner
 from nas.export.kinds import Outputs
 
 # -I hides PYTHONPATH and the user's site, where torch itself may live.
@@ -32,9 +33,10 @@ class Alone(Runner):
     """Given uint8 images, model.py scales them itself."""
 
     _later: Callable[[object], Future[Any]]
+    _scales: bool
 
     def ask(self, inputs: Tensor, images: Tensor | None = None) -> Callable[[], Outputs]:
-        return self._later((inputs if images is None else images).clone()).result
+        return self._later((inputs if images is None or not self._scales else images).clone()).result
 
     def milliseconds(self, image: Tensor) -> list[float]:
         found: list[float] = self._later({"image": image, "passes": PASSES, "seconds": MAX_SECONDS}).result()
@@ -42,10 +44,10 @@ class Alone(Runner):
 
 
 @contextmanager
-def model_alone(model: Path, outputs: Sequence[str], refused: list[str]) -> Iterator[Alone]:
-    """Load model.py in a process that cannot import `refused`; questions are answered there one after another.
+def alone(name: str, place: Place) -> Iterator[Alone]:
+    """Load an artefact in a process that cannot import what is refused; questions are answered there one after another.
 
-    An answer raises ArtefactError where model.py does not run.
+    An answer raises ArtefactError where it does not run.
     """
     script, home = str(Path(isolated.__file__).resolve()), str(Path(torch.__file__).parents[1])
     with (
@@ -73,15 +75,18 @@ def model_alone(model: Path, outputs: Sequence[str], refused: list[str]) -> Iter
                 with suppress(OSError):
                     questions.close()  # or its unwritten rest would be an error of its own
                 process.wait()
-                raise ArtefactError(
-                    "model.py", f"the generated model.py does not run by itself: {_last(complaints)}"
-                ) from None
+                raise ArtefactError(name, f"the generated {name} does not run by itself: {_last(complaints)}") from None
             return found
 
-        start = {"model": str(model.resolve()), "outputs": list(outputs), "refused": refused}
+        start = {
+            "model": str((place.folder / name).resolve()),
+            "outputs": list(place.names),
+            "refused": list(place.refused),
+            "compiled": empty if place.strange else None,
+        }
         pool.submit(isolated.send, questions, start)
         try:
-            yield Alone(lambda question: pool.submit(answer, question))
+            yield Alone(lambda question: pool.submit(answer, question), name.endswith(".py"))
         finally:
             process.terminate()
 

@@ -30,19 +30,24 @@ PASSES, MAX_SECONDS = 50, 0.5
 
 @dataclass(frozen=True)
 class Place:
-    """Where artefacts lie, the names of the network's outputs, and the packages that model.py must do without."""
+    """Where artefacts lie, the names of the network's outputs, and the packages that model.py must do without.
+
+    Of `strange` ones, which somebody else may have made, torch reads none into this process.
+    """
 
     folder: Path
     names: tuple[str, ...]
     refused: tuple[str, ...] = OWN_PACKAGES
+    strange: bool = False
 
 
 @dataclass
 class Job:
     """One network to be written: in eval mode, float32, on the CPU.
 
-    `images` are uint8 [N, C, S, S] of its validation split, None where there is no split. `facts` is JSON that formats
-    add under their names: arch.json tells it.
+    `images` are uint8 [N, C, S, S] that int8's ranges are taken from, of its training split where that is given, None
+    where no split is: those that it is judged on would flatter it. `facts` is JSON that formats add under their names:
+    arch.json tells it.
     """
 
     trained: TrainedNetwork

@@ -36,7 +36,7 @@ class OnnxInt8(Format):
         if job.images is None:
             raise ExportError("int8 needs images to take ranges from: give the validation split")
         images = job.images[:: max(1, len(job.images) // IMAGES)][:IMAGES]
-        inputs = normalise(images, job.trained.mean, job.trained.std)
+        inputs = normalise(images.cpu(), job.trained.mean, job.trained.std)
         with TemporaryDirectory(prefix="fusion-nas-int8-") as scratch:
             whole = job.folder / "model.onnx"
             if not whole.is_file():

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from nas.export.errors import ExportError
 from nas.export.folding import foldable
-from nas.export.formats.alone import model_alone
+from nas.export.formats.alone import alone
 from nas.export.formats.format import Format, Job, Nearness, Place, Runner
 from nas.export.generation import GeneratedSource, generate
 from nas.export.shipped import CODE_FOLDER
@@ -51,7 +51,7 @@ class Source(Format):
 
     @contextmanager
     def runner(self, place: Place) -> Iterator[Runner]:
-        with model_alone(place.folder / self.name, place.names, list(place.refused)) as asked:
+        with alone(self.name, place) as asked:
             yield asked
 
 

@@ -11,18 +11,23 @@ import torch
 
 from nas.export import ExportError, TrainedNetwork, export_network, validation_of
 from nas.export.folder import refuse_foreign
+from nas.export.formats import FORMATS
 from nas.settings.loading import load_config
 from nas.tools.retraining.loop import Checkpoint, Distillation, identity, train_long
 from nas.tools.retraining.processes import Processes, processes
 from nas.tools.retraining.source import Source, source_of, teacher_of
-from trials.data import ImageData
+from trials.data import DataError, ImageData
 from trials.machine import device as devices
 from trials.machine.quiet import occupied
+from trials.record.file import FILE_NAME
+from trials.tasks.evaluation import Judgement
 from trials.training.trainer import Trainer, make_trainer
 from trials.trial import Recipe
 
 #: Of a run's recipe what a long training takes over.
 _TAKEN = ("batch_size", "optimiser", "peak_lr", "momentum", "weight_decay", "label_smoothing", "flip", "crop_padding")
+#: Of how a search cut its images what a training on them must do alike.
+_CUT = ("val_fraction", "test_fraction", "data_errors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,11 @@ class Wishes:
     device: str = "auto"
 
 
+def target_of(folder: Path, out: Path | None) -> Path:
+    """Where it is exported to: `out`, else an export's own folder, or one in a run's."""
+    return out or (folder / "retrained" if (folder / FILE_NAME).is_file() else folder)
+
+
 def retrain(
     folder: Path,
     out: Path | None,
@@ -52,21 +62,27 @@ def retrain(
     formats: list[str] | None = None,
     announce: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any] | None:
-    """Train for `wishes.epochs`, then export to `out` (`folder` itself, where that is an export); the parity report.
+    """Train for `wishes.epochs`, then export to `target_of(folder, out)`; the parity report.
+
+    What begins with weights, or learns from a teacher, that saw validation images is trained on these too, and judged
+    on the test split. `formats` are by default those that the export has.
 
     Under torchrun every process calls this; all but the first get None. The same call goes on after the last epoch that
     was finished: its state lies beside `out` until the export is there.
 
     Raises:
-        ExportError: `folder` is neither export nor run, the data are not a classifier's of its classes, or `out` holds
-            other files.
+        ExportError: `folder` is neither export nor run, the data are not those of the search, or of a classifier of its
+            classes, there is no split to judge on, or `out` holds other files.
         DataError: the data cannot be had.
     """
     with processes() as among:
         source = source_of(folder, trial, space)
-        target = folder if out is None else out
+        target = target_of(folder, out)
         refuse_foreign(target)
-        trainer, device = _trainer(source, wishes, among, announce)
+        if formats is None and (folder / "arch.json").is_file():
+            formats = [form.name for form in FORMATS if (folder / form.name).is_file()]
+        teacher = None if wishes.teacher is None else teacher_of(wishes.teacher)
+        trainer, device, split = _trainer(source, teacher, wishes, among, announce)
         data = trainer.data
         assert isinstance(data, ImageData)
         assert isinstance(trainer.recipe, Recipe)
@@ -77,7 +93,7 @@ def retrain(
         )  # fmt: skip
         checkpoint = Checkpoint(target.resolve().with_name(f".{target.resolve().name}.retraining.pt"), mark)
         tell = announce if among.first else _nothing
-        distillation = None if wishes.teacher is None else _distillation(wishes.teacher, data, device)
+        distillation = None if teacher is None else _distillation(wishes.teacher, teacher, data, device)
         train_long(network, data, trainer.recipe, wishes.seed, among, checkpoint, distillation, tell)
         if not among.first:
             return None
@@ -85,8 +101,8 @@ def retrain(
             if trainer.recipe.recalibrate:
                 trainer.recalibrate(network, wishes.seed, machine)
             judged = trainer.evaluate(network, machine)
-        announce(f"{judged.score:.2%} of {judged.images} validation images right")
-        known = _provenance(source, wishes, trainer, judged.correct, judged.images, judged.score, among)
+        announce(f"{judged.score:.2%} of {judged.images} {_WORDS[split]} images right")
+        known = _provenance(source, wishes, trainer, judged, split, among)
         weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
         trained = TrainedNetwork(source.space, source.architecture, weights, data.classes, data.mean, data.std, known)
         report = export_network(trained, target, validation_of(data), announce, formats)
@@ -94,13 +110,17 @@ def retrain(
         return report
 
 
+_WORDS = {"val": "validation", "test": "test"}
+
+
 def _nothing(line: str) -> None:
     return None
 
 
 def _trainer(
-    source: Source, wishes: Wishes, among: Processes, announce: Callable[[str], None]
-) -> tuple[Trainer, torch.device]:
+    source: Source, teacher: Source | None, wishes: Wishes, among: Processes, announce: Callable[[str], None]
+) -> tuple[Trainer, torch.device, str]:
+    """The trainer, its device, and the split that it judges on."""
     recorded = source.known.get("training") or {}
     taken: Mapping[str, Any] = {f"training.{name}": recorded[name] for name in _TAKEN if recorded.get(name) is not None}
     given = {
@@ -108,14 +128,17 @@ def _trainer(
         "train_images": wishes.train_images, "image_size": wishes.image_size or _size(source, wishes),
     }  # fmt: skip
     settings = {
-        **taken, **{key: value for key, value in given.items() if value is not None},
+        **taken, **_cut(source), **{key: value for key, value in given.items() if value is not None},
         "training.epochs": wishes.epochs, "training.ema_decay": wishes.ema, "rungs": "none",
         "data": wishes.data or source.known.get("source_data") or (source.known.get("data") or {}).get("name"),
     }  # fmt: skip
     if settings["data"] is None:
         raise ExportError("what it was trained on is not recorded: say it with --data")
+    if not wishes.data and "source_data" not in source.known and ":" in settings["data"]:
+        raise ExportError(f"where {settings['data']!r} lies now is not recorded: say it with --data folder:PATH")
     config = load_config(None, {key: value for key, value in settings.items() if value is not None})
-    device = among.device(devices.resolve(wishes.device).type)
+    found = devices.resolve(wishes.device)
+    device = found if among.count == 1 else among.device(found.type)
     trainer = make_trainer(config.data_config(), config.training.recipe(), announce if among.first else _nothing)
     data = trainer.data
     if not isinstance(data, ImageData):
@@ -126,13 +149,50 @@ def _trainer(
             f"the network takes {spec.channels} channels and tells {spec.classes} classes, the data have "
             f"{data.channels} and {len(data.classes)}: give the data that it was searched on, or like them"
         )
+    _check_same(source, wishes, data, announce if among.first else _nothing)
+    split = "val"
+    if (wishes.start == "inherited" and _saw_validation(source)) or (teacher is not None and _saw_validation(teacher)):
+        try:
+            trainer, split = trainer.final(), "test"
+        except DataError as error:
+            raise ExportError(
+                "it goes on from what was trained on validation images too, and there is no test split to judge it by: "
+                "give --start scratch and no such teacher, or data with a test split"
+            ) from error
     precision = "float32" if trainer.recipe.precision in ("auto", "fastest") else trainer.recipe.precision
-    return replace(trainer, recipe=replace(trainer.recipe, precision=precision)).on(device, 8e9), device
+    return replace(trainer, recipe=replace(trainer.recipe, precision=precision)).on(device, 8e9), device, split
+
+
+def _cut(source: Source) -> dict[str, Any]:
+    recorded = source.known.get("split") or {}
+    return {name: recorded[name] for name in _CUT if recorded.get(name) is not None}
+
+
+def _saw_validation(source: Source) -> bool:
+    return "val" in (source.known.get("trained_on") or ())
+
+
+def _check_same(source: Source, wishes: Wishes, data: ImageData, announce: Callable[[str], None]) -> None:
+    """Are the data those of the search? Raises ExportError where they are not, and nobody asked for others."""
+    recorded = (source.known.get("data") or {}).get("fingerprint")
+    fewer = wishes.train_images or (source.known.get("split") or {}).get("train_images")
+    if recorded in (None, data.fingerprint) or fewer:
+        return
+    if wishes.data or wishes.image_size:
+        announce("these are other data than the search's: its training images may be among their validation images")
+        return
+    raise ExportError(
+        f"the data of {data.name} are not those that it was trained on (fingerprint {data.fingerprint}, recorded "
+        f"{recorded}): put those back, or say with --data what to train on"
+    )
 
 
 def _size(source: Source, wishes: Wishes) -> int | None:
-    """Images of a folder are made as large as the network takes them."""
-    return source.space.input.size if (wishes.data or "").startswith("folder:") else None
+    """Images of a folder are made as large as the network takes them, others as in the search."""
+    if (wishes.data or "").startswith("folder:"):
+        return source.space.input.size
+    size: int | None = (source.known.get("split") or {}).get("image_size")
+    return size
 
 
 def _network(source: Source, wishes: Wishes) -> torch.nn.Module:
@@ -146,8 +206,7 @@ def _network(source: Source, wishes: Wishes) -> torch.nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
-def _distillation(folder: Path, data: ImageData, device: torch.device) -> Distillation:
-    found = teacher_of(folder)
+def _distillation(folder: Path | None, found: Source, data: ImageData, device: torch.device) -> Distillation:
     if found.space.input.classes != len(data.classes) or found.weights is None:
         raise ExportError(f"{folder} tells {found.space.input.classes} classes, the data have {len(data.classes)}")
     teacher = found.space.build(found.architecture)
@@ -156,9 +215,9 @@ def _distillation(folder: Path, data: ImageData, device: torch.device) -> Distil
 
 
 def _provenance(
-    source: Source, wishes: Wishes, trainer: Trainer, correct: int | None, images: int, score: float, among: Processes
+    source: Source, wishes: Wishes, trainer: Trainer, judged: Judgement, split: str, among: Processes
 ) -> dict[str, Any]:
-    kept = ("run", "number", "macs", "params", "latency_ms", "verdict", "license")
+    kept = ("run", "number", "macs", "params", "latency_ms", "verdict", "license", "split")
     data = trainer.data
     assert isinstance(data, ImageData)
     return {
@@ -170,12 +229,12 @@ def _provenance(
         },
         "epochs": wishes.epochs,
         "seed": wishes.seed,
-        "score": score,
-        "accuracy": score,
-        "correct": correct,
-        "images": images,
-        "trained_on": ["train"],
-        "judged_on": "val",
-        "data": {"name": data.name, "train": len(data.train), "val": len(data.val), "fingerprint": data.fingerprint},
+        "score": judged.score,
+        "accuracy": judged.score,
+        "correct": judged.correct,
+        "images": judged.images,
+        "trained_on": ["train", "val"] if split == "test" else ["train"],
+        "judged_on": split,
+        "data": {"name": data.name, "train": len(data.train), split: len(data.val), "fingerprint": data.fingerprint},
         "training": asdict(trainer.recipe),
     }

@@ -11,8 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from nas.export.errors import ExportError
+from nas.export.folder import changed
 from nas.export.trained import FORMAT
-from nas.run import Run
+from nas.run import Run, split_of
 from nas.trainings.recorded import recorded_space
 from search_spaces import Architecture, SearchSpace
 from search_spaces.errors import UserError
@@ -35,7 +36,7 @@ def source_of(folder: Path, trial: str | None = None, space: str | None = None) 
     """Of an export's folder, or of a run's with a `trial` (a number, best, …); `space` says where its network is now.
 
     Raises:
-        ExportError: it is neither, or its arch.json was changed.
+        ExportError: it is neither, or a file of the export was changed.
     """
     if (folder / FILE_NAME).is_file():
         run = Run(folder, space=space)
@@ -45,8 +46,20 @@ def source_of(folder: Path, trial: str | None = None, space: str | None = None) 
         path = weights_path(folder, number) if kept is None else training_weights_path(folder, kept)
         found = recorded_space(run.view, run.config)
         weights = read_weights(path) if path.is_file() else None
-        known = {**chosen.to_json(), "run": folder.name, "training": run.view.config["training"]}
-        return Source(found, chosen.result.architecture, weights, {**known, "source_data": run.view.config["data"]})
+        known = {
+            **chosen.to_json(),
+            "run": folder.name,
+            "training": run.view.config["training"],
+            "trained_on": ["train", "val"] if kept is not None and kept.final else ["train"],
+            "data": dict(run.view.description["data"]),
+            "split": split_of(run.config),
+            "source_data": run.view.config["data"],
+        }
+        return Source(found, chosen.result.architecture, weights, known)
+    wrong = changed(folder)[0] if (folder / "arch.json").is_file() else {}
+    if wrong:
+        name = next(iter(wrong))
+        raise ExportError(f"{folder / name} {wrong[name]}: restore it, nas verify {folder} says more")
     try:
         document = json.loads((folder / "arch.json").read_text(encoding="utf-8"))
         recorded = {**document["space"], **({} if space is None else {"source": space})}

@@ -8,6 +8,7 @@ import pytest
 
 from nas.export import ExportError
 from nas.export.folder import FILES, staged
+from nas.export.hashes import write_hashes
 from nas.export.trained import FORMAT
 
 
@@ -101,3 +102,44 @@ def test_a_file_is_not_a_folder(tmp_path):
     (tmp_path / "out").write_text("mine")
     with pytest.raises(ExportError, match="is a file"), staged(tmp_path / "out"):
         pytest.fail("not reached")
+
+
+def test_by_force_it_is_put_beside_what_stays_untouched(tmp_path):
+    out = tmp_path / "out"
+    (out / "code").mkdir(parents=True)
+    (out / "code" / "mine.py").write_text("mine")
+    (out / "notes.txt").write_text("mine")
+    untouched = {name: (out / name).stat().st_ino for name in (".", "code", "code/mine.py", "notes.txt")}
+    for text, names in (("old", [*FILES, "code/net.py"]), ("new", [*FILES])):
+        with staged(out, force=True) as folder:
+            write_export(folder, text)
+            for name in names[len(FILES) :]:
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).write_text(text)
+            write_hashes(folder)
+        assert (out / "model.py").read_text() == text
+        assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == {
+            *names, "code/mine.py", "notes.txt",
+        }  # fmt: skip
+    assert {name: (out / name).stat().st_ino for name in untouched} == untouched
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_run_takes_no_export_even_by_force(tmp_path):
+    (tmp_path / "study.db").write_text("mine")
+    with pytest.raises(ExportError, match="it is a run"), staged(tmp_path, force=True):
+        pytest.fail("not reached")
+
+
+def test_by_force_no_folder_of_a_files_name_is_replaced(tmp_path):
+    out = tmp_path / "out"
+    (out / "README.md").mkdir(parents=True)
+    (out / "model.py").write_text("mine")
+
+    def write() -> None:
+        with staged(out, force=True) as folder:
+            write_export(folder, "new")
+
+    with pytest.raises(ExportError, match=r"README\.md cannot be written"):
+        write()
+    assert (out / "model.py").read_text() == "mine"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +35,8 @@ def exported(tmp_path_factory):
     correct = int((expected_logits(trained, images).argmax(dim=1) == labels).sum())
     known = {**PROVENANCE, "correct": correct, "images": 40, "latency_ms": {"p50": 1.5}, "data": {"name": "toys"}}
     out = tmp_path_factory.mktemp("all") / "out"
-    report = export_network(replace(trained, provenance=known), out, ClassifiedImages(images, labels), formats=["all"])
+    validation = ClassifiedImages(images, labels, images[:24] // 2)
+    report = export_network(replace(trained, provenance=known), out, validation, formats=["all"])
     return out, report
 
 
@@ -57,7 +60,7 @@ def test_eight_bits_are_fewer_bytes_and_say_how_they_were_made(exported):
     out, _ = exported
     assert (out / "model.int8.onnx").stat().st_size < 0.6 * (out / "model.onnx").stat().st_size
     assert json.loads((out / "arch.json").read_text())["model.int8.onnx"] == {
-        "images": 40,
+        "images": 24,  # those that were trained on
         "prepared": "without symbolic shapes",
     }
 
@@ -142,11 +145,95 @@ def test_imports_and_pickles_are_told_even_where_the_hashes_were_made_anew(expor
     with (tmp_path / "more" / "model.py").open("a") as file:
         file.write("import requests\n")
     write_hashes(tmp_path / "more")
-    assert verify(tmp_path / "more")["wrong"] == {"model.py": "imports requests, which arch.json does not say"}
+    assert verify(tmp_path / "more")["wrong"]["model.py"].startswith("imports requests, which arch.json does not say")
     shutil.copytree(out, tmp_path / "code")
     torch.save({"a": Path("x")}, tmp_path / "code" / "weights.pt")
     write_hashes(tmp_path / "code")
     assert verify(tmp_path / "code")["wrong"] == {"weights.pt": "is no file of tensors alone"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("model.py", "import subprocess\n", "imports subprocess"),
+        ("model.py", "__import__('os')\n", "imports __import__"),
+        ("predict.py", "from socket import socket\n", "imports socket"),
+        ("code/more.py", "import os.path\n", "imports os"),
+        ("code/more.py", "import (\n", "is no Python"),
+        ("__pycache__/model.cpython-311.pyc", "", "is compiled code"),
+    ],
+)
+def test_what_no_network_needs_is_told_and_nothing_is_run(exported, tmp_path, name, text, told):
+    shutil.copytree(exported[0], tmp_path / "out")
+    path = tmp_path / "out" / name
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as file:
+        file.write(text)
+    write_hashes(tmp_path / "out")
+    found = verify(tmp_path / "out")
+    assert [name] == list(found["wrong"])
+    assert found["wrong"][name].startswith(told)
+    assert found["differences"] == {}
+
+
+class Runs:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('it ran')",)
+
+
+@pytest.mark.parametrize("part", ["weights", "constants"])
+def test_a_pickle_in_a_program_is_told_before_it_is_read(exported, tmp_path, part):
+    shutil.copytree(exported[0], tmp_path / "out")
+    content = io.BytesIO()
+    torch.save(Runs(), content)
+    place = f"{'weight' if part == 'weights' else 'tensor'}_99"
+    with (
+        zipfile.ZipFile(exported[0] / "model.pt2") as sound,
+        zipfile.ZipFile(tmp_path / "out" / "model.pt2", "w") as archive,
+    ):
+        for name in sound.namelist():
+            given = sound.read(name)
+            if name.endswith(f"model_{part}_config.json"):
+                config = json.loads(given)
+                config["config"]["bad"] = {
+                    "path_name": place,
+                    "is_param": False,
+                    "use_pickle": True,
+                    "tensor_meta": None,
+                }
+                given = json.dumps(config).encode()
+                archive.writestr(f"{name.rpartition('/')[0]}/{place}", content.getvalue())
+            archive.writestr(name, given)
+    write_hashes(tmp_path / "out")
+    told = "holds bad as an object, which runs code when it is read"
+    assert verify(tmp_path / "out", run=False)["wrong"] == {"model.pt2": told}
+
+
+def test_what_is_not_of_the_export_is_passed_over_unless_it_hides_what_is(exported, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    (out / "notes.txt").write_text("mine")
+    found = verify(out, run=False)
+    assert found["passed"]
+    assert list(found["notes"]) == ["notes.txt"]
+    assert found["differences"] == {}
+    (out / "torch.py").write_text("raise SystemExit")
+    assert verify(out)["wrong"] == {"torch.py": "hides torch, which is imported: move it away"}
+
+
+def test_a_package_that_arch_json_says_is_no_reason_to_run_it(exported, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    document = json.loads((out / "arch.json").read_text())
+    document["model.py"]["needs"].append("requests")
+    (out / "arch.json").write_text(json.dumps(document))
+    with (out / "model.py").open("a") as file:
+        file.write("raise SystemExit('it ran')\nimport requests\n")
+    write_hashes(out)
+    found = verify(out)
+    assert found["wrong"] == {}
+    assert "not run" in found["notes"]["model.py"]
+    assert "model.py" not in found["differences"]
 
 
 def test_a_folder_that_is_no_export_cannot_be_verified(tmp_path):

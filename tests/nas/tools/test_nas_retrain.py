@@ -14,11 +14,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import nas
 from nas.export import ExportError, TrainedNetwork, export_network
+from nas.export.hashes import write_hashes
 from nas.export.verifying import verify
+from nas.session.delivering import deliver
 from nas.tools.retraining import loop, retrain
 from nas.tools.retraining.processes import Processes
-from nas.tools.retraining.retrain import Wishes
+from nas.tools.retraining.retrain import Wishes, target_of
 from search_spaces import InputSpec, SearchSpace
 from trials.tasks.batches import Draws
 
@@ -56,6 +59,56 @@ def test_it_learns_and_the_export_is_made_anew(exported, tmp_path):
     assert verify(copied)["passed"]
     assert [path.name for path in tmp_path.iterdir()] == ["copied"]
     assert said[0].startswith("epoch 1 of 4: loss ") or any("epoch 1 of 4" in line for line in said)
+
+
+def known_to(exported: Path, folder: Path, **known) -> Path:
+    """The export with this in its provenance."""
+    shutil.copytree(exported, folder)
+    path = folder / "arch.json"
+    document = json.loads(path.read_text())
+    document["provenance"] |= known
+    path.write_text(json.dumps(document))
+    write_hashes(folder)
+    return folder
+
+
+def test_what_saw_validation_images_is_judged_on_the_test_split_also_as_a_teacher(exported, tmp_path):
+    seen = known_to(exported, tmp_path / "seen", trained_on=["train", "val"])
+    given: list[dict] = [{}, {"start": "scratch", "teacher": seen}, {"start": "scratch"}]
+    found = []
+    for number, more in enumerate(given):
+        out = tmp_path / str(number)
+        report = retrain(seen, out, few(epochs=1, **more))
+        assert report is not None
+        assert report["artefacts"].keys() == {"model.py"}  # as the export has
+        known = json.loads((out / "arch.json").read_text())["provenance"]
+        found.append((known["judged_on"], known["trained_on"]))
+    assert found == [("test", ["train", "val"]), ("test", ["train", "val"]), ("val", ["train"])]
+
+
+def test_other_data_than_the_searchs_are_asked_for(exported, tmp_path):
+    other = known_to(exported, tmp_path / "other", data={"name": DATA, "fingerprint": "0" * 16})
+    with pytest.raises(ExportError, match=r"are not those that it was trained on .*, or say with --data"):
+        retrain(other, None, few(train_images=None))
+    moved = known_to(exported, tmp_path / "moved", data={"name": "folder:images"})
+    with pytest.raises(ExportError, match="say it with --data folder:PATH"):
+        retrain(moved, None, few())
+    (moved / "model.py").write_text("raise SystemExit")
+    with pytest.raises(ExportError, match=r"model\.py is not what was exported"):
+        retrain(moved, None, few())
+
+
+def test_a_trial_of_a_run_is_exported_in_it_and_a_retrained_export_stays(tiny):
+    run = nas.search(**tiny | {"trials": 1})
+    assert target_of(run.path, None) == run.path / "retrained"
+    assert retrain(run.path, None, few(epochs=1), trial="0", formats=["py"]) is not None
+    assert json.loads((run.path / "retrained" / "arch.json").read_text())["provenance"]["split"]["val_fraction"] == 0.05
+    shutil.move(run.path / "retrained", run.path / "exported")
+    before = (run.path / "exported" / "weights.pt").stat()
+    said: list[str] = []
+    assert deliver(nas.open_run(run.path), "best", said.append).exported == run.path / "exported"
+    assert (run.path / "exported" / "weights.pt").stat() == before
+    assert "stays" in said[-1]
 
 
 def test_stopped_and_gone_on_with_it_ends_with_the_same_weights(exported, tmp_path, monkeypatch):
