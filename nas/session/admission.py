@@ -20,6 +20,7 @@ from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import in_short
 from trials.errors import RunInUse
 from trials.profile import DeviceProfile, fastest_predicted
+from trials.record.backups import overwrites
 from trials.record.evidence import Evidence
 from trials.record.file import FILE_NAME, LOCK_NAME, is_active, network_file_system
 from trials.record.store import Store
@@ -30,11 +31,14 @@ def admitted(folder: Path, config: SearchConfig, extend: bool, fresh: bool) -> R
     """What is recorded of the search that is to go on in the folder; None where it begins there.
 
     Raises:
-        ConfigError: the folder cannot be written to, or holds something else, or a run of another configuration.
+        ConfigError: the folder cannot be written to, or holds something else, or a run of another configuration; or
+            what is to be the copy of its record is the record.
         RunInUse: it is being searched now.
         StoreError: its record cannot be used.
     """
     _check_writable(folder)
+    if config.backup is not None and overwrites(config.backup, folder / FILE_NAME):
+        raise ConfigError(f"--backup: {config.backup} leads to {folder / FILE_NAME}, the record itself; give another")
     recorded = _recorded(folder, fresh)
     if recorded is not None:
         _check_same(folder, recorded, config, extend)
