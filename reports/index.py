@@ -10,6 +10,7 @@ from urllib.parse import quote
 from reports.errors import ReportError
 from reports.estimates import percent_interval
 from reports.formatting import format_percent, format_time
+from reports.keeping import at_a_look
 from reports.page import render_plain, write_report
 from reports.summary import best, space_of, verdict
 from reports.view import RunView
@@ -40,12 +41,13 @@ def write_index(folder: Path, path: Path | None = None) -> Path:
 def _row(run: Path, beside: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"name": run.name, "moment": 0.0, "link": None, "error": None}
     try:
-        view = RunView.load(run).estimated()
-        report, record = run / REPORT, run / FILE_NAME
-        if not report.is_file() or report.stat().st_mtime < record.stat().st_mtime:
-            write_report(view, report)
+        view = RunView.load(run)
+        told = at_a_look(view)
+        report = run / REPORT
+        if not report.is_file() or report.stat().st_mtime < _written(run / FILE_NAME):
+            write_report(told if len(told.order) == len(view.order) else view.estimated(), report)
         begun = view.sessions[0].started_at if view.sessions else None
-        found = best(view)
+        found = best(told)
         active = is_active(run)
     except (UserError, OSError, KeyError, ValueError) as error:
         # One damaged run must not hide the others.
@@ -61,11 +63,17 @@ def _row(run: Path, beside: Path) -> dict[str, Any]:
         "space": str(space_of(view).get("name", "n/a")),
         "data": str((view.description.get("data") or {}).get("name", "n/a")),
         "trained": len(view.complete),
-        "front": len(view.front),
+        "front": len(told.front),
         "best": f"{reached} {view.score_label}" if reached else "none",
-        "verdict": verdict(view).headline,
+        "verdict": verdict(told).headline,
         "link": _address(report, beside),
     }
+
+
+def _written(record: Path) -> float:
+    """When a record was last written to: beside a writer, what it records is in the log beside it at first."""
+    log = record.with_name(f"{record.name}-wal")
+    return max(path.stat().st_mtime for path in (record, log) if path.exists())
 
 
 def _address(report: Path, beside: Path) -> str:

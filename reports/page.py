@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports import formatting
 from reports.document import Document, document_of
+from reports.errors import ReportError
 from reports.view import RunView
 from trials.whole_files import write_whole
 
@@ -32,6 +33,7 @@ SCRIPTS = (
     "lines", "timeline", "filters", "parallel", "table", "page",
 )  # fmt: skip
 LIBRARY = "lib/d3.min.js"
+_COLOUR = re.compile(r"#[0-9a-fA-F]{3,8}")
 _COMMAND = re.compile(r"\b(nas (?:ablate|attention|export|finalists|noise|report|search|show|trust))\b")
 
 
@@ -86,7 +88,17 @@ def script_json(value: Any) -> str:
 
 
 def palette_css(palette: Iterable[dict[str, Any]]) -> str:
-    """A class for each operator: its colour, the ink that reads on it, and stripes where a colour is used again."""
+    """A class for each operator: its colour, the ink that reads on it, and stripes where a colour is used again.
+
+    Raises ReportError where one is no colour: it would be a style of whoever wrote the document.
+    """
+    palette = list(palette)
+    for given in (colour[kind] for colour in palette for kind in ("fill", "ink")):
+        if not _COLOUR.fullmatch(str(given)):
+            raise ReportError(
+                f"the report has the colour {str(given)[:40]!r}; expected # and 3 to 8 hex digits: make it anew from "
+                "its run with nas report"
+            )
     stripes = "background-image:repeating-linear-gradient(45deg,transparent 0 3px,#fff8 3px 5px)"
     return "\n".join(
         f".o{place}{{background-color:{colour['fill']};color:{colour['ink']};{stripes if colour['striped'] else ''}}}"

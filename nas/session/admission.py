@@ -18,11 +18,12 @@ from reports.recorded import recorded_config
 from reports.view import RunView
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import in_short
-from trials.errors import RunInUse
+from trials.errors import DiskFull, RunInUse, StoreBusy, StoreError
 from trials.profile import DeviceProfile, fastest_predicted
+from trials.record.backups import overwrites
 from trials.record.evidence import Evidence
 from trials.record.file import FILE_NAME, LOCK_NAME, is_active, network_file_system
-from trials.record.store import Store
+from trials.record.store import Store, is_unfinished
 from trials.trial import TrialState
 
 
@@ -30,11 +31,14 @@ def admitted(folder: Path, config: SearchConfig, extend: bool, fresh: bool) -> R
     """What is recorded of the search that is to go on in the folder; None where it begins there.
 
     Raises:
-        ConfigError: the folder cannot be written to, or holds something else, or a run of another configuration.
+        ConfigError: the folder cannot be written to, or holds something else, or a run of another configuration; or
+            what is to be the copy of its record is the record.
         RunInUse: it is being searched now.
         StoreError: its record cannot be used.
     """
     _check_writable(folder)
+    if config.backup is not None and overwrites(config.backup, folder / FILE_NAME):
+        raise ConfigError(f"--backup: {config.backup} leads to {folder / FILE_NAME}, the record itself; give another")
     recorded = _recorded(folder, fresh)
     if recorded is not None:
         _check_same(folder, recorded, config, extend)
@@ -102,8 +106,7 @@ def _recorded(folder: Path, fresh: bool) -> RunView | None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out: {folder} is a file; give a folder that is new or holds a run")
     # A search that was killed while it made its record leaves these.
-    made = {LOCK_NAME, f"{FILE_NAME}.new", f"{FILE_NAME}.new-journal"}
-    leftovers = [path.name for path in folder.glob("*") if path.name not in made] if folder.exists() else []
+    leftovers = [p.name for p in folder.glob("*") if p.name != LOCK_NAME and not is_unfinished(p.name)]
     if leftovers:
         raise ConfigError(f"--out: {folder} holds {leftovers[0]} and no run; give a folder that is new or holds a run")
     return None
@@ -163,10 +166,16 @@ def _judged(recorded: RunView, config: SearchConfig) -> bool:
 
 
 def put_aside(folder: Path, say: Callable[[str], None]) -> None:
+    """Rename the folder of an earlier run, where one is. Raises RunInUse where it is being searched."""
     if not (folder / FILE_NAME).exists():
         return
-    if is_active(folder):
-        raise RunInUse(f"{folder} is being searched now: wait for it, or choose another --out")
+    try:
+        Store.open_for_writing(folder / FILE_NAME, say).close()  # whose it is, by no other machine's clock
+    except (RunInUse, StoreBusy):
+        raise
+    except (StoreError, DiskFull):  # nobody can write to it, and --fresh does without
+        if is_active(folder):
+            raise RunInUse(f"{folder} is being searched now: wait for it, or choose another --out") from None
     place, number = folder.resolve(), 1
     while (aside := place.with_name(f"{place.name}.old-{number}")).exists():
         number += 1

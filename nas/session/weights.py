@@ -8,11 +8,30 @@ from pathlib import Path
 
 from reports.trial_view import TrialView
 from reports.view import RunView
+from trials.record.file import PARENT_NAME
+from trials.record.storage import fetch
 from trials.record.training import Training
 from trials.record.weights import training_weights_path, weights_path, write_weights
 
 #: How much the trained weights of one run may take on disk before those that nobody would export go.
 MAX_WEIGHT_BYTES = 2 * 1024**3
+
+
+def fetch_needed(view: RunView, place: str, say: Callable[[str], None]) -> None:
+    """Have again, on a new disk, the weights that what is left of the run needs, from where they are also kept: the
+    parent, and all-add's, the finalists' and those of the fronts. What was let go of for want of room stays there."""
+    fetch(view.path, place, lambda: _needed(view), MAX_WEIGHT_BYTES, say)
+
+
+def _needed(view: RunView) -> Iterator[Path]:
+    """The dearest first; a folder's parent is there only where its trials started from one."""
+    yield view.path / PARENT_NAME
+    if view.baseline_trial is not None:
+        yield from _of(view.path, view.baseline_trial)
+    for final in view.finals:
+        yield training_weights_path(view.path, final)
+    for trial in (*view.estimated().exportable, *view.exportable):
+        yield from _of(view.path, trial)
 
 
 class Weights:
@@ -59,14 +78,16 @@ class Weights:
             return
         self._check_held()
         worth = (*view.exportable, *view.estimated().exportable)
-        kept = {path for trial in worth for path in self._of(trial)}
+        kept = {path for trial in worth for path in _of(self._folder, trial)}
         for path in sorted(self._bytes.keys() - kept):
             if self._total <= MAX_WEIGHT_BYTES:
                 return
             self._total -= self._bytes.pop(path)
             path.unlink(missing_ok=True)
 
-    def _of(self, trial: TrialView) -> Iterator[Path]:
-        yield weights_path(self._folder, trial.result.number)
-        if trial.longer is not None:
-            yield training_weights_path(self._folder, trial.longer)
+
+def _of(folder: Path, trial: TrialView) -> Iterator[Path]:
+    """A trial's weights, and those of its longest look."""
+    yield weights_path(folder, trial.result.number)
+    if trial.longer is not None:
+        yield training_weights_path(folder, trial.longer)

@@ -200,9 +200,9 @@ def _trained(status: Mapping[str, Any]) -> str:
     return str(status["trained"]) if wanted is None else f"{status['trained']} of {wanted}"
 
 
-def print_status(console: Console, view: RunView, active: bool) -> None:
-    """`status_json` in a few lines."""
-    told = at_a_look(view)
+def print_status(console: Console, view: RunView, active: bool, told: RunView | None = None) -> None:
+    """`status_json` in a few lines, of its arguments."""
+    told = told or at_a_look(view)
     status = status_json(view, active, told)
     counts = ", ".join(f"{number} {state}" for state, number in status["counts"].items())
     state = "searching" if active else "complete" if status["complete"] else "stopped"

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from nas.terminal.runs import print_status
 from reports.front_text import front_lines
+from reports.keeping import at_a_look
 from reports.view import RunView
 from trials.record.file import is_active
 
@@ -40,9 +41,10 @@ def watch_run(console: Console, run: Path, every: float) -> None:
 
 
 def _status(console: Console, run: Path) -> Text:
-    view = RunView.load(run).estimated()
+    view = RunView.load(run)
+    told = at_a_look(view)
     with console.capture() as captured:
-        print_status(console, view, is_active(run))
-        for line in front_lines(view, min(console.width, 100), 12):
+        print_status(console, view, is_active(run), told)
+        for line in front_lines(told, min(console.width, 100), 12):
             console.print(line, markup=False, highlight=False)
     return Text.from_ansi(captured.get().rstrip("\n"))

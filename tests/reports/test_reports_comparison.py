@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 from pathlib import Path
 
@@ -81,6 +82,12 @@ def test_the_index_has_every_run_and_says_which_cannot_be_read(folder: Path) -> 
     written = (folder / "first" / "report.html").stat().st_mtime_ns
     write_index(folder)
     assert (folder / "first" / "report.html").stat().st_mtime_ns == written, "a report that is new enough stays"
+    log = folder / "first" / "study.db-wal"
+    log.write_bytes(b"")
+    later = written + 10**9
+    os.utime(log, ns=(later, later))
+    write_index(folder)
+    assert (folder / "first" / "report.html").stat().st_mtime_ns != written, "what is recorded may be in the log alone"
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:

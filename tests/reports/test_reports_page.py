@@ -17,7 +17,8 @@ from reports_records import HOSTILE, OPERATORS, POINTS, MakeRun, description, re
 
 from reports import RunView, page
 from reports.document import document_of
-from reports.page import write_report
+from reports.errors import ReportError
+from reports.page import render_document, write_report
 from trials.trial import TrialState
 
 Attributes = dict[str, str | None]
@@ -112,6 +113,14 @@ def test_hostile_strings_stay_text(run: RunView, parsed: Page) -> None:
     assert len(parsed.scripts) == 3
     assert not any("alert(1)</script" in script for script in parsed.scripts)
     assert "fashion <b>first & 'quoted'" in parsed.text
+
+
+@pytest.mark.parametrize("kind", ["fill", "ink"])
+def test_a_colour_of_a_foreign_document_is_nothing_but_a_colour(run: RunView, kind: str) -> None:
+    document = document_of(run)
+    document["palette"][0][kind] = "red}</style><script>alert(1)</script>"
+    with pytest.raises(ReportError, match="expected # and 3 to 8 hex digits"):
+        render_document(document)
 
 
 def test_json_cannot_leave_its_script() -> None:

@@ -27,6 +27,8 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from trials.machine.holders import holders, nobody_holds
+
 #: Between two signs of life of whoever holds a lock.
 BEAT_SECONDS = 2.0
 #: Without one for so long a holder is passed over.
@@ -302,7 +304,7 @@ class Lock:
             while not waiter.over.wait(_LOOK_SECONDS):
                 if not told and time.monotonic() - began >= NOTICE_SECONDS:
                     told = True
-                    _say(f"waiting for {_holders(file)} on this machine, which holds {self._label}")
+                    _say(f"waiting for {holders(file)} on this machine, which holds {self._label}")
                 if os.fstat(file).st_nlink == 0:
                     break
                 for lock, its in watched:
@@ -323,9 +325,9 @@ class Lock:
         """Put the next generation in the place of this one, if one who holds it has lost it. Who does so at the same
         time does the same."""
         why = self._watch.verdict
-        if why is None or _nobody_holds(file):
+        if why is None or nobody_holds(file):
             return
-        _say(f"{_holders(file)} {why}: passed over, it held {self._label}")
+        _say(f"{holders(file)} {why}: passed over, it held {self._label}")
         folder = _folder()
         with suppress(FileExistsError):
             os.close(os.open(self._path(folder, self._generation + 1), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -354,31 +356,6 @@ def _folder() -> Path:
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise PermissionError(f"{folder} is somebody else's")
     return folder
-
-
-def _pids(file: int) -> list[int]:
-    """The processes that hold a file's lock, as far as the kernel tells."""
-    inode = os.fstat(file).st_ino
-    with suppress(OSError, ValueError, IndexError):
-        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-        held = [row for row in rows if row[1] == "FLOCK" and int(row[5].rpartition(":")[2]) == inode]
-        return sorted({int(row[4]) for row in held} - {0, os.getpid()})
-    return []
-
-
-def _nobody_holds(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    fcntl.flock(file, fcntl.LOCK_UN)
-    return True
-
-
-def _holders(file: int) -> str:
-    pids = _pids(file)
-    named = f" ({'processes' if len(pids) > 1 else 'process'} {', '.join(map(str, pids))})" if pids else ""
-    return f"another fusion-nas process{named}"
 
 
 def _say(line: str) -> None:

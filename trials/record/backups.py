@@ -26,6 +26,8 @@ class Place(Protocol):
     """Where a copy is put."""
 
     name: str
+    #: Its path, where it is of this machine's file system.
+    here: Path | None
 
     def fetch(self, to: Path) -> bool:
         """What is there, in a file; False where nothing is."""
@@ -47,9 +49,25 @@ def place_of(text: str, run: str) -> Place:
     return _Remote(whole) if "://" in text else _Local(Path(whole))
 
 
+def is_the_record(place: Place, record: Path) -> bool:
+    """Whether a copy put there would take the place of the record itself, by whatever name."""
+    if place.here is None:
+        return False
+    there = place.here
+    return there.resolve() == record.resolve() or (there.exists() and record.exists() and there.samefile(record))
+
+
+def overwrites(text: str, record: Path) -> bool:
+    """`is_the_record` of the place that `text` names; where that cannot be reached nothing is overwritten."""
+    try:
+        return is_the_record(place_of(text, record.resolve().parent.name), record)
+    except (ImportError, ValueError, OSError):  # the copying says so
+        return False
+
+
 class _Local:
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = self.here = path
         self.name = str(path)
 
     def fetch(self, to: Path) -> bool:
@@ -86,8 +104,12 @@ class _Remote:
         self._files: Any
         self._files, self._path = url_to_fs(address)
         self.name = address
+        kinds = self._files.protocol
+        local = "file" in ((kinds,) if isinstance(kinds, str) else kinds)
+        self.here = Path(self._path) if local else None
 
     def fetch(self, to: Path) -> bool:
+        self._files.invalidate_cache()  # what others have put there meanwhile counts
         if not self._files.exists(self._path):
             return False
         self._files.get_file(self._path, str(to))
@@ -110,7 +132,8 @@ class _Remote:
 class Backup:
     """Copies the record at `record` to a place now, every `every_s` seconds, and at the end. A context manager.
 
-    The copying is done in a thread of its own, beside the writer. What another run has left in that place is renamed.
+    The copying is done in a thread of its own, beside the writer. What another run has left in that place before is
+    renamed; where another one puts its copies there meanwhile, those stay, and this run has none from then on.
     """
 
     def __init__(self, record: Path, place: str, every_s: float, say: Callable[[str], None]) -> None:
@@ -155,13 +178,16 @@ class Backup:
         with tempfile.TemporaryDirectory(prefix="fusion-nas-backup-") as scratch:
             copy = Path(scratch) / FILE_NAME
             copy_record(self._record, copy)
-            if self._place is None:
-                place = place_of(self._given, self._record.resolve().parent.name)
-                there = Path(scratch) / "there.db"
-                if place.fetch(there) and _began(there) != _began(copy):
-                    self._say(f"{place.name} was of another run: it is {place.put_aside()} now")
-                self._place = place
-            self._place.put(copy)
+            place = self._place or place_of(self._given, self._record.resolve().parent.name)
+            if is_the_record(place, self._record):
+                raise FileExistsError(f"{place.name} is the record itself")
+            there = Path(scratch) / "there.db"
+            if place.fetch(there) and _began(there) != _began(copy):
+                if self._place is not None:
+                    raise FileExistsError(f"{place.name} is of another run now, and stays: give another place")
+                self._say(f"{place.name} was of another run: it is {place.put_aside()} now")
+            self._place = place
+            place.put(copy)
 
 
 def _began(path: Path) -> Any:

@@ -1,14 +1,15 @@
 """Copies of a run's trained weights elsewhere, as they are kept: another disk, or whatever fsspec can write to.
 
-The same run on a new disk gets them back. What fails is said once and ends nothing.
+The same run on a new disk gets back those that it needs. What fails is said once and ends nothing.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +38,7 @@ class Storage:
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
 
     def __enter__(self) -> Storage:
-        self._tried(self._fetch)
+        self._tried(self._look)
         self._thread.start()
         return self
 
@@ -62,39 +63,19 @@ class Storage:
             self._failed = False
         except Exception as error:  # whatever a place elsewhere does, a search goes on
             if not self._failed:
-                said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-                self._say(f"weights cannot be kept at {self._given} ({said}): they stay in {self._folder}")
+                self._say(f"weights cannot be kept at {self._given} ({_said(error)}): they stay in {self._folder}")
             self._failed = True
 
-    def _place(self) -> tuple[Any, str]:
-        from fsspec.core import url_to_fs  # with what it needs for this kind of address
-
-        whole = f"{self._given.rstrip('/')}/{self._folder.resolve().name}-{_began(self._folder / FILE_NAME)}"
-        files, path = url_to_fs(whole)
-        return files, str(path)
-
-    def _fetch(self) -> None:
-        """What is there and not here: a new disk has the record alone."""
-        files, place = self._place()
-        if not files.exists(place):
-            return
-        for entry in files.ls(place, detail=True):
-            name = str(entry["name"]).rpartition("/")[2]
-            if not _NAME.fullmatch(name):  # of an upload that broke off, or nobody's
-                continue
-            self._there[name] = int(entry["size"])
-            here = self._folder / (name if name == PARENT_NAME else f"weights/{name}")
-            if not here.exists():
-                here.parent.mkdir(exist_ok=True)
-                unfinished = here.with_name(f".{name}.new")
-                files.get_file(f"{place}/{name}", str(unfinished))
-                unfinished.replace(here)
+    def _look(self) -> None:
+        """What is there already is not sent again."""
+        files, place = _place(self._folder, self._given)
+        self._there = _sizes(files, place)
 
     def _send(self) -> None:
         new = [path for path in self._here() if self._there.get(path.name) != path.stat().st_size]
         if not new:
             return
-        files, place = self._place()
+        files, place = _place(self._folder, self._given)
         files.makedirs(place, exist_ok=True)
         for path in new:
             size = path.stat().st_size
@@ -106,6 +87,64 @@ class Storage:
         yield from sorted((self._folder / "weights").glob("*.safetensors"))
         if (parent := self._folder / PARENT_NAME).is_file():
             yield parent
+
+
+def fetch(
+    folder: Path, place: str, wanted: Callable[[], Iterable[Path]], most_bytes: int, say: Callable[[str], None]
+) -> None:
+    """What is there and not here, of the files that are `wanted` in the run's folder: a new disk has the record alone.
+
+    In their order while all of them, those that are here too, take at most `most_bytes`. They are asked for only where
+    anything is missing. What fails is said and ends nothing.
+    """
+    try:
+        files, whole = _place(folder, place)
+        there = _sizes(files, whole)
+        if all(_in(folder, name).exists() for name in there):
+            return
+        left = most_bytes
+        for here in dict.fromkeys(wanted()):
+            size = here.stat().st_size if here.exists() else there.get(here.name)
+            if size is None or here != _in(folder, here.name) or size > left:
+                continue
+            left -= size
+            if not here.exists():
+                _fetch_one(files, f"{whole}/{here.name}", here)
+    except Exception as error:  # whatever a place elsewhere does, a search goes on
+        say(f"weights cannot be fetched from {place} ({_said(error)}): {folder} goes on with those that it has")
+
+
+def _fetch_one(files: Any, there: str, here: Path) -> None:
+    here.parent.mkdir(exist_ok=True)
+    unfinished = here.with_name(f".{here.name}.{os.getpid()}.new")  # `remove_unfinished` knows it
+    try:
+        files.get_file(there, str(unfinished))
+        unfinished.replace(here)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _in(folder: Path, name: str) -> Path:
+    return folder / (name if name == PARENT_NAME else f"weights/{name}")
+
+
+def _place(folder: Path, given: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs  # with what it needs for this kind of address
+
+    files, path = url_to_fs(f"{given.rstrip('/')}/{folder.resolve().name}-{_began(folder / FILE_NAME)}")
+    return files, str(path)
+
+
+def _sizes(files: Any, place: str) -> dict[str, int]:
+    """Bytes of the weights that are there, by name; not of what broke off, or is nobody's."""
+    if not files.exists(place):
+        return {}
+    found = ((str(entry["name"]).rpartition("/")[2], entry) for entry in files.ls(place, detail=True))
+    return {name: int(entry["size"]) for name, entry in found if _NAME.fullmatch(name)}
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 #: Weights as a run names them: nothing that leads out of its folder.

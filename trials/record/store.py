@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from trials.errors import StoreError
 from trials.record import lease, schema
 from trials.record.faults import BUSY_S, Damage, fault
-from trials.record.file import check, journal_mode, reading_address, take_lock
+from trials.record.file import FILE_NAME, check, journal_mode, reading_address, take_lock
 from trials.record.rows import (
     BELONGS,
     LOST,
@@ -74,7 +75,7 @@ class Store:
         try:
             if path.exists():
                 raise StoreError(f"{path} exists already")
-            unfinished.unlink(missing_ok=True)
+            _remove_unfinished(path, re.escape(_host()))  # that of another machine may be being made
             mine = lease.Lease.mine()
             with cls(unfinished, _engine(unfinished, "DELETE"), None)._connect() as connection:
                 schema.metadata.create_all(connection)
@@ -110,7 +111,7 @@ class Store:
         lock, locked = take_lock(path)
         if not locked:
             say(_no_locks(path))
-        _unfinished(path).unlink(missing_ok=True)  # a second name of it, where its making was killed at the last step
+        _remove_unfinished(path)  # a second name of it, where its making was killed at the last step, or too late
         store = cls._writer(path, lock, say, lambda store: lease.take(path, store._plainly, locked, say))
         if version != schema.SCHEMA_VERSION:
             try:
@@ -338,8 +339,29 @@ def _no_locks(path: Path) -> str:
     return f"{path.parent} is on a file system without locks: its record's own lease keeps a second search away"
 
 
+def _host() -> str:
+    return os.uname().nodename
+
+
 def _unfinished(path: Path) -> Path:
-    return path.with_name(path.name + ".new")
+    """Of this process alone: another machine may be making the same record."""
+    return path.with_name(f"{path.name}.{_host()}-{os.getpid()}.new")
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether that is what making a record leaves where it is killed; before there were two names there was one."""
+    return re.fullmatch(_unfinished_names(FILE_NAME), name) is not None
+
+
+def _unfinished_names(record: str, host: str = ".+") -> str:
+    return rf"{re.escape(record)}(\.{host}-\d+)?\.new(-journal)?"
+
+
+def _remove_unfinished(path: Path, host: str = ".+") -> None:
+    names = re.compile(_unfinished_names(path.name, host))
+    for other in path.parent.iterdir():
+        if names.fullmatch(other.name):
+            other.unlink(missing_ok=True)
 
 
 def _put_in_place(unfinished: Path, path: Path) -> None:
@@ -348,10 +370,12 @@ def _put_in_place(unfinished: Path, path: Path) -> None:
         path.hardlink_to(unfinished)
     except FileExistsError:
         raise StoreError(f"{path} exists already") from None
+    except FileNotFoundError:  # who has made it meanwhile has removed what is late
+        raise StoreError(f"{path} is being made by another process: give the command again") from None
     except OSError:  # a file system without such links
         os.replace(unfinished, path)
     else:
-        unfinished.unlink()
+        unfinished.unlink(missing_ok=True)
 
 
 def _engine(path: Path, journal: str | None, say: Callable[[str], None] = _silent) -> Engine:

@@ -6,7 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import nas
+from nas.settings.errors import ConfigError
 from nas.settings.loading import load_config
 from trials.record.file import FILE_NAME
 
@@ -33,3 +36,11 @@ def test_a_place_that_cannot_be_written_to_ends_no_search(tiny: dict[str, Any]) 
 def test_a_local_place_is_independent_of_where_one_stands() -> None:
     assert load_config(None, {"backup": "copies"}).backup == str(Path("copies").absolute())
     assert load_config(None, {"backup": "s3://bucket/runs"}).backup == "s3://bucket/runs"
+
+
+def test_a_place_that_leads_to_the_record_is_refused(tiny: dict[str, Any]) -> None:
+    out = Path(tiny["out"])
+    for place in (str(out.parent), str(out / FILE_NAME), f"file://{out.parent}"):
+        with pytest.raises(ConfigError, match="the record itself; give another"):
+            nas.search(**tiny | {"backup": place})
+    assert not out.exists()

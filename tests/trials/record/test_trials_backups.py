@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 from trials_results import result
 
+from search_spaces.errors import UserError
 from trials.record import backups
-from trials.record.backups import Backup
+from trials.record.backups import Backup, overwrites
 from trials.record.file import FILE_NAME, copy_record
 from trials.record.store import Store
 
@@ -125,3 +127,51 @@ def test_a_place_that_hangs_does_not_hold_up_the_end(
         pass
     assert said == [f"the last copy of {store.path} to {tmp_path} takes more than 0 s: not waited for"]
     backup._thread.join()
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["{folder}", "{folder}/first/study.db", "file://{folder}", "local://{folder}/first/study.db", "{folder}/link"],
+)
+def test_the_record_itself_is_never_written_over(store: Store, tmp_path: Path, given: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    place, said, before = given.format(folder=tmp_path), list[str](), store.path.stat().st_ino
+    assert overwrites(place, store.path)
+    assert not overwrites(f"{tmp_path}/elsewhere", store.path)
+    assert not overwrites("nowhere://bucket", store.path)
+    with store:
+        with Backup(store.path, place, 0.01, said.append):
+            store.append(result(0))
+        store.append(result(1))
+    assert (numbers(store.path), store.path.stat().st_ino) == ([0, 1], before)
+    (line,) = said
+    assert "is the record itself" in line
+
+
+@pytest.mark.parametrize("address", ["{folder}", "memory://of-two", "file://{folder}"])
+def test_of_two_runs_under_way_neither_writes_over_the_others_copy(store: Store, tmp_path: Path, address: str) -> None:
+    place, said = address.format(folder=tmp_path / "elsewhere"), list[str]()
+    files, path = fsspec.core.url_to_fs(f"{place}/first/{FILE_NAME}")
+    other = tmp_path / "others" / "first" / FILE_NAME
+    other.parent.mkdir(parents=True)
+
+    def there() -> list[int] | None:
+        files.invalidate_cache()
+        try:
+            files.get_file(path, str(tmp_path / "back.db"))
+            return numbers(tmp_path / "back.db")
+        except (OSError, sqlite3.Error, UserError):
+            return None
+
+    with store, Store.create(other, {}) as another:
+        another.begin_session({})
+        another.append(result(7))
+        with Backup(store.path, place, 0.02, said.append):
+            until(lambda: there() == [])
+            with Backup(other, place, 60, print):
+                until(lambda: there() == [7])
+            until(lambda: bool(said))
+            store.append(result(0))
+    assert there() == [7]
+    (line,) = said
+    assert f"{place}/first/{FILE_NAME} is of another run now, and stays" in line

@@ -19,7 +19,7 @@ from trials.errors import LeaseLost, RunInUse, StoreError
 from trials.record import file as record_file
 from trials.record import lease
 from trials.record.file import FILE_NAME, copy_record, is_active
-from trials.record.store import Store
+from trials.record.store import Store, is_unfinished
 
 #: Seconds between two beats of these tests, on machines that are busy.
 BEAT_S = 0.5
@@ -28,7 +28,7 @@ WRITER = f"""
 from pathlib import Path
 from trials.record import lease
 lease.HEARTBEAT_S = {BEAT_S}
-from trials.record.store import Store
+from trials.record.store import Store, is_unfinished
 from trials_results import result
 from search_spaces.errors import UserError
 with Store.open_for_writing(Path(sys.argv[1])) as store:
@@ -221,8 +221,17 @@ def test_of_two_that_make_a_record_at_the_same_time_one_is_told(
     first.close()
 
 
+def test_two_machines_make_a_record_in_files_of_their_own(tmp_path: Path) -> None:
+    others = tmp_path / f"{FILE_NAME}.another-machine-{os.getpid()}.new"
+    others.write_bytes(b"half of it")
+    assert is_unfinished(others.name)
+    assert not is_unfinished("cat.new")
+    Store.create(tmp_path / FILE_NAME, {}).close()
+    assert others.read_bytes() == b"half of it"
+
+
 def test_a_kill_at_the_last_step_of_making_a_record_leaves_it_under_one_name(path: Path) -> None:
-    second = path.with_name(f"{FILE_NAME}.new")
+    second = path.with_name(f"{FILE_NAME}.another-machine-12.new")
     second.hardlink_to(path)
     with Store.open_for_writing(path) as store:
         store.append(result(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -273,7 +274,8 @@ os.kill(os.getpid(), 9)
 
 
 def test_a_kill_in_mid_creation_leaves_no_record(path: Path) -> None:
-    path.with_name(f"{FILE_NAME}.new").write_bytes(b"half a record")
+    for name in (f"{FILE_NAME}.new", f"{FILE_NAME}.{os.uname().nodename}-99999999.new"):
+        path.with_name(name).write_bytes(b"half a record")
     with pytest.raises(StoreError, match="holds no run"):
         Store.open(path)
     with Store.create(path, {}) as store:
