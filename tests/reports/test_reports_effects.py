@@ -55,12 +55,13 @@ def test_effects_are_where_they_were_planted(planted: RunView) -> None:
 def test_a_sum_of_one_difference_is_the_gain_that_is_estimated(planted: RunView) -> None:
     model, base = planted.model, planted.baseline_architecture
     assert model is not None
+    fitted = model.fitted
     other = architecture(("se", "cbam", "se"))
-    (summed,), (alone,) = model.combinations([[(other, 1.0), (base, -1.0)]]), model([other])
+    (summed,), (alone,) = fitted.combinations([[(other, 1.0), (base, -1.0)]]), fitted([other])
     for name in ("mean", "low", "high"):
         assert getattr(summed.gain, name) == pytest.approx(getattr(alone.gain, name), abs=1e-6)
     assert summed.better == pytest.approx(alone.better, abs=1e-6)
-    (nothing,) = model.combinations([[(other, 1.0), (other, -1.0)]])
+    (nothing,) = model.fitted.combinations([[(other, 1.0), (other, -1.0)]])
     assert nothing.gain == Interval(0.0, 0.0, 0.0)
 
 

@@ -139,7 +139,7 @@ def test_rungs_take_their_shares_all_add_first(world: World, tmp_path: Path, wor
         assert all(training.seed == 0 for training in looks)
         below = keys(looks)
     assert view.model is not None
-    assert view.model.looks.fidelities[0] == ("inherit:table", 9), "estimates are of the longest rung"
+    assert view.model.fitted.looks.fidelities[0] == ("inherit:table", 9), "estimates are of the longest rung"
     (story,) = rungs_story(view)
     assert story.startswith("Looked at: 27 for 1 epoch, of these 9 for 3 epochs, 3 for 9 epochs; estimates are of 9")
 
@@ -174,7 +174,7 @@ def test_what_fails_for_longer_is_not_promoted_again_and_told(world: World, tmp_
     # Going on, it is known that they fail.
     assert searched(world, tmp_path / "run").beside == view.beside
     assert view.model is not None
-    assert view.model.looks.fidelities[0][1] == 1, "no two architectures were looked at for longer"
+    assert view.model.fitted.looks.fidelities[0][1] == 1, "no two architectures were looked at for longer"
     assert "estimates are of 1 epoch." in rungs_story(view)[0]
     # What is known to fail is neither on the front nor a finalist.
     fail = {trial.result.number for trial in view.trials if trial.fails_longer is not None}

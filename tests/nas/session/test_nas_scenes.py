@@ -164,7 +164,13 @@ def test_the_report_shows_figures_by_size_and_category(found: RunView, tmp_path:
     assert categories.heads == ("square", "disc")
     assert all(not cell.gain for cell in table.lines[0])
     page = nas.open_run(found.path).report(tmp_path / "report.html").read_text()
-    for text in ("in brackets, points to all-add", "AP small", "estimated AP (%)", "disc", "objects (small: under 32"):
+    for text in (
+        "in brackets, points to all-add",
+        "AP small",
+        "Estimated AP and cost",
+        "disc",
+        "objects (small: under 32",
+    ):
         assert text in page
     shown = CliRunner().invoke(commands, ["show", str(found.path), "1"])
     assert shown.exit_code == 0, shown.output

@@ -61,7 +61,7 @@ def test_trainings_of_the_same_setting_count_as_its_own(other: Path, tmp_path: P
     (one,) = view.evidence
     assert (one.same, len(one.trainings), one.scored) == (True, 4, 4)
     assert view.model is not None
-    assert view.model.looks.trainings == 3 + 4, "the run stands alone when the other one is gone"
+    assert view.model.fitted.looks.trainings == 3 + 4, "the run stands alone when the other one is gone"
     assert (len(view.trials), len(view.trainings)) == (3, 3), "it is no trial, and no training of this run"
     assert {t.result.number for t in view.front} <= {0, 1, 2}
     assert evidence_story(view) == [f"From {tmp_path.name}/a: 4 of 4 trainings count, as this run's own do."]
