@@ -175,6 +175,8 @@ def _run_stages(
         try:
             with beat, stored:
                 for stage in stages():
+                    if planner.lost:
+                        break  # what comes after the looks would judge a field that is not whole
                     if stage.missing(search):
                         stage.run(search)
             outcome = "complete" if unreached(prepared.config, search.view) is None else "budget"
