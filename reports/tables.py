@@ -13,9 +13,10 @@ from reports.errors import NothingToSelect
 from reports.estimates import gain_text, percent_interval, probability_text, seen_text
 from reports.formatting import format_percent, format_points
 from reports.latency import latency_label, latency_note
+from reports.selecting import SELECTORS
 from reports.summary import over_budget, ratio
 from reports.trial_view import TrialView
-from reports.view import SELECTORS, RunView
+from reports.view import RunView
 
 #: What of an error message goes into the page: a page of 1,000 failures must still open.
 _ERROR_CHARACTERS = 1500

@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports.errors import AllFailed, NothingFeasible, NothingToSelect, SelectionError
-from reports.front import knee, non_dominated
+from reports.front import non_dominated
 from reports.model import KEY, Made, Model, kept_of
 from reports.recorded import device_profile, recorded_config
 from reports.rungs import longer_looks, longest_compared, rungs_of
+from reports.selecting import selected
 from reports.trial_view import OBJECTIVES, TrialView, rank
 from search_spaces.architecture import Architecture, FusionChoice
 from search_spaces.errors import UserError
@@ -34,8 +34,6 @@ from trials.trial import Failure, FinalMeasurement, Latency, TrialResult, TrialS
 if TYPE_CHECKING:
     from trials.estimates.estimate import Estimate
     from trials.profile.device_profile import DeviceProfile
-
-SELECTORS = ("best", "knee", "fastest", "cheapest")
 
 
 @dataclass(frozen=True)
@@ -371,39 +369,8 @@ class RunView:
         return dict(Counter(kinds).most_common())
 
     def select(self, selector: str) -> TrialView:
-        """`best | knee | fastest | cheapest` among the feasible, or a trial by its number.
-
-        best: highest estimate, or score where there is none, ties broken by lower validation loss. knee: the front
-        point nearest to the ideal. fastest: lowest p50 latency. cheapest: fewest multiply-adds.
-
-        Raises:
-            SelectionError: not a selector or a recorded number.
-            NothingFeasible: no complete trial is within every budget.
-            AllFailed: every trial failed.
-        """
-        if selector.isdecimal():
-            number = int(selector)
-            for trial in self.trials:
-                if trial.result.number == number:
-                    return trial
-            raise SelectionError(
-                f"no trial {number} in {self.path}: it has {len(self.trials)} trials, see nas show {self.path}"
-            )
-        if selector not in SELECTORS:
-            raise SelectionError(f"no selection {selector!r}: give a trial's number or {', '.join(SELECTORS)}")
-        front = self.front
-        if not self.complete:
-            raise nothing_completed(self)
-        if not front:
-            raise NothingFeasible(f"no complete trial of {self.path} is within every budget ({self.budget_text()})")
-        if selector == "best":
-            return front[0]
-        if selector == "knee":
-            points = [[t.objective(name) or 0.0 for name in self.objectives] for t in front]
-            return front[knee(points, [OBJECTIVES[name] for name in self.objectives])]
-        metric = "latency_ms" if selector == "fastest" else "macs"
-        measured = [t for t in self.feasible if t.objective(metric) is not None and t.fails_longer is None]
-        return min(measured or front, key=lambda t: (t.objective(metric) or 0.0, rank(t)))
+        """`best | knee | fastest | cheapest` among the feasible, or a trial by its number; raises as `selected`."""
+        return selected(self, selector)
 
     def budget_text(self) -> str:
         """The budgets in words, "no budget" when there is none."""
@@ -426,15 +393,3 @@ class RunView:
             },
             "trials": [t.to_json() | {self.metric: t.result.score} for t in self.trials],
         }
-
-
-def nothing_completed(view: RunView) -> NothingToSelect:
-    """The error for a run without a complete trial: that all failed, and of what, or that none was within a budget."""
-    if not view.failures:
-        return NothingFeasible(f"no trial of {view.path} was completed: see nas show {view.path}")
-    kinds = ", ".join(f"{number} {kind}" for kind, number in view.failures.items())
-    first = next(result for result in view.results if result.state is TrialState.FAILED)
-    return AllFailed(
-        f"all trained trials of {view.path} failed ({kinds}); trial {first.number}: "
-        f"{first.error or 'no reason recorded'}; see nas show {view.path}"
-    )

@@ -33,7 +33,8 @@ from nas.trainings.parent import check_parent
 from nas.trainings.prepared import Prepared, describe_data, prepare
 from nas.trainings.slow import slow
 from reports.noise import counted
-from reports.view import RunView, nothing_completed
+from reports.selecting import nothing_completed
+from reports.view import RunView
 from trials.budgets.constraints import Costs
 from trials.data.findings import sentences
 from trials.judge import TrialPlan
@@ -174,6 +175,8 @@ def _run_stages(
         try:
             with beat, stored:
                 for stage in stages():
+                    if planner.lost:
+                        break  # what comes after the looks would judge a field that is not whole
                     if stage.missing(search):
                         stage.run(search)
             outcome = "complete" if unreached(prepared.config, search.view) is None else "budget"

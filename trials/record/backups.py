@@ -67,7 +67,8 @@ def overwrites(text: str, record: Path) -> bool:
 
 class _Local:
     def __init__(self, path: Path) -> None:
-        self._path = self.here = path
+        self._path = path
+        self.here: Path | None = path
         self.name = str(path)
 
     def fetch(self, to: Path) -> bool:
