@@ -23,7 +23,8 @@ from trials.profile import DeviceProfile, fastest_predicted
 from trials.record.backups import overwrites
 from trials.record.evidence import Evidence
 from trials.record.file import FILE_NAME, LOCK_NAME, is_active, network_file_system
-from trials.record.store import Store, is_unfinished
+from trials.record.making import is_unfinished
+from trials.record.store import Store
 from trials.trial import TrialState
 
 

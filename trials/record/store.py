@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +20,8 @@ from sqlalchemy.pool import NullPool, StaticPool
 from trials.errors import StoreError
 from trials.record import lease, schema
 from trials.record.faults import BUSY_S, Damage, fault
-from trials.record.file import FILE_NAME, check, journal_mode, reading_address, take_lock
+from trials.record.file import check, journal_mode, reading_address, take_lock
+from trials.record.making import put_in_place, remove_unfinished_of, unfinished_path
 from trials.record.rows import (
     BELONGS,
     LOST,
@@ -71,11 +70,11 @@ class Store:
             DiskFull: there is no room for it.
         """
         lock = _locked(path, say)
-        unfinished = _unfinished(path)
+        unfinished = unfinished_path(path)
         try:
             if path.exists():
                 raise StoreError(f"{path} exists already")
-            _remove_unfinished(path, re.escape(_host()))  # that of another machine may be being made
+            remove_unfinished_of(path, here=True)  # that of another machine may be being made
             mine = lease.Lease.mine()
             with cls(unfinished, _engine(unfinished, "DELETE"), None)._connect() as connection:
                 schema.metadata.create_all(connection)
@@ -83,7 +82,7 @@ class Store:
                     connection.execute(insert(schema.meta).values(key=key, value=value))
                 mine.write(_plain(connection))
                 schema.mark(connection)
-            _put_in_place(unfinished, path)
+            put_in_place(unfinished, path)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             lock.close()
@@ -111,7 +110,7 @@ class Store:
         lock, locked = take_lock(path)
         if not locked:
             say(_no_locks(path))
-        _remove_unfinished(path)  # a second name of it, where its making was killed at the last step, or too late
+        remove_unfinished_of(path)  # a second name of it, where its making was killed at the last step, or too late
         store = cls._writer(path, lock, say, lambda store: lease.take(path, store._plainly, locked, say))
         if version != schema.SCHEMA_VERSION:
             try:
@@ -337,45 +336,6 @@ def _locked(path: Path, say: Callable[[str], None]) -> IO[str]:
 
 def _no_locks(path: Path) -> str:
     return f"{path.parent} is on a file system without locks: its record's own lease keeps a second search away"
-
-
-def _host() -> str:
-    return os.uname().nodename
-
-
-def _unfinished(path: Path) -> Path:
-    """Of this process alone: another machine may be making the same record."""
-    return path.with_name(f"{path.name}.{_host()}-{os.getpid()}.new")
-
-
-def is_unfinished(name: str) -> bool:
-    """Whether that is what making a record leaves where it is killed; before there were two names there was one."""
-    return re.fullmatch(_unfinished_names(FILE_NAME), name) is not None
-
-
-def _unfinished_names(record: str, host: str = ".+") -> str:
-    return rf"{re.escape(record)}(\.{host}-\d+)?\.new(-journal)?"
-
-
-def _remove_unfinished(path: Path, host: str = ".+") -> None:
-    names = re.compile(_unfinished_names(path.name, host))
-    for other in path.parent.iterdir():
-        if names.fullmatch(other.name):
-            other.unlink(missing_ok=True)
-
-
-def _put_in_place(unfinished: Path, path: Path) -> None:
-    """As `os.replace`, but of two machines that make a record at the same time one is told that it is there."""
-    try:
-        path.hardlink_to(unfinished)
-    except FileExistsError:
-        raise StoreError(f"{path} exists already") from None
-    except FileNotFoundError:  # who has made it meanwhile has removed what is late
-        raise StoreError(f"{path} is being made by another process: give the command again") from None
-    except OSError:  # a file system without such links
-        os.replace(unfinished, path)
-    else:
-        unfinished.unlink(missing_ok=True)
 
 
 def _engine(path: Path, journal: str | None, say: Callable[[str], None] = _silent) -> Engine:

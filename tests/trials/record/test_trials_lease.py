@@ -19,7 +19,8 @@ from trials.errors import LeaseLost, RunInUse, StoreError
 from trials.record import file as record_file
 from trials.record import lease
 from trials.record.file import FILE_NAME, copy_record, is_active
-from trials.record.store import Store, is_unfinished
+from trials.record.making import is_unfinished
+from trials.record.store import Store
 
 #: Seconds between two beats of these tests, on machines that are busy.
 BEAT_S = 0.5
@@ -28,7 +29,8 @@ WRITER = f"""
 from pathlib import Path
 from trials.record import lease
 lease.HEARTBEAT_S = {BEAT_S}
-from trials.record.store import Store, is_unfinished
+from trials.record.making import is_unfinished
+from trials.record.store import Store
 from trials_results import result
 from search_spaces.errors import UserError
 with Store.open_for_writing(Path(sys.argv[1])) as store:
