@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.exports import TIMM, TORCHVISION, main, row, table, wanted
 
-ORDINARY = 2
+CI, ORDINARY = 7, 2
 
 
 def test_the_rows_are_two_hundred_architectures_and_at_least_forty_networks() -> None:
@@ -35,7 +35,14 @@ def test_random_architectures_of_the_catalogue(name: str, network: str, number: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "network", "number"), list(wanted(20, 0))[ORDINARY:])
+@pytest.mark.parametrize(
+    ("name", "network", "number"),
+    [
+        pytest.param(*one, marks=pytest.mark.long if number >= CI else ())
+        for number, one in enumerate(wanted(20, 0))
+        if number >= ORDINARY
+    ],
+)
 def test_twenty_random_architectures(name: str, network: str, number: int, tmp_path: Path) -> None:
     everything_is_made(name, network, number, tmp_path)
 
