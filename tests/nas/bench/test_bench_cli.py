@@ -43,6 +43,7 @@ def test_the_whole_space_is_ready_for_a_gpu(tmp_path: Path) -> None:
     assert "device 'cuda" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_methods_are_compared(file: str) -> None:
     asked = ("--quick", "--seeds", "2", "--methods", "nas-random,random-loss", "--table", file, "--processes", "1")

@@ -10,7 +10,7 @@ import pytest
 from network_namespaces import network
 from ray_nodes import Cluster, ray_cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 SPACE = """
 from search_spaces.networks import ResNetDesign

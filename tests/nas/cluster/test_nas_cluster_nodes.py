@@ -24,7 +24,7 @@ from ray_nodes import RAY, Cluster, descendants, ray_cluster
 from reports import RunView
 from trials.trial import TrialState
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
 
 #: Modules of `ray[default]`, without which a head takes no submission.
 DASHBOARD = ("aiohttp", "aiohttp_cors", "grpc", "opencensus", "prometheus_client", "opentelemetry")

@@ -182,6 +182,7 @@ def test_more_trials_than_ray_tune_is_to_keep_run_all_the_same(
     assert len(jobs.results) == 7
 
 
+@pytest.mark.long
 def test_a_node_that_loses_its_workers_is_avoided_and_named_and_an_architecture_that_crashes_has_failed(
     nodes: Nodes, tmp_path: Path
 ) -> None:
@@ -216,6 +217,7 @@ def test_a_trial_out_of_memory_beside_another_runs_again_alone_on_its_node(nodes
     assert all(r.environment["earlier_attempts"] == ["out of memory beside other trials, then alone"] for r in again)
 
 
+@pytest.mark.long
 def test_the_trials_of_a_node_that_dies_run_elsewhere_and_a_node_that_joins_takes_some(
     nodes: Nodes, tmp_path: Path
 ) -> None:

@@ -342,5 +342,5 @@ def test_a_figure_that_was_not_recorded_so_leaves_nothing(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
     assert export_network(replace(trained, provenance={}), tmp_path / "out", validation_of(data))["figures"]["equal"]
     assert json.loads((tmp_path / "out" / "parity.json").read_text())["figures"]["miou"].keys() == {
-        "network", "model.py", "model.onnx",
+        "network", "model.py", "model.pt2", "model.onnx",
     }  # fmt: skip
