@@ -255,6 +255,7 @@ if ray and ray._private.worker.global_worker.mode == ray.WORKER_MODE and Path(__
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_where_all_workers_are_lost_the_search_stops_and_the_next_one_tries_everything_again(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(BROKEN)

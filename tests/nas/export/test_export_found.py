@@ -175,7 +175,8 @@ TABLE["unused"] = 0
     [
         *(("Gamma", False), ("Recurrent", False), ("Normalised", False), ("Encoder", False), ("Attention", False)),
         *(("Stating", False), ("Kept", True), ("Hooked", True), ("MADE", False)),
-        *(pytest.param(name, False, marks=pytest.mark.slow) for name in ("mobilenetv4", "ghostnet")),
+        pytest.param("ghostnet", False, marks=pytest.mark.slow),
+        pytest.param("mobilenetv4", False, marks=[pytest.mark.slow, pytest.mark.long]),
     ],
 )
 def test_the_source_of_what_was_once_lost_or_refused(tmp_path: Path, name: str, by_its_own_code: bool) -> None:

@@ -71,6 +71,7 @@ def test_killed_again_and_again_it_comes_to_the_same(sampler: str, kind: str, me
     assert longer_looks(found) == longer_looks(whole)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_beyond_a_hundred_trials_models_are_of_what_was_known_then(memory_path: Path) -> None:
     """Models of many are renewed now and then: a search that is resumed between two of them has the one before."""

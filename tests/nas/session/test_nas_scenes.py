@@ -260,6 +260,7 @@ def test_check_lists_every_bad_annotation(settings: dict[str, Any], tmp_path: Pa
     assert "--data-errors drop" in str(refused.exception)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "figure"), [("detection", "ap"), pytest.param("segmentation", "miou", marks=pytest.mark.long)]

@@ -20,7 +20,7 @@ SEARCH = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("regime", ["inherit", "supernet"])
+@pytest.mark.parametrize("regime", ["inherit", pytest.param("supernet", marks=pytest.mark.long)])
 def test_killed_while_the_parent_is_trained_it_starts_from_the_same(regime: str, tmp_path: Path) -> None:
     command = [*SEARCH, "--regime", regime, "--out", tmp_path / "run"]
     unfinished = tmp_path / "run" / "parent.unfinished.safetensors"
