@@ -81,7 +81,7 @@ def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--every", type=click.FloatRange(min=0.2), default=5.0, show_default=True, metavar="SECONDS",
-    help="Between two looks.",
+    help="How often it is read anew.",
 )  # fmt: skip
 def watch(run: Path, every: float) -> None:
     """Show how far RUN is, live, until it ends; Ctrl-C leaves it alone."""

@@ -381,6 +381,7 @@ def test_what_axe_is_asked_it_would_find(browser: Any, address: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1500)
 def test_ten_thousand_trials_are_small_and_drawn_at_once(browser: Any, tmp_path: Path) -> None:
     from synthetic_run import write
 
