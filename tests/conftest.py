@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +13,14 @@ import pytest
 from shapes import check_annotations, check_fusions
 
 check_annotations()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Each process of the tests has locks of its own: with common ones the measurements of one wait until no search of
+    # another trains, for minutes in all.
+    folder = tempfile.mkdtemp(prefix="fusion-nas-tests-")
+    os.environ["FUSION_NAS_LOCKS"] = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -31,6 +42,5 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("pages")
     (folder / "examples").symlink_to(Path("examples").resolve())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FUSION_NAS_LOCKS", str(folder))
         patch.setenv("FUSION_NAS_CACHE", str(folder / "cache"))
         yield folder

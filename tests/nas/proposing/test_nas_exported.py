@@ -30,13 +30,11 @@ from trials.trial import Failure, TrialState
 def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A small search, and beside what it trained one that failed, one that was gated, one that was stopped."""
     folder = tmp_path_factory.mktemp("run") / "first"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FUSION_NAS_LOCKS", str(tmp_path_factory.mktemp("locks")))
-        found = nas.search(
-            space="resnet8", train_images=256, val_fraction=0.05, trials=5, engine="local", export="none",
-            finalists="none", max_flops="1.3x", out=str(folder), latency={"passes": 30, "warmup": 3, "attempts": 1},
-            training={"epochs": 1, "batch_size": 64, "precision": "float32", "regime": "scratch"},
-        )  # fmt: skip
+    found = nas.search(
+        space="resnet8", train_images=256, val_fraction=0.05, trials=5, engine="local", export="none",
+        finalists="none", max_flops="1.3x", out=str(folder), latency={"passes": 30, "warmup": 3, "attempts": 1},
+        training={"epochs": 1, "batch_size": 64, "precision": "float32", "regime": "scratch"},
+    )  # fmt: skip
     some = found.view.results[0]
     untrained = {"score": None, "loss": None, "curve": (), "figures": {}, "tempered_loss": None, "temperature": None}
     others: list[tuple[TrialState, str, dict[str, Any]]] = [

@@ -50,11 +50,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def found(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> RunView:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FUSION_NAS_LOCKS", str(tmp_path_factory.mktemp("locks")))
-        out = tmp_path_factory.mktemp("runs") / "cells"
-        config = load_config(None, settings | {"out": str(out), "objectives": ["ap", "ap_small", "macs"]})
-        return run_search(config, Silence()).view
+    out = tmp_path_factory.mktemp("runs") / "cells"
+    config = load_config(None, settings | {"out": str(out), "objectives": ["ap", "ap_small", "macs"]})
+    return run_search(config, Silence()).view
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,6 @@ def outcome(run: nas.run.Run) -> list[tuple[Any, ...]]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search of six trials under a FLOP budget, its report written, its best exported."""
-    os.environ["FUSION_NAS_LOCKS"] = str(tmp_path_factory.mktemp("locks"))
     folder = tmp_path_factory.mktemp("finished") / "run"
     run = nas.search(
         space="resnet8", train_images=512, val_fraction=0.05, trials=6, engine="local", max_flops="1.05x",

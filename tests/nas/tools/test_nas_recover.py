@@ -29,14 +29,12 @@ from trials.trial import TrialState
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run that starts from a parent and ends with a finalist, so that there are files of every kind."""
     folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FUSION_NAS_LOCKS", str(tmp_path_factory.mktemp("locks")))
-        nas.search(
-            space="resnet8", train_images=256, val_fraction=0.05, trials=3, engine="local", export="none",
-            finalists=1, finalist_seeds=2, finalist_max_seeds=2, out=str(folder / "run"),
-            latency={"passes": 30, "warmup": 3, "attempts": 1},
-            training={"epochs": 1, "parent_epochs": 1, "batch_size": 64, "precision": "float32"},
-        )  # fmt: skip
+    nas.search(
+        space="resnet8", train_images=256, val_fraction=0.05, trials=3, engine="local", export="none",
+        finalists=1, finalist_seeds=2, finalist_max_seeds=2, out=str(folder / "run"),
+        latency={"passes": 30, "warmup": 3, "attempts": 1},
+        training={"epochs": 1, "parent_epochs": 1, "batch_size": 64, "precision": "float32"},
+    )  # fmt: skip
     return folder / "run"
 
 
