@@ -150,6 +150,7 @@ def test_the_cluster_command_is_one_that_nas_takes() -> None:
     assert "no-such.toml: no such file" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_library_use(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     code = block(README, "nas.search")
     small: dict[str, Any] = {"train_images": 128, "engine": "local", "training": {"epochs": 1, "batch_size": 64}}

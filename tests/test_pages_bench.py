@@ -18,6 +18,7 @@ def few(command: Command) -> list[str]:
     return ["--seeds", "2", "--processes", "1", *methods]
 
 
+@pytest.mark.slow
 def test_its_commands_run(workplace: Path) -> None:
     run_page(PAGE, workplace, few)
 

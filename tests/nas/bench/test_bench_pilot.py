@@ -143,6 +143,7 @@ def pilot() -> Pilot:
     return Pilot(settings, epochs=(1,), long_epochs=2, trunk_rates=(0.25,), architectures=3, seeds=2)
 
 
+@pytest.mark.slow
 def test_it_trains_each_once_and_goes_on(pilot: Pilot, tmp_path: Path) -> None:
     out, told = tmp_path / "pilot", Told(most=5)
     ahead = outlook(pilot, out, Told())

@@ -45,6 +45,7 @@ def longest(view: RunView) -> float:
     return max((training.seconds for training in (*view.trainings, *view.finals)), default=5.0) + 2.0
 
 
+@pytest.mark.slow
 def test_a_search_ends_in_time_and_another_session_goes_on_with_what_is_left(tmp_path: Path) -> None:
     """Killed in its middle: what the killed session took counts, to the second."""
     (tmp_path / "small.toml").write_text(SMALL)
@@ -91,6 +92,7 @@ def test_a_search_ends_in_time_and_another_session_goes_on_with_what_is_left(tmp
     )
 
 
+@pytest.mark.slow
 def test_a_time_in_which_nothing_can_be_trained_ends_with_code_4_and_more_goes_on(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SMALL)
     command = ("search", tmp_path / "small.toml", "--trials", 2, "--out", tmp_path / "run")

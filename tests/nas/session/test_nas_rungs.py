@@ -112,6 +112,7 @@ def test_the_export_is_of_the_longest_look(finished: RunView, tmp_path: Path) ->
     assert (provenance["epochs"], provenance["score"]) == (1, trial.result.score)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_promotion_it_goes_on(finished: RunView, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     (tmp_path / "rungs.toml").write_text(FILE)
@@ -132,6 +133,7 @@ def test_killed_in_the_middle_of_a_promotion_it_goes_on(finished: RunView, tmp_p
     assert "holds a run of another configuration (rungs: recorded [1, 2], given [1, 3])" in other.stderr
 
 
+@pytest.mark.slow
 def test_workers_side_by_side_train_nothing_twice(tmp_path: Path) -> None:
     view = nas.search(**SETTINGS | {"engine": "ray", "workers": 2, "trials": 6, "out": str(tmp_path / "run")}).view
     identities = [training.identity for training in view.trainings]

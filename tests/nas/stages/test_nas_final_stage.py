@@ -123,6 +123,7 @@ def test_a_stage_interrupted_in_either_round_goes_on_where_it_stopped(
     assert whole.count(TrialState.COMPLETE) == 3
 
 
+@pytest.mark.slow
 def test_a_profile_gates_before_training_and_the_front_is_measured_on_its_device(profile: Path, tmp_path: Path) -> None:
     loaded = DeviceProfile.load(profile)
     settings = {"latency_profile": str(profile), "max_latency": "1.15x", "out": str(tmp_path / "run")}

@@ -111,6 +111,7 @@ def test_a_verdict_stays_where_there_is_no_time_for_another(tmp_path: Path, monk
     assert verdict_of(more) == verdict_of(before) is not None
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_in_the_middle_of_its_finals(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     (tmp_path / "small.toml").write_text(

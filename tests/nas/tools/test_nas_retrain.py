@@ -143,6 +143,7 @@ def test_a_teacher_changes_what_is_learnt(exported, tmp_path):
     assert known["retrained"]["teacher"] == "alone"
 
 
+@pytest.mark.slow
 def test_two_processes_share_each_batch(exported, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
