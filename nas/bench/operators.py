@@ -1,8 +1,10 @@
 """What fusion operators are worth by a table: the mean effect of each in place of add, at each point, with intervals.
 
-By least squares over the paired figures y = seed + Σ over points of effect(point, operator) + rest, ratios of an
-operator taken together; intervals by resampling architectures, whose own deviations from the sum are the larger part
-of the rest.
+By least squares over the architectures' means y = Σ over points of effect(point, operator) + rest, what a seed does to
+all alike taken out, ratios of an operator taken together. The rest is what an architecture has of its own, the noise of
+its seeds in it, and is the same for all: intervals are Student's, with as many degrees of freedom as architectures are
+more than unknowns. (Resampling architectures instead loses an operator that two have in some resamples, and then its
+interval says nothing.)
 """
 
 from __future__ import annotations
@@ -13,20 +15,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from nas.bench.table import Table
 from trials.record.training import Training
 
-RESAMPLES = 400
 #: Architectures that an effect is estimated from, at the least.
 _FEWEST = 2
 
 
 @dataclass(frozen=True)
 class OperatorEffect:
-    """Points of accuracy at the truth that an operator is worth at a point above add there, with a 95 % interval; of
-    so many architectures that have it there."""
+    """Points of accuracy at a long schedule that an operator is worth at a point above add there, with a 95 % interval;
+    of so many architectures that have it there."""
 
+    fidelity: str
     point: str
     operator: str
     points: float
@@ -39,29 +42,33 @@ class OperatorEffect:
 
 
 def operator_effects(table: Table) -> list[OperatorEffect]:
-    """Of every operator at every point that enough architectures of the truth have; none while they are too few."""
-    truth = table.header["fidelities"]["truth"]
-    there = [t for t in table.trainings if t.error is None and f"{t.start.partition(':')[0]}-{t.epochs}" == truth]
+    """At the truth and at the long fine-tuning beside it, of every operator at every point that enough architectures
+    trained so have; none of a schedule while they are too few."""
+    named = table.header["fidelities"]
+    return [effect for fidelity in (named["truth"], named["tuned"]) for effect in _effects_at(table, fidelity)]
+
+
+def _effects_at(table: Table, fidelity: str) -> list[OperatorEffect]:
+    there = [t for t in table.trainings if t.error is None and f"{t.start.partition(':')[0]}-{t.epochs}" == fidelity]
     keys = sorted({t.architecture.key for t in there})
     columns = _columns(table, there)
     # As many architectures as unknowns fit anything, and say nothing.
-    if len(keys) < 2 * len(columns):
+    if not columns or len(keys) < 2 * len(columns):
         return []
-    seeds = sorted({t.seed for t in there})
-    design = np.array([_row(t, columns, seeds) for t in there])
-    values = np.array([100 * (t.score or 0.0) for t in there])
-    effects = _solved(design, values)
-    rng, rows = np.random.default_rng(0), [np.flatnonzero([t.architecture.key == key for t in there]) for key in keys]
-    drawn = [
-        _solved(design[chosen], values[chosen])
-        for _ in range(RESAMPLES)
-        for chosen in (np.concatenate([rows[i] for i in rng.integers(0, len(keys), len(keys))]),)
-    ]
-    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+    by_key = {t.architecture.key: t for t in there}
+    design = np.array([[1.0, *(float(_has(by_key[key], column)) for column in columns)] for key in keys])
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        return []
+    values = _without_seeds(there, keys)
+    solved = np.linalg.lstsq(design, values, rcond=None)[0]
+    left = len(keys) - design.shape[1]
+    variance = float(((values - design @ solved) ** 2).sum()) / left
+    errors = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))[1:]
+    effects, half = solved[1:], float(stdtrit(left, 0.975)) * errors
     counts = {column: len({t.architecture.key for t in there if _has(t, column)}) for column in columns}
     return [
-        OperatorEffect(point, op, float(effects[i]), float(low[i]), float(high[i]), counts[point, op])
-        for i, (point, op) in enumerate(columns)
+        OperatorEffect(fidelity, *column, float(worth), float(worth - wide), float(worth + wide), counts[column])
+        for column, worth, wide in zip(columns, effects, half, strict=True)
     ]
 
 
@@ -79,9 +86,13 @@ def _has(training: Training, column: tuple[str, str]) -> bool:
     return training.architecture.choices[column[0]].op == column[1]
 
 
-def _row(training: Training, columns: Sequence[tuple[str, str]], seeds: Sequence[int]) -> list[float]:
-    return [float(_has(training, column)) for column in columns] + [float(training.seed == seed) for seed in seeds]
-
-
-def _solved(design: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.linalg.lstsq(design, values, rcond=None)[0])
+def _without_seeds(there: Sequence[Training], keys: Sequence[str]) -> NDArray[np.float64]:
+    """[keys]: each architecture's accuracy in points, without what a seed does to all alike."""
+    seeds = sorted({t.seed for t in there})
+    design = np.zeros((len(there), len(keys) + len(seeds) - 1))
+    for row, training in enumerate(there):
+        design[row, keys.index(training.architecture.key)] = 1
+        if training.seed != seeds[0]:
+            design[row, len(keys) + seeds.index(training.seed) - 1] = 1
+    figures = np.array([100 * (training.score or 0.0) for training in there])
+    return np.asarray(np.linalg.lstsq(design, figures, rcond=None)[0][: len(keys)])

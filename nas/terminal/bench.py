@@ -74,7 +74,9 @@ def print_datasheet(console: Console, table: Table, effects: Sequence[OperatorEf
             highlight=False, markup=False,
         )  # fmt: skip
     _print_looks(console, sheet["looks"])
-    _print_effects(console, header["fidelities"]["truth"], effects)
+    for which in ("truth", "tuned"):
+        fidelity = header["fidelities"][which]
+        _print_effects(console, fidelity, [effect for effect in effects if effect.fidelity == fidelity])
 
 
 def _noise_row(name: str, there: Mapping[str, Any], figure: str, noise: Mapping[str, Any] | None) -> list[str]:
@@ -107,17 +109,17 @@ def _print_looks(console: Console, looks: Mapping[str, Any]) -> None:
     console.print("one look under one seed against the mean accuracy of the other seeds", highlight=False)
 
 
-def _print_effects(console: Console, truth: str, effects: Sequence[OperatorEffect]) -> None:
+def _print_effects(console: Console, fidelity: str, effects: Sequence[OperatorEffect]) -> None:
     console.print()
     if not effects:
-        console.print("what operators are worth is not known yet: too few architectures have the long schedule")
+        console.print(f"what operators are worth at {fidelity} is not known yet: too few architectures have it")
         return
     rows = [
         [e.point, e.operator, f"{e.points:+.2f}", f"{e.low:+.2f} to {e.high:+.2f}", str(e.architectures)]
         for e in sorted(effects, key=lambda e: (e.point, -e.points))
     ]
     print_table(console, ("point", "operator", "points above add", "95 % interval", "networks"), rows)
-    console.print(f"accuracy at {truth}", highlight=False)
+    console.print(f"accuracy at {fidelity}", highlight=False)
 
 
 def answer_text(answer: Answer, price: Price) -> str:
