@@ -9,11 +9,13 @@ Between a source of jobs, which is told of each job's end once, and an engine, w
 - A node that loses worker after worker is avoided, and named. Where all that is tried is lost, the search ends: that is
   the machine's fault, not the architectures'.
 - A job that was out of memory beside others is begun again with a device to itself. Meanwhile nothing new begins where
-  it was; elsewhere the others go on.
+  it was; elsewhere the others go on. Where none is free for `ALONE_WITHIN_S` though none of ours is there any more
+  (other people's work, or a node that is gone), it is begun beside others once more, and what comes of it stands.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -29,6 +31,8 @@ MOST_CRASHES = 2
 MOST_LOST_ON_A_NODE = 3
 #: Losses in a row, with nothing ending anywhere, that are the machine's for certain; more where more run side by side.
 MOST_LOST_IN_A_ROW = 6
+#: Seconds that a job waits for a device to itself, which nothing of ours keeps from it.
+ALONE_WITHIN_S = 600.0
 
 #: The nodes that are there, by their ids: of each device, how many trials it takes side by side.
 Room = Mapping[str, tuple[int, ...]]
@@ -63,6 +67,8 @@ class _Run:
     attempt: Attempt | None = None  # the last
     place: Place | None = None  # where it runs, once that is known; where it last ran while it waits
     alone: bool = False
+    free_since: float | None = None  # it is to be alone, and since then nothing of ours runs where it was
+    beside_again: bool = False  # no device was to be had alone
     beside: bool = False
     crashes: list[str] = field(default_factory=list)  # the nodes on which it may have ended its worker
     ended_at_crash: int = 0  # how many jobs had ended when its worker first crashed, and when it was last lost
@@ -75,9 +81,16 @@ class _Run:
 class Retrying:
     """A source of jobs as an engine takes them that begins some again. Not thread-safe."""
 
-    def __init__(self, source: JobSource, say: Callable[[str], None], most: int | None = None, spare: int = 0) -> None:
+    def __init__(
+        self,
+        source: JobSource,
+        say: Callable[[str], None],
+        most: int | None = None,
+        spare: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """At most `most` run side by side (None: as many as there is room for, and `spare` that wait for more)."""
-        self._source, self._say, self._most, self._spare = source, say, most, spare
+        self._source, self._say, self._most, self._spare, self._clock = source, say, most, spare, clock
         self._running: dict[int, _Run] = {}
         self._again: list[_Run] = []
         self._crashed: list[_Run] = []  # more often than they may; nothing has ended yet to hold it against
@@ -121,6 +134,25 @@ class Retrying:
         for other in self._running.values():
             if other is not run and other.place == place:
                 run.beside = other.beside = True
+
+    def crowded_out(self) -> int | None:
+        """A job that has waited long enough for a device to itself, and is handed out anew without one; the engine is
+        to drop what it waits for."""
+        for run in self._running.values():
+            if not run.alone or run.place is not None:
+                continue
+            if any(other.place is not None and other.place.node in run.lost_on for other in self._running.values()):
+                run.free_since = None
+                continue
+            run.free_since = self._clock() if run.free_since is None else run.free_since
+            if self._clock() - run.free_since >= ALONE_WITHIN_S:
+                del self._running[run.job.number]
+                run.begun -= 1
+                run.alone, run.beside_again, run.ended_at_loss = False, True, -1
+                run.reasons.append(f"no device was free for it alone within {ALONE_WITHIN_S:g} s, then beside others")
+                self._again.append(run)
+                return run.job.number
+        return None
 
     def stuck(self, fits: Callable[[Attempt], bool]) -> bool:
         """Whether all that was handed out waits for nodes that are there no more."""
@@ -242,7 +274,7 @@ class Retrying:
 
     def _alone_instead(self, run: _Run) -> bool:
         """Whether a job that was out of memory is begun again alone: it was not."""
-        if run.alone or not run.beside:
+        if run.alone or run.beside_again or not run.beside:
             return False
         run.reasons.append("out of memory beside other trials, then alone")
         run.lost_on = set() if run.place is None else {run.place.node}

@@ -21,6 +21,7 @@ from nas.engines.interruption import Interruption
 from nas.engines.ray_tune.actors import PlacedBench, TrialActor, answer_of, nothing, resources_of
 from nas.engines.ray_tune.cluster import Needs, away, cluster_resources, shown
 from nas.engines.ray_tune.remote_bench import RemoteBench
+from nas.engines.ray_tune.scheduler import WarmFirst
 from nas.engines.ray_tune.searcher import DriverSearcher, Stuck, Watch
 from nas.engines.ray_tune.shipping import shipped
 from nas.engines.retrying import MAX_RETRIES, Retrying
@@ -199,7 +200,9 @@ class RayEngine:
             actor = tune.with_parameters(TrialActor, plan=self._shared_out(plan), folder=str(Path.cwd()))
             tuner = tune.Tuner(
                 tune.with_resources(actor, resources_of),
-                tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher, scheduler=WarmFirst(searcher), num_samples=-1, reuse_actors=True
+                ),
                 run_config=tune.RunConfig(
                     name="trials", storage_path=scratch, verbose=0, callbacks=[Watch(searcher, self._interruption)],
                     failure_config=tune.FailureConfig(max_failures=0),

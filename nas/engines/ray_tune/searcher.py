@@ -96,6 +96,15 @@ class DriverSearcher(Searcher):
             number = self._forget(trial_id).number
             self._telling(lambda: self._source.lost(number, failure, error, node_died(reason)))
 
+    def crowded_out(self) -> str | None:
+        """A trial that Tune is to drop, for it has waited in vain for a device to itself: its job comes anew."""
+        numbers: list[int | None] = [None]
+        self._telling(lambda: numbers.append(self._source.crowded_out()))
+        dropped = next((trial_id for trial_id, job in self._jobs.items() if job.number == numbers[-1]), None)
+        if dropped is not None:
+            self._forget(dropped)
+        return dropped
+
     def look(self) -> None:
         """See whether all that waits does so in vain, while there are nodes: `failure` is Stuck then."""
         if self._needs.room() and self._source.stuck(self._needs.fits):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas.engines.retrying import MOST_LOST_IN_A_ROW, MOST_LOST_ON_A_NODE, Attempt, Place, Retrying, Room
+from nas.engines.retrying import ALONE_WITHIN_S, MOST_LOST_IN_A_ROW, MOST_LOST_ON_A_NODE, Attempt, Place, Retrying, Room
 from search_spaces import InputSpec, SearchSpace
 from trials.errors import MachineFailing
 from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
@@ -52,7 +52,8 @@ class Played:
 
     def __init__(self, count: int, room: Room, most: int | None = None) -> None:
         self.jobs, self.room, self.said = Jobs(count), room, list[str]()
-        self.retrying = Retrying(self.jobs, self.said.append, most)
+        self.now_s = 0.0
+        self.retrying = Retrying(self.jobs, self.said.append, most, clock=lambda: self.now_s)
         self.attempts: dict[int, Attempt] = {}
 
     def begin(self, node: str = "a", device: str = "cpu") -> int:
@@ -212,6 +213,53 @@ def test_out_of_memory_with_nothing_beside_it_or_alone_it_has_failed() -> None:
     played.end(2, Failure.OUT_OF_MEMORY)
     assert (played.jobs.results[2].failure, played.jobs.results[2].attempts) == (Failure.OUT_OF_MEMORY, 2)
     assert played.jobs.finished
+
+
+@pytest.mark.parametrize("room", [{"a": (2,)}, TWO_NODES])
+def test_one_that_waits_in_vain_for_a_device_to_itself_is_begun_beside_others_and_what_comes_of_it_stands(
+    room: Room,
+) -> None:
+    played = Played(3, room)
+    assert [played.begin(), played.begin()] == [0, 1]
+    played.end(0, Failure.OUT_OF_MEMORY)
+    attempt = played.retrying.next_attempt(room)
+    assert attempt is not None
+    assert attempt.alone
+    assert played.retrying.crowded_out() is None
+    played.now_s = 10 * ALONE_WITHIN_S
+    assert played.retrying.crowded_out() is None  # what it waits for is ours
+    played.end(1)
+    assert played.retrying.crowded_out() is None
+    played.now_s += ALONE_WITHIN_S / 2
+    # What is handed out anew meanwhile has not waited less for it.
+    played.retrying.take_back()
+    attempt = played.retrying.next_attempt(room)
+    assert attempt is not None
+    assert attempt.alone
+    played.now_s += ALONE_WITHIN_S / 2
+    assert played.retrying.crowded_out() == 0
+    assert played.retrying.crowded_out() is None
+    assert played.begin("b" if "b" in room else "a") == 0
+    assert not played.attempts[0].alone
+    assert played.attempts[0].avoided == (("a",) if "b" in room else ())
+    assert played.begin("b" if "b" in room else "a") == 2  # nothing is held back for it
+    played.end(0, Failure.OUT_OF_MEMORY)
+    found = played.jobs.results[0]
+    assert (found.failure, found.attempts) == (Failure.OUT_OF_MEMORY, 2)
+    assert found.environment["earlier_attempts"] == [
+        "out of memory beside other trials, then alone",
+        f"no device was free for it alone within {ALONE_WITHIN_S:g} s, then beside others",
+    ]
+
+
+def test_one_that_runs_alone_does_not_wait() -> None:
+    played = Played(2, {"a": (2,)})
+    assert [played.begin(), played.begin()] == [0, 1]
+    played.end(0, Failure.OUT_OF_MEMORY)
+    played.end(1)
+    assert played.begin() == 0
+    played.now_s = 10 * ALONE_WITHIN_S
+    assert played.retrying.crowded_out() is None
 
 
 def test_trials_on_different_cards_are_not_beside_each_other() -> None:
