@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
+from nas.engines.crashes import Crashes
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.settings.search import SearchConfig
@@ -27,6 +28,9 @@ class LocalEngine:
 
     def __init__(self, device: str = "auto") -> None:
         self.on_this_cpu = devices.resolve(device).type == "cpu"
+
+    def remember(self, crashes: Crashes) -> None:
+        """Nothing: what ends a worker ends this process with it."""
 
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
         return question(Bench(plan))

@@ -5,7 +5,8 @@ Between a source of jobs, which is told of each job's end once, and an engine, w
 - A job whose worker is gone is begun again, `MAX_RETRIES` times at most and elsewhere where there is an elsewhere. Then
   it is told back as lost: nothing is known of its architecture, and a later session tries it again.
 - An architecture that itself ends its worker is told back as failed, for good, when it has done so `MOST_CRASHES` times
-  while others went on. It is begun again only when something else has ended meanwhile, or nothing else is left to do.
+  while others went on, in this session or in earlier ones whose drivers died. It is begun again only when something
+  else has ended meanwhile, or nothing else is left to do.
 - A node that loses worker after worker is avoided, and named. Where all that is tried is lost, the search ends: that is
   the machine's fault, not the architectures'.
 - A job that was out of memory beside others is begun again with a device to itself. Meanwhile nothing new begins where
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from nas.engines.crashes import Crashes
 from nas.engines.engine import JobSource
 from trials.errors import MachineFailing
 from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
@@ -60,6 +62,12 @@ class Attempt:
     avoided: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Crash:
+    node: str | None  # None in an earlier session
+    text: str
+
+
 @dataclass
 class _Run:
     job: TrialJob
@@ -70,7 +78,7 @@ class _Run:
     free_since: float | None = None  # it is to be alone, and since then nothing of ours runs where it was
     beside_again: bool = False  # no device was to be had alone
     beside: bool = False
-    crashes: list[str] = field(default_factory=list)  # the nodes on which it may have ended its worker
+    crashes: list[_Crash] = field(default_factory=list)  # of its workers
     ended_at_crash: int = 0  # how many jobs had ended when its worker first crashed, and when it was last lost
     ended_at_loss: int = -1
     losses: list[str] = field(default_factory=list)
@@ -88,11 +96,15 @@ class Retrying:
         most: int | None = None,
         spare: int = 0,
         clock: Callable[[], float] = time.monotonic,
+        crashes: Crashes | None = None,
     ) -> None:
-        """At most `most` run side by side (None: as many as there is room for, and `spare` that wait for more)."""
+        """At most `most` run side by side (None: as many as there is room for, and `spare` that wait for more).
+        `crashes` are those of earlier sessions, and where this one's are kept."""
         self._source, self._say, self._most, self._spare, self._clock = source, say, most, spare, clock
         self._running: dict[int, _Run] = {}
         self._again: list[_Run] = []
+        self._crashes = crashes or Crashes()
+        self._unproven: list[TrialJob] = []  # workers of theirs died, and nothing has ended since
         self._crashed: list[_Run] = []  # more often than they may; nothing has ended yet to hold it against
         self._alone: list[_Run] = []
         self._ended = self._lost_in_a_row = 0
@@ -178,6 +190,7 @@ class Retrying:
         self._goes_on(run)
         if result.failure is Failure.OUT_OF_MEMORY and self._alone_instead(run):
             return
+        self._crashes.put(run.job, ())
         environment = {**result.environment, **({"earlier_attempts": list(run.reasons)} if run.reasons else {})}
         self._source.record(replace(result, attempts=run.begun, environment=environment), weights)
 
@@ -194,9 +207,11 @@ class Retrying:
         self._note_loss(run, text)
         if crashed and run.place is not None:
             # A node that has died meanwhile took its worker with it: only a dead worker was seen of it then.
-            run.crashes = [node for node in run.crashes if node in self._room]
+            run.crashes = [crash for crash in run.crashes if crash.node is None or crash.node in self._room]
             run.ended_at_crash = run.ended_at_crash if run.crashes else self._ended
-            run.crashes.append(run.place.node)
+            run.crashes.append(_Crash(run.place.node, text))
+            self._crashes.put(run.job, [crash.text for crash in run.crashes])
+            self._unproven.append(run.job)
         if len(run.crashes) >= MOST_CRASHES:
             if self._ended > run.ended_at_crash:
                 self._blame(run)
@@ -214,18 +229,28 @@ class Retrying:
             if self._ended > run.ended_at_loss:
                 self._again.remove(run)
                 return run
-        job = self._source.next_job()
-        if job is not None:
-            return _Run(job)
+        new = self._new()
+        if new is not None:
+            return new
         if self._again:
             return self._again.pop(0)
-        if self._crashed and not self._running:
+        while self._crashed and not self._running:
             # Workers that were warm have died of it twice, and nothing is left that could tell more.
-            for run in self._crashed:
+            crashed, self._crashed = self._crashed, []
+            for run in crashed:
                 self._blame(run)
-            self._crashed.clear()
-            job = self._source.next_job()
-        return None if job is None else _Run(job)
+            new = self._new()
+        return new
+
+    def _new(self) -> _Run | None:
+        """What the source has next, unless workers have died of it in earlier sessions as often as they may."""
+        while (job := self._source.next_job()) is not None:
+            earlier = self._crashes.of(job)
+            run = _Run(job, begun=len(earlier), crashes=[_Crash(None, text) for text in earlier], reasons=list(earlier))
+            if len(earlier) < MOST_CRASHES:
+                return run
+            self._crashed.append(run)
+        return None
 
     def _begin(self, run: _Run, avoided: set[str]) -> Attempt:
         run.begun += 1
@@ -266,6 +291,7 @@ class Retrying:
         """Workers survive, that one's for example."""
         self._ended += 1
         self._lost_in_a_row = 0
+        self._unproven.clear()
         if run.place is not None:
             self._lost.pop(run.place.node, None)
         crashed, self._crashed = self._crashed, []
@@ -294,6 +320,8 @@ class Retrying:
         most = max(MOST_LOST_IN_A_ROW, 2 * sum(map(sum, self._room.values())))
         if self._lost_in_a_row >= most:
             self._running[run.job.number] = run  # it has not ended
+            for job in self._unproven:
+                self._crashes.put(job, ())
             raise MachineFailing(
                 f"{self._lost_in_a_row} workers were lost in a row, and no trial has ended meanwhile: that is the "
                 f"machine's doing, not the architectures' (the last: {text}); mend it and give the same command again, "
@@ -304,13 +332,14 @@ class Retrying:
         """An architecture has ended its workers by itself: no node's fault."""
         for jobs in self._lost.values():
             jobs.discard(run.job.number)
-        self._fail(run, Failure.CRASHED, f"its worker died {len(run.crashes)} times: {run.losses[-1]}")
+        self._fail(run, Failure.CRASHED, f"its worker died {len(run.crashes)} times: {run.crashes[-1].text}")
 
     def _fail(self, run: _Run, failure: Failure, error: str) -> None:
         environment = {"earlier_attempts": list(run.reasons)} if run.begun > 1 else {}
         failed = TrialResult.of(
             run.job, TrialState.FAILED, failure=failure, error=error, attempts=run.begun, environment=environment
         )
+        self._crashes.put(run.job, ())
         self._source.record(failed, None)
 
     def _give_up(self, run: _Run) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Self
 import ray
 from ray import tune
 
+from nas.engines.crashes import Crashes
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.engines.ray_tune.actors import PlacedBench, TrialActor, answer_of, nothing, resources_of
@@ -74,6 +75,7 @@ class RayEngine:
             raise ConfigError(f"--address {found}: {NO_CLIENT}")
         self._interruption = interruption
         self._say = say
+        self._crashes = Crashes()
         self._shared = address is not None
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
         os.environ.update(WORKER_ENVIRONMENT)
@@ -166,6 +168,9 @@ class RayEngine:
         of its memory."""
         return replace(shipped(plan), data_memory=plan.data_memory * min(1.0, self._needs.gpus or 1.0))
 
+    def remember(self, crashes: Crashes) -> None:
+        self._crashes = crashes
+
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
         self._await_room()
         task: Any = self._placed(answer_of).options(max_retries=MAX_RETRIES)
@@ -184,7 +189,7 @@ class RayEngine:
 
     def run(self, plan: TrialPlan, source: JobSource) -> None:
         # A trial more than there is room for waits on a cluster, so that it is seen to want more nodes.
-        retrying = Retrying(source, self._say, self._most, spare=int(self._shared))
+        retrying = Retrying(source, self._say, self._most, spare=int(self._shared), crashes=self._crashes)
         self._await_room()
         while True:
             try:

@@ -9,10 +9,11 @@ import pytest
 from nas.engines.interruption import Interruption
 from nas.engines.ray_tune import RayEngine, actors
 from nas.engines.ray_tune.cluster import Needs
-from nas.engines.retrying import Attempt, Place
+from nas.engines.ray_tune.searcher import DriverSearcher
+from nas.engines.retrying import Attempt, Place, Retrying
 from search_spaces import InputSpec, SearchSpace
 from trials.errors import MachineFailing
-from trials.trial import TrialJob
+from trials.trial import EpochPoint, Failure, TrialJob, TrialResult
 
 JOB = TrialJob(0, "baseline", SearchSpace.named("resnet8", InputSpec(1, 28, 10)).baseline, 1, 1, 1, 1)
 
@@ -85,3 +86,44 @@ def test_where_rays_processes_do_not_start_in_time_a_line_says_so(monkeypatch: p
     monkeypatch.setattr("ray.init", late)
     with pytest.raises(MachineFailing, match="this machine may be too busy; give the same command again, or --engine"):
         RayEngine(Interruption(), workers=1, device="cpu")
+
+
+class Told:
+    """A source of one job, and what is told of its worker."""
+
+    def __init__(self) -> None:
+        self.waiting, self.failures = [JOB], list[Failure]()
+
+    @property
+    def finished(self) -> bool:
+        return not self.waiting
+
+    def next_job(self) -> TrialJob | None:
+        return self.waiting.pop() if self.waiting else None
+
+    def advance(self, number: int, point: EpochPoint) -> None: ...
+
+    def record(self, result: TrialResult, weights: bytes | None) -> None:
+        assert result.failure is not None
+        self.failures.append(result.failure)
+
+    def fail(self, number: int, failure: Failure, error: str) -> None:
+        self.failures.append(failure)
+
+
+@pytest.mark.parametrize(("node", "failures"), [("here", [Failure.OUT_OF_MEMORY]), ("elsewhere", [])])
+def test_what_this_machines_kernel_killed_for_memory_is_no_worker_of_another_node(
+    monkeypatch: pytest.MonkeyPatch, node: str, failures: list[Failure]
+) -> None:
+    there = nodes(here={"CPU": 1.0}, elsewhere={"CPU": 1.0})
+    monkeypatch.setattr("nas.engines.ray_tune.cluster._nodes", lambda: there)
+    monkeypatch.setattr("nas.engines.ray_tune.cluster.Needs.is_here", lambda self, place: place.node == "here")
+    kills = iter([3, 4])
+    monkeypatch.setattr("nas.engines.ray_tune.searcher.kernel_kills", lambda: next(kills))
+    told = Told()
+    searcher = DriverSearcher(Retrying(told, print), Needs(1.0, 0.0), 10)
+    assert searcher.suggest("t")["job"] is JOB
+    searcher.told("t", {"begun": actors.Begun(Place(node, node, "cpu"), None)})
+    searcher.lost("t", "The actor died unexpectedly: SIGKILL", None)
+    assert searcher.failure is None
+    assert told.failures == failures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nas.engines.crashes import Crashes, Texts
 from nas.engines.retrying import ALONE_WITHIN_S, MOST_LOST_IN_A_ROW, MOST_LOST_ON_A_NODE, Attempt, Place, Retrying, Room
 from search_spaces import InputSpec, SearchSpace
 from trials.errors import MachineFailing
@@ -18,7 +19,7 @@ class Jobs:
     """So many jobs, and what is told of each."""
 
     def __init__(self, count: int) -> None:
-        self._waiting = [TrialJob(n, "sampler", SPACE.baseline, 1, 1, 1, 1) for n in range(count)]
+        self._waiting = [TrialJob(n, "sampler", SPACE.baseline, n, 1, 1, 1) for n in range(count)]
         self._open: set[int] = set()
         self.results: dict[int, TrialResult] = {}
         self.lost: dict[int, str] = {}
@@ -50,11 +51,16 @@ class Jobs:
 class Played:
     """Begins what is handed out, and ends it as it is told."""
 
-    def __init__(self, count: int, room: Room, most: int | None = None) -> None:
+    def __init__(self, count: int, room: Room, most: int | None = None, known: Texts | None = None) -> None:
         self.jobs, self.room, self.said = Jobs(count), room, list[str]()
         self.now_s = 0.0
-        self.retrying = Retrying(self.jobs, self.said.append, most, clock=lambda: self.now_s)
+        self.kept: Texts = {}
+        crashes = Crashes(known, self.keep)
+        self.retrying = Retrying(self.jobs, self.said.append, most, clock=lambda: self.now_s, crashes=crashes)
         self.attempts: dict[int, Attempt] = {}
+
+    def keep(self, texts: Texts) -> None:
+        self.kept = dict(texts)
 
     def begin(self, node: str = "a", device: str = "cpu") -> int:
         attempt = self.retrying.next_attempt(self.room)
@@ -98,6 +104,60 @@ def test_an_architecture_that_ends_its_worker_twice_while_others_go_on_has_faile
     assert (failed.state, failed.failure, failed.attempts) == (TrialState.FAILED, Failure.CRASHED, 2)
     assert failed.error == "its worker died 2 times: gone [node a (a)]"
     assert played.begin() == 2
+
+
+def test_crashes_are_kept_for_a_driver_that_dies_until_the_job_ends() -> None:
+    first = Played(3, ONE)
+    first.begin()
+    first.lose(0)
+    assert list(first.kept.values()) == [["gone [node a (a)]"]]
+    # The driver dies; the next one begins it anew, and it crashes again.
+    second = Played(3, ONE, known=first.kept)
+    assert second.begin() == 0
+    second.lose(0)
+    assert second.jobs.results == {}  # nothing has ended yet to hold it against
+    assert list(second.kept.values()) == [["gone [node a (a)]"] * 2]
+    third = Played(3, ONE, known=second.kept)
+    for ended in (second, third):
+        assert ended.begin() == 1  # it is not tried a third time
+        ended.end(1)
+        failed = ended.jobs.results[0]
+        assert (failed.failure, failed.attempts) == (Failure.CRASHED, 2)
+        assert failed.error == "its worker died 2 times: gone [node a (a)]"
+        assert ended.kept == {}
+
+
+def test_what_crashed_in_earlier_sessions_and_ends_well_is_forgiven() -> None:
+    first = Played(1, ONE)
+    first.begin()
+    first.lose(0)
+    second = Played(1, ONE, known=first.kept)
+    second.end(second.begin())
+    assert second.kept == {}
+    assert second.jobs.results[0].attempts == 2
+    assert second.jobs.results[0].environment["earlier_attempts"] == ["gone [node a (a)]"]
+
+
+def test_what_crashed_too_often_and_is_all_that_is_left_has_failed_without_another_try() -> None:
+    first = Played(1, ONE)
+    for _ in range(2):
+        first.begin()
+        first.lose(0)
+    second = Played(1, ONE, known=first.kept)
+    assert second.retrying.next_attempt(ONE) is None
+    assert second.jobs.finished
+    assert second.jobs.results[0].failure is Failure.CRASHED
+
+
+def test_crashes_of_a_machine_that_loses_all_are_not_kept() -> None:
+    played = Played(40, ONE)
+    for _ in range(MOST_LOST_IN_A_ROW - 1):
+        played.lose(played.begin())
+    assert played.kept
+    last = played.begin()
+    with pytest.raises(MachineFailing):
+        played.lose(last)
+    assert played.kept == {}
 
 
 def test_a_crash_on_a_node_that_turns_out_to_be_dead_is_not_the_architectures() -> None:
