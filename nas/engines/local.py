@@ -11,10 +11,11 @@ from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.settings.search import SearchConfig
 from search_spaces.space import SearchSpace
+from trials.errors import DeviceLost
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.latency import LatencyBench, Target
 from trials.machine import device as devices
-from trials.trial import LatencyProtocol
+from trials.trial import LatencyProtocol, TrialState
 
 
 class LocalEngine:
@@ -42,6 +43,11 @@ class LocalEngine:
             for event in bench.judge(job):
                 if isinstance(event, TrialOutcome):
                     source.record(event.result, event.weights)
+                    if event.result.state is TrialState.FAILED and not bench.answers():
+                        raise DeviceLost(
+                            f"{bench.device} does not compute any more in this process, since a trial failed "
+                            f"({event.result.error}): give the same command again; what had ended is kept"
+                        )
                 else:
                     source.advance(job.number, event)
 

@@ -17,7 +17,7 @@ Between a source of jobs, which is told of each job's end once, and an engine, w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from nas.engines.crashes import Crashes
@@ -49,7 +49,19 @@ class Place:
     device: str
 
     def __str__(self) -> str:
-        return f"node {self.address} ({self.node[:8]})"
+        return named([self])
+
+
+def named(places: Iterable[Place]) -> str:
+    """Nodes in words, each with those of its GPUs that are among the places."""
+    gpus: dict[str, set[str]] = {}
+    for place in places:
+        here = gpus.setdefault(f"node {place.address} ({place.node[:8]})", set())
+        here |= set(place.device.split(",")) - {"cpu", "unknown"}
+    return "; ".join(
+        f"{node}, GPU{'s' if len(there) > 1 else ''} {', '.join(sorted(there))}" if there else node
+        for node, there in gpus.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,7 @@ class Retrying:
         self._crashed: list[_Run] = []  # more often than they may; nothing has ended yet to hold it against
         self._alone: list[_Run] = []
         self._ended = self._lost_in_a_row = 0
+        self._lost_at: dict[Place, None] = {}  # in a row, in their order
         self._lost: dict[str, set[int]] = {}  # by node, the jobs since one ended there
         self._named: set[str] = set()
         self._room: Room = {}
@@ -291,6 +304,7 @@ class Retrying:
         """Workers survive, that one's for example."""
         self._ended += 1
         self._lost_in_a_row = 0
+        self._lost_at.clear()
         self._unproven.clear()
         if run.place is not None:
             self._lost.pop(run.place.node, None)
@@ -313,6 +327,7 @@ class Retrying:
         self._lost_in_a_row += 1
         if run.place is not None:
             run.lost_on.add(run.place.node)
+            self._lost_at[run.place] = None
             self._lost.setdefault(run.place.node, set()).add(run.job.number)
             if run.place.node in self.avoided - self._named:
                 self._named.add(run.place.node)
@@ -322,10 +337,11 @@ class Retrying:
             self._running[run.job.number] = run  # it has not ended
             for job in self._unproven:
                 self._crashes.put(job, ())
+            where = f" on {named(self._lost_at)}" if self._lost_at else ""
             raise MachineFailing(
-                f"{self._lost_in_a_row} workers were lost in a row, and no trial has ended meanwhile: that is the "
-                f"machine's doing, not the architectures' (the last: {text}); mend it and give the same command again, "
-                "which tries them again: what had ended is kept"
+                f"{self._lost_in_a_row} workers were lost in a row{where}, and no trial has ended meanwhile: that is "
+                f"the machine's doing, not the architectures' (the last: {text}); mend it and give the same command "
+                "again, which tries them again: what had ended is kept"
             )
 
     def _blame(self, run: _Run) -> None:

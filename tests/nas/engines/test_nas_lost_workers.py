@@ -23,6 +23,7 @@ from nas.telling import Silence
 from reports import RunView
 from search_spaces import register
 from search_spaces.fusions import unregister
+from trials.errors import DeviceLost
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.trial import Failure, TrialJob, TrialState
 
@@ -224,6 +225,25 @@ def test_a_search_that_lost_a_repeat_or_a_finalist_is_not_complete_and_trains_it
     after = RunView.load(tiny["out"])
     assert (len(after.trainings), len(after.finals)) == (before + (not final), 4)
     assert (after.sessions[-1].outcome, after.finished) == ("complete", True)
+
+
+def test_a_search_whose_device_computes_no_more_ends_and_goes_on_in_another_process(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("greedy")(Greedy)
+    Greedy.always = True
+    options = tiny | {"operators": ["add", "greedy"], "trials": 3, "train_images": 128}
+    try:
+        with monkeypatch.context() as broken:
+            broken.setattr("trials.machine.device.answers", lambda device: False)
+            with pytest.raises(DeviceLost, match="cpu does not compute any more in this process, since a"):
+                nas.search(**options)
+        assert RunView.load(tiny["out"]).count(TrialState.FAILED) == 1  # not all that came after it
+        nas.search(**options)
+    finally:
+        unregister("greedy")
+        Greedy.always = False
+    assert RunView.load(tiny["out"]).finished
 
 
 class Dying(LocalEngine):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -12,8 +13,9 @@ from nas.engines.ray_tune.cluster import Needs
 from nas.engines.ray_tune.searcher import DriverSearcher
 from nas.engines.retrying import Attempt, Place, Retrying
 from search_spaces import InputSpec, SearchSpace
-from trials.errors import MachineFailing
-from trials.trial import EpochPoint, Failure, TrialJob, TrialResult
+from trials.errors import DeviceLost, MachineFailing
+from trials.judge import TrialOutcome
+from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
 
 JOB = TrialJob(0, "baseline", SearchSpace.named("resnet8", InputSpec(1, 28, 10)).baseline, 1, 1, 1, 1)
 
@@ -127,3 +129,17 @@ def test_what_this_machines_kernel_killed_for_memory_is_no_worker_of_another_nod
     searcher.lost("t", "The actor died unexpectedly: SIGKILL", None)
     assert searcher.failure is None
     assert told.failures == failures
+
+
+def test_a_worker_whose_device_computes_no_more_ends_and_blames_no_architecture() -> None:
+    failed = TrialResult.of(JOB, TrialState.FAILED, failure=Failure.ERROR, error="RuntimeError: CUDA error: illegal")
+    actor = object.__new__(actors.TrialActor)
+
+    def asked(answers: bool) -> dict[str, Any]:
+        actor._bench = cast("Any", SimpleNamespace(answers=lambda: answers))
+        actor._events = iter([TrialOutcome(failed, None)])
+        return actor.step()
+
+    assert asked(answers=True)["result"] is failed
+    with pytest.raises(DeviceLost, match="does not compute any more, since RuntimeError: CUDA error: illegal"):
+        asked(answers=False)

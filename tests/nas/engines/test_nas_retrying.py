@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import pytest
 
 from nas.engines.crashes import Crashes, Texts
@@ -229,10 +231,26 @@ def test_the_only_node_is_not_avoided_and_where_all_is_lost_the_search_ends() ->
     for _ in range(MOST_LOST_IN_A_ROW - 1):
         played.lose(played.begin())
     last = played.begin()
-    with pytest.raises(MachineFailing, match="6 workers were lost in a row, and no trial has ended meanwhile"):
+    with pytest.raises(MachineFailing, match=r"6 workers were lost in a row on node a \(a\), and no trial has ended"):
         played.lose(last)
     assert played.jobs.results == {}  # nobody is blamed for it
     assert played.jobs.lost == {}
+
+
+def test_a_search_that_the_machine_ends_names_the_nodes_and_their_gpus_that_fail() -> None:
+    room: Room = {"a": (1, 1, 1), "b": (1,)}
+    played = Played(40, room)
+    places = cycle([("a", "2"), ("b", "0"), ("a", "0")])
+
+    def lose_all() -> None:
+        while True:
+            played.lose(played.begin(*next(places)))
+
+    with pytest.raises(MachineFailing) as failing:
+        lose_all()
+    assert "workers were lost in a row on node a (a), GPUs 0, 2; node b (b), GPU 0, and no trial" in str(failing.value)
+    assert "(the last: gone [node b (b), GPU 0])" in str(failing.value)
+    assert "GPU" not in str(Place("a", "10.0.0.1", "cpu"))
 
 
 def test_a_trial_out_of_memory_beside_another_is_begun_again_alone_while_others_go_on_elsewhere() -> None:
