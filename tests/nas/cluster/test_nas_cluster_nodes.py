@@ -67,8 +67,8 @@ def figures(before: RunView, after: RunView) -> str:
     again = sum(t.result.attempts - 1 for t in after.complete)
     seconds = sum((s.ended_at or s.started_at) - s.started_at for s in after.sessions)
     return (
-        f"{before.count(TrialState.COMPLETE)} of {len(after.complete)} trials recorded when it was done, 0 lost, 0 twice; "
-        f"{again} begun again; {', '.join(f'{host} {count}' for host, count in sorted(by_host.items()))}; "
+        f"{before.count(TrialState.COMPLETE)} of {len(after.complete)} trials recorded when it was done, 0 lost, "
+        f"0 twice; {again} begun again; {', '.join(f'{host} {count}' for host, count in sorted(by_host.items()))}; "
         f"{len(after.sessions)} sessions, {seconds:.0f} s"
     )
 
