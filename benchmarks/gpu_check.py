@@ -31,6 +31,7 @@ from safetensors.torch import load
 from torch.nn import functional as F
 
 from search_spaces import Architecture, InputSpec, SearchSpace
+from trials.cores import cores
 from trials.costs import CostTable
 from trials.data import DataConfig, ImageData
 from trials.judge import Bench, TrialOutcome, TrialPlan
@@ -231,7 +232,7 @@ def _ordinary(check: Check, data: ImageData, architecture: Architecture) -> floa
     loaders = [
         DataLoader(
             _Pictures(split.images.cpu(), split.labels.cpu(), how),
-            recipe.batch_size, shuffle=training, drop_last=training, num_workers=min(4, os.cpu_count() or 1),
+            recipe.batch_size, shuffle=training, drop_last=training, num_workers=min(4, cores()),
             pin_memory=device.type == "cuda", persistent_workers=True,
         )
         for split, how, training in ((data.train, changed, True), (data.val, unchanged, False))

@@ -45,6 +45,12 @@ class WorkerLost(UserError, RuntimeError):
     exit_code = 1
 
 
+class DeviceLost(UserError, RuntimeError):
+    """A worker's device does not compute any more, whatever it is asked."""
+
+    exit_code = 1
+
+
 class MachineFailing(UserError, RuntimeError):
     """No worker starts, or worker after worker is lost, whatever they try: what had ended is kept."""
 

@@ -218,6 +218,10 @@ class Bench:
                 torch.cuda.empty_cache()
         yield outcome
 
+    def answers(self) -> bool:
+        """Whether its device still computes, which is worth asking when a trial has failed."""
+        return devices.answers(self.device)
+
     def time_limit(self, job: TrialJob) -> float | None:
         """In seconds, of a job; None for any time. A finalist may take longer, in proportion to its images."""
         seconds = self.plan.time_limit(job.epochs)

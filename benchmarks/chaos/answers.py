@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 from nas.bench import load
 from nas.bench.arena import World, table_world
+from nas.engines.crashes import Crashes
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.engines.local import LocalEngine
@@ -118,6 +119,9 @@ class AnsweringEngine:
     @classmethod
     def of(cls, config: SearchConfig, interruption: Interruption, say: Callable[[str], None]) -> Self:  # noqa: ARG003
         return cls()
+
+    def remember(self, crashes: Crashes) -> None:
+        """Nothing: there are no workers."""
 
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
         raise LatencyError("there is no device to ask")

@@ -65,7 +65,7 @@ def search(
     )
     if as_json:
         click.echo(json.dumps(delivered.to_json(), indent=2))
-        _end_if_spent(wanted, delivered)
+        _end_if_not_whole(wanted, delivered)
         return
     from nas.terminal.runs import print_summary
     from reports.verdict import verdict_of
@@ -76,14 +76,24 @@ def search(
     click.echo(f"report:   {delivered.report}")
     if delivered.exported is not None:
         click.echo(f"exported: {delivered.exported}/")
-    _end_if_spent(wanted, delivered)
+    _end_if_not_whole(wanted, delivered)
 
 
-def _end_if_spent(config: SearchConfig, delivered: Delivered) -> None:
-    """With exit code 4 where the hours were spent before the search came to what was asked."""
+def _end_if_not_whole(config: SearchConfig, delivered: Delivered) -> None:
+    """With exit code 1 where trainings were lost with their workers, and 4 where the hours were spent before the search
+    came to what was asked."""
     from nas.planning.spent import BudgetSpent, unreached, way_on
+    from nas.session.session import lost, nothing_left
 
     config, view = config.begun_with(delivered.run.view.config), delivered.run.view
+    if lost(view) and not nothing_left(view, config):
+        more = shlex.join(["nas", "search", "--resume", config.out])
+        click.echo(
+            f"nas: trainings were lost with their workers, so the search is not complete; everything else is saved. "
+            f"Try them again with:\n  {more}",
+            err=True,
+        )
+        sys.exit(1)
     if (lacking := unreached(config, view)) is not None:
         spent, options = way_on(config, view)
         more = shlex.join(["nas", "search", "--resume", config.out, *options])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, Self, TypeVar
 
+from nas.engines.crashes import Crashes
 from nas.engines.interruption import Interruption
 from nas.registry import ENGINES, load
 from nas.settings.search import SearchConfig
@@ -63,6 +64,9 @@ class Engine(Protocol):
     @property
     def on_this_cpu(self) -> bool:
         """Whether trials run on the CPU of this very machine, of which this process can tell what a worker could."""
+
+    def remember(self, crashes: Crashes) -> None:
+        """The workers that died of what they trained, as they are known from earlier sessions and kept from now on."""
 
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
         """What a worker's bench answers on the device that trials run on, while none does."""

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
+from nas.engines.crashes import Crashes
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.settings.search import SearchConfig
 from search_spaces.space import SearchSpace
+from trials.errors import DeviceLost
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.latency import LatencyBench, Target
 from trials.machine import device as devices
-from trials.trial import LatencyProtocol
+from trials.trial import LatencyProtocol, TrialState
 
 
 class LocalEngine:
@@ -28,6 +30,9 @@ class LocalEngine:
     def __init__(self, device: str = "auto") -> None:
         self.on_this_cpu = devices.resolve(device).type == "cpu"
 
+    def remember(self, crashes: Crashes) -> None:
+        """Nothing: what ends a worker ends this process with it."""
+
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
         return question(Bench(plan))
 
@@ -38,6 +43,11 @@ class LocalEngine:
             for event in bench.judge(job):
                 if isinstance(event, TrialOutcome):
                     source.record(event.result, event.weights)
+                    if event.result.state is TrialState.FAILED and not bench.answers():
+                        raise DeviceLost(
+                            f"{bench.device} does not compute any more in this process, since a trial failed "
+                            f"({event.result.error}): give the same command again; what had ended is kept"
+                        )
                 else:
                     source.advance(job.number, event)
 

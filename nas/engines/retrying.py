@@ -5,18 +5,22 @@ Between a source of jobs, which is told of each job's end once, and an engine, w
 - A job whose worker is gone is begun again, `MAX_RETRIES` times at most and elsewhere where there is an elsewhere. Then
   it is told back as lost: nothing is known of its architecture, and a later session tries it again.
 - An architecture that itself ends its worker is told back as failed, for good, when it has done so `MOST_CRASHES` times
-  while others went on. It is begun again only when something else has ended meanwhile, or nothing else is left to do.
+  while others went on, in this session or in earlier ones whose drivers died. It is begun again only when something
+  else has ended meanwhile, or nothing else is left to do.
 - A node that loses worker after worker is avoided, and named. Where all that is tried is lost, the search ends: that is
   the machine's fault, not the architectures'.
 - A job that was out of memory beside others is begun again with a device to itself. Meanwhile nothing new begins where
-  it was; elsewhere the others go on.
+  it was; elsewhere the others go on. Where none is free for `ALONE_WITHIN_S` though none of ours is there any more
+  (other people's work, or a node that is gone), it is begun beside others once more, and what comes of it stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from nas.engines.crashes import Crashes
 from nas.engines.engine import JobSource
 from trials.errors import MachineFailing
 from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
@@ -29,6 +33,8 @@ MOST_CRASHES = 2
 MOST_LOST_ON_A_NODE = 3
 #: Losses in a row, with nothing ending anywhere, that are the machine's for certain; more where more run side by side.
 MOST_LOST_IN_A_ROW = 6
+#: Seconds that a job waits for a device to itself, which nothing of ours keeps from it.
+ALONE_WITHIN_S = 600.0
 
 #: The nodes that are there, by their ids: of each device, how many trials it takes side by side.
 Room = Mapping[str, tuple[int, ...]]
@@ -43,7 +49,19 @@ class Place:
     device: str
 
     def __str__(self) -> str:
-        return f"node {self.address} ({self.node[:8]})"
+        return named([self])
+
+
+def named(places: Iterable[Place]) -> str:
+    """Nodes in words, each with those of its GPUs that are among the places."""
+    gpus: dict[str, set[str]] = {}
+    for place in places:
+        here = gpus.setdefault(f"node {place.address} ({place.node[:8]})", set())
+        here |= set(place.device.split(",")) - {"cpu", "unknown"}
+    return "; ".join(
+        f"{node}, GPU{'s' if len(there) > 1 else ''} {', '.join(sorted(there))}" if there else node
+        for node, there in gpus.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,12 @@ class Attempt:
     avoided: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Crash:
+    node: str | None  # None in an earlier session
+    text: str
+
+
 @dataclass
 class _Run:
     job: TrialJob
@@ -63,8 +87,10 @@ class _Run:
     attempt: Attempt | None = None  # the last
     place: Place | None = None  # where it runs, once that is known; where it last ran while it waits
     alone: bool = False
+    free_since: float | None = None  # it is to be alone, and since then nothing of ours runs where it was
+    beside_again: bool = False  # no device was to be had alone
     beside: bool = False
-    crashes: list[str] = field(default_factory=list)  # the nodes on which it may have ended its worker
+    crashes: list[_Crash] = field(default_factory=list)  # of its workers
     ended_at_crash: int = 0  # how many jobs had ended when its worker first crashed, and when it was last lost
     ended_at_loss: int = -1
     losses: list[str] = field(default_factory=list)
@@ -75,14 +101,26 @@ class _Run:
 class Retrying:
     """A source of jobs as an engine takes them that begins some again. Not thread-safe."""
 
-    def __init__(self, source: JobSource, say: Callable[[str], None], most: int | None = None, spare: int = 0) -> None:
-        """At most `most` run side by side (None: as many as there is room for, and `spare` that wait for more)."""
-        self._source, self._say, self._most, self._spare = source, say, most, spare
+    def __init__(
+        self,
+        source: JobSource,
+        say: Callable[[str], None],
+        most: int | None = None,
+        spare: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        crashes: Crashes | None = None,
+    ) -> None:
+        """At most `most` run side by side (None: as many as there is room for, and `spare` that wait for more).
+        `crashes` are those of earlier sessions, and where this one's are kept."""
+        self._source, self._say, self._most, self._spare, self._clock = source, say, most, spare, clock
         self._running: dict[int, _Run] = {}
         self._again: list[_Run] = []
+        self._crashes = crashes or Crashes()
+        self._unproven: list[TrialJob] = []  # workers of theirs died, and nothing has ended since
         self._crashed: list[_Run] = []  # more often than they may; nothing has ended yet to hold it against
         self._alone: list[_Run] = []
         self._ended = self._lost_in_a_row = 0
+        self._lost_at: dict[Place, None] = {}  # in a row, in their order
         self._lost: dict[str, set[int]] = {}  # by node, the jobs since one ended there
         self._named: set[str] = set()
         self._room: Room = {}
@@ -122,6 +160,25 @@ class Retrying:
             if other is not run and other.place == place:
                 run.beside = other.beside = True
 
+    def crowded_out(self) -> int | None:
+        """A job that has waited long enough for a device to itself, and is handed out anew without one; the engine is
+        to drop what it waits for."""
+        for run in self._running.values():
+            if not run.alone or run.place is not None:
+                continue
+            if any(other.place is not None and other.place.node in run.lost_on for other in self._running.values()):
+                run.free_since = None
+                continue
+            run.free_since = self._clock() if run.free_since is None else run.free_since
+            if self._clock() - run.free_since >= ALONE_WITHIN_S:
+                del self._running[run.job.number]
+                run.begun -= 1
+                run.alone, run.beside_again, run.ended_at_loss = False, True, -1
+                run.reasons.append(f"no device was free for it alone within {ALONE_WITHIN_S:g} s, then beside others")
+                self._again.append(run)
+                return run.job.number
+        return None
+
     def stuck(self, fits: Callable[[Attempt], bool]) -> bool:
         """Whether all that was handed out waits for nodes that are there no more."""
         waiting = [run for run in self._running.values() if run.place is None]
@@ -146,6 +203,7 @@ class Retrying:
         self._goes_on(run)
         if result.failure is Failure.OUT_OF_MEMORY and self._alone_instead(run):
             return
+        self._crashes.put(run.job, ())
         environment = {**result.environment, **({"earlier_attempts": list(run.reasons)} if run.reasons else {})}
         self._source.record(replace(result, attempts=run.begun, environment=environment), weights)
 
@@ -162,9 +220,11 @@ class Retrying:
         self._note_loss(run, text)
         if crashed and run.place is not None:
             # A node that has died meanwhile took its worker with it: only a dead worker was seen of it then.
-            run.crashes = [node for node in run.crashes if node in self._room]
+            run.crashes = [crash for crash in run.crashes if crash.node is None or crash.node in self._room]
             run.ended_at_crash = run.ended_at_crash if run.crashes else self._ended
-            run.crashes.append(run.place.node)
+            run.crashes.append(_Crash(run.place.node, text))
+            self._crashes.put(run.job, [crash.text for crash in run.crashes])
+            self._unproven.append(run.job)
         if len(run.crashes) >= MOST_CRASHES:
             if self._ended > run.ended_at_crash:
                 self._blame(run)
@@ -182,18 +242,28 @@ class Retrying:
             if self._ended > run.ended_at_loss:
                 self._again.remove(run)
                 return run
-        job = self._source.next_job()
-        if job is not None:
-            return _Run(job)
+        new = self._new()
+        if new is not None:
+            return new
         if self._again:
             return self._again.pop(0)
-        if self._crashed and not self._running:
+        while self._crashed and not self._running:
             # Workers that were warm have died of it twice, and nothing is left that could tell more.
-            for run in self._crashed:
+            crashed, self._crashed = self._crashed, []
+            for run in crashed:
                 self._blame(run)
-            self._crashed.clear()
-            job = self._source.next_job()
-        return None if job is None else _Run(job)
+            new = self._new()
+        return new
+
+    def _new(self) -> _Run | None:
+        """What the source has next, unless workers have died of it in earlier sessions as often as they may."""
+        while (job := self._source.next_job()) is not None:
+            earlier = self._crashes.of(job)
+            run = _Run(job, begun=len(earlier), crashes=[_Crash(None, text) for text in earlier], reasons=list(earlier))
+            if len(earlier) < MOST_CRASHES:
+                return run
+            self._crashed.append(run)
+        return None
 
     def _begin(self, run: _Run, avoided: set[str]) -> Attempt:
         run.begun += 1
@@ -234,6 +304,8 @@ class Retrying:
         """Workers survive, that one's for example."""
         self._ended += 1
         self._lost_in_a_row = 0
+        self._lost_at.clear()
+        self._unproven.clear()
         if run.place is not None:
             self._lost.pop(run.place.node, None)
         crashed, self._crashed = self._crashed, []
@@ -242,7 +314,7 @@ class Retrying:
 
     def _alone_instead(self, run: _Run) -> bool:
         """Whether a job that was out of memory is begun again alone: it was not."""
-        if run.alone or not run.beside:
+        if run.alone or run.beside_again or not run.beside:
             return False
         run.reasons.append("out of memory beside other trials, then alone")
         run.lost_on = set() if run.place is None else {run.place.node}
@@ -255,6 +327,7 @@ class Retrying:
         self._lost_in_a_row += 1
         if run.place is not None:
             run.lost_on.add(run.place.node)
+            self._lost_at[run.place] = None
             self._lost.setdefault(run.place.node, set()).add(run.job.number)
             if run.place.node in self.avoided - self._named:
                 self._named.add(run.place.node)
@@ -262,23 +335,27 @@ class Retrying:
         most = max(MOST_LOST_IN_A_ROW, 2 * sum(map(sum, self._room.values())))
         if self._lost_in_a_row >= most:
             self._running[run.job.number] = run  # it has not ended
+            for job in self._unproven:
+                self._crashes.put(job, ())
+            where = f" on {named(self._lost_at)}" if self._lost_at else ""
             raise MachineFailing(
-                f"{self._lost_in_a_row} workers were lost in a row, and no trial has ended meanwhile: that is the "
-                f"machine's doing, not the architectures' (the last: {text}); mend it and give the same command again, "
-                "which tries them again: what had ended is kept"
+                f"{self._lost_in_a_row} workers were lost in a row{where}, and no trial has ended meanwhile: that is "
+                f"the machine's doing, not the architectures' (the last: {text}); mend it and give the same command "
+                "again, which tries them again: what had ended is kept"
             )
 
     def _blame(self, run: _Run) -> None:
         """An architecture has ended its workers by itself: no node's fault."""
         for jobs in self._lost.values():
             jobs.discard(run.job.number)
-        self._fail(run, Failure.CRASHED, f"its worker died {len(run.crashes)} times: {run.losses[-1]}")
+        self._fail(run, Failure.CRASHED, f"its worker died {len(run.crashes)} times: {run.crashes[-1].text}")
 
     def _fail(self, run: _Run, failure: Failure, error: str) -> None:
         environment = {"earlier_attempts": list(run.reasons)} if run.begun > 1 else {}
         failed = TrialResult.of(
             run.job, TrialState.FAILED, failure=failure, error=error, attempts=run.begun, environment=environment
         )
+        self._crashes.put(run.job, ())
         self._source.record(failed, None)
 
     def _give_up(self, run: _Run) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nas.engines.crashes import Crashes
 from nas.engines.engine import Engine, calibrate, open_engine
 from nas.engines.interruption import Interrupted, Interruption
 from nas.planning.planner import Planner, devices_of
@@ -37,6 +38,7 @@ from reports.selecting import nothing_completed
 from reports.view import RunView
 from trials.budgets.constraints import Costs
 from trials.data.findings import sentences
+from trials.errors import WorkerLost
 from trials.judge import TrialPlan
 from trials.record.backups import Backup
 from trials.record.effort import Beat, take_over
@@ -66,6 +68,7 @@ def run_search(
         NothingFeasible: no architecture, or none that was trained, meets the budgets.
         AllFailed: every trial failed.
         BudgetSpent: its hours were spent before any training had ended.
+        WorkerLost: every training was lost with its worker.
         Interrupted: by Ctrl-C or SIGTERM, everything saved.
     """
     began = time.monotonic()
@@ -79,7 +82,7 @@ def run_search(
         more = "--extend adds more" if trained >= config.wanted_trials else _why_ended(recorded)
         progress.say(f"{folder} is complete: {trained} trials were trained before; {more}")
         return Run(folder)
-    if recorded is not None and recorded.complete and _spent(recorded, config):
+    if recorded is not None and recorded.complete and nothing_left(recorded, config):
         return Run(folder)  # what to do is said by who reports it
     prepared = prepare(config, progress.say)
     for sentence in sentences(describe_data(prepared.data).get("findings", {})):
@@ -102,6 +105,8 @@ def run_search(
                 put_aside(folder, progress.say)
             _run_stages(folder, recorded, prepared, plan, baseline, evidence, engine, progress, interruption, began)
     run = Run(folder)
+    if not run.view.complete and lost(run.view):
+        raise WorkerLost(f"{folder}: every training was lost with its worker; the same command tries them again")
     if not run.view.complete and unreached(config, run.view) is not None and not run.view.failures:
         spent, options = way_on(config, run.view)
         raise BudgetSpent(f"{spent} is spent and no training has ended: go on with {' '.join(options)}")
@@ -158,6 +163,7 @@ def _run_stages(
     before = None if recorded is None else recorded.config
     with open_store(folder, prepared, baseline, before, progress.say, evidence) as store, ExitStack() as beside:
         take_over(folder, store)
+        engine.remember(Crashes(store.get("crashes"), lambda texts: store.put({"crashes": texts})))
         remove_unfinished(folder)
         prepared_s = time.monotonic() - began
         planner = Planner(
@@ -199,7 +205,12 @@ def _why_ended(recorded: RunView) -> str:
     return "no unseen architecture was left to try" if ended is None else str(ended["text"])
 
 
-def _spent(recorded: RunView, config: SearchConfig) -> bool:
+def lost(view: RunView) -> bool:
+    """Whether the last session ended because trainings were lost with their workers: the next one tries them again."""
+    return bool(view.sessions) and view.sessions[-1].outcome == "lost"
+
+
+def nothing_left(recorded: RunView, config: SearchConfig) -> bool:
     """Whether nothing is left of what the search may take."""
     pairs = (
         (recorded.effort.seconds, config.max_seconds), (recorded.effort.device_seconds, config.max_device_seconds),

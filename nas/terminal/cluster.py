@@ -47,10 +47,9 @@ def _told(one: Asked) -> list[str]:
     versions = f"Python {about['python']}, torch {packages.get('torch')}, nas {packages.get('fusion-nas')}"
     gpus = Counter(f"{gpu['name']} {format_bytes(gpu['memory_bytes'])}" for gpu in about["gpus"])
     device = ", ".join(f"{count} × {name}" for name, count in gpus.items()) or "cpu"
-    quota = "" if about["cpu_quota"] is None else f", quota {about['cpu_quota']:g}"
     free = min(about["free_bytes"].values(), default=0)
     clock = "" if one.clock_offset_s is None else f"{one.clock_offset_s * 1000:+.0f} ms"
     agreed = one.agreement or {}
     data, space = (str(agreed.get(key, "missing" if f"{key}_error" in agreed else "—")) for key in ("data", "space"))
-    cores = f"{one.resources.get('CPU', 0):g} of {about['cores']}{quota}"
+    cores = f"{one.resources.get('CPU', 0):g} of {about['cores']}"
     return [versions, device, cores, format_bytes(about["memory_bytes"]), format_bytes(free), clock, data, space]

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import torch
 
+from nas.engines.crashes import Crashes
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.planning.planner import Planner
@@ -67,6 +68,8 @@ class FormulaEngine:
     @classmethod
     def of(cls, config: SearchConfig, interruption: Interruption, say: Callable[[str], None]) -> Self:
         raise NotImplementedError
+
+    def remember(self, crashes: Crashes) -> None: ...
 
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
         raise NotImplementedError

@@ -95,6 +95,15 @@ def synchronise(device: torch.device) -> Callable[[], None]:
     return partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
 
 
+def answers(device: torch.device) -> bool:
+    """Whether it still computes: a GPU that is broken, or of which a kernel has read where it must not, raises at all
+    that this process asks of it from then on."""
+    try:
+        return bool(torch.ones(2, device=device).sum().item() == 2)
+    except RuntimeError:
+        return False
+
+
 def lock_name(device: torch.device) -> str:
     """The device as `trials.machine.quiet` tells it from the others of this machine: `cpu`, or a GPU by its own number
     (UUID), which is the same in every process, whatever CUDA_VISIBLE_DEVICES makes `cuda:0` there."""

@@ -16,6 +16,7 @@ from torch import nn
 from nas.bench.arena.playing import Ask, Brief, Clock, Final, Ledger, Play
 from nas.bench.arena.worlds import World
 from nas.bench.editions import Schedule
+from nas.engines.crashes import Crashes
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.planning.planner import Planner
@@ -62,6 +63,9 @@ class TableEngine:
         self._ledger, self._finals = ledger, finals
         self._regime = regime
         self._clock = Clock[TrialJob](workers)
+
+    def remember(self, crashes: Crashes) -> None:
+        """Nothing: there are no workers."""
 
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
         raise LatencyError("the arena has no device to ask")

@@ -14,9 +14,10 @@ from ray import tune
 from nas.engines.engine import Answer
 from nas.engines.retrying import Place
 from search_spaces.space import SearchSpace
+from trials.errors import DeviceLost
 from trials.judge import Bench, TrialOutcome, TrialPlan, reason
 from trials.latency import LatencyBench, Target
-from trials.trial import EpochPoint, LatencyProtocol
+from trials.trial import EpochPoint, LatencyProtocol, TrialState
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Broken:
 
 class TrialActor(tune.Trainable):
     """A warm worker: torch imported, data resident. The first step says that it has begun, the following ones
-    are an epoch each, and the last one holds the outcome."""
+    are an epoch each, and the last one holds the outcome. It raises, and ends, where its device computes no more."""
 
     def setup(self, config: dict[str, Any], plan: TrialPlan | None = None, folder: str = "") -> None:
         assert plan is not None
@@ -70,6 +71,8 @@ class TrialActor(tune.Trainable):
             return {"begun": Begun(_place(), self._bench.time_limit(self._job)), "done": False}
         event = next(self._events)
         if isinstance(event, TrialOutcome):
+            if event.result.state is TrialState.FAILED and not self._bench.answers():
+                raise DeviceLost(f"its device does not compute any more, since {event.result.error}")
             # Weights go through the object store: Tune would write them into its own state again and again.
             weights = None if event.weights is None else ray.put(event.weights)
             return {"result": event.result, "weights": weights, "done": True}

@@ -63,6 +63,10 @@ class Needs:
         there = [node["NodeID"] for node in _nodes() if node["NodeManagerAddress"] == address]
         return Place(there[0], address, "unknown") if len(there) == 1 else None
 
+    def is_here(self, place: Place) -> bool:
+        """Whether it is of the node that this process has joined."""
+        return bool(place.node == ray.get_runtime_context().get_node_id())
+
     @property
     def slots(self) -> int:
         """How many trials have room side by side now."""

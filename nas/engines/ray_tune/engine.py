@@ -16,11 +16,13 @@ from typing import Any, Self
 import ray
 from ray import tune
 
+from nas.engines.crashes import Crashes
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.engines.ray_tune.actors import PlacedBench, TrialActor, answer_of, nothing, resources_of
 from nas.engines.ray_tune.cluster import Needs, away, cluster_resources, shown
 from nas.engines.ray_tune.remote_bench import RemoteBench
+from nas.engines.ray_tune.scheduler import WarmFirst
 from nas.engines.ray_tune.searcher import DriverSearcher, Stuck, Watch
 from nas.engines.ray_tune.shipping import shipped
 from nas.engines.retrying import MAX_RETRIES, Retrying
@@ -73,6 +75,7 @@ class RayEngine:
             raise ConfigError(f"--address {found}: {NO_CLIENT}")
         self._interruption = interruption
         self._say = say
+        self._crashes = Crashes()
         self._shared = address is not None
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
         os.environ.update(WORKER_ENVIRONMENT)
@@ -165,6 +168,9 @@ class RayEngine:
         of its memory."""
         return replace(shipped(plan), data_memory=plan.data_memory * min(1.0, self._needs.gpus or 1.0))
 
+    def remember(self, crashes: Crashes) -> None:
+        self._crashes = crashes
+
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
         self._await_room()
         task: Any = self._placed(answer_of).options(max_retries=MAX_RETRIES)
@@ -183,7 +189,7 @@ class RayEngine:
 
     def run(self, plan: TrialPlan, source: JobSource) -> None:
         # A trial more than there is room for waits on a cluster, so that it is seen to want more nodes.
-        retrying = Retrying(source, self._say, self._most, spare=int(self._shared))
+        retrying = Retrying(source, self._say, self._most, spare=int(self._shared), crashes=self._crashes)
         self._await_room()
         while True:
             try:
@@ -199,7 +205,9 @@ class RayEngine:
             actor = tune.with_parameters(TrialActor, plan=self._shared_out(plan), folder=str(Path.cwd()))
             tuner = tune.Tuner(
                 tune.with_resources(actor, resources_of),
-                tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher, scheduler=WarmFirst(searcher), num_samples=-1, reuse_actors=True
+                ),
                 run_config=tune.RunConfig(
                     name="trials", storage_path=scratch, verbose=0, callbacks=[Watch(searcher, self._interruption)],
                     failure_config=tune.FailureConfig(max_failures=0),

@@ -38,7 +38,7 @@ class DriverSearcher(Searcher):
         super().__init__(metric="score", mode="max")
         self._source, self._needs, self._left = source, needs, most
         self._jobs: dict[str, TrialJob] = {}
-        self._begun: dict[str, tuple[float, float | None]] = {}
+        self._begun: dict[str, tuple[float, Begun]] = {}
         self._kernel_kills = kernel_kills()
         self.failure: BaseException | None = None
 
@@ -70,7 +70,7 @@ class DriverSearcher(Searcher):
         if trial_id not in self._jobs:
             return
         if isinstance(begun, Begun):
-            self._begun[trial_id] = time.monotonic(), begun.limit_seconds
+            self._begun[trial_id] = time.monotonic(), begun
             self._telling(lambda: self._source.begun(self._jobs[trial_id].number, begun.place))
         elif isinstance(broken, Broken):
             self._lost_to(broken.place, self._forget(trial_id).number, f"no worker can be had: {broken.reason}")
@@ -86,15 +86,31 @@ class DriverSearcher(Searcher):
         if trial_id in self._jobs and place is not None:
             self._lost_to(place, self._forget(trial_id).number, f"the worker died before it had begun: {reason}")
         elif trial_id in self._jobs:
-            before, self._kernel_kills = self._kernel_kills, kernel_kills()
-            began, limit = self._begun.get(trial_id, (time.monotonic(), None))
-            seconds = time.monotonic() - began
-            failure = why_lost(reason, seconds, limit, self._kernel_kills > before)
+            began, begun = self._begun.get(trial_id, (time.monotonic(), None))
+            seconds, limit = time.monotonic() - began, None if begun is None else begun.limit_seconds
+            failure = why_lost(reason, seconds, limit, begun is not None and self._killed_for_memory(begun.place))
             error = f"the worker died: {reason}"
             if failure is Failure.TIMED_OUT:
                 error = f"over its time limit of {limit:g} s, and hung: its worker was ended"
             number = self._forget(trial_id).number
             self._telling(lambda: self._source.lost(number, failure, error, node_died(reason)))
+
+    def _killed_for_memory(self, place: Place) -> bool:
+        """Whether the kernel has killed for memory there since it was last asked: it is asked on this machine alone,
+        whose count says nothing of the workers of others."""
+        if not self._needs.is_here(place):
+            return False
+        before, self._kernel_kills = self._kernel_kills, kernel_kills()
+        return self._kernel_kills > before
+
+    def crowded_out(self) -> str | None:
+        """A trial that Tune is to drop, for it has waited in vain for a device to itself: its job comes anew."""
+        numbers: list[int | None] = [None]
+        self._telling(lambda: numbers.append(self._source.crowded_out()))
+        dropped = next((trial_id for trial_id, job in self._jobs.items() if job.number == numbers[-1]), None)
+        if dropped is not None:
+            self._forget(dropped)
+        return dropped
 
     def look(self) -> None:
         """See whether all that waits does so in vain, while there are nodes: `failure` is Stuck then."""

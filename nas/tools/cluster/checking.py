@@ -141,12 +141,11 @@ def _machine(name: str, one: Asked) -> Iterator[Trouble]:
             name, f"its clock is {abs(offset):.1f} s {'ahead of' if offset > 0 else 'behind'} the driver's",
             "synchronise the clocks (chrony, ntpd)",
         )  # fmt: skip
-    cpus, quota = one.resources.get("CPU", 0.0), about["cpu_quota"]
-    usable = min(about["cores"], quota or about["cores"])
+    cpus, usable = one.resources.get("CPU", 0.0), about["cores"]
     if cpus > usable + 0.5:
         yield Trouble(
-            name, f"Ray counts {cpus:g} CPUs, the machine or its container lets {usable:g} be used",
-            f"ray start --num-cpus {max(int(usable), 1)} there", warning=True,
+            name, f"Ray counts {cpus:g} CPUs, the machine or its container lets {usable} be used",
+            f"ray start --num-cpus {usable} there", warning=True,
         )  # fmt: skip
 
 

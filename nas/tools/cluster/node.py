@@ -31,8 +31,7 @@ class Node:
             "packages": _packages(),
             "formulas": _formulas(),
             "gpus": _gpus(),
-            "cores": len(os.sched_getaffinity(0)),
-            "cpu_quota": cpu_quota(),
+            "cores": _cores(),
             "memory_bytes": _memory_bytes(),
             "free_bytes": _free(session_folder),
             "flock": _flock(),
@@ -101,15 +100,14 @@ def _gpus() -> list[dict[str, Any]]:
     return [{"name": one.name, "memory_bytes": int(one.total_memory)} for one in found]
 
 
-def cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """The cores that a container may use, by its control group; None where it has no limit."""
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = (root / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    with contextlib.suppress(OSError, ValueError):
-        quota_us = int((root / "cpu/cpu.cfs_quota_us").read_text())
-        return quota_us / int((root / "cpu/cpu.cfs_period_us").read_text()) if quota_us > 0 else None
-    return None
+def _cores() -> int:
+    """Those that a process may use there, of a machine or its container; all of the machine where that is not told."""
+    try:
+        from trials.cores import cores
+
+        return cores()
+    except Exception:
+        return os.cpu_count() or 1
 
 
 def _memory_bytes() -> int:

@@ -102,7 +102,7 @@ class Cluster:
         *options: str,
         cpus: int,
         environment: Mapping[str, str] | None = None,
-        tries: int = 3,
+        tries: int = 8,
     ) -> Node:
         command = [
             *WITH_ITS_PARENT, *prefix, sys.executable, str(RAY), "start", "--block", f"--num-cpus={cpus}",

@@ -58,7 +58,19 @@ def is_whole(folder: Path, before: RunView, trials: int) -> RunView:
     assert set(trained.values()) == {1}
     assert len({r.number for r in after.results}) == len(after.results)
     assert after.sessions[-1].outcome == "complete"
+    print(figures(before, after))  # pytest -rP shows it: benchmarks/results/multi-node.txt
     return after
+
+
+def figures(before: RunView, after: RunView) -> str:
+    by_host = Counter(str(t.result.environment["host"]) for t in after.complete)
+    again = sum(t.result.attempts - 1 for t in after.complete)
+    seconds = sum((s.ended_at or s.started_at) - s.started_at for s in after.sessions)
+    return (
+        f"{before.count(TrialState.COMPLETE)} of {len(after.complete)} trials recorded when it was done, 0 lost, "
+        f"0 twice; {again} begun again; {', '.join(f'{host} {count}' for host, count in sorted(by_host.items()))}; "
+        f"{len(after.sessions)} sessions, {seconds:.0f} s"
+    )
 
 
 def hosts(view: RunView) -> set[str]:

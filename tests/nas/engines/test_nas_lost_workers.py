@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 import nas
+from nas.cli.main import main
+from nas.engines.crashes import Crashes
 from nas.engines.engine import JobSource
 from nas.engines.local import LocalEngine
 from nas.engines.lost_workers import kernel_kills, node_died, why_lost
@@ -21,6 +23,7 @@ from nas.telling import Silence
 from reports import RunView
 from search_spaces import register
 from search_spaces.fusions import unregister
+from trials.errors import DeviceLost
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.trial import Failure, TrialJob, TrialState
 
@@ -165,6 +168,41 @@ def test_what_is_lost_with_its_worker_is_no_trial_and_is_tried_again_by_the_next
     assert after.baseline_trial is not None
 
 
+@pytest.mark.parametrize("what_is_lost", ["baseline", "all"])
+def test_nas_search_whose_trainings_were_lost_exits_with_1_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what_is_lost: str
+) -> None:
+    engine = Unlucky()
+    if what_is_lost == "all":
+        engine.unlucky = lambda job: True
+    monkeypatch.setattr("nas.engines.engine.make_engine", lambda config, interruption, say: engine)
+    asked = [
+        "search", "--space", "resnet8", "--train-images", "256", "--epochs", "1", "--trials", "2", "--set",
+        "latency.passes=30", "--set", "latency.warmup=3", "--set", "latency.attempts=1", "--set", "val_fraction=0.05",
+        "--set", "training.batch_size=64", "--set", "training.precision=float32", "--finalists", "none", "--export",
+        "none", "--engine", "local", "--out", str(tmp_path / "run"), "--regime", "scratch",
+    ]  # fmt: skip
+
+    def ended() -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["nas", *asked])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), capsys.readouterr().err
+
+    code, said = ended()
+    assert code == 1
+    if what_is_lost == "all":
+        assert (
+            f"nas: {tmp_path}/run: every training was lost with its worker; the same command tries them again" in said
+        )
+    else:
+        assert "nas: trainings were lost with their workers, so the search is not complete; everything else" in said
+        assert f"\n  nas search --resume {tmp_path}/run\n" in said
+    engine.lucky = True
+    assert ended()[0] == 0
+    assert RunView.load(tmp_path / "run").finished
+
+
 @pytest.mark.parametrize("final", [False, True])
 def test_a_search_that_lost_a_repeat_or_a_finalist_is_not_complete_and_trains_it_in_the_next_session(
     tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, final: bool
@@ -187,6 +225,62 @@ def test_a_search_that_lost_a_repeat_or_a_finalist_is_not_complete_and_trains_it
     after = RunView.load(tiny["out"])
     assert (len(after.trainings), len(after.finals)) == (before + (not final), 4)
     assert (after.sessions[-1].outcome, after.finished) == ("complete", True)
+
+
+def test_a_search_whose_device_computes_no_more_ends_and_goes_on_in_another_process(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("greedy")(Greedy)
+    Greedy.always = True
+    options = tiny | {"operators": ["add", "greedy"], "trials": 3, "train_images": 128}
+    try:
+        with monkeypatch.context() as broken:
+            broken.setattr("trials.machine.device.answers", lambda device: False)
+            with pytest.raises(DeviceLost, match="cpu does not compute any more in this process, since a"):
+                nas.search(**options)
+        assert RunView.load(tiny["out"]).count(TrialState.FAILED) == 1  # not all that came after it
+        nas.search(**options)
+    finally:
+        unregister("greedy")
+        Greedy.always = False
+    assert RunView.load(tiny["out"]).finished
+
+
+class Dying(LocalEngine):
+    """Sees a worker die of its first job, and dies of it where it is told to: a driver without last words."""
+
+    dies = True
+
+    def remember(self, crashes: Crashes) -> None:
+        self.crashes = crashes
+
+    def run(self, plan: TrialPlan, source: JobSource) -> None:
+        if not self.dies:
+            super().run(plan, source)
+            return
+        retrying, room = Retrying(source, print, 1, crashes=self.crashes), {"here": (1,)}
+        attempt = retrying.next_attempt(room)
+        assert attempt is not None
+        retrying.begun(attempt.job.number, Place("here", "127.0.0.1", "cpu"))
+        retrying.lost(attempt.job.number, Failure.WORKER_LOST, "SIGSEGV")
+        raise RuntimeError("the driver dies")
+
+
+def test_that_a_worker_died_of_a_training_is_known_to_the_next_session(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Dying()
+    monkeypatch.setattr("nas.engines.engine.make_engine", lambda config, interruption, say: engine)
+    options = tiny | {"trials": 2, "train_images": 128}
+    with pytest.raises(RuntimeError, match="the driver dies"):
+        nas.search(**options)
+    engine.dies = False
+    nas.search(**options)
+    baseline = RunView.load(tiny["out"]).baseline_trial
+    assert baseline is not None
+    result = baseline.result
+    job = TrialJob(0, "", result.architecture, result.seed, result.epochs, 1, 1, start=result.start)
+    assert engine.crashes.of(job) == ("SIGSEGV [node 127.0.0.1 (here)]",)
 
 
 def test_alone_already_it_is_not_run_again(tiny: dict[str, Any]) -> None:

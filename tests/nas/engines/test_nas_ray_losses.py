@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.filterwar
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
 CRASHING = SPACE.uniform("cbam", 4)
+#: So many trials begin elsewhere while a late worker starts.
+LATE_BY = 6
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,15 @@ class Trouble(FromScratch):
     slow_node: str = ""
     one_at_a_time: bool = False
     empty_node: str = ""  # lacks what is needed to begin
+    late_node: str = ""  # its workers take longer to start than trials do
     patience_s: float = 0.0  # how long the others wait at most until a node has lost enough to be avoided
 
     def network(self, space: SearchSpace, architecture: Architecture, seed: int) -> nn.Module:
         import ray
 
         here = ray.get_runtime_context().get_node_id()
+        if self.late_node:
+            self._come_late(here, warm=bool(seed))
         if here in (self.bad_node if seed else "", self.empty_node):
             (Path(self.folder) / f"lost-{time.monotonic_ns()}").touch()
         if seed and (here == self.bad_node or architecture.key == CRASHING.key):
@@ -65,6 +70,16 @@ class Trouble(FromScratch):
             self._take(Path(self.folder) / f"{here}-{os.getpid()}", here)
         return super().network(space, architecture, seed)
 
+    def _come_late(self, here: str, warm: bool) -> None:
+        """To the late node's worker, which is warm only when several trials have ended elsewhere."""
+        folder = Path(self.folder)
+        if warm:
+            (folder / f"ran-{here}-{time.monotonic_ns()}").touch()
+        elif here == self.late_node:
+            enough, until = len(list(folder.glob("ran-*"))) + LATE_BY, time.monotonic() + 120
+            while len(list(folder.glob("ran-*"))) < enough and time.monotonic() < until:
+                time.sleep(0.1)
+
     def _take(self, mine: Path, here: str) -> None:
         """The memory of a node, which is enough for one."""
         mine.touch()
@@ -75,6 +90,10 @@ class Trouble(FromScratch):
                 time.sleep(0.2)
         finally:
             mine.unlink()
+
+
+class Somebody:
+    """Has a core that is not ours."""
 
 
 class Jobs:
@@ -215,6 +234,45 @@ def test_a_trial_out_of_memory_beside_another_runs_again_alone_on_its_node(nodes
     again = [r for r in jobs.results.values() if r.attempts == 2]
     assert again
     assert all(r.environment["earlier_attempts"] == ["out of memory beside other trials, then alone"] for r in again)
+
+
+@pytest.mark.long
+def test_one_whose_node_is_crowded_by_others_is_not_waited_for_for_ever(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's actor takes the first core that is freed of the two that it is to have alone."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    monkeypatch.setattr("nas.engines.retrying.ALONE_WITHIN_S", 2.0)
+    there = NodeAffinitySchedulingStrategy(nodes.two.node_id, soft=False)
+    others: list[Any] = []
+
+    def crowd() -> None:
+        while not list(tmp_path.glob(f"{nodes.two.node_id}-*")):
+            time.sleep(0.02)
+        others.append(ray.remote(Somebody).options(num_cpus=1, scheduling_strategy=there).remote())
+
+    crowding = threading.Thread(target=crowd, daemon=True)
+    crowding.start()
+    jobs = Jobs(6)
+    try:
+        nodes.run(jobs, Trouble(str(tmp_path), one_at_a_time=True))
+    finally:
+        crowding.join(10)
+        for other in others:
+            ray.kill(other)
+    assert states(jobs) == {TrialState.COMPLETE}
+    reasons = [reason for r in jobs.results.values() for reason in r.environment.get("earlier_attempts", ())]
+    assert "no device was free for it alone within 2 s, then beside others" in reasons
+
+
+@pytest.mark.long
+def test_a_node_whose_workers_start_slower_than_trials_end_takes_its_share(nodes: Nodes, tmp_path: Path) -> None:
+    jobs = Jobs(24)
+    nodes.run(jobs, Trouble(str(tmp_path), late_node=nodes.head.node_id))
+    assert states(jobs) == {TrialState.COMPLETE}
+    assert list(tmp_path.glob(f"ran-{nodes.head.node_id}-*"))
 
 
 @pytest.mark.long

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from nas.engines.interruption import Interruption
 from nas.engines.ray_tune import RayEngine, actors
 from nas.engines.ray_tune.cluster import Needs
-from nas.engines.retrying import Attempt, Place
+from nas.engines.ray_tune.searcher import DriverSearcher
+from nas.engines.retrying import Attempt, Place, Retrying
+from nas.settings.errors import ConfigError
 from search_spaces import InputSpec, SearchSpace
-from trials.errors import MachineFailing
-from trials.trial import TrialJob
+from trials.data import DataConfig
+from trials.errors import DeviceLost, MachineFailing
+from trials.judge import TrialOutcome, TrialPlan
+from trials.trial import EpochPoint, Failure, LatencyProtocol, Recipe, TrialJob, TrialResult, TrialState
 
-JOB = TrialJob(0, "baseline", SearchSpace.named("resnet8", InputSpec(1, 28, 10)).baseline, 1, 1, 1, 1)
+SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
+JOB = TrialJob(0, "baseline", SPACE.baseline, 1, 1, 1, 1)
 
 
 def nodes(**resources: dict[str, float]) -> list[dict[str, Any]]:
@@ -85,3 +91,154 @@ def test_where_rays_processes_do_not_start_in_time_a_line_says_so(monkeypatch: p
     monkeypatch.setattr("ray.init", late)
     with pytest.raises(MachineFailing, match="this machine may be too busy; give the same command again, or --engine"):
         RayEngine(Interruption(), workers=1, device="cpu")
+
+
+class Told:
+    """A source of one job, and what is told of its worker."""
+
+    def __init__(self) -> None:
+        self.waiting, self.failures = [JOB], list[Failure]()
+
+    @property
+    def finished(self) -> bool:
+        return not self.waiting
+
+    def next_job(self) -> TrialJob | None:
+        return self.waiting.pop() if self.waiting else None
+
+    def advance(self, number: int, point: EpochPoint) -> None: ...
+
+    def record(self, result: TrialResult, weights: bytes | None) -> None:
+        assert result.failure is not None
+        self.failures.append(result.failure)
+
+    def fail(self, number: int, failure: Failure, error: str) -> None:
+        self.failures.append(failure)
+
+
+@pytest.mark.parametrize(("node", "failures"), [("here", [Failure.OUT_OF_MEMORY]), ("elsewhere", [])])
+def test_what_this_machines_kernel_killed_for_memory_is_no_worker_of_another_node(
+    monkeypatch: pytest.MonkeyPatch, node: str, failures: list[Failure]
+) -> None:
+    there = nodes(here={"CPU": 1.0}, elsewhere={"CPU": 1.0})
+    monkeypatch.setattr("nas.engines.ray_tune.cluster._nodes", lambda: there)
+    monkeypatch.setattr("nas.engines.ray_tune.cluster.Needs.is_here", lambda self, place: place.node == "here")
+    kills = iter([3, 4])
+    monkeypatch.setattr("nas.engines.ray_tune.searcher.kernel_kills", lambda: next(kills))
+    told = Told()
+    searcher = DriverSearcher(Retrying(told, print), Needs(1.0, 0.0), 10)
+    assert searcher.suggest("t")["job"] is JOB
+    searcher.told("t", {"begun": actors.Begun(Place(node, node, "cpu"), None)})
+    searcher.lost("t", "The actor died unexpectedly: SIGKILL", None)
+    assert searcher.failure is None
+    assert told.failures == failures
+
+
+def test_a_worker_whose_device_computes_no_more_ends_and_blames_no_architecture() -> None:
+    failed = TrialResult.of(JOB, TrialState.FAILED, failure=Failure.ERROR, error="RuntimeError: CUDA error: illegal")
+    actor = object.__new__(actors.TrialActor)
+
+    def asked(answers: bool) -> dict[str, Any]:
+        actor._bench = cast("Any", SimpleNamespace(answers=lambda: answers))
+        actor._events = iter([TrialOutcome(failed, None)])
+        return actor.step()
+
+    assert asked(answers=True)["result"] is failed
+    with pytest.raises(DeviceLost, match="does not compute any more, since RuntimeError: CUDA error: illegal"):
+        asked(answers=False)
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> tuple[Told, DriverSearcher, list[float]]:
+    """A job that Tune has taken as trial `t`, by a clock that the test sets."""
+    clock = [0.0]
+    monkeypatch.setattr("nas.engines.ray_tune.cluster._nodes", lambda: nodes(a={"CPU": 2.0}))
+    monkeypatch.setattr("nas.engines.ray_tune.cluster.Needs.is_here", lambda self, place: False)
+    monkeypatch.setattr("nas.engines.ray_tune.searcher.time.monotonic", lambda: clock[0])
+    told = Told()
+    searcher = DriverSearcher(Retrying(told, print), Needs(1.0, 0.0), 10)
+    searcher.suggest("t")
+    return told, searcher, clock
+
+
+@pytest.mark.parametrize(("seconds", "failures"), [(9.0, []), (10.0, [Failure.TIMED_OUT])])
+def test_what_a_trial_waited_in_the_queue_is_not_of_its_time_limit(
+    begun: tuple[Told, DriverSearcher, list[float]], seconds: float, failures: list[Failure]
+) -> None:
+    told, searcher, clock = begun
+    clock[0] = 1000.0
+    searcher.told("t", {"begun": actors.Begun(Place("a", "a", "cpu"), 10.0)})
+    clock[0] += seconds
+    searcher.lost("t", "The actor died unexpectedly: SIGKILL", None)
+    assert (searcher.failure, told.failures) == (None, failures)
+
+
+def test_what_a_trial_came_to_is_not_left_in_tunes_hands(
+    begun: tuple[Told, DriverSearcher, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tune keeps a trial's last step for as long as it runs, and what that refers to stays in the object store."""
+    _, searcher, _ = begun
+    fetched: list[Any] = []
+    monkeypatch.setattr("nas.engines.ray_tune.searcher._fetch", fetched.append)
+    steps: list[dict[str, Any]] = [
+        {"begun": actors.Begun(Place("a", "a", "cpu"), None), "done": False},
+        {"point": EpochPoint(1, 0.5, 100.0), "done": False},
+        {
+            "result": TrialResult.of(JOB, TrialState.FAILED, failure=Failure.ERROR, error="e"),
+            "weights": "w",
+            "done": True,
+        },
+    ]
+    for step in steps:
+        searcher.told("t", step)
+        assert step.keys() == {"done"}
+    assert (searcher.failure, fetched) == (None, ["w"])
+
+
+def engine(monkeypatch: pytest.MonkeyPatch, gpus: float, shared: bool = True) -> tuple[RayEngine, list[str]]:
+    """One on a cluster of so many GPUs, that has not joined it."""
+    monkeypatch.setattr("nas.engines.ray_tune.engine.cluster_resources", lambda: {"CPU": 4.0, "GPU": gpus})
+    made, said = object.__new__(RayEngine), list[str]()
+    made._say, made._shared, made._started, made._sockets = said.append, shared, False, None
+    return made, said
+
+
+@pytest.mark.parametrize(
+    ("device", "there", "shared", "wanted"),
+    [
+        ("cuda", 0, True, 1.0),  # its nodes are yet to come: an autoscaler begins with none
+        ("auto", 0, True, 0.0),
+        ("auto", 2, True, 1.0),
+        ("cpu", 2, True, 0.0),
+        ("cuda", 0, False, 0.0),
+        ("auto", 1, False, 1.0),
+    ],
+)
+def test_gpus_are_waited_for_where_they_are_asked_for_and_cpus_taken_with_a_word(
+    monkeypatch: pytest.MonkeyPatch, device: str, there: float, shared: bool, wanted: float
+) -> None:
+    made, said = engine(monkeypatch, there, shared)
+    assert made._gpus(device, None) == wanted
+    assert said == ["the cluster has no GPU: trials run on its CPUs (--device cuda waits for GPUs)"] * (
+        (device, there) == ("auto", 0)
+    )
+
+
+@pytest.mark.parametrize(("device", "there"), [("cuda", 0), ("cuda:1", 2), ("auto", 1)])
+def test_trials_that_would_all_use_the_first_gpu_are_refused(
+    monkeypatch: pytest.MonkeyPatch, device: str, there: float
+) -> None:
+    made, _ = engine(monkeypatch, there)
+    with pytest.raises(ConfigError, match=r"all would use the first; give a share of one, such as 0\.25"):
+        made._gpus(device, 0.0)
+    assert made._gpus("cpu", 0.0) == 0.0
+
+
+@pytest.mark.parametrize(("gpus", "share"), [(0.25, 0.25), (1.0, 1.0), (2.0, 1.0), (0.0, 1.0)])
+def test_workers_on_one_card_share_what_images_may_take_of_its_memory(
+    monkeypatch: pytest.MonkeyPatch, gpus: float, share: float
+) -> None:
+    made, _ = engine(monkeypatch, 1.0)
+    made._needs = Needs(1.0, gpus)
+    plan = TrialPlan(SPACE, DataConfig(), Recipe(), LatencyProtocol(), "cuda", data_memory=0.5)
+    assert made._shared_out(plan).data_memory == 0.5 * share

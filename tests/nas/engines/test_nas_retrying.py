@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import pytest
 
-from nas.engines.retrying import MOST_LOST_IN_A_ROW, MOST_LOST_ON_A_NODE, Attempt, Place, Retrying, Room
+from nas.engines.crashes import Crashes, Texts
+from nas.engines.retrying import ALONE_WITHIN_S, MOST_LOST_IN_A_ROW, MOST_LOST_ON_A_NODE, Attempt, Place, Retrying, Room
 from search_spaces import InputSpec, SearchSpace
 from trials.errors import MachineFailing
 from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
@@ -18,7 +21,7 @@ class Jobs:
     """So many jobs, and what is told of each."""
 
     def __init__(self, count: int) -> None:
-        self._waiting = [TrialJob(n, "sampler", SPACE.baseline, 1, 1, 1, 1) for n in range(count)]
+        self._waiting = [TrialJob(n, "sampler", SPACE.baseline, n, 1, 1, 1) for n in range(count)]
         self._open: set[int] = set()
         self.results: dict[int, TrialResult] = {}
         self.lost: dict[int, str] = {}
@@ -50,10 +53,16 @@ class Jobs:
 class Played:
     """Begins what is handed out, and ends it as it is told."""
 
-    def __init__(self, count: int, room: Room, most: int | None = None) -> None:
+    def __init__(self, count: int, room: Room, most: int | None = None, known: Texts | None = None) -> None:
         self.jobs, self.room, self.said = Jobs(count), room, list[str]()
-        self.retrying = Retrying(self.jobs, self.said.append, most)
+        self.now_s = 0.0
+        self.kept: Texts = {}
+        crashes = Crashes(known, self.keep)
+        self.retrying = Retrying(self.jobs, self.said.append, most, clock=lambda: self.now_s, crashes=crashes)
         self.attempts: dict[int, Attempt] = {}
+
+    def keep(self, texts: Texts) -> None:
+        self.kept = dict(texts)
 
     def begin(self, node: str = "a", device: str = "cpu") -> int:
         attempt = self.retrying.next_attempt(self.room)
@@ -97,6 +106,60 @@ def test_an_architecture_that_ends_its_worker_twice_while_others_go_on_has_faile
     assert (failed.state, failed.failure, failed.attempts) == (TrialState.FAILED, Failure.CRASHED, 2)
     assert failed.error == "its worker died 2 times: gone [node a (a)]"
     assert played.begin() == 2
+
+
+def test_crashes_are_kept_for_a_driver_that_dies_until_the_job_ends() -> None:
+    first = Played(3, ONE)
+    first.begin()
+    first.lose(0)
+    assert list(first.kept.values()) == [["gone [node a (a)]"]]
+    # The driver dies; the next one begins it anew, and it crashes again.
+    second = Played(3, ONE, known=first.kept)
+    assert second.begin() == 0
+    second.lose(0)
+    assert second.jobs.results == {}  # nothing has ended yet to hold it against
+    assert list(second.kept.values()) == [["gone [node a (a)]"] * 2]
+    third = Played(3, ONE, known=second.kept)
+    for ended in (second, third):
+        assert ended.begin() == 1  # it is not tried a third time
+        ended.end(1)
+        failed = ended.jobs.results[0]
+        assert (failed.failure, failed.attempts) == (Failure.CRASHED, 2)
+        assert failed.error == "its worker died 2 times: gone [node a (a)]"
+        assert ended.kept == {}
+
+
+def test_what_crashed_in_earlier_sessions_and_ends_well_is_forgiven() -> None:
+    first = Played(1, ONE)
+    first.begin()
+    first.lose(0)
+    second = Played(1, ONE, known=first.kept)
+    second.end(second.begin())
+    assert second.kept == {}
+    assert second.jobs.results[0].attempts == 2
+    assert second.jobs.results[0].environment["earlier_attempts"] == ["gone [node a (a)]"]
+
+
+def test_what_crashed_too_often_and_is_all_that_is_left_has_failed_without_another_try() -> None:
+    first = Played(1, ONE)
+    for _ in range(2):
+        first.begin()
+        first.lose(0)
+    second = Played(1, ONE, known=first.kept)
+    assert second.retrying.next_attempt(ONE) is None
+    assert second.jobs.finished
+    assert second.jobs.results[0].failure is Failure.CRASHED
+
+
+def test_crashes_of_a_machine_that_loses_all_are_not_kept() -> None:
+    played = Played(40, ONE)
+    for _ in range(MOST_LOST_IN_A_ROW - 1):
+        played.lose(played.begin())
+    assert played.kept
+    last = played.begin()
+    with pytest.raises(MachineFailing):
+        played.lose(last)
+    assert played.kept == {}
 
 
 def test_a_crash_on_a_node_that_turns_out_to_be_dead_is_not_the_architectures() -> None:
@@ -168,10 +231,26 @@ def test_the_only_node_is_not_avoided_and_where_all_is_lost_the_search_ends() ->
     for _ in range(MOST_LOST_IN_A_ROW - 1):
         played.lose(played.begin())
     last = played.begin()
-    with pytest.raises(MachineFailing, match="6 workers were lost in a row, and no trial has ended meanwhile"):
+    with pytest.raises(MachineFailing, match=r"6 workers were lost in a row on node a \(a\), and no trial has ended"):
         played.lose(last)
     assert played.jobs.results == {}  # nobody is blamed for it
     assert played.jobs.lost == {}
+
+
+def test_a_search_that_the_machine_ends_names_the_nodes_and_their_gpus_that_fail() -> None:
+    room: Room = {"a": (1, 1, 1), "b": (1,)}
+    played = Played(40, room)
+    places = cycle([("a", "2"), ("b", "0"), ("a", "0")])
+
+    def lose_all() -> None:
+        while True:
+            played.lose(played.begin(*next(places)))
+
+    with pytest.raises(MachineFailing) as failing:
+        lose_all()
+    assert "workers were lost in a row on node a (a), GPUs 0, 2; node b (b), GPU 0, and no trial" in str(failing.value)
+    assert "(the last: gone [node b (b), GPU 0])" in str(failing.value)
+    assert "GPU" not in str(Place("a", "10.0.0.1", "cpu"))
 
 
 def test_a_trial_out_of_memory_beside_another_is_begun_again_alone_while_others_go_on_elsewhere() -> None:
@@ -212,6 +291,53 @@ def test_out_of_memory_with_nothing_beside_it_or_alone_it_has_failed() -> None:
     played.end(2, Failure.OUT_OF_MEMORY)
     assert (played.jobs.results[2].failure, played.jobs.results[2].attempts) == (Failure.OUT_OF_MEMORY, 2)
     assert played.jobs.finished
+
+
+@pytest.mark.parametrize("room", [{"a": (2,)}, TWO_NODES])
+def test_one_that_waits_in_vain_for_a_device_to_itself_is_begun_beside_others_and_what_comes_of_it_stands(
+    room: Room,
+) -> None:
+    played = Played(3, room)
+    assert [played.begin(), played.begin()] == [0, 1]
+    played.end(0, Failure.OUT_OF_MEMORY)
+    attempt = played.retrying.next_attempt(room)
+    assert attempt is not None
+    assert attempt.alone
+    assert played.retrying.crowded_out() is None
+    played.now_s = 10 * ALONE_WITHIN_S
+    assert played.retrying.crowded_out() is None  # what it waits for is ours
+    played.end(1)
+    assert played.retrying.crowded_out() is None
+    played.now_s += ALONE_WITHIN_S / 2
+    # What is handed out anew meanwhile has not waited less for it.
+    played.retrying.take_back()
+    attempt = played.retrying.next_attempt(room)
+    assert attempt is not None
+    assert attempt.alone
+    played.now_s += ALONE_WITHIN_S / 2
+    assert played.retrying.crowded_out() == 0
+    assert played.retrying.crowded_out() is None
+    assert played.begin("b" if "b" in room else "a") == 0
+    assert not played.attempts[0].alone
+    assert played.attempts[0].avoided == (("a",) if "b" in room else ())
+    assert played.begin("b" if "b" in room else "a") == 2  # nothing is held back for it
+    played.end(0, Failure.OUT_OF_MEMORY)
+    found = played.jobs.results[0]
+    assert (found.failure, found.attempts) == (Failure.OUT_OF_MEMORY, 2)
+    assert found.environment["earlier_attempts"] == [
+        "out of memory beside other trials, then alone",
+        f"no device was free for it alone within {ALONE_WITHIN_S:g} s, then beside others",
+    ]
+
+
+def test_one_that_runs_alone_does_not_wait() -> None:
+    played = Played(2, {"a": (2,)})
+    assert [played.begin(), played.begin()] == [0, 1]
+    played.end(0, Failure.OUT_OF_MEMORY)
+    played.end(1)
+    assert played.begin() == 0
+    played.now_s = 10 * ALONE_WITHIN_S
+    assert played.retrying.crowded_out() is None
 
 
 def test_trials_on_different_cards_are_not_beside_each_other() -> None:

@@ -11,11 +11,11 @@ import pytest
 from nas.settings.search import SearchConfig
 from nas.tools.cluster.asking import Asked
 from nas.tools.cluster.checking import Checked, troubles
-from nas.tools.cluster.node import Node, cpu_quota
+from nas.tools.cluster.node import Node
 
 EXPECTED = {"data": "d" * 16, "space": "5" * 16, "code": None}
 ABOUT: dict[str, Any] = {
-    "host": "node-7", "python": "3.11.7", "formulas": "f" * 8, "gpus": [], "cores": 8, "cpu_quota": None,
+    "host": "node-7", "python": "3.11.7", "formulas": "f" * 8, "gpus": [], "cores": 8,
     "packages": {"fusion-nas": "0.1.0", "ray": "2.60.0", "torch": "2.15.0+cu130", "optuna": "5.0.0"},
     "memory_bytes": 10**10, "free_bytes": {"temporary": 10**11}, "flock": None, "token_authentication": True,
 }  # fmt: skip
@@ -51,7 +51,7 @@ def test_a_node_like_the_driver_is_fit() -> None:
         (about(formulas="0" * 8), "operators or training code of fingerprint 00000000, the driver's"),
         (about(flock="/tmp: No locks available"), "files cannot be locked (/tmp: No locks available"),
         (about(free_bytes={"ray": 10**8}), "100MB free for ray, a search wants 1.00GB; free some"),
-        (about(cpu_quota=2.0), "warning Ray counts 8 CPUs, the machine or its container lets 2 be"),
+        (about(cores=2), "warning Ray counts 8 CPUs, the machine or its container lets 2 be"),
         (about(token_authentication=False), "warning all nodes: Ray asks for no token: whoever reaches its ports"),
         (replace(FIT, clock_offset_s=-7.5), "its clock is 7.5 s behind the driver's; synchronise"),
         (replace(FIT, agreement=None), "data and space were not read in time; ask again"),
@@ -84,19 +84,9 @@ def test_shipped_data_need_not_be_there() -> None:
     assert said(replace(FIT, agreement=without), config) == []
 
 
-def test_a_container_s_quota_is_read(tmp_path: Path) -> None:
-    assert cpu_quota(tmp_path) is None
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert cpu_quota(tmp_path) is None
-    (tmp_path / "cpu.max").write_text("250000 100000\n")
-    assert cpu_quota(tmp_path) == 2.5
-    old = tmp_path / "v1" / "cpu"
-    old.mkdir(parents=True)
-    (old / "cpu.cfs_quota_us").write_text("-1\n")
-    (old / "cpu.cfs_period_us").write_text("100000\n")
-    assert cpu_quota(tmp_path / "v1") is None
-    (old / "cpu.cfs_quota_us").write_text("150000\n")
-    assert cpu_quota(tmp_path / "v1") == 1.5
+def test_a_node_s_cores_are_those_that_its_container_lets_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trials.cores.cores", lambda: 3)
+    assert Node().about()["cores"] == 3
 
 
 def test_this_machine_answers_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
