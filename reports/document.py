@@ -24,8 +24,8 @@ from reports.verdict import verdict_by_estimates, verdict_of
 from reports.view import RunView
 
 FORMAT = "fusion-nas report"
-#: Rises where a document of before can no longer be shown.
-VERSION = 1
+#: Rises where a document of before can no longer be shown, or one of now by the program of before.
+VERSION = 2
 
 Document = dict[str, Any]
 

@@ -22,8 +22,8 @@ OBJECTIVES = dict.fromkeys(ALL_FIGURES, True) | {"macs": False, "latency_ms": Fa
 class TrialView:
     """A recorded trial and what the run's budgets and rivals make of it.
 
-    `feasible` is None while a constrained cost is not known, or not well enough; `on_front` is True for feasible
-    complete trials that no other one dominates in the run's objectives. `latency` is the best figure there is, and
+    `feasible` is None while a constrained cost is not known, or not well enough: `open` names those; `on_front` is
+    True for feasible complete trials that no other one dominates in the run's objectives. `latency` is the best figure there is, and
     `crosses` says that its interval lies on both sides of the budget. `estimate` is of its score, None where all that
     was trained tells nothing beyond the score itself, or was not asked. `longer` is the longest training of its
     architecture under its seed that has a score, where that is longer than its own; `fails_longer` one that failed by
@@ -40,6 +40,7 @@ class TrialView:
     estimate: Estimate | None = None
     longer: Training | None = None
     fails_longer: Training | None = None
+    open: tuple[str, ...] = ()
 
     @property
     def longest(self) -> TrialResult | Training:
