@@ -40,7 +40,7 @@ def document_of(view: RunView) -> Document:
         "head": [*architectures.ship(view, palette), tiles(asdict(tile) for tile in head_tiles(view))],
         "sections": [
             architectures.front(view, palette), architectures.front_table(view, palette), operators.architectures(view),
-            operators.operators(view, palette), operators.ablations(view), operators.attentions(view),
+            operators.operators(view, palette), operators.ablations(view), operators.attentions(view, palette),
             trust.finalists(view), trust.ranking(view), course.course(view), facts.trials(view), facts.data(view),
             facts.latency(view), facts.provenance(view),
         ],

@@ -5,6 +5,7 @@ Both engines, in-process and Ray Tune, call `Bench.judge`; there is no second pa
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from torch import nn
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.agreement import Agreement
+from trials.attention.moving import Watch
 from trials.data import DataConfig, SceneConfig
 from trials.data.shipped import DataSource
 from trials.latency import measure_latency
@@ -97,7 +99,9 @@ class Bench:
         self.trainer = self._trainer().on(self.device, most_bytes)
         # What cannot be asked any more of a device that fails.
         precision = "bfloat16 autocast" if devices.in_bfloat16(plan.recipe.precision, self.device) else "float32"
-        self._environment = devices.environment(self.device) | {"training_precision": precision}
+        self._environment = devices.environment(self.device) | {
+            "training_precision": precision, "process": os.getpid(),
+        }  # fmt: skip
         space = plan.space
         self.reference = self.build(space.baseline, seed=0)
         self.example = torch.zeros(
@@ -162,12 +166,13 @@ class Bench:
         laps = _Laps()
         limit = TimeLimit(self.time_limit(job), self.expendable)
         curve: list[EpochPoint] = []
+        watch: Watch | None = None
         latency: Latency | None = None
 
         def result(state: TrialState, **outcome: object) -> TrialResult:
             return TrialResult.of(
                 job, state, latency=latency, curve=tuple(curve), seconds=laps.total(), timing=laps.timing(),
-                environment=self.environment(curve), **outcome,
+                environment=self.environment(curve), attention=None if watch is None else watch.told(), **outcome,
             )  # fmt: skip
 
         try:
@@ -185,9 +190,14 @@ class Bench:
                 return
             with self.occupied(limit.check) as machine:
                 laps.end("wait_s")
+                if not job.final:  # the test split is judged on once, and not looked at before
+                    watch = Watch(job.architecture, trainer, job.epochs)
                 points = trainer.train(network, job.seed, machine, job.epochs, self.plan.checkpoint)
                 while (point := _next(points, limit)) is not None:
                     curve.append(point)
+                    if watch is not None:
+                        with limit.watching():
+                            watch.look(network, point.epoch)
                     with machine.away():
                         laps.end("train_s")
                         yield point

@@ -10,12 +10,13 @@ from typing import Any
 
 from reports.blocks import Block, absent, chart, heading, table, text, tiles
 from reports.blocks import section as part
-from reports.course import course_of, timeline_of
+from reports.course import course_of
 from reports.drawing import choices_text
 from reports.effort import effort_story
 from reports.formatting import format_duration, format_percent
 from reports.noise import counted
 from reports.summary import front_volume, sessions, spent
+from reports.timeline import timeline_of
 from reports.view import RunView
 from trials.trial import TrialState
 
@@ -106,22 +107,26 @@ def _rungs(view: RunView) -> list[Block]:
 
 
 def _timeline(view: RunView) -> list[Block]:
-    bars = timeline_of(view)
+    lanes, bars = timeline_of(view)
     if not bars:
         return []
-    lanes = 1 + max(bar.lane for bar in bars)
     busy = sum(bar.end - bar.start for bar in bars)
-    whole = max(bar.end for bar in bars) * lanes
+    whole = max(bar.end for bar in bars) * len(lanes)
     shown = bars[:: 1 + len(bars) // BARS]
-    rows = [[b.number, b.lane + 1, b.start, b.end, b.state] for b in shown]
+    rows = [[b.number, lanes[b.lane], b.process, b.start, b.end, b.state] for b in shown]
     every = f" {len(shown):,} of {len(bars):,} trials are drawn." if len(shown) < len(bars) else ""
     share = format_percent(min(1.0, busy / whole) if whole else None, 0)
+    who = (
+        "A lane is a worker of a host; one that began when another had ended has its lane."
+        if any(bar.process for bar in bars)
+        else "The record does not name the workers, so a trial stands in the first lane of its host that was free."
+    )
     return [chart(
-        "timeline", "timeline", "Who worked when", f"{counted(lanes, 'lane')} over {format_duration(whole / lanes)}.",
-        "From each trial's moment of recording, less the seconds that it held a worker; the record "
-        "does not name workers, "
-        f"so a trial stands in the first lane that was free. Lanes were busy for {share}.{every}",
-        ["trial", "lane", "start (s)", "end (s)", "state"], rows, lanes=lanes,
+        "timeline", "timeline", "Who worked when",
+        f"{counted(len(lanes), 'lane')} over {format_duration(whole / len(lanes))}.",
+        f"From each trial's moment of recording, less the seconds that it held a worker. {who} Lanes were busy for "
+        f"{share}.{every}",
+        ["trial", "worker", "process", "start (s)", "end (s)", "state"], rows, lanes=lanes,
     )]  # fmt: skip
 
 
