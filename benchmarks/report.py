@@ -39,8 +39,9 @@ def _head(browser: Any) -> str:
     return (
         "The report's page of synthetic runs (tests/reports/synthetic_run.py, network of 16 fusion points) in "
         f"headless\nChromium {version}, {platform.machine()}, {_processor()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}; load average when it began\n{os.getloadavg()[0]:.1f}. {ROUNDS} loads of each "
-        "after one that is not counted, from a file: median (least to most) since the navigation began.\nDrawn: every "
+        f"{platform.python_version()}; load average when it began\n{os.getloadavg()[0]:.1f}, niceness {os.nice(0)}. "
+        f"{ROUNDS} loads of each after one that is not counted, from a file: median (least to most) since the "
+        "navigation began.\nDrawn: every "
         "chart and the table, and the frame after them shown. Processor: what the page's main thread had of it, which\n"
         "another's work hardly lengthens. Made by python -m benchmarks report.\n"
     )

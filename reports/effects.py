@@ -140,7 +140,8 @@ def _tried_pairs(view: RunView, effects: Sequence[Effect]) -> tuple[Pair, ...]:
     most often and those whose own effect is surest, in a network that has add everywhere else."""
     often = sorted(effects, key=lambda e: -e.n)[:_CHOICES_OF_PAIRS]
     sure = sorted(effects, key=lambda e: -abs(e.worth.better - 0.5))[:_CHOICES_OF_PAIRS]
-    choices = [(e.point, e.choice) for e in dict.fromkeys([*often, *sure])]
+    points = list(view.baseline_architecture.choices)
+    choices = sorted({(e.point, e.choice) for e in (*often, *sure)}, key=lambda c: (points.index(c[0]), str(c[1])))
     return _surest(view, view.baseline_architecture, [(a, b) for a, b in combinations(choices, 2) if a[0] != b[0]])
 
 

@@ -196,7 +196,8 @@ def attentions(view: RunView, palette: Palette) -> dict[str, Any]:
     found = attention.pictures_of(view)
     if not found:
         return section("attention", "Attention weights", [*_moved(view, palette), absent(
-            "Not looked at in this run: nas attention does that for every trial whose weights were kept."
+            "The distribution of the weights was not looked at in this run: nas attention does that for every trial "
+            "whose weights were kept."
         )])  # fmt: skip
     legend = attention.ATTENTION_LEGEND
     blocks = [lead(f"{legend[0].upper()}{legend[1:]}. The dashed line is the mean.")]

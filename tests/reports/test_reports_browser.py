@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from reports_browser import AXE, MARKS, actions, element, keep, requests, show, shown, texts, times_ms, violations, wait
-from reports_records import HOSTILE, realistic_trials, record, result
+from reports_records import HOSTILE, description, realistic_trials, record, result
 
 from reports import RunView
+from reports.comparison import compared, write_comparison
+from reports.index import write_index
 from reports.page import write_report
 from trials.trial import TrialState
 
@@ -269,6 +272,40 @@ def test_sparse_runs_with_hostile_names_have_a_page_without_an_error(browser: An
     assert "\U0001f980" in texts(browser, "h1")[0]
     assert texts(browser, ".headline")[0]
     keep(browser, f"sparse-{kind.replace(' ', '-')}")
+
+
+def test_names_that_would_run_are_text_everywhere(browser: Any, tmp_path: Path) -> None:
+    """Of points, space, data, classes and hosts, beside a record that cannot be read; on the index and compared too."""
+    points = (f"layer1.{HOSTILE}", "layer\u202e2.\"'`${alert(1)}", "layer3.\U0001f980<!--")
+    told = description(points)
+    told["space"]["name"] = told["data"]["name"] = HOSTILE
+    told["data"]["classes"] = [HOSTILE, "'\"", "\u202e"]
+    trials = [
+        replace(result(i, (op,) * 3, points=points, origin="uniform" if i else "baseline"),
+                environment={"host": HOSTILE, "process": 1, "device": HOSTILE})
+        for i, op in enumerate(("add", "se", "aff", "iaff"))
+    ]  # fmt: skip
+    for name in (NAME, "other"):
+        record(tmp_path / "runs" / name, trials, description=told)
+    (tmp_path / "runs" / "damaged").mkdir()
+    (tmp_path / "runs" / "damaged" / "study.db").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 40)
+    pages = [
+        write_index(tmp_path / "runs"), tmp_path / "runs" / NAME / "report.html",
+        write_comparison(compared([tmp_path / "runs" / NAME, tmp_path / "runs" / "other"]), tmp_path / "compared.html"),
+    ]  # fmt: skip
+    browser.get("about:blank")
+    requests(browser)
+    for page in pages:
+        browser.get(page.as_uri())
+        if page.name == "report.html":
+            show(browser, page.as_uri(), 390)
+            browser.execute_script("document.querySelectorAll('.tool.push, .pick').forEach(b => b.click())")
+            assert f"layer1.{HOSTILE}" in texts(browser, "#effects-chart th")
+        assert browser.get_log("browser") == [], page
+        assert {url for url in requests(browser) if not url.startswith("file:")} == set()
+        assert violations(browser) == [], page
+    browser.get(pages[0].as_uri())
+    assert "cannot be read" in texts(browser, "body")[0]
 
 
 def test_what_axe_is_asked_it_would_find(browser: Any, address: str) -> None:

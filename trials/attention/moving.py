@@ -60,7 +60,8 @@ class Watch:
         if not any(self._looks.values()):
             return None
         places = {point: place for place, point in enumerate(self._architecture.choices)}
-        parts = sorted(set().union(*self._looks.values()), key=lambda part: places[part[0]])
+        seen = dict.fromkeys(part for look in self._looks.values() for part in look)
+        parts = sorted(seen, key=lambda part: places[part[0]])
         looks = {epoch: look for epoch, look in sorted(self._looks.items()) if look.keys() == set(parts)}
         if not looks:
             return None

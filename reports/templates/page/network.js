@@ -26,7 +26,7 @@ function networkChart() {
   function draw(element, width) {
     const chosen = drawn === null ? null : choicesOf(drawn), others = beside === null || beside === drawn ? null : choicesOf(beside);
     const longest = d3.max(report.trials.choices, (choice) => choice.label.length) || 4;
-    const cell = Math.min(110, Math.max(46, 7 * longest + 14)), tall = 26, pad = 10, gap = 24;
+    const cell = Math.min(110, Math.max(46, 7.4 * longest + 16)), tall = 26, pad = 10, gap = 24;
     const rows = [[]];
     let used = 0;
     const boxes = [{ end: block.ends[0] }, ...block.stages, { end: block.ends[1] }].map((stage) => {
