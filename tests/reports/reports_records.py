@@ -82,9 +82,8 @@ def moved(ops: Iterable[str], points: Iterable[str]) -> AttentionByEpoch | None:
     parts = tuple((point, "gate") for point, op in zip(points, ops, strict=True) if op not in ("add", "concat"))
     if not parts:
         return None
-    means = tuple(
-        tuple(0.5 + 0.1 * epoch * (1 + place) / len(parts) for place in range(len(parts))) for epoch in range(5)
-    )
+    far = [(1 + place) / len(parts) for place in range(len(parts))]
+    means = tuple(tuple(0.5 + 0.1 * epoch * one for one in far) for epoch in range(5))
     spreads = tuple((0.02 * epoch,) * len(parts) for epoch in range(5))
     return AttentionByEpoch(parts, (1.0,) * len(parts), tuple(range(1, 6)), means, spreads)
 
