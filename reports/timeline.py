@@ -62,7 +62,8 @@ def timeline_of(view: RunView) -> tuple[list[str], list[Bar]]:
         _Shift(host, process, min(spans[n][0] for n in some), max(spans[n][1] for n in some), tuple(some))
         for (host, process, _), some in by_worker.items()
     ]
-    names, bars = [], []
+    names: list[str] = []
+    bars: list[Bar] = []
     for host in sorted({shift.host for shift in shifts}, key=lambda name: (not name, name)):
         own = [shift for shift in shifts if shift.host == host]
         for shift, lane in _in_lanes(own):

@@ -21,7 +21,6 @@ from torch import nn
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from trials.agreement import Agreement
-from trials.attention.moving import Watch
 from trials.data import DataConfig, SceneConfig
 from trials.data.shipped import DataSource
 from trials.latency import measure_latency
@@ -34,6 +33,7 @@ from trials.tasks import SceneRecipe
 from trials.training.resumable import Checkpoint
 from trials.training.starts import FromScratch, Start
 from trials.training.trainer import Trainer, load_any, make_trainer
+from trials.training.watching_attention import Watch
 from trials.trial import EpochPoint, Latency, LatencyProtocol, Recipe, Timing, TrialJob, TrialResult, TrialState
 
 #: The origin of a job that trains what a search knows already: its costs were measured before.

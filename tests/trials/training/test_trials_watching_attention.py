@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_trials_attention import data
 
 from search_spaces import InputSpec, SearchSpace
 from trials.attention.measuring import attention_of
-from trials.attention.moving import IMAGES, MOMENTS, Watch, moments
+from trials.data import ImageData, Split
 from trials.machine.quiet import occupied
 from trials.training.trainer import Trainer
+from trials.training.watching_attention import IMAGES, MOMENTS, Watch, moments
 from trials.trial import AttentionByEpoch, Recipe
 
 SPACE = SearchSpace.named("resnet8", InputSpec(1, 28, 10))
@@ -23,6 +23,13 @@ CHOICES = {"layer1.0": "cbam/4", "layer2.0": "add", "layer3.0": "aff/4"}
 @pytest.fixture(autouse=True)
 def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FUSION_NAS_LOCKS", str(tmp_path))
+
+
+def data(images: int = 6) -> ImageData:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (images, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    split = Split(pixels, torch.arange(images) % 10)
+    return ImageData("drawn", tuple("0123456789"), split, split, None, (0.5,), (0.25,), "0" * 16)
 
 
 def test_a_training_that_is_looked_at_is_the_same_to_the_bit() -> None:
