@@ -42,6 +42,8 @@ def test_what_was_not_known_is_not_known_under_another_budget(browser: Any, half
     place = table(browser, "front-chart")[0].index("budgets")
     asked = [row[place] for row in table(browser, "front-chart")[1:]]
     assert asked.count("not known") > 3
+    assert browser.execute_script("return document.querySelectorAll('#front-chart svg .unpriced').length") > 0
+    assert browser.execute_script("return document.querySelectorAll('#front-chart svg .infeasible').length") > 0
     legend = texts(browser, "#front-chart .legend li")
     assert "trained, not known whether within budget" in legend
     browser.execute_script("document.querySelector('#front-chart .budget').focus()")

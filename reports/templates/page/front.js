@@ -120,6 +120,9 @@ function frontChart() {
       const kind = i === baseline ? "baseline" : "uniform", px = x(of(key, i)), py = y(100 * of("quality", i));
       const shape = inside.append("path").attr("transform", `translate(${px},${py})`).attr("class", kind).attr("d", d3.symbol(SYMBOLS[kind], kind === "baseline" ? 130 : 70)());
       shape.attr("fill", kind === "baseline" ? KINDS.baseline[1] : "var(--card)").attr("stroke", kind === "baseline" ? "#5c3d00" : KINDS.uniform[1]).attr("stroke-width", kind === "baseline" ? 1 : 2);
+      // What it is under the budgets would be hidden under it.
+      const within = isWithin(i), inner = within === null ? ["M-3-3h6v6h-6z", "unpriced"] : within ? null : ["M-4-4L4 4M4-4L-4 4", "infeasible"];
+      if (inner) inside.append("path").attr("class", inner[1]).attr("transform", `translate(${px},${py})`).attr("d", inner[0]).attr("fill", "none").attr("stroke", KINDS[inner[1]][1]).attr("stroke-width", 1.6);
       const text = i === baseline ? "all-add" : uniformName(i), wide = 6.6 * text.length;
       for (const [dx, dy, anchor] of [[0, -12, "middle"], [0, 22, "middle"], [11, 4, "start"], [-11, 4, "end"]]) {
         const left = px + dx - (anchor === "middle" ? wide / 2 : anchor === "end" ? wide : 0), top = py + dy - 11;
