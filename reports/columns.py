@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from reports.drawing import Palette, stage_of
-from reports.summary import limits, ratio
+from reports.summary import limits
 from reports.trial_view import TrialView
 from reports.view import RunView
+from trials.budgets.pricing import for_good
 from trials.trial import TrialState
 
 #: What of an error message goes into a report: one of 1,000 failures must still open.
 _ERROR_CHARACTERS = 1500
 #: Costs that the front can be drawn against: their names, units and what they are called.
 COSTS = {"macs": "FLOPs (multiply-adds)", "latency_ms": "p50 latency (ms)", "params": "parameters"}
+
+#: Columns of which each value is a list of places.
+_OF_MANY = ("architecture", "over", "open")
 
 
 class _Texts:
@@ -63,6 +67,8 @@ def trial_columns(view: RunView, palette: Palette) -> dict[str, Any]:
         "params": lambda t: t.result.params,
         "latency_ms": lambda t: None if t.latency is None else _short(t.latency.p50_ms),
         "p95_ms": lambda t: None if t.latency is None else _short(t.latency.p95_ms),
+        # What a moved budget is held against: the least that it may be, where it was not measured for good.
+        "latency_low": lambda t: None if t.latency is None or for_good(t.latency) else _short(t.latency.low_ms),
         "latency_source": lambda t: None if t.latency is None else texts(str(t.latency.source)),
         "unsteady": lambda t: 0 if t.latency is None else int(not t.latency.stable),
         "seconds": lambda t: _short(t.result.seconds),
@@ -73,7 +79,10 @@ def trial_columns(view: RunView, palette: Palette) -> dict[str, Any]:
         "feasible": lambda t: None if t.feasible is None else int(t.feasible),
         "front": lambda t: int(t.on_front),
         "kept_off": lambda t: int(t.fails_longer is not None),
-        "over": lambda t: [i for i, c in enumerate(view.constraints) if t.violations.get(c.metric, 0) > 0],
+        "over": lambda t: [
+            i for i, c in enumerate(view.constraints) if t.violations.get(c.metric, 0) > 0 and c.metric not in t.open
+        ],
+        "open": lambda t: [i for i, c in enumerate(view.constraints) if c.metric in t.open],
         "failure": lambda t: texts(None if t.result.failure is None else str(t.result.failure)),
         "error": lambda t: texts(_shortened(t.result.error)),
         "attempts": lambda t: t.result.attempts,
@@ -89,10 +98,9 @@ def trial_columns(view: RunView, palette: Palette) -> dict[str, Any]:
 
 
 def axes(view: RunView) -> list[dict[str, Any]]:
-    """The costs that some completed trial has: FLOPs first, each with what the baseline takes."""
-    base = view.baseline
+    """The costs that some completed trial has: FLOPs first."""
     return [
-        {"key": key, "name": name, "baseline": None if base is None else getattr(base, key)}
+        {"key": key, "name": name}
         for key, name in COSTS.items()
         if any(t.objective(key) is not None for t in view.complete)
     ]
@@ -107,15 +115,9 @@ def budgets(view: RunView) -> list[dict[str, Any]]:
             "at_least": c.at_least,
             "limit": None if (limit := known.get(c.metric)) is None else limit.value,
             "text": str(c) if limit is None else limit.text,
-            "of_baseline": None if limit is None or view.baseline is None else ratio_of(limit.value, c.metric, view),
         }
         for c in view.constraints
     ]
-
-
-def ratio_of(value: float, metric: str, view: RunView) -> float | None:
-    """A cost beside the baseline's."""
-    return ratio(value, getattr(view.baseline, metric, None))
 
 
 def _column(values: Iterable[Any]) -> list[Any] | None:
@@ -141,7 +143,7 @@ def _shortened(error: str | None) -> str | None:
 def rows_of(trials: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The trials of a document as a record each: texts and choices in full. What no trial has is left out."""
     columns, texts, choices = trials["columns"], trials["texts"], [choice["label"] for choice in trials["choices"]]
-    names = [name for name, column in columns.items() if column is not None and name not in ("architecture", "over")]
+    names = [name for name, column in columns.items() if column is not None and name not in _OF_MANY]
     rows = []
     for place in range(len(columns["number"] or ())):
         row = {name: columns[name][place] for name in names}

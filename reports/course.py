@@ -1,8 +1,7 @@
-"""How a run came to where it is: the front's hypervolume and its best after every training, and who worked when."""
+"""How a run came to where it is: the front's hypervolume and its best after every training."""
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,39 +64,3 @@ def _dominated(point: Sequence[float], kept: Sequence[Sequence[float]], rising: 
         if min(gains) >= 0 and max(gains) > 0:
             return True
     return False
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A trial's time on a worker, in seconds from the start of the run; `lane` from 0."""
-
-    number: int
-    lane: int
-    start: float
-    end: float
-    state: str
-
-
-def timeline_of(view: RunView) -> list[Bar]:
-    """By lane: the record does not name workers, so that a trial stands in the first lane that was free."""
-    begun = view.sessions[0].started_at if view.sessions else None
-    if begun is None:
-        return []
-    worked = [t for t in view.trials if t.result.seconds > 0 and t.result.number in view.moments]
-    spans = sorted(
-        (max(0.0, view.moments[t.result.number] - t.result.seconds - begun), t.result.number, t) for t in worked
-    )
-    busy: list[tuple[float, int]] = []  # when each lane is free
-    free: list[int] = []
-    bars, lanes = [], 0
-    for start, number, trial in spans:
-        while busy and busy[0][0] <= start + 0.5:
-            heapq.heappush(free, heapq.heappop(busy)[1])
-        if not free:
-            heapq.heappush(free, lanes)
-            lanes += 1
-        lane = heapq.heappop(free)
-        end = view.moments[number] - begun
-        heapq.heappush(busy, (end, lane))
-        bars.append(Bar(number, lane, round(start, 1), round(max(end, start), 1), str(trial.result.state)))
-    return bars

@@ -24,8 +24,8 @@ from reports.verdict import verdict_by_estimates, verdict_of
 from reports.view import RunView
 
 FORMAT = "fusion-nas report"
-#: Rises where a document of before can no longer be shown.
-VERSION = 1
+#: Rises where a document of before can no longer be shown, or one of now by the program of before.
+VERSION = 2
 
 Document = dict[str, Any]
 
@@ -40,7 +40,7 @@ def document_of(view: RunView) -> Document:
         "head": [*architectures.ship(view, palette), tiles(asdict(tile) for tile in head_tiles(view))],
         "sections": [
             architectures.front(view, palette), architectures.front_table(view, palette), operators.architectures(view),
-            operators.operators(view, palette), operators.ablations(view), operators.attentions(view),
+            operators.operators(view, palette), operators.ablations(view), operators.attentions(view, palette),
             trust.finalists(view), trust.ranking(view), course.course(view), facts.trials(view), facts.data(view),
             facts.latency(view), facts.provenance(view),
         ],

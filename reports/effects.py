@@ -7,7 +7,7 @@ add there, all else alike; the model gives its interval, so that what was seldom
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CONTEXTS = 8
 #: Of a deeper network, pairs are asked of so many of the points where the best architecture has no add.
 _POINTS_OF_PAIRS = 16
+#: Pairs of whatever was tried are asked of so many choices that were tried most often, and as many that are surest.
+_CHOICES_OF_PAIRS = 12
 #: Pairs that are named.
 PAIRS = 8
 
@@ -50,21 +52,24 @@ class Half:
 
 @dataclass(frozen=True)
 class Pair:
-    """What two points of the best architecture are worth together beyond what each is worth alone, in points."""
+    """What choices at two points are worth together beyond what each is worth alone, in points; `n` trained
+    architectures have both operators there."""
 
     points: tuple[str, str]
     choices: tuple[FusionChoice, FusionChoice]
     beyond: Estimate
+    n: int
 
 
 @dataclass(frozen=True)
 class Effects:
     """All of it; `contexts` are the architectures that effects are means over, `best` the trial whose halves and pairs
-    are asked for, None where all-add is best."""
+    are asked for, None where all-add is best. `tried` are pairs of whatever was tried together, in all-add."""
 
     effects: tuple[Effect, ...]
     halves: tuple[Half, ...]
     pairs: tuple[Pair, ...]
+    tried: tuple[Pair, ...]
     contexts: int
     best: int | None
 
@@ -82,9 +87,12 @@ def effects_of(view: RunView) -> Effects | None:
     worths = view.model.fitted.combinations([_replaced(contexts, point, choice) for point, choice, _ in asked])
     effects = tuple(Effect(*one, worth) for one, worth in zip(asked, worths, strict=True))
     if best.result.architecture.key == view.baseline_architecture.key:
-        return Effects(effects, (), (), len(contexts), None)
+        return Effects(effects, (), (), _tried_pairs(view, effects), len(contexts), None)
     chosen = best.result.architecture
-    return Effects(effects, _halves(view, chosen), _pairs(view, chosen), len(contexts), best.result.number)
+    return Effects(
+        effects, _halves(view, chosen), _pairs(view, chosen), _tried_pairs(view, effects), len(contexts),
+        best.result.number,
+    )  # fmt: skip
 
 
 def _tried(view: RunView) -> Mapping[tuple[str, str], tuple[FusionChoice, int]]:
@@ -123,20 +131,44 @@ def _halves(view: RunView, chosen: Architecture) -> tuple[Half, ...]:
 
 def _pairs(view: RunView, chosen: Architecture) -> tuple[Pair, ...]:
     """The pairs of the best architecture that go together, or against each other, most surely."""
-    add = FusionChoice("add")
     places = [point for point, choice in chosen.choices.items() if choice.op != "add"][:_POINTS_OF_PAIRS]
-    pairs = list(combinations(places, 2))
-    if not pairs or view.model is None:
+    return _surest(view, chosen, list(combinations([(point, chosen.choices[point]) for point in places], 2)))
+
+
+def _tried_pairs(view: RunView, effects: Sequence[Effect]) -> tuple[Pair, ...]:
+    """The same of whatever was tried together, not by the best architecture alone: among the choices that were tried
+    most often and those whose own effect is surest, in a network that has add everywhere else."""
+    often = sorted(effects, key=lambda e: -e.n)[:_CHOICES_OF_PAIRS]
+    sure = sorted(effects, key=lambda e: -abs(e.worth.better - 0.5))[:_CHOICES_OF_PAIRS]
+    points = list(view.baseline_architecture.choices)
+    choices = sorted({(e.point, e.choice) for e in (*often, *sure)}, key=lambda c: (points.index(c[0]), str(c[1])))
+    return _surest(view, view.baseline_architecture, [(a, b) for a, b in combinations(choices, 2) if a[0] != b[0]])
+
+
+_Place = tuple[str, FusionChoice]
+
+
+def _surest(view: RunView, ground: Architecture, pairs: Sequence[tuple[_Place, _Place]]) -> tuple[Pair, ...]:
+    """Of pairs of choices that some architecture has both of, those that are worth most surely more or less together
+    than alone; all else as `ground` has it."""
+    add = FusionChoice("add")
+    having: dict[tuple[str, str], set[str]] = {}
+    for trial in view.complete:
+        for point, choice in trial.result.architecture.choices.items():
+            having.setdefault((point, choice.op), set()).add(trial.result.architecture.key)
+    both = [(a, b, len(having[a[0], a[1].op] & having[b[0], b[1].op])) for a, b in pairs]
+    together = [one for one in both if one[2]]
+    if not together or view.model is None:
         return ()
     asked = [
         [
-            (chosen, 1.0), (_with(chosen, {a: add}), -1.0), (_with(chosen, {b: add}), -1.0),
-            (_with(chosen, {a: add, b: add}), 1.0),
+            (_with(ground, {p: x, q: y}), 1.0), (_with(ground, {p: add, q: y}), -1.0),
+            (_with(ground, {p: x, q: add}), -1.0), (_with(ground, {p: add, q: add}), 1.0),
         ]
-        for a, b in pairs
+        for (p, x), (q, y), _ in together
     ]  # fmt: skip
     found = [
-        Pair((a, b), (chosen.choices[a], chosen.choices[b]), beyond)
-        for (a, b), beyond in zip(pairs, view.model.fitted.combinations(asked), strict=True)
+        Pair((p, q), (x, y), beyond, n)
+        for ((p, x), (q, y), n), beyond in zip(together, view.model.fitted.combinations(asked), strict=True)
     ]
     return tuple(sorted(found, key=lambda pair: -abs(pair.beyond.better - 0.5))[:PAIRS])

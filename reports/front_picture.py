@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 760, 420
 _LEFT, _TOP, _RIGHT, _BOTTOM = 62, 30, 16, 48
 #: Marks beside the front at the most: of more, every so many-th.
 MARKS = 1_500
-_BLUE, _SKY, _VERMILLION, _ORANGE = "#0072b2", "#56b4e9", "#d55e00", "#e69f00"
+_BLUE, _SKY, _VERMILLION, _ORANGE, _GREY = "#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#8a93a0"
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,13 @@ def marks_of(document: Document, cost: str | None = None) -> tuple[list[Mark], s
     columns, texts, key = document["trials"]["columns"], document["trials"]["texts"], axis["key"]
     complete = texts.index("complete") if "complete" in texts else -1
     xs, low, high = columns[key] or [], columns["low"], columns["high"]
+    quality, feasible = columns["quality"] or [], columns["feasible"] or [None] * len(xs)
     places = [
         place
         for place, state in enumerate(columns["state"] or [])
-        if state == complete and xs and xs[place] is not None and columns["quality"][place] is not None
+        if state == complete and xs and quality and xs[place] is not None and quality[place] is not None
     ]
-    able = [place for place in places if columns["feasible"][place] and not columns["kept_off"][place]]
+    able = [place for place in places if feasible[place] and not columns["kept_off"][place]]
     on_front = _front([(columns["quality"][place], xs[place]) for place in able])
     front = {place for place, kept in zip(able, on_front, strict=True) if kept}
 
@@ -58,9 +59,7 @@ def marks_of(document: Document, cost: str | None = None) -> tuple[list[Mark], s
     found = [
         Mark(
             columns["number"][place], xs[place], 100 * columns["quality"][place], end(low, place), end(high, place),
-            None if columns["feasible"] is None or columns["feasible"][place] is None
-            else bool(columns["feasible"][place]),
-            place in front, _name(document, place),
+            None if feasible[place] is None else bool(feasible[place]), place in front, _name(document, place),
         )
         for place in places
     ]  # fmt: skip
@@ -112,12 +111,7 @@ def picture(document: Document, cost: str | None = None) -> str:
                 f'<path d="M{x(limit)} {_TOP}V{HEIGHT - _BOTTOM}" stroke="{_VERMILLION}" stroke-dasharray="6 4"/>'
             )
     others = [m for m in marks if not m.front]
-    for m in others[:: max(1, len(others) // MARKS)]:
-        cx, cy = x(m.x), y(m.y)
-        if m.feasible:
-            parts.append(f'<circle cx="{cx}" cy="{cy}" r="3" fill="{_SKY}"/>')
-        else:
-            parts.append(f'<path d="M{cx - 3} {cy - 3}l6 6m-6 0l6-6" stroke="{_VERMILLION}" fill="none"/>')
+    parts += [_other(m.feasible, x(m.x), y(m.y)) for m in others[:: max(1, len(others) // MARKS)]]
     if front:
         line = f"M{x(front[0].x)} {y(front[0].y)}" + "".join(f"H{x(m.x)}V{y(m.y)}" for m in front[1:])
         parts.append(f'<path d="{line}" stroke="{_BLUE}" stroke-width="2" fill="none"/>')
@@ -129,6 +123,15 @@ def picture(document: Document, cost: str | None = None) -> str:
         )
     parts += _names(marks, x_range, y_range, x, y)
     return "".join([*parts, "</svg>"])
+
+
+def _other(feasible: bool | None, x: float, y: float) -> str:
+    """A mark beside the front, by shape and colour: within the budgets, over one, or an open square: not known."""
+    if feasible is None:
+        return f'<path d="M{x - 3:g} {y - 3:g}h6v6h-6z" stroke="{_GREY}" fill="none"/>'
+    if feasible:
+        return f'<circle cx="{x}" cy="{y}" r="3" fill="{_SKY}"/>'
+    return f'<path d="M{x - 3:g} {y - 3:g}l6 6m-6 0l6-6" stroke="{_VERMILLION}" fill="none"/>'
 
 
 def _names(marks: Sequence[Mark], x_range: Any, y_range: Any, x: Any, y: Any) -> list[str]:

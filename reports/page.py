@@ -32,6 +32,8 @@ SCRIPTS = (
     "data", "words", "state", "figure", "axes", "tip", "front", "budgets", "shortlist", "network", "effects", "forest",
     "lines", "timeline", "filters", "parallel", "table", "page",
 )  # fmt: skip
+#: Columns of the trials that no script asks for.
+_NOT_DRAWN = ("ended", "seed", "longest_score", "attempts")
 LIBRARY = "lib/d3.min.js"
 _COLOUR = re.compile(r"#[0-9a-fA-F]{3,8}")
 _COMMAND = re.compile(r"\b(nas (?:ablate|attention|export|finalists|noise|report|search|show|trust))\b")
@@ -62,9 +64,25 @@ def render_document(document: Document) -> str:
         "csp": policy(scripts, style),
         "style": style,
         "scripts": scripts,
-        "report_json": script_json(document),
+        "report_json": script_json(page_data(document)),
     }
     return environment().get_template("report.html").render(context)
+
+
+def page_data(document: Document) -> dict[str, Any]:
+    """What the page's scripts draw from: of all else the page has the text already."""
+    columns = {name: column for name, column in document["trials"]["columns"].items() if name not in _NOT_DRAWN}
+    blocks = [block for section in document["sections"] for block in section["blocks"]]
+    charts = [one for block in blocks for one in (block["charts"] if block["kind"] == "charts" else [block])]
+    return {
+        **{name: document[name] for name in ("run", "palette", "axes", "budgets")},
+        "trials": {**document["trials"], "columns": columns},
+        "charts": {
+            one["key"]: {name: value for name, value in one.items() if name not in ("kind", "draws", "alt", "note")}
+            for one in charts
+            if one["kind"] == "chart"
+        },
+    }
 
 
 def render_plain(template: str, context: dict[str, Any]) -> str:

@@ -386,7 +386,7 @@ def sessions(view: RunView) -> list[dict[str, str]]:
 
 def environments(view: RunView) -> list[tuple[int, dict[str, Any]]]:
     """The different environments that trials were measured in, and how many trials each; most trials first."""
-    found = ({k: v for k, v in r.environment.items() if k != "earlier_attempts"} for r in view.results)
+    found = ({k: v for k, v in r.environment.items() if k not in ("earlier_attempts", "process")} for r in view.results)
     texts = Counter(tuple((str(k), str(v)) for k, v in sorted(one.items())) for one in found)
     return [(n, dict(items)) for items, n in texts.most_common() if items]
 

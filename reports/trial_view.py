@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trials.budgets.pricing import LatencyFigure
 from trials.record.training import Training
 from trials.tasks.metrics import ALL_FIGURES
-from trials.trial import TrialResult
+from trials.trial import AttentionByEpoch, TrialResult
 
 if TYPE_CHECKING:
     from trials.estimates.estimate import Estimate
@@ -22,12 +22,12 @@ OBJECTIVES = dict.fromkeys(ALL_FIGURES, True) | {"macs": False, "latency_ms": Fa
 class TrialView:
     """A recorded trial and what the run's budgets and rivals make of it.
 
-    `feasible` is None while a constrained cost is not known, or not well enough; `on_front` is True for feasible
-    complete trials that no other one dominates in the run's objectives. `latency` is the best figure there is, and
-    `crosses` says that its interval lies on both sides of the budget. `estimate` is of its score, None where all that
-    was trained tells nothing beyond the score itself, or was not asked. `longer` is the longest training of its
-    architecture under its seed that has a score, where that is longer than its own; `fails_longer` one that failed by
-    its own fault, which keeps it off the front.
+    `feasible` is None while a constrained cost is not known, or not well enough: `open` names those; `on_front` is
+    True for feasible complete trials that no other one dominates in the run's objectives. `latency` is the best figure
+    there is, and `crosses` says that its interval lies on both sides of the budget. `estimate` is of its score, None
+    where all that was trained tells nothing beyond the score itself, or was not asked. `longer` is the longest training
+    of its architecture under its seed that has a score, where that is longer than its own; `fails_longer` one that
+    failed by its own fault, which keeps it off the front.
     """
 
     result: TrialResult
@@ -40,11 +40,17 @@ class TrialView:
     estimate: Estimate | None = None
     longer: Training | None = None
     fails_longer: Training | None = None
+    open: tuple[str, ...] = ()
 
     @property
     def longest(self) -> TrialResult | Training:
         """Its longest look, with what it came to."""
         return self.longer or self.result
+
+    @property
+    def longest_attention(self) -> AttentionByEpoch | None:
+        """How its attention weights moved in its longest look for which that was recorded."""
+        return self.longest.attention or self.result.attention
 
     @property
     def quality(self) -> float | None:

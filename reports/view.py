@@ -281,6 +281,7 @@ class RunView:
             estimate=self.estimates.get(result.architecture.key) if result.state is TrialState.COMPLETE else None,
             longer=self._longer.get((result.architecture.key, result.seed)),
             fails_longer=self._failed_longer.get((result.architecture.key, result.seed)),
+            open=tuple(metric for metric, within in pricing.within(result).items() if within is None),
         )
 
     def _non_dominated(self, views: Sequence[TrialView], names: Sequence[str] = ()) -> set[int]:

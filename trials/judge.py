@@ -5,6 +5,7 @@ Both engines, in-process and Ray Tune, call `Bench.judge`; there is no second pa
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,7 @@ from trials.tasks import SceneRecipe
 from trials.training.resumable import Checkpoint
 from trials.training.starts import FromScratch, Start
 from trials.training.trainer import Trainer, load_any, make_trainer
+from trials.training.watching_attention import Watch
 from trials.trial import EpochPoint, Latency, LatencyProtocol, Recipe, Timing, TrialJob, TrialResult, TrialState
 
 #: The origin of a job that trains what a search knows already: its costs were measured before.
@@ -97,7 +99,9 @@ class Bench:
         self.trainer = self._trainer().on(self.device, most_bytes)
         # What cannot be asked any more of a device that fails.
         precision = "bfloat16 autocast" if devices.in_bfloat16(plan.recipe.precision, self.device) else "float32"
-        self._environment = devices.environment(self.device) | {"training_precision": precision}
+        self._environment = devices.environment(self.device) | {
+            "training_precision": precision, "process": os.getpid(),
+        }  # fmt: skip
         space = plan.space
         self.reference = self.build(space.baseline, seed=0)
         self.example = torch.zeros(
@@ -162,12 +166,13 @@ class Bench:
         laps = _Laps()
         limit = TimeLimit(self.time_limit(job), self.expendable)
         curve: list[EpochPoint] = []
+        watch: Watch | None = None
         latency: Latency | None = None
 
         def result(state: TrialState, **outcome: object) -> TrialResult:
             return TrialResult.of(
                 job, state, latency=latency, curve=tuple(curve), seconds=laps.total(), timing=laps.timing(),
-                environment=self.environment(curve), **outcome,
+                environment=self.environment(curve), attention=None if watch is None else watch.told(), **outcome,
             )  # fmt: skip
 
         try:
@@ -185,9 +190,14 @@ class Bench:
                 return
             with self.occupied(limit.check) as machine:
                 laps.end("wait_s")
+                if not job.final:  # the test split is judged on once, and not looked at before
+                    watch = Watch(job.architecture, trainer, job.epochs)
                 points = trainer.train(network, job.seed, machine, job.epochs, self.plan.checkpoint)
                 while (point := _next(points, limit)) is not None:
                     curve.append(point)
+                    if watch is not None:
+                        with limit.watching():
+                            watch.look(network, point.epoch)
                     with machine.away():
                         laps.end("train_s")
                         yield point

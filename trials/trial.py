@@ -167,6 +167,39 @@ class EpochPoint:
 
 
 @dataclass(frozen=True)
+class AttentionByEpoch:
+    """How the attention weights of a network moved while it was trained, by a few validation images.
+
+    `parts` are point and part (`channel gate`, `share of map 2`) of each weight, `upper` the end of its scale, see
+    `search_spaces.attention_weights`; `means` and `spreads` (standard deviations), [epoch][part], are those of the
+    weights over channels, positions and images after each of `epochs`.
+    """
+
+    parts: tuple[tuple[str, str], ...]
+    upper: tuple[float, ...]
+    epochs: tuple[int, ...]
+    means: tuple[tuple[float, ...], ...]
+    spreads: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        rows = (self.upper, *self.means, *self.spreads)
+        if not len(self.epochs) == len(self.means) == len(self.spreads) or any(len(r) != len(self.parts) for r in rows):
+            raise ValueError("attention weights by epoch: expected a mean and a spread of each part after each epoch")
+        if not all(math.isfinite(value) for row in rows for value in row):
+            raise ValueError("attention weights by epoch: a figure is not finite")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AttentionByEpoch:
+        """The inverse of `to_json`. Raises ValueError, TypeError or KeyError when the shape is not that of one."""
+        parts = tuple((str(point), str(part)) for point, part in data["parts"])
+        rows = {name: tuple(tuple(map(float, row)) for row in data[name]) for name in ("means", "spreads")}
+        return cls(parts, tuple(map(float, data["upper"])), tuple(map(int, data["epochs"])), **rows)
+
+
+@dataclass(frozen=True)
 class Workload:
     """What one inference of one image does beside its multiply-adds, and the memory of its activations in bytes.
 
@@ -255,7 +288,7 @@ class TrialResult:
     """One ended trial, as recorded, with its training. What was not reached, or not recorded by its version, is None.
 
     The training is one of `epochs` epochs under `seed`, and from `start`, see `trials.record.training.Training`, also
-    of `final` and `readings`.
+    of `final`, `readings` and `attention`.
 
     `score` (0..1) is the leading figure of the task on the validation split, see `trials.tasks.metrics`, and `figures`
     are all of it, by their names, for a task that has several; `loss` is that of the same split, `tempered_loss` at its
@@ -295,6 +328,7 @@ class TrialResult:
     temperature: float | None = None
     final: bool = False
     readings: Images | None = field(default=None, compare=False, repr=False)
+    attention: AttentionByEpoch | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("score", "loss", "tempered_loss", "seconds", "train_seconds", "images_per_second"):

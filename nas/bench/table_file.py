@@ -44,6 +44,8 @@ _PLAIN = (
     "error",
 )  # fmt: skip
 
+_OF_ONE_WORKER = ("host", "process", "earlier_attempts")
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -146,7 +148,7 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 def _line(training: Training, environments: list[Mapping[str, Any]]) -> dict[str, Any]:
     # Whose machine it was is nobody's business; what it was is in the rest.
-    environment = {key: value for key, value in training.environment.items() if key not in ("host", "earlier_attempts")}
+    environment = {key: value for key, value in training.environment.items() if key not in _OF_ONE_WORKER}
     if environment not in environments:
         environments.append(environment)
     return {

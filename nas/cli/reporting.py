@@ -20,21 +20,23 @@ class BadRequest(UserError, ValueError):
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="[default: report.FORMAT in RUN]")
 @click.option(
-    "--format", "form", type=click.Choice(["html", "md", "json", "csv", "svg", "png"]), default="html",
-    show_default=True,
-    help="html: one page that opens offline; json: the same, sealed; csv: all trials; svg, png: the front.",
+    "--format", "form", type=click.Choice(["html", "md", "json", "csv", "svg", "png"]),
+    help="html: one page that opens offline; json: the same, sealed; csv: trials; svg, png: the front [default: html]",
 )  # fmt: skip
 @click.option(
     "--all", "folder", type=click.Path(path_type=Path), metavar="RUNS_DIR", help="index.html of all runs in a folder."
 )
 @json_option
-def report(run: Path | None, out: Path | None, form: str, folder: Path | None, as_json: bool) -> None:
+def report(run: Path | None, out: Path | None, form: str | None, folder: Path | None, as_json: bool) -> None:
     """Write RUN's report: one HTML page that opens offline.
 
     RUN is a run's folder, going on or ended, or a report's JSON, of which its page is made again.
     """
     if (run is None) == (folder is None):
         raise BadRequest("nas report takes a run, or --all and a folder of runs: give one of them")
+    if folder is not None and form is not None:
+        raise BadRequest("nas report --all writes pages, and takes no --format: give a run's folder in its place")
+    form = form or "html"
     if folder is not None:
         from reports.index import write_index
 

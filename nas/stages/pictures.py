@@ -1,4 +1,4 @@
-"""What the best network of a search over scenes sees: a picture for the report, and what decoding takes beside it."""
+"""What all-add and the best network of a search over scenes see: a picture for the report, and what decoding takes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IMAGES, LEAST_SCORE = 4, 0.3
 
 
 def look(folder: Path, say: Callable[[str], None]) -> None:
-    """Draw validation images as they are and as the best trial sees them, and time its decoding; recorded once.
+    """Draw validation images as they are, as all-add and as the best trial see them, and time its decoding; once.
 
     Does nothing for classifiers, for a run without a feasible trial, and where the best one's weights are gone.
 
@@ -40,7 +40,12 @@ def look(folder: Path, say: Callable[[str], None]) -> None:
     best = view.front[0] if view.front else None
     if view.task == "classification" or best is None or best.result.number not in kept_numbers(view, folder):
         return
-    if (view.seen or {}).get("trial") == best.result.number and (folder / PICTURE_NAME).is_file():
+    base = view.baseline_trial
+    beside = None if base is None or base.result.number == best.result.number else base
+    if beside is not None and beside.result.number not in kept_numbers(view, folder):
+        beside = None
+    seen = {"trial": best.result.number, "baseline": None if beside is None else beside.result.number}
+    if all((view.seen or {}).get(name) == value for name, value in seen.items()) and (folder / PICTURE_NAME).is_file():
         return
     with RunRecord.open(folder) as record:
         networks = TrainedNetworks(record.view, recorded_config(record.view, {}), say)
@@ -48,29 +53,32 @@ def look(folder: Path, say: Callable[[str], None]) -> None:
         say(f"looking at what trial {best.result.number} sees")
         with intra_op_threads(1):
             network, data = networks.network(best), networks.trainer.data
-            picture, files = _picture(network, data, networks.device)
-            seen: dict[str, Any] = {"trial": best.result.number, "files": files, "least_score": LEAST_SCORE}
+            shown = [network] if beside is None else [networks.network(beside), network]
+            picture, files = _picture(shown, data, networks.device)
+            told: dict[str, Any] = {**seen, "files": files, "least_score": LEAST_SCORE}
             task = task_for(network, data)
             if isinstance(task, DetectionTask):
                 images, _ = moved(*data.val.batch(evenly_spaced(len(data.val), 1)), networks.device)
-                seen["decoding"] = decoding_latency(
+                told["decoding"] = decoding_latency(
                     network, task, network_inputs(images, data), networks.protocol
                 ).to_json()
         write_whole(folder / PICTURE_NAME, picture)
-        record.put({"seen": seen})
+        record.put({"seen": told})
 
 
-def _picture(network: nn.Module, data: SceneData, device: torch.device) -> tuple[bytes, list[str]]:
-    """A PNG, each image twice: with what is there, and with what the network finds there; and the images' names."""
+def _picture(networks: Sequence[nn.Module], data: SceneData, device: torch.device) -> tuple[bytes, list[str]]:
+    """A PNG, each image with what is there, then with what each network finds there; and the images' names."""
     there = torch.tensor([place for place in range(len(data.val)) if _shows(data, place)] or [0])
     chosen = there[evenly_spaced(len(there), IMAGES)]
     images, targets = data.val.batch(chosen)
     inputs, _ = moved(images, targets, device)
     with torch.inference_mode():
-        found = _found(network, data, network(network_inputs(inputs, data)))
-    twice = images.repeat_interleave(2, dim=0)
-    pairs = [target for pair in zip(targets, found, strict=True) for target in pair]
-    return draw_scenes(twice, pairs, data.categories, columns=4), [data.val.files[int(place)] for place in chosen]
+        found = [_found(network, data, network(network_inputs(inputs, data))) for network in networks]
+    views = 1 + len(found)
+    again = images.repeat_interleave(views, dim=0)
+    beside = [target for row in zip(targets, *found, strict=True) for target in row]
+    picture = draw_scenes(again, beside, data.categories, columns=4 if views == 2 else views)
+    return picture, [data.val.files[int(place)] for place in chosen]
 
 
 def _shows(data: SceneData, place: int) -> bool:

@@ -63,12 +63,19 @@ def front(view: RunView, palette: Palette) -> dict[str, Any]:
         return section("pareto", "Pareto front", [absent("No trial has been completed, so there is nothing to plot.")])
     told = "estimated" if view.model is not None else "validation"
     feasible, infeasible = len(view.feasible), sum(t.feasible is False for t in view.complete)
+    unknown = len(view.complete) - feasible - infeasible
     alt = (
         f"{capital(view.score_label)} against cost of {len(view.complete):,} trained trials: "
         f"{len(view.front):,} on the "
-        f"front, {feasible:,} within the budgets, {infeasible:,} over one."
+        f"front, {feasible:,} within the budgets, {infeasible:,} over one"
+        + (f", {unknown:,} of which that is not known." if unknown else ".")
     )
     notes = [_front_note(view)]
+    if unknown:
+        notes.append(
+            f"Open squares: {unknown:,} of which it is not known whether they are within the budgets, for a figure was "
+            "not measured, or not well enough; they stand on no front."
+        )
     if (gated := view.count(TrialState.GATED)) > 0:
         notes.append(f"{gated:,} gated trials were never trained and are ticks along the bottom.")
     untimed = sum(t.latency is None for t in view.complete)
@@ -121,7 +128,7 @@ def front_table(view: RunView, palette: Palette) -> dict[str, Any]:
 def _architectures(key: str, title: str, rows: Sequence[Row], view: RunView, note: str) -> Block:
     return {
         "kind": "architectures", "key": key, "title": title, "score_label": capital(view.score_label),
-        "estimated": view.model is not None, "note": note, "rows": [_told(row, view) for row in rows],
+        "note": note, "rows": [_told(row, view) for row in rows],
     }  # fmt: skip
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from statistics import median
 from typing import Any
 
 from reports.blocks import Block, absent, chart, heading, table, text, tiles
 from reports.blocks import section as part
-from reports.course import course_of, timeline_of
+from reports.course import course_of
 from reports.drawing import choices_text
 from reports.effort import effort_story
 from reports.formatting import format_duration, format_percent
 from reports.noise import counted
 from reports.summary import front_volume, sessions, spent
+from reports.timeline import timeline_of
 from reports.view import RunView
 from trials.trial import TrialState
 
@@ -45,18 +47,14 @@ def _progress(view: RunView) -> list[Block]:
     }
     if all(s.hours is not None for s in steps):
         xs["hours of the clock"] = [round(s.hours or 0.0, 4) for s in steps]
-    rows = [
-        [s.trainings, *("" if s.volume is None else f"{s.volume:.4f}", f"{100 * s.best:.3f}"),
-         "" if s.better is None else f"{s.better:.3f}", f"{s.worker_hours:.4f}"]
-        for s in steps
-    ]  # fmt: skip
-    columns = [
-        "trainings",
-        "hypervolume",
-        f"best {view.score_label} (%)",
-        "P(best better than all-add)",
-        "worker hours",
-    ]
+    over = {"trainings": [str(s.trainings) for s in steps], "worker hours": [f"{s.worker_hours:.4f}" for s in steps]}
+    if all(s.hours is not None for s in steps):
+        over["hours"] = [f"{s.hours:.4f}" for s in steps]
+
+    def own(name: str, values: Iterable[str]) -> tuple[list[str], list[tuple[str, ...]]]:
+        """The table of one figure: over what grows, and itself."""
+        return [*over, name], list(zip(*over.values(), values, strict=True))
+
     _, box = front_volume(view)
     last = steps[-1]
     hindsight = "By what is known at the end: earlier estimates are not kept."
@@ -68,12 +66,14 @@ def _progress(view: RunView) -> list[Block]:
             "lines", "volume", "Hypervolume of the front",
             f"From {steps[0].volume:.3f} to {last.volume:.3f} of 1 after {last.trainings:,} trainings.",
             f"Share of the box that the front dominates (reference: {box}). {hindsight} "
-            f"n = {last.trainings:,} trainings.", columns, rows, xs=xs, series=volume, unit="share of the box",
+            f"n = {last.trainings:,} trainings.", *own("hypervolume", (f"{s.volume:.4f}" for s in steps)), xs=xs,
+            series=volume, unit="share of the box",
         ))  # fmt: skip
     charts.append(chart(
         "lines", "best", "The best so far", f"From {format_percent(steps[0].best)} to {format_percent(last.best)} "
-        f"{view.score_label}.", f"The best trial within the budgets, by {_what(view)}. {hindsight}", columns, rows,
-        xs=xs, series=best, unit=f"{view.score_label} (%)",
+        f"{view.score_label}.", f"The best trial within the budgets, by {_what(view)}. {hindsight}",
+        *own(f"best {view.score_label} (%)", (f"{100 * s.best:.3f}" for s in steps)), xs=xs, series=best,
+        unit=f"{view.score_label} (%)",
     ))  # fmt: skip
     if last.better is not None:
         better = [{"name": "P(better)", "y": [round(100 * (s.better or 0.0), 2) for s in steps], "step": True}]
@@ -81,7 +81,8 @@ def _progress(view: RunView) -> list[Block]:
             "lines", "better", "P(the best is better than all-add)",
             f"At the end {100 * last.better:.0f} %.",
             f"Of the best trial so far, by the model of all trainings. {hindsight}",
-            columns, rows, xs=xs, series=better, unit="%", range=[0, 100],
+            *own("P(best better than all-add)", ("" if s.better is None else f"{s.better:.3f}" for s in steps)), xs=xs,
+            series=better, unit="%", range=[0, 100],
         ))  # fmt: skip
     return [{"kind": "charts", "charts": charts}]
 
@@ -106,23 +107,26 @@ def _rungs(view: RunView) -> list[Block]:
 
 
 def _timeline(view: RunView) -> list[Block]:
-    bars = timeline_of(view)
+    lanes, bars = timeline_of(view)
     if not bars:
         return []
-    lanes = 1 + max(bar.lane for bar in bars)
     busy = sum(bar.end - bar.start for bar in bars)
-    whole = max(bar.end for bar in bars) * lanes
+    whole = max(bar.end for bar in bars) * len(lanes)
     shown = bars[:: 1 + len(bars) // BARS]
-    rows = [[b.number, b.lane + 1, b.start, b.end, b.state] for b in shown]
-    drawn = [[b.number, b.lane, b.start, b.end, b.state] for b in shown]
+    rows = [[b.number, lanes[b.lane], b.process, b.start, b.end, b.state] for b in shown]
     every = f" {len(shown):,} of {len(bars):,} trials are drawn." if len(shown) < len(bars) else ""
     share = format_percent(min(1.0, busy / whole) if whole else None, 0)
+    who = (
+        "A lane is a worker of a host; one that began when another had ended has its lane."
+        if any(bar.process for bar in bars)
+        else "The record does not name the workers, so a trial stands in the first lane of its host that was free."
+    )
     return [chart(
-        "timeline", "timeline", "Who worked when", f"{counted(lanes, 'lane')} over {format_duration(whole / lanes)}.",
-        "From each trial's moment of recording, less the seconds that it held a worker; the record "
-        "does not name workers, "
-        f"so a trial stands in the first lane that was free. Lanes were busy for {share}.{every}",
-        ["trial", "lane", "start (s)", "end (s)", "state"], rows, bars=drawn, lanes=lanes,
+        "timeline", "timeline", "Who worked when",
+        f"{counted(len(lanes), 'lane')} over {format_duration(whole / len(lanes))}.",
+        f"From each trial's moment of recording, less the seconds that it held a worker. {who} Lanes were busy for "
+        f"{share}.{every}",
+        ["trial", "worker", "process", "start (s)", "end (s)", "state"], rows, lanes=lanes,
     )]  # fmt: skip
 
 

@@ -74,12 +74,14 @@ def data(view: RunView) -> dict[str, Any]:
     picture = scores.picture_of(view)
     if picture and view.seen is not None:
         trial = view.seen["trial"]
+        beside = "" if view.seen.get("baseline") is None else ", as all-add"
+        others = beside and " what all-add finds,"
         least = f" with a score of at least {view.seen['least_score']}" if view.task == "detection" else ""
         blocks.append({
             "kind": "image", "src": picture,
-            "alt": f"Validation images, each as annotated and as trial {trial} sees it.",
-            "caption": f"Validation images in pairs: left what is annotated, right what trial {trial} finds{least}. "
-            f"{', '.join(view.seen['files'])}.",
+            "alt": f"Validation images, each as annotated{beside} and as trial {trial} sees it.",
+            "caption": f"Validation images, of each from the left: what is annotated,{others} what "
+            f"trial {trial} finds{least}. {', '.join(view.seen['files'])}.",
         })  # fmt: skip
     elif (contact := contact_of(view)) is not None:
         blocks.append({

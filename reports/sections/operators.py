@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 from reports import ablation, attention
 from reports.blocks import Block, absent, chart, heading, lead, section, table, text
 from reports.drawing import Palette, merges_text, network, shape_text
-from reports.effects import Effects, effects_of
+from reports.effects import Effects, Pair, effects_of
 from reports.estimates import probability_text
 from reports.summary import space_of
 from reports.tables import point_rows, used_operators
 from reports.view import RunView
+
+#: Lines of how attention moved: of more, those that moved most.
+MOVED = 16
 
 if TYPE_CHECKING:
     from trials.estimates.estimate import Estimate
@@ -99,7 +102,11 @@ def _by_model(view: RunView, found: Effects) -> list[Block]:
     if found.halves:
         blocks.append(_halves(view, found))
     if found.pairs:
-        blocks.append(_pairs(view, found))
+        how = f"in trial {found.best}, of all pairs of its points without add"
+        blocks.append(_pairs("pairs-chart", f"Strongest pairs of trial {found.best}", view, found.pairs, how))
+    if found.tried:
+        how = "in a network that has add everywhere else, of what was tried together"
+        blocks.append(_pairs("tried-pairs-chart", "Strongest pairs of all that was tried", view, found.tried, how))
     return blocks
 
 
@@ -116,17 +123,17 @@ def _halves(view: RunView, found: Effects) -> Block:
     )  # fmt: skip
 
 
-def _pairs(view: RunView, found: Effects) -> Block:
+def _pairs(key: str, title: str, view: RunView, pairs: Sequence[Pair], how: str) -> Block:
     rows = [
-        {"label": f"{a} {x} + {b} {y}", **_interval(p.beyond)}
-        for p in found.pairs
+        {"label": f"{a} {x} + {b} {y}", "n": p.n, **_interval(p.beyond)}
+        for p in pairs
         for (a, b), (x, y) in [(p.points, tuple(map(str, p.choices)))]
     ]
     return forest(
-        "pairs-chart", "Strongest pairs", f"points of {view.score_label} beyond the sum", rows,
-        f"By the same model, in trial {found.best}: what two choices are worth together beyond what "
-        "each is worth alone; "
-        f"the {len(rows)} that are surest to differ from 0, of all pairs of its points without add; intervals of 90 %.",
+        key, title, f"points of {view.score_label} beyond the sum", rows,
+        f"By the same model: what two choices are worth together beyond what each is worth alone, {how}; the "
+        f"{len(rows)} that are surest to differ from 0; n: trained architectures with both operators there; intervals "
+        "of 90 %, of each alone: of so many that were looked through, some differ by chance.",
     )  # fmt: skip
 
 
@@ -185,15 +192,15 @@ def _contributions(found: ablation.Ablation, points: Sequence[ablation.Contribut
     )  # fmt: skip
 
 
-def attentions(view: RunView) -> dict[str, Any]:
+def attentions(view: RunView, palette: Palette) -> dict[str, Any]:
     found = attention.pictures_of(view)
     if not found:
-        return section("attention", "Attention weights", [absent(
-            "Not looked at in this run: nas attention does that for every trial whose weights were kept."
+        return section("attention", "Attention weights", [*_moved(view, palette), absent(
+            "The distribution of the weights was not looked at in this run: nas attention does that for every trial "
+            "whose weights were kept."
         )])  # fmt: skip
     legend = attention.ATTENTION_LEGEND
-    moved = " Of the trained network: the record keeps no weights of single epochs, so how they moved is not shown."
-    blocks = [lead(f"{legend[0].upper()}{legend[1:]}. The dashed line is the mean.{moved}")]
+    blocks = [lead(f"{legend[0].upper()}{legend[1:]}. The dashed line is the mean.")]
     for one in found:
         words = f"{one.words[0].upper()}{one.words[1:]}"
         pictures = [
@@ -206,7 +213,47 @@ def attentions(view: RunView) -> dict[str, Any]:
              "width": attention.WIDTH, "height": attention.HEIGHT}
             if pictures else text(f"{words}.")
         )  # fmt: skip
-    return section("attention", "Attention weights", blocks)
+    return section("attention", "Attention weights", [*_moved(view, palette), *blocks])
+
+
+def _moved(view: RunView, palette: Palette) -> list[Block]:
+    """How the weights of the first of the front moved from epoch to epoch, where that was recorded."""
+    shown = next((t for t in view.front if t.longest_attention is not None), None)
+    if shown is None or (found := shown.longest_attention) is None:
+        return []
+    choices = shown.result.architecture.choices
+    operators = {name: place for place, name in enumerate(palette.operators)}
+    charts = []
+    for key, title, figures in (("mean", "Means", found.means), ("spread", "Spreads", found.spreads)):
+        # Attention over positions is told in even shares, whose mean is 1 whatever it looks at.
+        places = [p for p, upper in enumerate(found.upper) if key == "spread" or upper == 1]
+        if not places or len(found.epochs) < 2:
+            continue
+        places.sort(key=lambda p: max(row[p] for row in figures) - min(row[p] for row in figures), reverse=True)
+        drawn = [
+            {
+                "name": " ".join((point, str(choices[point]), part)), "x": list(found.epochs),
+                "y": [row[p] for row in figures], "look": "other", "operator": operators[choices[point].op],
+            }
+            for p in places[:MOVED]
+            for point, part in [found.parts[p]]
+        ]  # fmt: skip
+        rows = [
+            [point, str(choices[point]), part, epoch, f"{row[p]:.4f}"]
+            for p in places
+            for point, part in [found.parts[p]]
+            for epoch, row in zip(found.epochs, figures, strict=True)
+        ]
+        most = f" The {MOVED} of {len(places)} that moved most are drawn." if len(places) > MOVED else ""
+        charts.append(chart(
+            "lines", f"attention-{key}", f"{title} from epoch to epoch",
+            f"{title} of {len(drawn)} attention weights of trial {shown.result.number} over {found.epochs[-1]} epochs.",
+            f"Of trial {shown.result.number}, over the same few validation images after each of these epochs, in the "
+            f"colours of the operators.{most}",
+            ["point", "operator", "weights", "epoch", key], rows, xs={"epoch": []}, series=drawn,
+            unit=f"{key} of the weights",
+        ))  # fmt: skip
+    return [{"kind": "charts", "charts": charts}] if charts else []
 
 
 def forest(key: str, title: str, unit: str, rows: Sequence[Mapping[str, Any]], note: str) -> Block:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 # Not in this file: every tests folder has a conftest, and only one of them can be imported by that name.
-from reports_records import MakeRun, realistic_trials, record
+from reports_browser import started
+from reports_records import MakeRun, explained, realistic_trials, record
 
 from reports import RunView
+from reports.page import write_report
 
 
 @pytest.fixture
@@ -27,3 +30,16 @@ def make_run(tmp_path: Path) -> MakeRun:
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunView:
     """The realistic run, in a folder whose name is hostile too. Frozen, so written once for all tests."""
     return record(tmp_path_factory.mktemp("runs") / "fashion <b>first & 'quoted'", realistic_trials())
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    with started(tmp_path / "profile") as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page with everything on it: the realistic run, an ablation and attention weights."""
+    folder = tmp_path_factory.mktemp("page")
+    return write_report(explained(record(folder / "run", realistic_trials())), folder / "report.html").as_uri()

@@ -15,7 +15,7 @@ from trials.attention.histograms import BINS, TrialAttention, WeightHistogram
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
 from trials.record.training import Training
-from trials.trial import EpochPoint, Latency, TrialResult, TrialState
+from trials.trial import AttentionByEpoch, EpochPoint, Latency, TrialResult, TrialState
 
 HOSTILE = "</script><script>alert(1)</script>"
 POINTS = ("layer1.0", "layer2.0", "layer3.0")
@@ -69,8 +69,23 @@ def result(
         if latency:
             stable = number != 7
             fields["latency"] = Latency(p50, p50 * 1.08, p50, p50 * 1.1, 1.05, 1.05, 0.01, 0.03, stable, 200)
-        fields["environment"] = {"device": "cpu", "runtime": "eager", "precision": "float32", "threads": 2}
+        fields["environment"] = {
+            "device": "cpu", "runtime": "eager", "precision": "float32", "threads": 2, "host": "workstation",
+            "process": 100 + number % 2,
+        }  # fmt: skip
+        fields["attention"] = moved(ops, points)
     return TrialResult(number, state, origin, architecture(ops, points, reduction), **{**fields, **changes})
+
+
+def moved(ops: Iterable[str], points: Iterable[str]) -> AttentionByEpoch | None:
+    """A gate at each point with an operator that has one opens from a half, over five epochs."""
+    parts = tuple((point, "gate") for point, op in zip(points, ops, strict=True) if op not in ("add", "concat"))
+    if not parts:
+        return None
+    far = [(1 + place) / len(parts) for place in range(len(parts))]
+    means = tuple(tuple(0.5 + 0.1 * epoch * one for one in far) for epoch in range(5))
+    spreads = tuple((0.02 * epoch,) * len(parts) for epoch in range(5))
+    return AttentionByEpoch(parts, (1.0,) * len(parts), tuple(range(1, 6)), means, spreads)
 
 
 def realistic_trials(latency: bool = True) -> list[TrialResult]:

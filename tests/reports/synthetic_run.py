@@ -122,7 +122,13 @@ def _trial(number: int, architecture: Architecture, origin: str, draw: random.Ra
         state = TrialState.GATED if chance < 0.06 else TrialState.FAILED
     if state is TrialState.GATED:
         return TrialResult(number, state, origin, architecture, 0, 30, **costs)
-    seconds, environment = 300 + 60 * draw.random(), {"device": f"cuda:{number % 8}", "precision": "bfloat16"}
+    seconds = 300 + 60 * draw.random()
+    environment = {
+        "device": "cuda",
+        "precision": "bfloat16",
+        "host": f"node-{number % 2}",
+        "process": 4000 + number % 8,
+    }
     if state is TrialState.FAILED:
         return TrialResult(
             number, state, origin, architecture, 0, 30, seconds=seconds / 9, environment=environment,

@@ -2,113 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import json
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from reports_records import HOSTILE, explained, realistic_trials, record, result
+from reports_browser import AXE, MARKS, actions, element, keep, requests, show, shown, texts, times_ms, violations, wait
+from reports_records import HOSTILE, description, realistic_trials, record, result
 
 from reports import RunView
+from reports.comparison import compared, write_comparison
+from reports.index import write_index
 from reports.page import write_report
 from trials.trial import TrialState
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-AXE = Path(__file__).parent / "lib" / "axe.min.js"
-PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM.exists() and DRIVER.exists()), reason=f"needs {CHROMIUM} and {DRIVER}"),
-]
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-prefers-reduced-motion",
-)  # fmt: skip
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-
-    options = Options()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    driver.set_script_timeout(120)
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A page with everything on it: the realistic run, an ablation and attention weights."""
-    folder = tmp_path_factory.mktemp("page")
-    return write_report(explained(record(folder / "run", realistic_trials())), folder / "report.html").as_uri()
-
-
-def show(browser: Any, address: str, width: int = 1280, dark: bool = False) -> None:
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": theme})
-    browser.get(address)
-    wait(browser, "return document.documentElement.dataset.drawn === '1'")
-
-
-def wait(browser: Any, script: str, seconds: float = 20) -> None:
-    """Until the script answers with something true; fails when it never does."""
-    end = time.monotonic() + seconds
-    while not browser.execute_script(script):
-        assert time.monotonic() < end, script
-        time.sleep(0.05)
-
-
-def keep(browser: Any, name: str) -> None:
-    """The whole page as a picture, to be looked at: build/screenshots of the checkout."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    width, height = browser.execute_script("return [innerWidth, document.documentElement.scrollHeight]")
-    clip = {"x": 0, "y": 0, "width": width, "height": min(height, 12_000), "scale": 1}
-    options = {"captureBeyondViewport": True, "clip": clip}
-    picture = browser.execute_cdp_cmd("Page.captureScreenshot", options)["data"]
-    (PICTURES / f"{name}.png").write_bytes(base64.b64decode(picture))
-
-
-def requests(browser: Any) -> list[str]:
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    return [url for url in sent if not url.startswith(("data:", "blob:"))]
-
-
-def texts(browser: Any, selector: str) -> list[str]:
-    found: list[str] = browser.execute_script(
-        "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent.trim())", selector
-    )
-    return found
-
-
-def element(browser: Any, selector: str) -> Any:
-    found = browser.execute_script("return document.querySelector(arguments[0])", selector)
-    assert found is not None, selector
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
-    return found
-
-
-def shown(browser: Any) -> int:
-    return int(texts(browser, "#shown-count")[0].split(" of ")[0].replace(",", ""))
-
-
-def actions(browser: Any) -> Any:
-    from selenium.webdriver import ActionChains
-
-    return ActionChains(browser)
+pytestmark = MARKS
 
 
 def test_the_page_makes_no_request_and_no_error(browser: Any, address: str) -> None:
@@ -286,12 +196,7 @@ def test_it_is_accessible(browser: Any, address: str, width: int, dark: bool) ->
     browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
     browser.execute_script("document.querySelector('.pick').click()")
     keep(browser, f"report-{width}-{'dark' if dark else 'light'}")
-    browser.execute_script(AXE.read_text("utf-8") + ";window.axe = axe;")
-    found = browser.execute_async_script(
-        "const done = arguments[arguments.length - 1]; axe.run(document, {resultTypes: ['violations']})"
-        ".then(r => done(r.violations.map(v => [v.impact, v.id, v.nodes.slice(0, 4).map(n => n.html.slice(0, 200))])))"
-    )
-    assert [one for one in found if one[0] in ("serious", "critical")] == []
+    assert violations(browser) == []
 
 
 def test_the_theme_is_switched(browser: Any, address: str) -> None:
@@ -369,6 +274,40 @@ def test_sparse_runs_with_hostile_names_have_a_page_without_an_error(browser: An
     keep(browser, f"sparse-{kind.replace(' ', '-')}")
 
 
+def test_names_that_would_run_are_text_everywhere(browser: Any, tmp_path: Path) -> None:
+    """Of points, space, data, classes and hosts, beside a record that cannot be read; on the index and compared too."""
+    points = (f"layer1.{HOSTILE}", "layer\u202e2.\"'`${alert(1)}", "layer3.\U0001f980<!--")
+    told = description(points)
+    told["space"]["name"] = told["data"]["name"] = HOSTILE
+    told["data"]["classes"] = [HOSTILE, "'\"", "\u202e"]
+    trials = [
+        replace(result(i, (op,) * 3, points=points, origin="uniform" if i else "baseline"),
+                environment={"host": HOSTILE, "process": 1, "device": HOSTILE})
+        for i, op in enumerate(("add", "se", "aff", "iaff"))
+    ]  # fmt: skip
+    for name in (NAME, "other"):
+        record(tmp_path / "runs" / name, trials, description=told)
+    (tmp_path / "runs" / "damaged").mkdir()
+    (tmp_path / "runs" / "damaged" / "study.db").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 40)
+    pages = [
+        write_index(tmp_path / "runs"), tmp_path / "runs" / NAME / "report.html",
+        write_comparison(compared([tmp_path / "runs" / NAME, tmp_path / "runs" / "other"]), tmp_path / "compared.html"),
+    ]  # fmt: skip
+    browser.get("about:blank")
+    requests(browser)
+    for page in pages:
+        browser.get(page.as_uri())
+        if page.name == "report.html":
+            show(browser, page.as_uri(), 390)
+            browser.execute_script("document.querySelectorAll('.tool.push, .pick').forEach(b => b.click())")
+            assert f"layer1.{HOSTILE}" in texts(browser, "#effects-chart th")
+        assert browser.get_log("browser") == [], page
+        assert {url for url in requests(browser) if not url.startswith("file:")} == set()
+        assert violations(browser) == [], page
+    browser.get(pages[0].as_uri())
+    assert "cannot be read" in texts(browser, "body")[0]
+
+
 def test_what_axe_is_asked_it_would_find(browser: Any, address: str) -> None:
     """A page without a fault says nothing where the tool that looks for faults does not work."""
     show(browser, address)
@@ -391,12 +330,7 @@ def test_ten_thousand_trials_are_small_and_drawn_at_once(browser: Any, tmp_path:
     times = []
     for _ in range(3):
         show(browser, path.as_uri())
-        times.append(
-            browser.execute_script(
-                "return [performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0,"
-                " performance.getEntriesByName('all-drawn')[0].startTime]"
-            )
-        )
+        times.append(times_ms(browser))
     assert min(painted for painted, _ in times) < 1000
     assert min(drawn for _, drawn in times) < 2000
     assert shown(browser) == 10_000

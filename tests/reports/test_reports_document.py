@@ -148,3 +148,17 @@ def test_a_picture_without_a_browser_says_what_would_do(
 def test_a_number_that_is_none_is_no_word_of_json(run: RunView) -> None:
     odd = replace(run, description={**run.description, "data": {"name": "x", "share": float("nan")}})
     assert "NaN" not in document_text(document_of(odd))
+
+
+def test_what_is_not_known_to_be_within_the_budgets_is_not_drawn_as_if_it_were(make_run: MakeRun) -> None:
+    untimed = [replace(trial, latency=None) for trial in realistic_trials()]
+    baseline = {"macs": 10_500_000, "params": 77_000, "latency_ms": None}
+    run = make_run(untimed, [{"metric": "latency_ms", "bound": 1.1, "relative": True}], baseline)
+    document = document_of(run)
+    assert document["trials"]["columns"]["feasible"] is None
+    assert {tuple(places) for places in document["trials"]["columns"]["open"]} == {(0,)}
+    drawn = picture(document)
+    assert drawn.count("h6v6h-6z") == len(run.complete)
+    assert "#56b4e9" not in drawn
+    front = next(s for s in document["sections"] if s["key"] == "pareto")["blocks"][1]
+    assert f"{len(run.complete)} of which that is not known" in front["alt"]

@@ -10,10 +10,11 @@ import pytest
 from reports_records import POINTS, MakeRun, architecture, realistic_trials, result
 
 from reports import RunView
-from reports.course import course_of, timeline_of
+from reports.course import course_of
 from reports.effects import effects_of
 from reports.front_text import front_lines
 from reports.summary import front_volume
+from reports.timeline import timeline_of
 from trials.estimates.estimates import Interval
 from trials.trial import TrialState
 
@@ -89,13 +90,50 @@ def test_nothing_within_the_budgets_has_no_course(make_run: MakeRun) -> None:
 def test_no_two_trials_of_a_lane_overlap(run: RunView) -> None:
     begun = run.sessions[0].started_at
     moments = {t.result.number: begun + 20 * (1 + t.result.number) for t in run.trials}
-    bars = timeline_of(replace(run, moments=moments))
+    unnamed = tuple(replace(one, environment={}) for one in run.results)
+    lanes, bars = timeline_of(replace(run, moments=moments, results=unnamed))
     assert {bar.number for bar in bars} == {t.result.number for t in run.trials if t.result.seconds > 0}
-    assert len({bar.lane for bar in bars}) > 1
-    for lane in {bar.lane for bar in bars}:
+    assert {bar.lane for bar in bars} == set(range(len(lanes)))
+    assert len(lanes) > 1
+    assert all(name.startswith("host not known, ") for name in lanes)
+    for lane in range(len(lanes)):
         mine = sorted((bar.start, bar.end) for bar in bars if bar.lane == lane)
         assert all(a[1] <= b[0] + 0.6 for a, b in pairwise(mine))
-    assert timeline_of(replace(run, sessions=())) == []
+    assert timeline_of(replace(run, sessions=())) == ([], [])
+
+
+def test_lanes_are_those_of_the_workers_that_the_record_names(make_run: MakeRun) -> None:
+    where = [("a", 1), ("b", 7), ("a", 2), ("a", 1), ("a", 3), ("a", 2)]
+    ops = ("add", "se", "aff", "cbam", "iaff", "concat")
+    trials = [
+        result(i, (op,) * 3, seconds=9.0, environment={"host": host, "process": process})
+        for i, (op, (host, process)) in enumerate(zip(ops, where, strict=True))
+    ]
+    run = make_run(trials)
+    begun = run.sessions[0].started_at
+    ends = (10, 10, 10.2, 20, 40, 20.2)
+    lanes, bars = timeline_of(replace(run, moments={i: begun + end for i, end in enumerate(ends)}))
+    assert lanes == ["a, 1", "a, 2", "b, 1"]
+    assert {bar.number: (lanes[bar.lane], bar.process) for bar in bars} == {
+        0: ("a, 1", "1"), 3: ("a, 1", "1"), 2: ("a, 2", "2"), 5: ("a, 2", "2"), 1: ("b, 1", "7"),
+        4: ("a, 1", "3"),  # began when process 1 had ended
+    }  # fmt: skip
+
+
+def test_pairs_of_what_was_tried_are_not_of_the_best_alone(run: RunView) -> None:
+    found = effects_of(run)
+    assert found is not None
+    assert found.tried
+    there = {(point, choice.op) for t in run.complete for point, choice in t.result.architecture.choices.items()}
+    for pair in (*found.tried, *found.pairs):
+        assert pair.points[0] != pair.points[1]
+        assert all((point, choice.op) in there for point, choice in zip(pair.points, pair.choices, strict=True))
+        assert pair.n == len({
+            t.result.architecture.key for t in run.complete
+            if all(t.result.architecture.choices[p].op == c.op for p, c in zip(pair.points, pair.choices, strict=True))
+        })  # fmt: skip
+    best = next(t for t in run.trials if t.result.number == found.best).result.architecture.choices
+    assert any(best[p].op != c.op for pair in found.tried for p, c in zip(pair.points, pair.choices, strict=True))
 
 
 def test_the_front_is_drawn_in_text(run: RunView) -> None:

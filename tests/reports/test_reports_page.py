@@ -18,7 +18,7 @@ from reports_records import HOSTILE, OPERATORS, POINTS, MakeRun, description, re
 from reports import RunView, page
 from reports.document import document_of
 from reports.errors import ReportError
-from reports.page import render_document, write_report
+from reports.page import page_data, page_script, render_document, write_report
 from trials.trial import TrialState
 
 Attributes = dict[str, str | None]
@@ -131,7 +131,10 @@ def test_json_cannot_leave_its_script() -> None:
 
 def test_the_page_carries_its_document_and_its_library_once(run: RunView, parsed: Page) -> None:
     carried: dict[str, Any] = json.loads(parsed.scripts[0])
-    assert carried == document_of(run)
+    assert carried == page_data(document_of(run))
+    asked = set(re.findall(r'\b(?:of|textOf)\("(\w+)"', page_script()))
+    asked |= {axis["key"] for axis in carried["axes"]}
+    assert set(carried["trials"]["columns"]) == asked, "what no script asks for is not carried"
     charts = [a["id"] for a in parsed.of("figure") if a.get("data-draws")]
     assert {"front-chart", "network-chart", "effects-chart", "curves", "parallel", "trials-table"} <= set(charts)
     assert sum("d3js.org v7" in script for script in parsed.scripts) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -94,6 +95,10 @@ def test_a_complete_trial(bench: Bench, tmp_path: Path) -> None:
     assert result.images_per_second == pytest.approx(sum(point.images_per_second for point in points) / 2)
     assert result.error is None
     assert result.environment["threads"] == 1
+    assert result.environment["process"] == os.getpid()
+    assert result.attention is not None
+    assert result.attention.epochs == (1, 2)
+    assert {point for point, _ in result.attention.parts} == {"layer1.0", "layer2.0"}
 
     assert outcome.weights is not None
     weights = load(outcome.weights)
@@ -107,6 +112,7 @@ def test_a_complete_trial(bench: Bench, tmp_path: Path) -> None:
     with Store.create(tmp_path / "study.db", {}) as store:
         store.append(result)
         assert store.results() == (result,)
+        assert store.results()[0].attention == result.attention
 
 
 def test_a_trial_is_repeated_to_the_bit(bench: Bench) -> None:

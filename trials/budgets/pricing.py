@@ -103,21 +103,24 @@ class Pricing:
         """The signed violation by metric of every constraint whose value and limit are known."""
         return self._violations(result, self.latency(result))
 
-    def feasible(self, result: TrialResult) -> bool | None:
-        """Whether the trial is within every budget; None while that is open.
+    def within(self, result: TrialResult) -> dict[str, bool | None]:
+        """Of every budget by metric: whether the trial is within it; None while that is open.
 
-        It is open where a latency is not known, or where one that is not measured for good is over its budget by
+        It is open where a figure is not known, or where a latency that is not measured for good is over its budget by
         less than it may be wrong.
         """
         figure = self.latency(result)
         found = self._violations(result, figure)
-        over = [metric for metric, value in found.items() if value > 0]
-        if not over:
-            return True if len(found) == len(self.constraints) else None
-        if over == ["latency_ms"] and figure is not None and not _for_good(figure):
+        answers = {c.metric: found[c.metric] <= 0 if c.metric in found else None for c in self.constraints}
+        if answers.get("latency_ms") is False and figure is not None and not for_good(figure):
             lowest = self._violations(result, replace(figure, p50_ms=figure.low_ms))
-            return None if lowest["latency_ms"] <= 0 else False
-        return False
+            answers["latency_ms"] = None if lowest["latency_ms"] <= 0 else False
+        return answers
+
+    def feasible(self, result: TrialResult) -> bool | None:
+        """Whether the trial is within every budget; None while that is open, as `within` says of each."""
+        answers = self.within(result).values()
+        return False if False in answers else None if None in answers else True
 
     def crosses(self, result: TrialResult) -> bool:
         """Whether the latency's interval lies on both sides of its budget."""
@@ -168,7 +171,8 @@ class Pricing:
         return violations(self.constraints, costs, baseline) | wanting
 
 
-def _for_good(figure: LatencyFigure) -> bool:
+def for_good(figure: LatencyFigure) -> bool:
+    """Whether a latency counts as it is, without its interval."""
     return figure.source is Source.MEASURED and figure.stable
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.sqlite import insert
 from search_spaces.architecture import Architecture
 from trials.record import schema
 from trials.record.training import Training
-from trials.trial import EpochPoint, Failure, Latency, Timing, TrialResult, TrialState, Workload
+from trials.trial import AttentionByEpoch, EpochPoint, Failure, Latency, Timing, TrialResult, TrialState, Workload
 
 #: Joins a trial to its training.
 BELONGS = schema.trials.c.training == schema.trainings.c.id
@@ -20,7 +20,7 @@ BELONGS = schema.trials.c.training == schema.trainings.c.id
 OF_TRAINING = [
     *(schema.trainings.c[name] for name in ("score", "loss", "correct", "images", "figures", "train_seconds")),
     *(schema.trainings.c[name] for name in ("tempered_loss", "temperature")),
-    *(schema.trainings.c[name] for name in ("images_per_second", "curve", "failure")),
+    *(schema.trainings.c[name] for name in ("images_per_second", "curve", "attention", "failure")),
     *(schema.trainings.c[name].label(f"trained_{name}") for name in ("seconds", "error", "environment")),
 ]
 #: Of a training: it was lost with its worker, and is none.
@@ -81,6 +81,7 @@ def training_row(training: Training) -> dict[str, Any]:
         "choices": training.architecture.labels(),
         "figures": dict(training.figures) or None,
         "curve": [asdict(point) for point in training.curve],
+        "attention": None if training.attention is None else training.attention.to_json(),
         "failure": None if training.failure is None else str(training.failure),
         "environment": dict(training.environment),
         "finished_at": time.time(),
@@ -93,10 +94,15 @@ def training_of(row: Row[Any]) -> Training:
         Architecture.from_json({"space": row.space, "choices": row.choices}),
         figures=row.figures or {},
         curve=tuple(EpochPoint(**point) for point in row.curve),
+        attention=_attention(row),
         failure=None if row.failure is None else Failure(row.failure),
         environment=row.environment,
         **{name: getattr(row, name) for name in _SAME},
     )
+
+
+def _attention(row: Row[Any]) -> AttentionByEpoch | None:
+    return None if row.attention is None else AttentionByEpoch.from_json(row.attention)
 
 
 def result_of(row: Row[Any]) -> TrialResult:
@@ -122,6 +128,7 @@ def result_of(row: Row[Any]) -> TrialResult:
         train_seconds=row.train_seconds or 0.0,
         images_per_second=row.images_per_second,
         curve=tuple(EpochPoint(**point) for point in row.curve or ()),
+        attention=_attention(row),
         error=row.trained_error if trained else row.error,
         environment=(row.trained_environment if trained else row.environment) or {},
         workload=None if row.workload is None else Workload(**row.workload),

@@ -294,7 +294,8 @@ def _version(meta: Mapping[Any, Row], tables: Mapping[str, Mapping[str, Any]]) -
     if "trainings" not in tables:
         return 1
     columns = tables["trainings"]
-    return schema.SCHEMA_VERSION if "tempered_loss" in columns else 3 if "final" in columns else 2
+    came = {"attention": schema.SCHEMA_VERSION, "tempered_loss": 4, "final": 3}
+    return next((version for column, version in came.items() if column in columns), 2)
 
 
 def _make(connection: sqlite3.Connection, version: int, tables: Mapping[str, Any]) -> None:
@@ -310,8 +311,8 @@ def _make(connection: sqlite3.Connection, version: int, tables: Mapping[str, Any
         parts = [f"{column} {kind}{' PRIMARY KEY' if column == key else ''}" for column, kind in kinds.items()]
         connection.execute(f"CREATE TABLE {name} ({', '.join(parts)})")
     connection.execute("CREATE UNIQUE INDEX proposed_once ON trials (key) WHERE state = 'complete'")
-    if version in (2, 3):
-        final = ", final" if version == 3 else ""
+    if version > 1:
+        final = ", final" if version > 2 else ""
         columns_of = f"key, seed, epochs, start{final}"
         connection.execute(f"CREATE UNIQUE INDEX trained_once ON trainings ({columns_of}) WHERE score IS NOT NULL")
 

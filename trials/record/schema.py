@@ -24,8 +24,8 @@ from sqlalchemy import (
 )
 
 #: 1: trials with their own results, and a table of repeats beside them. 2: one table of trainings. 3: which of them are
-#: finalists'. 4: each one's loss at its own temperature.
-SCHEMA_VERSION = 4
+#: finalists'. 4: each one's loss at its own temperature. 5: how its attention weights moved.
+SCHEMA_VERSION = 5
 
 metadata = MetaData()
 
@@ -67,6 +67,7 @@ trainings = Table(
     Column("train_seconds", Float, nullable=False),
     Column("images_per_second", Float),
     Column("curve", JSON, nullable=False),
+    _json("attention"),
     Column("error", String),
     Column("failure", String),
     Column("environment", JSON, nullable=False),
@@ -119,8 +120,7 @@ trained_once = Index("trained_once", *_identity, unique=True, sqlite_where=text(
 
 #: The schemas that can be read, and the tables that a record of each must have.
 READABLE: Mapping[int, Iterable[str]] = {
-    1: ("meta", "sessions", "trials"), 2: tuple(metadata.tables), 3: tuple(metadata.tables),
-    SCHEMA_VERSION: tuple(metadata.tables),
+    1: ("meta", "sessions", "trials"), **{version: tuple(metadata.tables) for version in range(2, SCHEMA_VERSION + 1)},
 }  # fmt: skip
 
 
@@ -139,6 +139,8 @@ def carry_over(connection: Connection, version: int) -> None:
         _from_2(connection)
     if version in (2, 3):
         _from_3(connection)
+    if version in (2, 3, 4):
+        _from_4(connection)
     connection.execute(meta.update().where(meta.c.key == "schema_version").values(value=SCHEMA_VERSION))
     mark(connection)
 
@@ -154,6 +156,11 @@ def _from_3(connection: Connection) -> None:
     """Of none of its trainings the temperature was taken out of the loss."""
     for name in ("tempered_loss", "temperature"):
         connection.exec_driver_sql(f"ALTER TABLE trainings ADD COLUMN {name} FLOAT")
+
+
+def _from_4(connection: Connection) -> None:
+    """Of none of its trainings the attention weights were looked at from epoch to epoch."""
+    connection.exec_driver_sql("ALTER TABLE trainings ADD COLUMN attention JSON")
 
 
 def _from_1(connection: Connection) -> None:

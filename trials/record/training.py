@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture
-from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
+from trials.trial import AttentionByEpoch, EpochPoint, Failure, TrialJob, TrialResult, TrialState
 
 if TYPE_CHECKING:
     from trials.readings import Images
@@ -32,7 +32,8 @@ class Training:
 
     A `final` one is a finalist's: of the training and the validation images together, judged on the test split, and
     never a look at what a trial would score. `readings` are what it made of each image of that split, where there are
-    any: kept beside the record, not in it.
+    any: kept beside the record, not in it. `attention` is how its attention weights moved, None where they were not
+    looked at; one that went on after a kill has those of its later epochs alone.
     """
 
     architecture: Architecture
@@ -55,6 +56,7 @@ class Training:
     temperature: float | None = None
     final: bool = False
     readings: Images | None = field(default=None, compare=False, repr=False)
+    attention: AttentionByEpoch | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("score", "loss", "tempered_loss", "train_seconds"):
@@ -84,7 +86,7 @@ class Training:
             job, TrialState.COMPLETE, score=self.score, loss=self.loss, correct=self.correct, images=self.images,
             figures=self.figures, seconds=self.seconds, train_seconds=self.train_seconds,
             images_per_second=self.images_per_second, curve=self.curve, environment=self.environment,
-            tempered_loss=self.tempered_loss, temperature=self.temperature,
+            tempered_loss=self.tempered_loss, temperature=self.temperature, attention=self.attention,
         )  # fmt: skip
 
     @classmethod
@@ -96,5 +98,5 @@ class Training:
             seconds=result.seconds, train_seconds=result.train_seconds, images_per_second=result.images_per_second,
             curve=result.curve, error=None if result.score is not None else result.error or str(result.state),
             failure=result.failure, environment=result.environment, final=result.final, readings=result.readings,
-            tempered_loss=result.tempered_loss, temperature=result.temperature,
+            tempered_loss=result.tempered_loss, temperature=result.temperature, attention=result.attention,
         )  # fmt: skip

@@ -4,7 +4,7 @@ function budgetLine(svg, box, x, key, limit) {
   const parked = limit === null || limit > most, value = parked ? most : Math.max(limit, least);
   const name = { macs: "FLOPs", latency_ms: "p50 latency", params: "parameters" }[key];
   const words = limit === null ? `no budget of ${name}: drag in` : `${name} ≤ ${costText(key, limit)}${limit > most ? ", beyond the right" : ""}`;
-  const group = svg.append("g").attr("class", "budget").attr("tabindex", 0).attr("role", "slider").attr("aria-label", `Budget of ${name}`)
+  const group = svg.append("g").attr("class", "budget").attr("tabindex", 0).attr("data-focus", "budget").attr("role", "slider").attr("aria-label", `Budget of ${name}`)
     .attr("aria-valuemin", least).attr("aria-valuemax", most).attr("aria-valuenow", value).attr("aria-valuetext", words);
   const px = x(value);
   group.append("line").attr("x1", px).attr("x2", px).attr("y1", box.top).attr("y2", box.top + box.height);
@@ -12,7 +12,7 @@ function budgetLine(svg, box, x, key, limit) {
   group.append("rect").attr("class", "grip").attr("x", px - 5).attr("y", box.top - 8).attr("width", 10).attr("height", 16).attr("rx", 3);
   const right = px > box.left + box.width / 2;
   group.append("text").attr("class", "halo").attr("x", px + (right ? -9 : 9)).attr("y", box.top + 4).attr("text-anchor", right ? "end" : "start").text(words);
-  const move = (to) => { setLimit(key, to >= most ? null : Math.max(to, least)); d3.select(".budget").node()?.focus({ preventScroll: true }); };
+  const move = (to) => { setLimit(key, to >= most ? null : Math.max(to, least)); };
   group.call(d3.drag().container(svg.node()).on("start", hideTip).on("drag", (event) => {
     // The line is drawn anew while it is dragged: what listens is the window, through d3.
     const to = x.invert(Math.min(Math.max(event.x, box.left), box.left + box.width));
@@ -38,15 +38,17 @@ function answerBudgets(place, key, { front, able }) {
   const asked = [...new Set([...recorded.keys(), ...state.limits.keys()])].map((name) => [name, limitOf(name)]).filter(([, limit]) => limit !== null)
     .map(([name, limit]) => `${{ macs: "FLOPs", latency_ms: "p50 latency", params: "parameters" }[name]} ≤ ${costText(name, limit)}`);
   const under = asked.length ? `Under ${asked.join(" and ")}` : "Without a budget";
+  const open = everyone.filter((i) => isComplete(i) && isWithin(i) === null).length;
   if (!able.length) {
-    place.replaceChildren(`${under}: no trained architecture.`);
+    place.replaceChildren(`${under}: no trained architecture${open ? ` that is known to be; of ${open.toLocaleString("en")} it is not known` : ""}.`);
     return;
   }
   const best = front[front.length - 1];
   const pick = make("button", { type: "button", class: "pick", onclick: () => select(best) }, trialName(best));
-  place.replaceChildren(
+  keepingFocus(place, () => place.replaceChildren(
     `${under}: ${able.length.toLocaleString("en")} of ${everyone.filter(isComplete).length.toLocaleString("en")} trained architectures, ${front.length} on the front. Most accurate: `,
     pick, ` ${reachedText(best)} ${report.run.score_label}${gainText(best) ? `, ${gainText(best)} points on all-add` : ""}, ${costText(key, of(key, best))}. `,
+    open ? `Of ${open.toLocaleString("en")} more it is not known. ` : "",
     make("span", { class: "command" }, make("code", {}, exportCommand(best))),
-  );
+  ));
 }

@@ -1,31 +1,47 @@
 /* What every chart has around it: buttons for its figures as a table and as CSV, and a redraw where its width changes. */
-const blocks = new Map();
-for (const section of report.sections)
-  for (const block of section.blocks)
-    for (const one of block.kind === "charts" ? block.charts : [block]) if (one.kind === "chart") blocks.set(one.key, one);
+/** What is drawn anew leaves the keyboard where it was: at what has the same `data-focus`, else at the same place in
+    the order, else at what holds it. */
+function keepingFocus(place, act) {
+  const reached = () => [...place.querySelectorAll("button, select, input, a[href], [tabindex]")].filter((one) => one.tabIndex >= 0);
+  const held = place.contains(document.activeElement) && document.activeElement !== place ? document.activeElement : null;
+  const name = held && held.dataset.focus, at = held ? reached().indexOf(held) : -1;
+  act();
+  if (!held || held.isConnected) return;
+  const now = reached(), again = name ? now.find((one) => one.dataset.focus === name) : now[Math.min(at, now.length - 1)];
+  if (again) return again.focus({ preventScroll: true });
+  const holder = held.dataset.focus && place.querySelector(".virtual") || place.closest("[tabindex]") || place;
+  if (!holder.hasAttribute("tabindex")) holder.tabIndex = -1;
+  holder.focus({ preventScroll: true });
+}
 
 /** Pixels: in less there is nothing to draw, and a layout that is not done yet has less. */
 const NARROWEST = 120;
 
 /** A chart's place on the page. `draw` is called with the plot's element and its width, at once and on every change. */
 function figure(key, draw, table = null) {
-  const element = document.getElementById(key), block = blocks.get(key);
+  const element = document.getElementById(key), block = report.charts[key];
   const plot = element.querySelector(".plot"), controls = element.querySelector(".controls");
   const figures = table || (() => ({ columns: block.columns, rows: block.rows }));
   const asTable = element.querySelector(".as-table");
   const button = make("button", { type: "button", class: "tool push", "aria-pressed": "false", onclick: () => {
     asTable.hidden = !asTable.hidden;
     button.setAttribute("aria-pressed", String(!asTable.hidden));
-    if (!asTable.hidden) fillTable(asTable, figures(), block.title);
+    refill();
   } }, "Table");
+  /** An open table says what the chart says now. */
+  const refill = () => { if (!asTable.hidden) fillTable(asTable, figures(), block.title); };
   const download = make("button", { type: "button", class: "tool", onclick: () => saveCsv(`${key}.csv`, figures()) }, "CSV");
   controls.append(button, download);
   button.setAttribute("aria-label", `${block.title} as a table`);
   download.setAttribute("aria-label", `${block.title} as CSV`);
   let width = 0;
-  const redraw = () => { width = plot.clientWidth; if (width >= NARROWEST) { plot.classList.add("drawn"); draw(plot, width); } };
+  const redraw = () => {
+    width = plot.clientWidth;
+    if (width >= NARROWEST) { plot.classList.add("drawn"); keepingFocus(plot, () => draw(plot, width)); }
+    refill();
+  };
   new ResizeObserver(() => { if (Math.abs(plot.clientWidth - width) > 1) redraw(); }).observe(plot);
-  return { element, block, plot, controls, redraw };
+  return { element, block, plot, controls, redraw, refill };
 }
 
 /** Most rows that are shown as a table; all of them are in the CSV. */
@@ -33,10 +49,12 @@ const TABLE_ROWS = 300;
 function fillTable(place, { columns: names, rows }, title) {
   const head = make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, String(name))));
   const body = rows.slice(0, TABLE_ROWS).map((row) => make("tr", {}, ...row.map((cell) => make("td", {}, known(cell) ? String(cell) : ""))));
+  const from = place.scrollTop;
   place.replaceChildren(make("table", { "aria-label": title }, make("thead", {}, head), make("tbody", {}, ...body)));
   place.tabIndex = 0;
   place.setAttribute("role", "group");
   place.setAttribute("aria-label", `${title} as a table`);
+  place.scrollTop = from;
   if (rows.length > TABLE_ROWS) place.append(make("p", { class: "note" }, `The first ${TABLE_ROWS} of ${rows.length.toLocaleString("en")} rows; the CSV has all.`));
 }
 

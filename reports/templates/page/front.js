@@ -1,7 +1,8 @@
 /* Quality against a cost: all marks on a canvas, what answers on an SVG above it. */
 const CROWD = 400;
+const SMALLEST = 16; // pixels of a range that is zoomed to
 const KINDS = {
-  gated: ["gated: over budget, never trained", "#8a93a0"], unpriced: ["trained, budget not checked", "#8a93a0"],
+  gated: ["gated: over budget, never trained", "#8a93a0"], unpriced: ["trained, not known whether within budget", "#8a93a0"],
   infeasible: ["trained, over budget", "#d55e00"], feasible: ["trained, within budget", "#56b4e9"],
   front: ["front", "#0072b2"], uniform: ["one operator everywhere", "#a84d86"], baseline: ["all-add baseline", "#e69f00"],
 };
@@ -29,7 +30,8 @@ function frontChart() {
   const back = tool(controls, "Budgets as recorded", () => { state.limits.clear(); tell("limits"); }, { id: "front-reset", hidden: true });
   const out = tool(controls, "Whole range", () => { zoom = null; view.redraw(); }, { hidden: true });
   const answer = make("div", { class: "answer", "aria-live": "polite", id: "front-answer", hidden: true });
-  plot.before(legend());
+  let marks = legend(new Set(found.front));
+  plot.before(marks);
   plot.after(answer);
   plot.tabIndex = 0;
   plot.dataset.keys = "arrows";
@@ -37,6 +39,9 @@ function frontChart() {
   function refresh() {
     found = frontBy(key);
     back.hidden = !isMoved();
+    const now = legend(new Set(found.front));
+    marks.replaceWith(now);
+    marks = now;
     answerBudgets(answer, key, found);
     view.redraw();
   }
@@ -115,6 +120,9 @@ function frontChart() {
       const kind = i === baseline ? "baseline" : "uniform", px = x(of(key, i)), py = y(100 * of("quality", i));
       const shape = inside.append("path").attr("transform", `translate(${px},${py})`).attr("class", kind).attr("d", d3.symbol(SYMBOLS[kind], kind === "baseline" ? 130 : 70)());
       shape.attr("fill", kind === "baseline" ? KINDS.baseline[1] : "var(--card)").attr("stroke", kind === "baseline" ? "#5c3d00" : KINDS.uniform[1]).attr("stroke-width", kind === "baseline" ? 1 : 2);
+      // What it is under the budgets would be hidden under it.
+      const within = isWithin(i), inner = within === null ? ["M-3-3h6v6h-6z", "unpriced"] : within ? null : ["M-4-4L4 4M4-4L-4 4", "infeasible"];
+      if (inner) inside.append("path").attr("class", inner[1]).attr("transform", `translate(${px},${py})`).attr("d", inner[0]).attr("fill", "none").attr("stroke", KINDS[inner[1]][1]).attr("stroke-width", 1.6);
       const text = i === baseline ? "all-add" : uniformName(i), wide = 6.6 * text.length;
       for (const [dx, dy, anchor] of [[0, -12, "middle"], [0, 22, "middle"], [11, 4, "start"], [-11, 4, "end"]]) {
         const left = px + dx - (anchor === "middle" ? wide / 2 : anchor === "end" ? wide : 0), top = py + dy - 11;
@@ -127,13 +135,14 @@ function frontChart() {
     }
   }
   function listen(area, svg, box, x, y) {
-    let from = null, rectangle = null;
+    let from = null, rectangle = null, dragged = false;
     const place = (event) => d3.pointer(event, svg.node());
-    area.on("pointerdown", (event) => { if (event.pointerType === "mouse" && event.button === 0) { from = place(event); area.node().setPointerCapture(event.pointerId); } });
+    area.on("pointerdown", (event) => { dragged = false; if (event.pointerType === "mouse" && event.button === 0) { from = place(event); area.node().setPointerCapture(event.pointerId); } });
     area.on("pointermove", (event) => {
       const [px, py] = place(event);
       if (from && Math.hypot(px - from[0], py - from[1]) > 6) {
         hideTip();
+        dragged = true;
         rectangle = rectangle || svg.append("rect").attr("class", "zoom");
         rectangle.attr("x", Math.min(px, from[0])).attr("y", Math.min(py, from[1])).attr("width", Math.abs(px - from[0])).attr("height", Math.abs(py - from[1]));
         return;
@@ -141,16 +150,21 @@ function frontChart() {
       point(tree.find(px, py, 24), event.clientX, event.clientY);
     });
     area.on("pointerup", (event) => {
-      const start = from;
-      from = null;
-      if (!rectangle) return;
-      rectangle = null;
-      const [px, py] = place(event);
-      zoom = { x: [start[0], px].sort(d3.ascending).map(x.invert), y: [start[1], py].sort(d3.descending).map(y.invert) };
+      const start = from, [px, py] = place(event);
+      leave();
+      // Along an axis on which nearly nothing was drawn all of it stays: nobody asks for a range of a few pixels.
+      const wide = Math.abs(px - start?.[0]) >= SMALLEST, high = Math.abs(py - start?.[1]) >= SMALLEST;
+      if (!dragged || !(wide || high)) return;
+      zoom = {
+        x: wide ? [start[0], px].sort(d3.ascending).map(x.invert) : x.domain(),
+        y: high ? [start[1], py].sort(d3.descending).map(y.invert) : y.domain(),
+      };
       view.redraw();
     });
+    const leave = () => { from = null; if (rectangle) rectangle.remove(); rectangle = null; };
+    area.on("pointercancel", leave);
     area.on("pointerleave", () => point(null));
-    area.on("click", (event) => { const near = tree.find(...place(event), 24); if (near && (!zoom || !rectangle)) toggle(near[2]); });
+    area.on("click", (event) => { const near = tree.find(...place(event), 24); if (near && !dragged) toggle(near[2]); });
     area.on("dblclick", () => { zoom = null; view.redraw(); });
   }
   function point(near, clientX, clientY) {
@@ -180,10 +194,15 @@ function frontChart() {
   window.frontChart = { where: (number) => { const i = placeOf.get(number), frame = scales.svg.node().getBoundingClientRect(); return [frame.left + scales.x(of(key, i)), frame.top + scales.y(100 * of("quality", i))]; } };
 }
 
-function legend() {
-  const used = new Set(everyone.map((i) => (!isComplete(i) ? (textOf("state", i) === "gated" ? "gated" : "") : i === baseline ? "baseline" : textOf("origin", i) === "uniform" ? "uniform" : of("front", i) ? "front" : of("feasible", i) === null ? "unpriced" : of("feasible", i) ? "feasible" : "infeasible")));
-  if (everyone.some((i) => of("feasible", i) === 0 && isComplete(i))) used.add("infeasible");
-  if (everyone.some((i) => of("front", i))) used.add("front");
+/** What the marks are, of those that are there under the budgets as they stand. */
+function legend(onFront) {
+  const used = new Set();
+  for (const i of everyone) {
+    if (!isComplete(i)) { if (textOf("state", i) === "gated") used.add("gated"); continue; }
+    const within = isWithin(i);
+    if (i === baseline) used.add("baseline"); else if (textOf("origin", i) === "uniform") used.add("uniform");
+    used.add(onFront.has(i) ? "front" : within === null ? "unpriced" : within ? "feasible" : "infeasible");
+  }
   return make("ul", { class: "legend marks" }, ...Object.entries(KINDS).filter(([kind]) => used.has(kind)).map(([kind, [words, fill]]) => {
     const svg = d3.create("svg").attr("class", "symbol").attr("viewBox", "-8 -8 16 16").attr("aria-hidden", "true");
     const path = { gated: "M0-6V6", unpriced: "M-4-4h8v8h-8z", infeasible: "M-4-4L4 4M4-4L-4 4", front: "M-8 0H8" }[kind];
@@ -195,7 +214,7 @@ function legend() {
 }
 function frontTable(key, found) {
   const onFront = new Set(found.front);
-  const rows = everyone.filter((i) => known(of(key, i)) && known(of("quality", i))).map((i) => [of("number", i), 100 * of("quality", i), known(of("low", i)) ? 100 * of("low", i) : null,
+  const rows = everyone.filter((i) => isShown(i) && known(of(key, i)) && known(of("quality", i))).map((i) => [of("number", i), 100 * of("quality", i), known(of("low", i)) ? 100 * of("low", i) : null,
     known(of("high", i)) ? 100 * of("high", i) : null, of(key, i), onFront.has(i) ? "front" : { true: "within", false: "over", null: "not known" }[isWithin(i)], choicesText(i)]);
   rows.sort((a, b) => (b[5] === "front") - (a[5] === "front") || b[1] - a[1]);
   return { columns: ["trial", `${report.run.score_label} (%)`, "low", "high", key, "budgets", "choices"], rows };

@@ -13,7 +13,7 @@ function linesChart(key) {
     const svg = svgOf(element, width, height, element.getAttribute("aria-label"));
     drawAxes(svg, box, x, y, { x: along, y: block.unit });
     for (const one of [...series].reverse()) {
-      const [stroke, wide, dash] = LOOKS[one.look || "best"];
+      const [own, wide, dash] = LOOKS[one.look || "best"], stroke = known(one.operator) ? report.palette[one.operator].fill : own;
       const line = d3.line((_, p) => x(one.x[p]), (v) => y(v)).curve(one.step ? d3.curveStepAfter : d3.curveLinear);
       svg.append("path").attr("class", "series").attr("d", line(one.y)).attr("fill", "none").attr("stroke", stroke).attr("stroke-width", one.step ? 2 : wide).attr("stroke-dasharray", dash);
       if (one.y.length < 12) svg.append("g").selectAll("circle").data(one.y).join("circle").attr("cx", (_, p) => x(one.x[p])).attr("cy", (v) => y(v)).attr("r", 2.5).attr("fill", stroke);

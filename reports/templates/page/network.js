@@ -1,6 +1,6 @@
 /* The network in the order in which data flow: stages in rows, a cell a fusion point, frames where two differ. */
 function networkChart() {
-  const view = figure("network-chart", draw), { controls, block } = view;
+  const view = figure("network-chart", draw, figures), { controls, block } = view;
   const places = new Map(report.trials.points.map((point, p) => [point.name, p]));
   const first = () => (state.selected.length ? state.selected[state.selected.length - 1] : recommended());
   let drawn = null, beside = baseline;
@@ -18,10 +18,15 @@ function networkChart() {
     other.replaceChildren(make("option", { value: "" }, "nothing"), ...offered.map((i) => make("option", { value: i }, trialName(i))));
     other.value = beside === null ? "" : beside;
   }
+  /** The points, with what the drawn architecture and the one beside it have there. */
+  function figures() {
+    const shownTrials = [drawn, beside].filter((i, place, all) => known(i) && all.indexOf(i) === place), labels = shownTrials.map(labelsOf);
+    return { columns: [...block.columns, ...shownTrials.map(trialName)], rows: block.rows.map((row, p) => [...row, ...labels.map((label) => label[p])]) };
+  }
   function draw(element, width) {
     const chosen = drawn === null ? null : choicesOf(drawn), others = beside === null || beside === drawn ? null : choicesOf(beside);
     const longest = d3.max(report.trials.choices, (choice) => choice.label.length) || 4;
-    const cell = Math.min(110, Math.max(46, 7 * longest + 14)), tall = 26, pad = 10, gap = 24;
+    const cell = Math.min(110, Math.max(46, 7.4 * longest + 16)), tall = 26, pad = 10, gap = 24;
     const rows = [[]];
     let used = 0;
     const boxes = [{ end: block.ends[0] }, ...block.stages, { end: block.ends[1] }].map((stage) => {

@@ -69,7 +69,7 @@ function parallelChart() {
         else ranges.set(p, [scales[p].invert(event.selection[1]), scales[p].invert(event.selection[0])]);
         if (event.sourceEvent) update();
       });
-      const place = svg.append("g").attr("class", "brush").attr("data-axis", axis.key).attr("transform", `translate(${x(p)},0)`).call(brush);
+      const place = svg.append("g").attr("class", "brush").attr("data-axis", axis.key).attr("data-focus", axis.key).attr("transform", `translate(${x(p)},0)`).call(brush);
       if (ranges.has(p)) { const [low, high] = ranges.get(p); place.call(brush.move, [scales[p](high), scales[p](low)]); }
       keys(place, brush, p);
     });
@@ -94,7 +94,7 @@ function parallelChart() {
       update();
     });
   }
-  when("filtered", () => { if (x) paint(); });
+  when("filtered", () => { if (x) paint(); view.refill(); });
   when("selected", () => { if (x) paint(); });
   when("theme", () => { if (x) paint(); });
   view.redraw();

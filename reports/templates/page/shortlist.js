@@ -2,14 +2,14 @@
 function shortlist() {
   const place = document.getElementById("shortlist");
   if (!place) return;
-  const draw = () => {
+  const draw = () => keepingFocus(place, () => {
     if (!state.selected.length) return place.replaceChildren(make("p", { class: "absent" }, "Nothing is selected: click a mark, or a trial's number in a table."));
     const shownTrials = [...(baseline === null ? [] : [baseline]), ...state.selected.filter((i) => i !== baseline)];
     const chips = make("ul", { class: "chips", "aria-label": "Selected trials" }, ...state.selected.map((i) =>
       make("li", {}, make("button", { type: "button", class: "chip", "aria-label": `Leave ${trialName(i)}`, onclick: () => toggle(i) }, `${trialName(i)} ×`))),
       make("li", {}, make("button", { type: "button", class: "chip", onclick: () => { state.selected = []; tell("selected"); } }, "leave all")));
     place.replaceChildren(make("h3", {}, "Selected"), chips, make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Selected trials side by side" }, differences(shownTrials)));
-  };
+  });
   when("selected", draw);
   draw();
 }

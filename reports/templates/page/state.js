@@ -38,15 +38,17 @@ function setLimit(key, value) {
   if (value === undefined) state.limits.delete(key); else state.limits.set(key, value);
   tell("limits");
 }
-/** Whether a trial is within the budgets as they stand: null where a cost that matters is not known. */
+/** Whether a trial is within the budgets as they stand: null where a cost that matters is not known, or not well
+    enough. A budget that was not moved says of it what it said. */
 function isWithin(i) {
   if (!isMoved()) { const found = of("feasible", i); return found === null ? null : found === 1; }
-  for (const place of of("over", i)) if (!state.limits.has(report.budgets[place].metric)) return false;
-  let unknown = false;
+  const stands = (place) => !state.limits.has(report.budgets[place].metric);
+  if (of("over", i).some(stands)) return false;
+  let unknown = of("open", i).some(stands);
   for (const [key, limit] of state.limits) {
     if (limit === null) continue;
-    const value = of(key, i);
-    if (value === null) unknown = true; else if (value > limit) return false;
+    const value = of(key, i), least = key === "latency_ms" && known(of("latency_low", i)) ? of("latency_low", i) : value;
+    if (value === null) unknown = true; else if (least > limit) return false; else if (value > limit) unknown = true;
   }
   return unknown ? null : true;
 }

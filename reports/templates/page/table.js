@@ -2,7 +2,7 @@
 const ROW = 30;
 function trialsTable() {
   const fields = [
-    { name: "Trial", value: (i) => of("number", i), cell: (i) => make("button", { type: "button", class: "pick", "aria-pressed": String(state.selected.includes(i)), onclick: () => toggle(i) }, `${of("number", i)}`) },
+    { name: "Trial", value: (i) => of("number", i), cell: (i) => make("button", { type: "button", class: "pick", "data-focus": of("number", i), "aria-pressed": String(state.selected.includes(i)), onclick: () => toggle(i) }, `${of("number", i)}`) },
     { name: "State", value: (i) => textOf("state", i), cell: (i) => make("span", { class: `state ${textOf("state", i)}` }, textOf("state", i)) },
     { name: "Origin", value: (i) => textOf("origin", i) },
     { name: "Choices", value: choicesText, cell: (i) => { const cells = strip(i); cells.title = choicesText(i); return cells; }, plain: true },
@@ -39,6 +39,7 @@ function trialsTable() {
     heads.forEach((head, h) => { if (h === by) head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending"); else head.removeAttribute("aria-sort"); });
     drawn = null;
     fill();
+    view.refill();
   }
   function fill(all = 0) {
     const seen = Math.ceil((frame.clientHeight || 480) / ROW) + 6, first = all ? 0 : Math.max(0, Math.min(Math.floor(frame.scrollTop / ROW) - 3, order.length - seen));
@@ -51,11 +52,12 @@ function trialsTable() {
       if (field.name === "Remarks") cell.title = field.value(i);
       return cell;
     })));
-    body.replaceChildren(...(first ? [space(first)] : []), ...rows, ...(last < order.length ? [space(order.length - last)] : []));
+    keepingFocus(view.plot, () => body.replaceChildren(...(first ? [space(first)] : []), ...rows, ...(last < order.length ? [space(order.length - last)] : [])));
     table.setAttribute("aria-rowcount", order.length + 1);
   }
   function remarks(i) {
     const over = of("over", i).map((place) => `over ${report.budgets[place].metric}`);
+    if (of("open", i).length && isComplete(i)) over.push(`budget not known: ${openText(i)}`);
     return [...over, of("kept_off", i) ? "a longer look failed" : "", textOf("failure", i).replaceAll("_", " "), textOf("error", i)].filter(Boolean).join("; ");
   }
   function draw(element) {

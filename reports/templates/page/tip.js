@@ -26,6 +26,7 @@ function trialLines(i) {
   if (known(of("latency_ms", i))) lines.push(`latency p50 ${latencyText(i)}, p95 ${msText(of("p95_ms", i))}`);
   const over = of("over", i).map((place) => report.budgets[place].metric);
   if (over.length) lines.push(`over budget: ${over.join(", ")}`);
+  if (of("open", i).length) lines.push(`not known whether within budget: ${openText(i)}`);
   lines.push(choicesText(i));
   return lines;
 }

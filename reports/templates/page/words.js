@@ -39,6 +39,7 @@ const reachedText = (i) => known(of("low", i))
   : percentText(of("score", i));
 const gainText = (i) => !known(of("gain", i)) || of("gain_low", i) === of("gain_high", i)
   ? "" : `${signedText(of("gain", i))} ± ${half(of("gain_low", i), of("gain_high", i)).toFixed(2)}`;
+const openText = (i) => of("open", i).map((place) => report.budgets[place].metric).join(", ");
 const trialName = (i) => `trial ${of("number", i)}${i === baseline ? " (all-add)" : ""}`;
 const latencyText = (i) => {
   const mark = textOf("latency_source", i) === "predicted" ? "≈" : of("unsteady", i) ? "~" : "";

@@ -66,6 +66,7 @@ def test_a_folder_has_an_index(folder: Path) -> None:
     [
         (["report"], "give one of them"),
         (["report", "one", "--all", "."], "give one of them"),
+        (["report", "--all", ".", "--format", "md"], "takes no --format"),
         (["report", "one", "--format", "html", "--out", "one/study.db"], "exists and is no HTML page"),
         (["report", "one/study.db"], "is no report"),
         (["compare", "one"], "takes two runs or more, given 1"),

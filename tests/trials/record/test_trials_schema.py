@@ -19,7 +19,7 @@ from trials.errors import StoreError
 from trials.record import schema
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
-from trials.trial import TrialState
+from trials.trial import AttentionByEpoch, TrialState
 
 OLD = Path(__file__).parents[2] / "nas" / "session" / "schema_1"
 #: Columns that later ones brought.
@@ -113,10 +113,28 @@ def test_the_first_records_of_schema_1_had_neither_repeats_nor_measurements_nor_
             assert store.measurements() == ()
 
 
+def test_of_a_record_of_schema_4_attention_is_not_known_from_epoch_to_epoch_and_may_be(path: Path) -> None:
+    Store.open_for_writing(path).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE trainings DROP COLUMN attention")
+        connection.execute("UPDATE meta SET value = '4' WHERE key = 'schema_version'")
+    before = path.read_bytes()
+    with Store.open(path) as store:
+        check(store)
+        assert {r.attention for r in store.results()} == {None}
+    assert path.read_bytes() == before
+    moved = AttentionByEpoch((("layer1.0", "gate"),), (1.0,), (1, 3), ((0.5,), (0.75,)), ((0.1,), (0.125,)))
+    with Store.open_for_writing(path) as store:
+        check(store)
+        store.append_training(replace(store.trainings_beside()[0], seed=98, attention=moved))
+        assert store.trainings_beside()[-1].attention == moved
+    assert version(path) == schema.SCHEMA_VERSION
+
+
 def test_a_record_of_schema_3_has_no_loss_at_its_own_temperature_and_may_have_it(path: Path) -> None:
     Store.open_for_writing(path).close()
     with closing(sqlite3.connect(path)) as connection, connection:
-        for column in OF_SCHEMA_4:
+        for column in (*OF_SCHEMA_4, "attention"):
             connection.execute(f"ALTER TABLE trainings DROP COLUMN {column}")
         connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
     before = path.read_bytes()
@@ -137,7 +155,7 @@ def test_a_record_of_schema_2_has_no_finalists_and_may_have_them(path: Path) -> 
     Store.open_for_writing(path).close()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP INDEX trained_once")
-        for column in ("final", *OF_SCHEMA_4):
+        for column in ("final", *OF_SCHEMA_4, "attention"):
             connection.execute(f"ALTER TABLE trainings DROP COLUMN {column}")
         connection.execute(
             "CREATE UNIQUE INDEX trained_once ON trainings (key, seed, epochs, start) WHERE score IS NOT NULL"
