@@ -17,11 +17,10 @@ from reports.rungs import longer_looks, longest_compared, rungs_of
 from reports.selecting import selected
 from reports.trial_view import OBJECTIVES, TrialView, rank
 from search_spaces.architecture import Architecture, FusionChoice
-from search_spaces.errors import UserError
 from trials.attention.histograms import TrialAttention, recorded_histograms
 from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.pricing import Pricing, Source
-from trials.errors import StoreDamaged
+from trials.errors import StoreDamaged, StoreError
 from trials.record.effort import Effort
 from trials.record.evidence import Evidence
 from trials.record.faults import damaged
@@ -96,11 +95,20 @@ class RunView:
         folder = Path(path)
         with Store.open(folder / FILE_NAME) as store:
             try:
-                return cls.of(folder, store)
+                view = cls.of(folder, store)
+                view._read()
+                return view
             except (ValueError, TypeError, LookupError, AttributeError) as error:
-                if isinstance(error, UserError):
+                if isinstance(error, StoreError):
                     raise
                 raise StoreDamaged(damaged(store.path, f"a value of it is not readable: {error}")) from error
+
+    def _read(self) -> None:
+        """What everybody asks for. Raises where what is recorded can be no search's."""
+        if self.description:
+            leading(self.task)
+            [OBJECTIVES[name] for name in self.description.get("objectives") or ()]
+        self.baseline_architecture  # noqa: B018
 
     @classmethod
     def of(cls, path: Path, store: Store) -> RunView:

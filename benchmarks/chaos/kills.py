@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,11 @@ class Tally:
     points: int = 0
     searches: int = 0
     findings: Findings = field(default_factory=Findings)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Tally:
+        found = data["findings"]
+        return cls(data["points"], data["searches"], Findings(**{**found, "notes": tuple(found["notes"])}))
 
     def add(self, points: int, found: Findings) -> None:
         self.points, self.searches, self.findings = self.points + points, self.searches + 1, self.findings + found
@@ -59,32 +64,32 @@ def memory() -> Path | None:
     return _MEMORY if _MEMORY.is_dir() else None
 
 
-def kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, Tally]:
-    """So many kill points in all, by kind."""
+def kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, Callable[[], Tally]]:
+    """By kind, how so many kill points in all are come to; each kind is the same without the others."""
+    return {kind: partial(_kills, kind, max(1, round(share * points)), seed, say) for kind, share in _SHARES.items()}
+
+
+def _kills(kind: str, points: int, seed: int, say: Callable[[str], None]) -> Tally:
     warm()
-    rng = random.Random(seed)
-    references = {name: Reference.of(settings) for name, settings in SEARCHES.items()}
-    trained = Reference.of(TRAINED)
-    tallies: dict[str, Tally] = {}
-    noted: Counter[str] = Counter()
-    for kind, share in _SHARES.items():
-        tally = tallies[kind] = Tally()
-        wanted = max(1, round(share * points))
-        while tally.points < wanted:
-            name = rng.choice(list(SEARCHES))
-            settings, reference = SEARCHES[name], references[name]
-            if kind == "real trainings":
-                settings, reference = TRAINED, trained
-            times = min(_CHAIN, wanted - tally.points) if kind == "again and again" else 1
-            by_event = kind != "an instant" and (kind == "an event" or rng.random() < 0.5)
-            found, killed = killed_search(settings, reference, rng, times, by_event)
-            tally.add(killed, found)
-            what = "a parent and its heirs" if settings is TRAINED else name
-            noted.update(f"{what}, {kind}: {note}" for note in found.notes)
-        say(f"{kind}: {tally.points} points")
+    rng = random.Random(f"{seed} {kind}")
+    tally, noted = Tally(), Counter[str]()
+    searches = {"a parent and its heirs": TRAINED} if kind == "real trainings" else SEARCHES
+    while tally.points < points:
+        name = rng.choice(list(searches))
+        times = min(_CHAIN, points - tally.points) if kind == "again and again" else 1
+        by_event = kind != "an instant" and (kind == "an event" or rng.random() < 0.5)
+        found, killed = killed_search(searches[name], _reference(name), rng, times, by_event)
+        tally.add(killed, found)
+        noted.update(f"{name}, {kind}: {note}" for note in found.notes)
+    say(f"{kind}: {tally.points} points")
     for note, times in noted.most_common(20):
         say(f"{times} times: {note}")
-    return tallies
+    return tally
+
+
+@cache
+def _reference(name: str) -> Reference:
+    return Reference.of(SEARCHES.get(name, TRAINED))
 
 
 def killed_search(
