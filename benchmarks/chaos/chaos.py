@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from benchmarks.chaos.broken import KINDS, broken
 from benchmarks.chaos.faults import Answers, faults
@@ -18,7 +18,6 @@ from benchmarks.chaos.nodes import losing_node, lost_nodes
 from benchmarks.chaos.on_ray import ray_kills
 from trials.whole_files import write_whole
 
-Found = TypeVar("Found", Tally, Answers)
 _HEAD = "points  searches  lost  twice  zombies  unsound  unfinished  not the same  left behind"
 
 
@@ -37,7 +36,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     kept = Kept(given.json, {name: value for name, value in vars(given).items() if name != "json"})
     killing = kills(given.points - given.ray, given.seed, _say) if given.points > given.ray else {}
     killing |= ray_kills(given.ray, given.seed, _say)
-    tallies = {name: kept.tally(name, work) for name, work in killing.items()}
+    tallies = {name: kept.tally(name, parts) for name, parts in killing.items() if parts}
     if tallies:
         show_kills(tallies)
     asking = _asking(given.faults, given.seed, given.broken)
@@ -71,24 +70,29 @@ class Kept:
         if file is not None and file.exists() and (there := json.loads(file.read_text()))["given"] == given:
             self._found = there
 
-    def tally(self, kind: str, work: Callable[[], Tally]) -> Tally:
-        there = self._found["kills"].get(kind)
-        return self._add("kills", kind, work()) if there is None else Tally.from_json(there)
+    def tally(self, kind: str, parts: Sequence[Callable[[], Tally]]) -> Tally:
+        there = self._found["kills"].setdefault(kind, [])
+        for part in parts[len(there) :]:
+            there.append(asdict(part()))
+            self._write()
+        whole = sum(map(Tally.from_json, there), Tally())
+        _say(f"{kind}: {whole.points} points")
+        return whole
 
     def answers(self, kind: str, work: Callable[[], Answers]) -> Answers:
         if (there := self._found["faults"].get(kind)) is not None:
             return Answers(**there)
-        found = self._add("faults", kind, work())
+        found = work()
+        self._found["faults"][kind] = asdict(found)
+        self._write()
         for note in found.notes[:5]:
             _say(f"{kind}: {note}")
         _say(f"{kind}: {found.right} of {found.tried} as expected")
         return found
 
-    def _add(self, what: str, kind: str, found: Found) -> Found:
-        self._found[what][kind] = asdict(found)
+    def _write(self) -> None:
         if self._file is not None:
             write_whole(self._file, json.dumps(self._found))
-        return found
 
 
 def show_kills(tallies: Mapping[str, Tally]) -> None:

@@ -40,6 +40,9 @@ class Tally:
     def add(self, points: int, found: Findings) -> None:
         self.points, self.searches, self.findings = self.points + points, self.searches + 1, self.findings + found
 
+    def __add__(self, more: Tally) -> Tally:
+        return Tally(self.points + more.points, self.searches + more.searches, self.findings + more.findings)
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -64,14 +67,22 @@ def memory() -> Path | None:
     return _MEMORY if _MEMORY.is_dir() else None
 
 
-def kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, Callable[[], Tally]]:
-    """By kind, how so many kill points in all are come to; each kind is the same without the others."""
-    return {kind: partial(_kills, kind, max(1, round(share * points)), seed, say) for kind, share in _SHARES.items()}
+def kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, list[Callable[[], Tally]]]:
+    """By kind, how so many kill points in all are come to, some at a time; each part is the same without the others."""
+    return {
+        kind: [partial(_kills, kind, some, seed, part, say) for part, some in parted(max(1, round(share * points)))]
+        for kind, share in _SHARES.items()
+    }
 
 
-def _kills(kind: str, points: int, seed: int, say: Callable[[str], None]) -> Tally:
+def parted(points: int, some: int = 25) -> Iterator[tuple[int, int]]:
+    """Points in parts of some, each with its number."""
+    yield from ((first // some, min(some, points - first)) for first in range(0, points, some))
+
+
+def _kills(kind: str, points: int, seed: int, part: int, say: Callable[[str], None]) -> Tally:
     warm()
-    rng = random.Random(f"{seed} {kind}")
+    rng = random.Random(f"{seed} {kind} {part}")
     tally, noted = Tally(), Counter[str]()
     searches = {"a parent and its heirs": TRAINED} if kind == "real trainings" else SEARCHES
     while tally.points < points:
@@ -81,7 +92,6 @@ def _kills(kind: str, points: int, seed: int, say: Callable[[str], None]) -> Tal
         found, killed = killed_search(searches[name], _reference(name), rng, times, by_event)
         tally.add(killed, found)
         noted.update(f"{name}, {kind}: {note}" for note in found.notes)
-    say(f"{kind}: {tally.points} points")
     for note, times in noted.most_common(20):
         say(f"{times} times: {note}")
     return tally
