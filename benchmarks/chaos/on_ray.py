@@ -135,15 +135,13 @@ def _kill(points: int, seed: str, head: Head | None, say: Callable[[str], None])
             killed: list[Ended] = []
             there: list[Recorded | None] = []
             for _ in range(times):
-                ended = run(partial(drive, out, head), after_s=rng.uniform(1, whole_s), limit_s=HUNG_S)
+                ended = _driven(out, head, rng.uniform(1, whole_s))
                 if ended.code != 137:
                     break
                 killed.append(ended)
                 there.append(Recorded.of(out))
             else:
-                ended = run(partial(drive, out, head), limit_s=HUNG_S)
-                while ended.refused(1, "did not start here in time"):  # a busy machine, which says to do so
-                    ended = run(partial(drive, out, head), limit_s=HUNG_S)
+                ended = _driven(out, head)
                 if len(killed) == 0:
                     whole_s = ended.seconds
             found = judged(out, killed, there, ended, None) + left_behind(head)
@@ -151,6 +149,13 @@ def _kill(points: int, seed: str, head: Head | None, say: Callable[[str], None])
             if not found.clean:
                 say(f"Ray: {'; '.join(found.notes)}")
     return tally
+
+
+def _driven(out: Path, head: Head | None, after_s: float | None = None) -> Ended:
+    """Killed after so many seconds; given again where a busy machine has not started Ray in time, which says so."""
+    while (ended := run(partial(drive, out, head), after_s=after_s, limit_s=HUNG_S)).refused(1, "start here in time"):
+        pass
+    return ended
 
 
 def left_behind(head: Head | None) -> Findings:
