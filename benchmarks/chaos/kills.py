@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.chaos.deaths import Events, How
 from benchmarks.chaos.judging import Findings, Recorded, judged
-from benchmarks.chaos.searches import SEARCHES, TRAINED, Ended, run, search, warm
+from benchmarks.chaos.searches import SEARCHES, TRAINED, Ended, run, search
 
 #: Folders in memory, where there is such a place: what is tested is what was written, not the disk.
 _MEMORY = Path("/dev/shm")
@@ -81,7 +81,6 @@ def parted(points: int, some: int = 25) -> Iterator[tuple[int, int]]:
 
 
 def _kills(kind: str, points: int, seed: int, part: int, say: Callable[[str], None]) -> Tally:
-    warm()
     rng = random.Random(f"{seed} {kind} {part}")
     tally, noted = Tally(), Counter[str]()
     searches = {"a parent and its heirs": TRAINED} if kind == "real trainings" else SEARCHES

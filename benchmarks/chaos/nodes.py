@@ -19,7 +19,7 @@ from benchmarks.chaos import answers
 from benchmarks.chaos.faults import Answers, said
 from benchmarks.chaos.judging import Recorded, judged
 from benchmarks.chaos.on_ray import HUNG_S, Head, drive, left_behind
-from benchmarks.chaos.searches import run, warm
+from benchmarks.chaos.searches import run
 from trials.judge import TrialOutcome
 from trials.trial import TrialJob
 
@@ -40,7 +40,6 @@ def answer(job: TrialJob) -> TrialOutcome:
 def lost_nodes(samples: int, seed: int) -> Answers:
     """One of two nodes goes with all that runs on it, at a random instant, and another one comes."""
     found = Answers("every trial is trained once, elsewhere where its node is gone; exit code 0")
-    warm()
     rng = random.Random(seed)
     for _ in range(min(3, samples)):
         with Head.started(cpus=0) as head, _ended() as nodes:
@@ -53,7 +52,6 @@ def lost_nodes(samples: int, seed: int) -> Answers:
 def losing_node(samples: int) -> Answers:
     """Every worker of one of two nodes dies of what it is given."""
     found = Answers("every trial is trained once, on the other node; the node is named; exit code 0")
-    warm()
     for _ in range(min(2, samples)):
         with Head.started(cpus=0) as head, _ended() as nodes:
             nodes += [head.node(**{_LOSES: "1"}), head.node()]

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.chaos import answers
 from benchmarks.chaos.judging import Findings, Recorded, judged
 from benchmarks.chaos.kills import Tally, parted
-from benchmarks.chaos.searches import SEARCHES, Ended, run, search, warm
+from benchmarks.chaos.searches import SEARCHES, Ended, run, search
 from benchmarks.free import FreePlan
 from trials.judge import TrialPlan
 
@@ -126,7 +126,6 @@ def _on_a_cluster(points: int, seed: str, say: Callable[[str], None]) -> Tally:
 
 
 def _kill(points: int, seed: str, head: Head | None, say: Callable[[str], None]) -> Tally:
-    warm()
     tally, whole_s, rng = Tally(), 20.0, random.Random(seed)
     while tally.points < points:
         with tempfile.TemporaryDirectory() as place:

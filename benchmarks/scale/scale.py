@@ -50,8 +50,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--sampler", default="random", help="random, as Optuna's: what is compared is all the rest")
     given = parser.parse_args(arguments)
     print(
-        f"{'':<21}{'trials':>7}  {'ms a trial':>10}  {'last tenth':>10}  {'MB at a tenth':>13}  {'half':>5}  {'end':>5}  "
-        f"{'goes on after':>13}  {'status':>6}  {'its process':>11}  {'MB on disk':>10}",
+        f"{'':<21}{'trials':>7}  {'ms a trial':>10}  {'last tenth':>10}  {'MB at a tenth':>13}  {'half':>5}  "
+        f"{'end':>5}  {'goes on after':>13}  {'status':>6}  {'its process':>11}  {'MB on disk':>10}",
         flush=True,
     )
     ours = _ours("local engine", given.local, "local", given.sampler) if given.local else None
@@ -61,10 +61,10 @@ def main(arguments: Sequence[str] = ()) -> None:
     if ours is not None and theirs is not None:
         print(f"a trial by the local engine takes {ours / theirs:.2f} times what one takes with Optuna's RDBStorage")
     print(
-        "Times are of the processor: of a trial, proposed and recorded, on the average and of the last tenth; until the\n"
-        "first trial is handed out by a new process, after a kill (in brackets seconds of the clock from its launch); of\n"
-        "nas status, or Optuna loading a study and its best trials, alone and with its process. MB: the driver's\n"
-        "resident memory, and of the record as a kill has left it"
+        "Times are of the processor: of a trial, proposed and recorded, on the average and of the last tenth; until\n"
+        "the first trial is handed out by a new process, after a kill (in brackets seconds of the clock from its\n"
+        "launch); of nas status, or Optuna loading a study and its best trials, alone and with its process. MB: the\n"
+        "driver's resident memory, and of the record as a kill has left it"
     )
 
 
@@ -101,7 +101,7 @@ def _line(
     grown = [one for one in first if "rss" in one]
     tenth, half, before, last = (_at(grown, share * trials) for share in (0.1, 0.5, 0.9, 1.0))
     goes_on = next(one for one in again if "first_dispatch_s" in one)
-    trial_ms = 1000 * (last["cpu"] - start["cpu"]) / last["ended"]
+    trial_ms: float = 1000 * (last["cpu"] - start["cpu"]) / last["ended"]
     late_ms = 1000 * (last["cpu"] - before["cpu"]) / max(1, last["ended"] - before["ended"])
     print(
         f"{name:<21}{trials:>7,}  {trial_ms:>10.1f}  {late_ms:>10.1f}  {tenth['rss'] / 1e6:>13.0f}  "
