@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reports.collecting import uncollected
 from reports.front import non_dominated
 from reports.model import KEY, Made, Model, kept_of
 from reports.recorded import device_profile, recorded_config
@@ -19,7 +20,7 @@ from reports.trial_view import OBJECTIVES, TrialView, rank
 from search_spaces.architecture import Architecture, FusionChoice
 from trials.attention.histograms import TrialAttention, recorded_histograms
 from trials.budgets.constraints import Constraint, Costs
-from trials.budgets.pricing import Pricing, Source
+from trials.budgets.pricing import Priced, Pricing, Source
 from trials.errors import StoreDamaged, StoreError
 from trials.record.effort import Effort
 from trials.record.evidence import Evidence
@@ -93,7 +94,7 @@ class RunView:
         """Read the run in the folder `path`. Raises StoreError as `Store.open` does, and StoreDamaged where what is
         recorded cannot be what a search recorded: to SQLite a changed byte inside a value is no damage."""
         folder = Path(path)
-        with Store.open(folder / FILE_NAME) as store:
+        with Store.open(folder / FILE_NAME) as store, uncollected():
             try:
                 view = cls.of(folder, store)
                 view._read()
@@ -158,7 +159,7 @@ class RunView:
         made = Made(self.trainings, self.baseline_architecture, (complete[0].start, epochs), self.evidence)
         kept = kept_of(self.kept_estimates, made)
         if kept is not None:
-            return replace(self, model=Model(made, kept), estimates=kept.estimates)
+            return self._with(Model(made, kept), kept.estimates)
         from trials.estimates.estimates import NoEstimate  # scipy takes a while
 
         try:
@@ -167,7 +168,13 @@ class RunView:
             return self
         architectures = [result.architecture for result in complete]
         found = {a.key: one for a, one in zip(architectures, fitted(architectures), strict=True)}
-        return replace(self, model=Model(made, fitted=fitted), estimates=found)
+        return self._with(Model(made, fitted=fitted), found)
+
+    def _with(self, model: Model, estimates: Mapping[str, Estimate]) -> RunView:
+        """The run with what is estimated of it. Prices are what they were."""
+        estimated = replace(self, model=model, estimates=estimates)
+        estimated.__dict__["_priced"] = self._priced
+        return estimated
 
     def with_measurement(self, measurement: FinalMeasurement) -> RunView:
         """The run one measurement later."""
@@ -188,7 +195,7 @@ class RunView:
         later = replace(self, results=(*self.results[:place], result, *self.results[after:]), order=order)
         # Nothing else of the run has changed: what was priced stays, only the front is asked about the new one.
         later.__dict__["pricing"] = self.pricing
-        trials = [*self.trials[:place], later._price(result), *self.trials[after:]]
+        trials = [*self.trials[:place], later._price(result, self.pricing.price(result)), *self.trials[after:]]
         later.__dict__["trials"] = tuple(later._fronted(trials, place))
         return later
 
@@ -272,19 +279,24 @@ class RunView:
     @cached_property
     def trials(self) -> tuple[TrialView, ...]:
         """Every recorded trial, by number, priced under the run's present budgets."""
-        priced = [self._price(result) for result in self.results]
+        with uncollected():
+            priced = [self._price(result, costs) for result, costs in zip(self.results, self._priced, strict=True)]
         kept = self._non_dominated([view for view in priced if view.feasible and view.fails_longer is None])
         return tuple(replace(view, on_front=True) if view.result.number in kept else view for view in priced)
 
-    def _price(self, result: TrialResult) -> TrialView:
-        pricing = self.pricing
+    @cached_property
+    def _priced(self) -> tuple[Priced, ...]:
+        with uncollected():
+            return tuple(map(self.pricing.price, self.results))
+
+    def _price(self, result: TrialResult, priced: Priced) -> TrialView:
         return TrialView(
             result,
-            feasible=pricing.feasible(result),
+            feasible=priced.feasible,
             on_front=False,
-            violations=pricing.violations(result),
-            latency=pricing.latency(result),
-            crosses=pricing.crosses(result),
+            violations=priced.violations,
+            latency=priced.latency,
+            crosses=priced.crosses,
             metric=self.metric,
             estimate=self.estimates.get(result.architecture.key) if result.state is TrialState.COMPLETE else None,
             longer=self._longer.get((result.architecture.key, result.seed)),

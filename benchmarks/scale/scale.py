@@ -24,10 +24,12 @@ from pathlib import Path
 from nas.terminal.console import console
 from nas.terminal.runs import print_status
 from reports import RunView
+from reports.collecting import uncollected
 from trials.record.file import is_active
 began = time.process_time()
-view = RunView.load(sys.argv[1])
-print_status(console(), view, is_active(Path(sys.argv[1])))
+with uncollected():
+    view = RunView.load(sys.argv[1])
+    print_status(console(), view, is_active(Path(sys.argv[1])))
 print("took", time.process_time() - began)
 """
 _OPTUNAS_STATUS = """

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from statistics import fmean, median
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from search_spaces.architecture import Architecture
 from trials.budgets.constraints import Constraint, Costs, violations
@@ -56,6 +56,17 @@ class LatencyFigure:
     def relative(self) -> float:
         """p50 in multiples of all-add's."""
         return self.p50_ms / self.baseline_ms
+
+
+class Priced(NamedTuple):
+    """A trial under a run's budgets: its best known latency, the signed violation by metric of every constraint whose
+    value and limit are known, whether it is within every budget (None while that is open), and whether its latency's
+    interval lies on both sides of its budget."""
+
+    latency: LatencyFigure | None
+    violations: dict[str, float]
+    feasible: bool | None
+    crosses: bool
 
 
 @dataclass(frozen=True)
@@ -109,8 +120,15 @@ class Pricing:
         It is open where a latency is not known, or where one that is not measured for good is over its budget by
         less than it may be wrong.
         """
+        return self.price(result).feasible
+
+    def price(self, result: TrialResult) -> Priced:
+        """All that a run's budgets say of a trial, from one look at its latency."""
         figure = self.latency(result)
         found = self._violations(result, figure)
+        return Priced(figure, found, self._within(result, figure, found), self._crosses(result, figure))
+
+    def _within(self, result: TrialResult, figure: LatencyFigure | None, found: Mapping[str, float]) -> bool | None:
         over = [metric for metric, value in found.items() if value > 0]
         if not over:
             return True if len(found) == len(self.constraints) else None
@@ -119,10 +137,8 @@ class Pricing:
             return None if lowest["latency_ms"] <= 0 else False
         return False
 
-    def crosses(self, result: TrialResult) -> bool:
-        """Whether the latency's interval lies on both sides of its budget."""
-        figure = self.latency(result)
-        if figure is None:
+    def _crosses(self, result: TrialResult, figure: LatencyFigure | None) -> bool:
+        if figure is None or not any(constraint.metric == "latency_ms" for constraint in self.constraints):
             return False
         ends = [self._violations(result, replace(figure, p50_ms=end)) for end in (figure.low_ms, figure.high_ms)]
         return "latency_ms" in ends[0] and ends[0]["latency_ms"] <= 0 < ends[1]["latency_ms"]

@@ -74,7 +74,7 @@ def test_over_the_budget_is_open_until_the_figure_is_for_good() -> None:
     noisy = latency(1.22, spread=0.2, stable=False)
     assert noisy.p50_ms > 1.2
     assert pricing().feasible(replace(TRIAL, latency=noisy)) is None
-    assert pricing().crosses(replace(TRIAL, latency=noisy))
+    assert pricing().price(replace(TRIAL, latency=noisy)).crosses
     assert pricing(measured={3: (noisy,)}).feasible(TRIAL) is None
     assert pricing().feasible(replace(TRIAL, latency=latency(1.6, spread=0.2, stable=False))) is False
     assert pricing(measured={3: (latency(1.22),)}).feasible(TRIAL) is False
@@ -85,7 +85,7 @@ def test_rounds_that_differ_span_the_interval() -> None:
     assert (figure.low_ms, figure.p50_ms, figure.high_ms) == pytest.approx((1.16, 1.21, 1.26))
     near = pricing(measured={3: (latency(1.14), latency(1.22))})
     assert near.feasible(TRIAL) is True
-    assert near.crosses(TRIAL)
+    assert near.price(TRIAL).crosses
 
 
 def test_a_profile_speaks_for_its_device_and_gates_with_its_own_error() -> None:
