@@ -1,6 +1,6 @@
 """`python -m nas.session.estimating RUN`: prints what is to be kept of a run's estimates, for `nas.session.keeping`.
 
-It gives way to whatever else runs, and ends with whoever holds the other end of its standard input.
+It ends with whoever holds the other end of its standard input.
 """
 
 from __future__ import annotations
@@ -9,15 +9,12 @@ import json
 import os
 import sys
 import threading
-from contextlib import suppress
 
 from reports.keeping import to_keep
 from reports.view import RunView
 
 
 def main() -> None:
-    with suppress(OSError):
-        os.nice(10)
     threading.Thread(target=_end_with_the_search, daemon=True).start()
     kept = to_keep(RunView.load(sys.argv[1]))
     if kept is not None:
@@ -25,7 +22,7 @@ def main() -> None:
 
 
 def _end_with_the_search() -> None:
-    sys.stdin.buffer.read()
+    os.read(sys.stdin.fileno(), 1)  # not by its buffer, whose lock a process that ends would wait for
     os._exit(1)
 
 
