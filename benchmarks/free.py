@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -29,25 +30,24 @@ def train_nothing(answer: str) -> None:
         setattr(Bench, name, method)
 
 
+@dataclass(frozen=True)
 class FreePlan(TrialPlan):
     """A plan that makes the worker it is sent to train nothing. To the engine it is any other."""
 
-    _answer: str
+    answer: str = ""
 
     @classmethod
     def of(cls, plan: TrialPlan, answer: str) -> FreePlan:
-        return _filled(plan.__dict__, answer)
+        return cls(**_own(plan), answer=answer)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (dict(self.__dict__), self._answer)
+        return _arrived, (_own(self), self.answer)
 
 
-def _filled(fields: dict[str, Any], answer: str) -> FreePlan:
-    plan = FreePlan.__new__(FreePlan)
-    plan.__dict__.update(fields, _answer=answer)
-    return plan
+def _own(plan: TrialPlan) -> dict[str, Any]:
+    return {one.name: getattr(plan, one.name) for one in fields(TrialPlan)}
 
 
-def _arrived(fields: dict[str, Any], answer: str) -> FreePlan:
+def _arrived(own: dict[str, Any], answer: str) -> FreePlan:
     train_nothing(answer)
-    return _filled(fields, answer)
+    return FreePlan(**own, answer=answer)

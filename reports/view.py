@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reports.collecting import uncollected
 from reports.front import non_dominated
 from reports.model import KEY, Made, Model, kept_of
 from reports.recorded import device_profile, recorded_config
@@ -17,11 +18,10 @@ from reports.rungs import longer_looks, longest_compared, rungs_of
 from reports.selecting import selected
 from reports.trial_view import OBJECTIVES, TrialView, rank
 from search_spaces.architecture import Architecture, FusionChoice
-from search_spaces.errors import UserError
 from trials.attention.histograms import TrialAttention, recorded_histograms
 from trials.budgets.constraints import Constraint, Costs
-from trials.budgets.pricing import Pricing, Source
-from trials.errors import StoreDamaged
+from trials.budgets.pricing import Priced, Pricing, Source
+from trials.errors import StoreDamaged, StoreError
 from trials.record.effort import Effort
 from trials.record.evidence import Evidence
 from trials.record.faults import damaged
@@ -94,13 +94,22 @@ class RunView:
         """Read the run in the folder `path`. Raises StoreError as `Store.open` does, and StoreDamaged where what is
         recorded cannot be what a search recorded: to SQLite a changed byte inside a value is no damage."""
         folder = Path(path)
-        with Store.open(folder / FILE_NAME) as store:
+        with Store.open(folder / FILE_NAME) as store, uncollected():
             try:
-                return cls.of(folder, store)
+                view = cls.of(folder, store)
+                view._read()
+                return view
             except (ValueError, TypeError, LookupError, AttributeError) as error:
-                if isinstance(error, UserError):
+                if isinstance(error, StoreError):
                     raise
                 raise StoreDamaged(damaged(store.path, f"a value of it is not readable: {error}")) from error
+
+    def _read(self) -> None:
+        """What everybody asks for. Raises where what is recorded can be no search's."""
+        if self.description:
+            leading(self.task)
+            [OBJECTIVES[name] for name in self.description.get("objectives") or ()]
+        self.baseline_architecture  # noqa: B018
 
     @classmethod
     def of(cls, path: Path, store: Store) -> RunView:
@@ -150,7 +159,7 @@ class RunView:
         made = Made(self.trainings, self.baseline_architecture, (complete[0].start, epochs), self.evidence)
         kept = kept_of(self.kept_estimates, made)
         if kept is not None:
-            return replace(self, model=Model(made, kept), estimates=kept.estimates)
+            return self._with(Model(made, kept), kept.estimates)
         from trials.estimates.estimates import NoEstimate  # scipy takes a while
 
         try:
@@ -159,7 +168,13 @@ class RunView:
             return self
         architectures = [result.architecture for result in complete]
         found = {a.key: one for a, one in zip(architectures, fitted(architectures), strict=True)}
-        return replace(self, model=Model(made, fitted=fitted), estimates=found)
+        return self._with(Model(made, fitted=fitted), found)
+
+    def _with(self, model: Model, estimates: Mapping[str, Estimate]) -> RunView:
+        """The run with what is estimated of it. Prices are what they were."""
+        estimated = replace(self, model=model, estimates=estimates)
+        estimated.__dict__["_priced"] = self._priced
+        return estimated
 
     def with_measurement(self, measurement: FinalMeasurement) -> RunView:
         """The run one measurement later."""
@@ -180,7 +195,7 @@ class RunView:
         later = replace(self, results=(*self.results[:place], result, *self.results[after:]), order=order)
         # Nothing else of the run has changed: what was priced stays, only the front is asked about the new one.
         later.__dict__["pricing"] = self.pricing
-        trials = [*self.trials[:place], later._price(result), *self.trials[after:]]
+        trials = [*self.trials[:place], later._price(result, self.pricing.price(result)), *self.trials[after:]]
         later.__dict__["trials"] = tuple(later._fronted(trials, place))
         return later
 
@@ -264,24 +279,29 @@ class RunView:
     @cached_property
     def trials(self) -> tuple[TrialView, ...]:
         """Every recorded trial, by number, priced under the run's present budgets."""
-        priced = [self._price(result) for result in self.results]
+        with uncollected():
+            priced = [self._price(result, costs) for result, costs in zip(self.results, self._priced, strict=True)]
         kept = self._non_dominated([view for view in priced if view.feasible and view.fails_longer is None])
         return tuple(replace(view, on_front=True) if view.result.number in kept else view for view in priced)
 
-    def _price(self, result: TrialResult) -> TrialView:
-        pricing = self.pricing
+    @cached_property
+    def _priced(self) -> tuple[Priced, ...]:
+        with uncollected():
+            return tuple(map(self.pricing.price, self.results))
+
+    def _price(self, result: TrialResult, priced: Priced) -> TrialView:
         return TrialView(
             result,
-            feasible=pricing.feasible(result),
+            feasible=priced.feasible,
             on_front=False,
-            violations=pricing.violations(result),
-            latency=pricing.latency(result),
-            crosses=pricing.crosses(result),
+            violations=priced.violations,
+            latency=priced.latency,
+            crosses=priced.crosses,
             metric=self.metric,
             estimate=self.estimates.get(result.architecture.key) if result.state is TrialState.COMPLETE else None,
             longer=self._longer.get((result.architecture.key, result.seed)),
             fails_longer=self._failed_longer.get((result.architecture.key, result.seed)),
-            open=tuple(metric for metric, within in pricing.within(result).items() if within is None),
+            open=tuple(metric for metric, within in priced.within.items() if within is None),
         )
 
     def _non_dominated(self, views: Sequence[TrialView], names: Sequence[str] = ()) -> set[int]:

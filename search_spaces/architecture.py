@@ -17,6 +17,7 @@ from typing import Any
 
 from search_spaces.errors import SpaceError
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 #: The mission's six, which every space offers, and their ratios.
 DEFAULT_OPERATORS = ("add", "concat", "se", "cbam", "aff", "iaff")
 DEFAULT_REDUCTIONS = (4, 8, 16)
@@ -68,7 +69,7 @@ class Architecture:
     @property
     def canonical_json(self) -> str:
         """The one JSON text of this architecture: sorted points, no spaces."""
-        return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return _CANONICAL.encode(self.to_json())
 
     @cached_property
     def key(self) -> str:

@@ -339,7 +339,7 @@ class TrialResult:
             parts = value.values() if isinstance(value, Mapping) else (value,)
             if not all(part is None or math.isfinite(part) for part in parts):
                 raise ValueError(f"trial {self.number}: {name} is {value}; a metric must be finite to be recorded")
-        if self.latency is not None and not all(math.isfinite(value) for value in asdict(self.latency).values()):
+        if self.latency is not None and not all(map(math.isfinite, vars(self.latency).values())):
             raise ValueError(f"trial {self.number}: latency is {self.latency}; a metric must be finite to be recorded")
         if self.state is TrialState.COMPLETE and self.score is None:
             raise ValueError(f"trial {self.number} is complete without a score")
@@ -350,6 +350,11 @@ class TrialResult:
     def trained(self) -> bool:
         """Whether a training came of it, well or not."""
         return self.state in (TrialState.COMPLETE, TrialState.FAILED)
+
+    @property
+    def over(self) -> bool:
+        """Whether it is not tried again: all but those that were stopped."""
+        return self.state is not TrialState.STOPPED
 
     def figure(self, name: str) -> float | None:
         """One of the task's figures; its leading one, which classifiers record alone, is the score."""

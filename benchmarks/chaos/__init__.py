@@ -7,6 +7,7 @@ judging    what must hold afterwards, read from the files by themselves
 kills      where searches are killed, in one process
 on_ray     the same, with a Ray of three workers
 faults     full disks, read-only folders, locks, damaged files, other schemas, other clocks
+nodes      nodes of a Ray that go, and one on which every worker dies
 broken     trainings that go wrong: each kind, in a worker
 chaos      all of it, as a table
 """

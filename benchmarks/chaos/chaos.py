@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.chaos.broken import KINDS, broken
 from benchmarks.chaos.faults import Answers, faults
 from benchmarks.chaos.kills import Tally, kills
+from benchmarks.chaos.nodes import losing_node, lost_nodes
 from benchmarks.chaos.on_ray import ray_kills
+from trials.whole_files import write_whole
 
 _HEAD = "points  searches  lost  twice  zombies  unsound  unfinished  not the same  left behind"
 
@@ -25,29 +29,70 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--faults", type=int, default=400, metavar="N", help="at most so many of each fault")
     parser.add_argument("--broken", choices=("all", "local", "none"), default="all", help="engines whose trials break")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures there, and go on with those there")
     given = parser.parse_args(arguments)
     began = time.monotonic()
     print(f"seed {given.seed}; times are of this machine", flush=True)
-    tallies = kills(given.points - given.ray, given.seed, _say) if given.points > given.ray else {}
-    if given.ray:
-        tallies |= ray_kills(given.ray, given.seed, _say)
+    kept = Kept(given.json, {name: value for name, value in vars(given).items() if name != "json"})
+    killing = kills(given.points - given.ray, given.seed, _say) if given.points > given.ray else {}
+    killing |= ray_kills(given.ray, given.seed, _say)
+    tallies = {name: kept.tally(name, parts) for name, parts in killing.items() if parts}
     if tallies:
         show_kills(tallies)
-    found: dict[str, Answers] = faults(given.faults, given.seed, _say) if given.faults else {}
-    engines = {"all": ("local", "ray"), "local": ("local",), "none": ()}[given.broken]
-    for kind, one in KINDS.items():
-        for engine in engines:
-            if engine in one.engines:
-                found[f"{kind}, {engine}"] = broken(kind, engine)
-                for note in found[f"{kind}, {engine}"].notes:
-                    _say(note)
+    asking = _asking(given.faults, given.seed, given.broken)
+    found = {name: kept.answers(name, work) for name, work in asking.items()}
     if found:
         show_faults(found)
-    if given.json is not None:
-        killed, answered = ({name: asdict(one) for name, one in part.items()} for part in (tallies, found))
-        given.json.write_text(json.dumps({"kills": killed, "faults": answered}))
     print(f"{(time.monotonic() - began) / 60:.0f} minutes")
+
+
+def _asking(samples: int, seed: int, engines: str) -> dict[str, Callable[[], Answers]]:
+    """How each kind of fault is tried: of what a run lies on, of a cluster's nodes, and of trainings."""
+    asking = faults(samples, seed) if samples else {}
+    if samples and engines == "all":
+        asking |= {
+            "a node lost": partial(lost_nodes, samples, seed),
+            "a node that loses everything": partial(losing_node, samples),
+        }
+    named = {"all": ("local", "ray"), "local": ("local",), "none": ()}[engines]
+    return asking | {
+        f"{kind}, {engine}": partial(broken, kind, engine)
+        for kind, one in KINDS.items() for engine in named if engine in one.engines
+    }  # fmt: skip
+
+
+class Kept:
+    """The figures by kind, in a file that grows with each: what is there of the same `given` is not come to again."""
+
+    def __init__(self, file: Path | None, given: Mapping[str, Any]) -> None:
+        self._file = file
+        self._found: dict[str, Any] = {"given": dict(given), "kills": {}, "faults": {}}
+        if file is not None and file.exists() and (there := json.loads(file.read_text()))["given"] == given:
+            self._found = there
+
+    def tally(self, kind: str, parts: Sequence[Callable[[], Tally]]) -> Tally:
+        there = self._found["kills"].setdefault(kind, [])
+        for part in parts[len(there) :]:
+            there.append(asdict(part()))
+            self._write()
+        whole = sum(map(Tally.from_json, there), Tally())
+        _say(f"{kind}: {whole.points} points")
+        return whole
+
+    def answers(self, kind: str, work: Callable[[], Answers]) -> Answers:
+        if (there := self._found["faults"].get(kind)) is not None:
+            return Answers(**there)
+        found = work()
+        self._found["faults"][kind] = asdict(found)
+        self._write()
+        for note in found.notes[:5]:
+            _say(f"{kind}: {note}")
+        _say(f"{kind}: {found.right} of {found.tried} as expected")
+        return found
+
+    def _write(self) -> None:
+        if self._file is not None:
+            write_whole(self._file, json.dumps(self._found))
 
 
 def show_kills(tallies: Mapping[str, Tally]) -> None:

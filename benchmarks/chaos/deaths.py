@@ -11,6 +11,7 @@ import _sqlite3
 import ctypes
 import errno
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -56,6 +57,8 @@ class Events:
             return self._whole(path, content, written)
 
         Path.write_bytes = write_bytes  # type: ignore[assignment,method-assign]
+        usage = shutil.disk_usage
+        shutil.disk_usage = lambda path: usage(path)._replace(free=0) if self.struck else usage(path)
 
     def _next(self, kind: str) -> How | None:
         """Counts an event; what is to happen at it. Does not return where the process ends before it."""

@@ -7,13 +7,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos.deaths import Events, How
 from benchmarks.chaos.judging import Findings, Recorded, judged
-from benchmarks.chaos.searches import SEARCHES, TRAINED, Ended, run, search, warm
+from benchmarks.chaos.searches import SEARCHES, TRAINED, Ended, run, search
 
 #: Folders in memory, where there is such a place: what is tested is what was written, not the disk.
 _MEMORY = Path("/dev/shm")
@@ -32,8 +32,16 @@ class Tally:
     searches: int = 0
     findings: Findings = field(default_factory=Findings)
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Tally:
+        found = data["findings"]
+        return cls(data["points"], data["searches"], Findings(**{**found, "notes": tuple(found["notes"])}))
+
     def add(self, points: int, found: Findings) -> None:
         self.points, self.searches, self.findings = self.points + points, self.searches + 1, self.findings + found
+
+    def __add__(self, more: Tally) -> Tally:
+        return Tally(self.points + more.points, self.searches + more.searches, self.findings + more.findings)
 
 
 @dataclass(frozen=True)
@@ -59,32 +67,38 @@ def memory() -> Path | None:
     return _MEMORY if _MEMORY.is_dir() else None
 
 
-def kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, Tally]:
-    """So many kill points in all, by kind."""
-    warm()
-    rng = random.Random(seed)
-    references = {name: Reference.of(settings) for name, settings in SEARCHES.items()}
-    trained = Reference.of(TRAINED)
-    tallies: dict[str, Tally] = {}
-    noted: Counter[str] = Counter()
-    for kind, share in _SHARES.items():
-        tally = tallies[kind] = Tally()
-        wanted = max(1, round(share * points))
-        while tally.points < wanted:
-            name = rng.choice(list(SEARCHES))
-            settings, reference = SEARCHES[name], references[name]
-            if kind == "real trainings":
-                settings, reference = TRAINED, trained
-            times = min(_CHAIN, wanted - tally.points) if kind == "again and again" else 1
-            by_event = kind != "an instant" and (kind == "an event" or rng.random() < 0.5)
-            found, killed = killed_search(settings, reference, rng, times, by_event)
-            tally.add(killed, found)
-            what = "a parent and its heirs" if settings is TRAINED else name
-            noted.update(f"{what}, {kind}: {note}" for note in found.notes)
-        say(f"{kind}: {tally.points} points")
+def kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, list[Callable[[], Tally]]]:
+    """By kind, how so many kill points in all are come to, some at a time; each part is the same without the others."""
+    return {
+        kind: [partial(_kills, kind, some, seed, part, say) for part, some in parted(max(1, round(share * points)))]
+        for kind, share in _SHARES.items()
+    }
+
+
+def parted(points: int, some: int = 25) -> Iterator[tuple[int, int]]:
+    """Points in parts of some, each with its number."""
+    yield from ((first // some, min(some, points - first)) for first in range(0, points, some))
+
+
+def _kills(kind: str, points: int, seed: int, part: int, say: Callable[[str], None]) -> Tally:
+    rng = random.Random(f"{seed} {kind} {part}")
+    tally, noted = Tally(), Counter[str]()
+    searches = {"a parent and its heirs": TRAINED} if kind == "real trainings" else SEARCHES
+    while tally.points < points:
+        name = rng.choice(list(searches))
+        times = min(_CHAIN, points - tally.points) if kind == "again and again" else 1
+        by_event = kind != "an instant" and (kind == "an event" or rng.random() < 0.5)
+        found, killed = killed_search(searches[name], _reference(name), rng, times, by_event)
+        tally.add(killed, found)
+        noted.update(f"{name}, {kind}: {note}" for note in found.notes)
     for note, times in noted.most_common(20):
         say(f"{times} times: {note}")
-    return tallies
+    return tally
+
+
+@cache
+def _reference(name: str) -> Reference:
+    return Reference.of(SEARCHES.get(name, TRAINED))
 
 
 def killed_search(

@@ -18,8 +18,8 @@ from typing import Any
 
 from benchmarks.chaos import answers
 from benchmarks.chaos.judging import Findings, Recorded, judged
-from benchmarks.chaos.kills import Tally
-from benchmarks.chaos.searches import SEARCHES, Ended, run, search, warm
+from benchmarks.chaos.kills import Tally, parted
+from benchmarks.chaos.searches import SEARCHES, Ended, run, search
 from benchmarks.free import FreePlan
 from trials.judge import TrialPlan
 
@@ -27,8 +27,17 @@ WORKERS = 2
 SETTINGS: Mapping[str, Any] = {
     **SEARCHES["rungs and finalists"], "engine": "ray", "workers": WORKERS, "trials": 10, "finalists": "none",
 }  # fmt: skip
+#: In the names of processes of Ray's that no driver has started.
+_RAYS_OWN = ("IDLE", "DashboardAgent", "RuntimeEnvAgent")
+#: Seconds that a search may take, on a machine that does much else.
+HUNG_S = 600.0
 #: Seconds that Ray may take to end what a killed driver had started.
 GONE_WITHIN_S = 30.0
+#: A node that is gone is known sooner than in half a minute.
+_SOON = {
+    "RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_initial_delay_ms": "2000", "RAY_health_check_timeout_ms": "5000",
+}  # fmt: skip
 #: In the environment of whatever is started here, with the number of this process.
 _MARK = "FUSION_NAS_CHAOS"
 
@@ -42,28 +51,37 @@ class Head:
 
     @classmethod
     @contextmanager
-    def started(cls) -> Iterator[Head]:
-        """With three workers' room; it ends with the context, and only it."""
+    def started(cls, cpus: int = WORKERS + 1) -> Iterator[Head]:
+        """With room for so many workers; it ends with the context, and only it."""
         place = tempfile.mkdtemp(prefix="chaos-", dir="/tmp")
         port = random.SystemRandom().randrange(20_000, 30_000)
-        token = secrets.token_hex(32)
-        environment = {
-            **os.environ, **_shown(token), _MARK: str(os.getpid()), "RAY_USAGE_STATS_ENABLED": "0",
+        head = cls(f"127.0.0.1:{port}", secrets.token_hex(32))
+        more = "--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={place}"
+        process = head._start(cpus, *more)
+        try:
+            yield head
+        finally:
+            process.terminate()
+            process.wait(60)
+
+    def node(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Another machine with room for one worker, as far as Ray can tell: whoever starts it ends it."""
+        return self._start(1, f"--address={self.address}", **environment)
+
+    def _start(self, cpus: int, *more: str, **environment: str) -> subprocess.Popen[bytes]:
+        found = {
+            **os.environ, **_shown(self.token), **_SOON, _MARK: str(os.getpid()), "RAY_USAGE_STATS_ENABLED": "0",
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.getenv("PYTHONPATH")])]),
+            **environment,
         }  # fmt: skip
         command = [
-            str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}",
-            f"--num-cpus={WORKERS + 1}", "--include-dashboard=false", f"--temp-dir={place}",
-            f"--object-store-memory={256 * 1024**2}",
+            str(Path(sys.executable).with_name("ray")), "start", "--block", f"--num-cpus={cpus}", "--num-gpus=0",
+            f"--object-store-memory={128 * 1024**2}", *more,
         ]  # fmt: skip
-        with tempfile.TemporaryFile() as printed:
-            head = subprocess.Popen(command, env=environment, stdout=printed, stderr=printed)
-            try:
-                yield cls(f"127.0.0.1:{port}", token)
-            finally:
-                head.terminate()
-                head.wait(60)
+        return subprocess.Popen(
+            command, env=found, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
 
 
 def _shown(token: str) -> dict[str, str]:
@@ -71,8 +89,9 @@ def _shown(token: str) -> dict[str, str]:
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
 
 
-def drive(out: Path, head: Head | None) -> None:
-    """The search, by the engine as it is, in this process; with a Ray of its own where none is given."""
+def drive(out: Path, head: Head | None, answer: str = "benchmarks.chaos.answers:answer") -> None:
+    """The search, by the engine as it is, in this process; with a Ray of its own where none is given. What its workers
+    come to is the `answer` of a `module:function`."""
     if head is not None:
         os.environ.update(_shown(head.token))
     os.environ[_MARK] = str(os.getppid())
@@ -81,7 +100,7 @@ def drive(out: Path, head: Head | None) -> None:
     plain = engine.RayEngine.run
 
     def with_answers(own: Any, plan: TrialPlan, source: Any) -> None:
-        answered = FreePlan.of(plan, "benchmarks.chaos.answers:answer")
+        answered = FreePlan.of(plan, answer)
         plain(own, answered, answers.Told(source, answers.JOURNAL))
 
     engine.RayEngine.run = with_answers  # type: ignore[method-assign,assignment]
@@ -91,23 +110,23 @@ def drive(out: Path, head: Head | None) -> None:
     search(out, SETTINGS, *(["--address", head.address] if head is not None else []))
 
 
-def ray_kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, Tally]:
+def ray_kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, list[Callable[[], Tally]]]:
     """Drivers killed at random instants: nine in ten on a Ray that stays, the others with a Ray of their own."""
-    warm()
-    rng = random.Random(seed)
     own = max(1, points // 10) if points else 0
-    tallies = {"on a cluster": Tally(), "with its own Ray": Tally()}
-    if points > own:
-        with Head.started() as head:
-            time.sleep(10)
-            _kill(tallies["on a cluster"], points - own, rng, head, say)
-    if own:
-        _kill(tallies["with its own Ray"], own, rng, None, say)
-    return tallies
+    return {
+        "on a cluster": [partial(_on_a_cluster, some, f"{seed} {part}", say) for part, some in parted(points - own, 9)],
+        "with its own Ray": [partial(_kill, some, f"{seed} own {part}", None, say) for part, some in parted(own, 1)],
+    }
 
 
-def _kill(tally: Tally, points: int, rng: random.Random, head: Head | None, say: Callable[[str], None]) -> None:
-    whole_s = 20.0
+def _on_a_cluster(points: int, seed: str, say: Callable[[str], None]) -> Tally:
+    with Head.started() as head:
+        time.sleep(10)
+        return _kill(points, seed, head, say)
+
+
+def _kill(points: int, seed: str, head: Head | None, say: Callable[[str], None]) -> Tally:
+    tally, whole_s, rng = Tally(), 20.0, random.Random(seed)
     while tally.points < points:
         with tempfile.TemporaryDirectory() as place:
             out = Path(place) / "run"
@@ -115,19 +134,27 @@ def _kill(tally: Tally, points: int, rng: random.Random, head: Head | None, say:
             killed: list[Ended] = []
             there: list[Recorded | None] = []
             for _ in range(times):
-                ended = run(partial(drive, out, head), after_s=rng.uniform(1, whole_s))
+                ended = _driven(out, head, rng.uniform(1, whole_s))
                 if ended.code != 137:
                     break
                 killed.append(ended)
                 there.append(Recorded.of(out))
             else:
-                ended = run(partial(drive, out, head))
+                ended = _driven(out, head)
                 if len(killed) == 0:
                     whole_s = ended.seconds
             found = judged(out, killed, there, ended, None) + left_behind(head)
             tally.add(len(killed), found)
             if not found.clean:
                 say(f"Ray: {'; '.join(found.notes)}")
+    return tally
+
+
+def _driven(out: Path, head: Head | None, after_s: float | None = None) -> Ended:
+    """Killed after so many seconds; given again where a busy machine has not started Ray in time, which says so."""
+    while (ended := run(partial(drive, out, head), after_s=after_s, limit_s=HUNG_S)).refused(1, "start here in time"):
+        pass
+    return ended
 
 
 def left_behind(head: Head | None) -> Findings:
@@ -139,12 +166,13 @@ def left_behind(head: Head | None) -> Findings:
 
 
 def _marked(actors: bool) -> dict[int, str]:
-    """Processes that were started here or by what was, with what they are: all of them, or busy workers alone."""
+    """Processes that were started here or by what was, with what they are: all of them, or busy workers alone, which
+    are neither idle nor Ray's own."""
     found = {}
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
             if entry.name.isdigit() and f"{_MARK}={os.getpid()}\0".encode() in (entry / "environ").read_bytes():
                 words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                if words and (not actors or (words.startswith("ray::") and "IDLE" not in words)):
+                if words and (not actors or (words.startswith("ray::") and not any(own in words for own in _RAYS_OWN))):
                     found[int(entry.name)] = words[:60]
     return found

@@ -83,7 +83,7 @@ class Ended:
 
 @cache
 def warm() -> None:
-    """Whatever a search imports, and what is the same for all of them, once, before the first fork."""
+    """Whatever a search imports, and what is the same for all of them, once: before the first fork."""
     torch.set_num_threads(1)
     world()
     os.environ["FUSION_NAS_LOCKS"] = tempfile.mkdtemp(prefix="chaos-locks-")
@@ -138,6 +138,7 @@ def run(
 
     `before` is called in the fork, first; `events` are watched from then on.
     """
+    warm()
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = os.pipe()

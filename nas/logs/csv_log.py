@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nas.logs.figures import figures_of
 from reports.trial_view import TrialView
 from reports.view import RunView
 from trials.trial import EpochPoint
@@ -23,20 +24,15 @@ class CsvLog:
 
     def __init__(self, folder: Path, view: RunView) -> None:
         self._trials, self._epochs = folder / "trials.csv", folder / "epochs.csv"
-        self._logged = {(result.number, point.epoch) for result in view.results for point in result.curve}
-        points = ((result.number, point) for result in view.results for point in result.curve)
+        over = [trial for trial in view.trials if trial.result.over]
+        points = ((trial.result.number, point) for trial in over for point in trial.result.curve)
         _begin(self._epochs, _EPOCHS, (_epoch(number, point) for number, point in points))
-        _begin(self._trials, (*_TRIAL, view.metric, *_COSTS), (_trial(trial, view) for trial in view.trials))
+        _begin(self._trials, (*_TRIAL, view.metric, *_COSTS), (_trial(trial, view) for trial in over))
 
     def epoch(self, number: int, point: EpochPoint) -> None:
-        self._logged.add((number, point.epoch))
         _append(self._epochs, [_epoch(number, point)])
 
     def trial(self, trial: TrialView, view: RunView) -> None:
-        number = trial.result.number
-        late = [point for point in trial.result.curve if (number, point.epoch) not in self._logged]
-        _append(self._epochs, [_epoch(number, point) for point in late])
-        self._logged |= {(number, point.epoch) for point in late}
         _append(self._trials, [_trial(trial, view)])
 
     def close(self) -> None: ...
@@ -44,13 +40,13 @@ class CsvLog:
 
 def _trial(trial: TrialView, view: RunView) -> Sequence[Any]:
     r = trial.result
+    found = figures_of(trial, view) | {
+        "feasible": {True: "yes", False: "no", None: ""}[trial.feasible], "epochs": r.epochs, "seed": r.seed,
+        "failure": r.failure, "error": r.error,
+    }  # fmt: skip
     choices = " ".join(f"{point}={choice}" for point, choice in r.architecture.labels().items())
-    feasible = {True: "yes", False: "no", None: ""}[trial.feasible]
-    latency = None if trial.latency is None else trial.latency.p50_ms
-    return (
-        r.number, r.state, r.origin, r.architecture.key, choices, r.score, r.loss, r.macs, r.params, latency, feasible,
-        r.seconds, r.epochs, r.seed, r.failure, r.error,
-    )  # fmt: skip
+    known = (found.get(name) for name in (view.metric, *_COSTS))
+    return r.number, r.state, r.origin, r.architecture.key, choices, *known
 
 
 def _epoch(number: int, point: EpochPoint) -> Sequence[Any]:

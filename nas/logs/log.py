@@ -5,6 +5,7 @@ A log that cannot be written is said once, and is not written any more: it ends 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -26,8 +27,9 @@ _PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow"}
 
 
 class Log(Protocol):
-    """Made with the folder that is its own in a run, and the run as it is then: what that has already, it may have
-    logged in an earlier session, and is to be in it once."""
+    """Made with the folder that is its own in a run, and the run as it is then: of that each trial that is over is to
+    be in it once, whether an earlier session has logged it or not. Then it is told the epochs of a trial, each once,
+    and the trial when it is over."""
 
     def __init__(self, folder: Path, view: RunView) -> None: ...
     def epoch(self, number: int, point: EpochPoint) -> None: ...
@@ -51,6 +53,7 @@ class Logged:
         self._progress, self._names = progress, tuple(names)
         self._logs: dict[str, Log] = {}
         self._made = False
+        self._epochs: dict[int, set[int]] = {}  # of trials under way, those that were told
 
     def say(self, line: str) -> None:
         self._progress.say(line)
@@ -73,15 +76,26 @@ class Logged:
 
     def advanced(self, number: int, point: EpochPoint) -> None:
         self._progress.advanced(number, point)
+        self._log_epoch(number, point)
+
+    def _log_epoch(self, number: int, point: EpochPoint) -> None:
+        told = self._epochs.setdefault(number, set())
+        if point.epoch in told:  # its worker was lost, and it was begun again
+            return
+        told.add(point.epoch)
         for name, log in tuple(self._logs.items()):
             self._try(name, partial(log.epoch, number, point))
 
     def ended(self, result: TrialResult, view: RunView) -> None:
         self._progress.ended(result, view)
-        trial = next(one for one in view.trials if one.result.number == result.number) if self._logs else None
+        for point in result.curve if result.over else ():
+            self._log_epoch(result.number, point)
+        self._epochs.pop(result.number, None)
+        if not self._logs or not result.over:
+            return
+        trial = view.trials[bisect_left(view.trials, result.number, key=lambda one: one.result.number)]
         for name, log in tuple(self._logs.items()):
-            if trial is not None:
-                self._try(name, partial(log.trial, trial, view))
+            self._try(name, partial(log.trial, trial, view))
 
     def __enter__(self) -> Logged:
         self._progress.__enter__()

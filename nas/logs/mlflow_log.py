@@ -5,17 +5,20 @@ Where to is MLflow's own setting, MLFLOW_TRACKING_URI.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from nas.logs.figures import Numbers, figures_of
 from reports.trial_view import TrialView
 from reports.view import RunView
 from trials.trial import EpochPoint, TrialState
 
+#: The tags by which a run of MLflow's is told to be of this search, and of which of its trials.
+_SEARCH, _TRIAL = "fusion_nas.search", "fusion_nas.trial"
+
 
 class MlflowLog:
-    """Which trial is which run of MLflow's is kept in a file, so that none is logged twice."""
+    """What of a trial was half written as a search was killed is written anew, in place of that."""
 
     def __init__(self, folder: Path, view: RunView) -> None:
         from mlflow.tracking import MlflowClient
@@ -24,39 +27,54 @@ class MlflowLog:
         name = view.path.resolve().name
         found = self._client.get_experiment_by_name(name)
         self._experiment = self._client.create_experiment(name) if found is None else found.experiment_id
-        self._file = folder / "runs.json"
-        self._runs: dict[str, str] = json.loads(self._file.read_text()) if self._file.is_file() else {}
-        self._epochs: dict[int, list[EpochPoint]] = {}
+        #: Two searches of one name share an experiment; when they began is no other's.
+        self._search = str(view.sessions[0].started_at) if view.sessions else ""
+        self._logged = Numbers(folder)
+        self._half = self._half_written()
         for trial in view.trials:
-            self.trial(trial, view)
+            if trial.result.over:
+                self.trial(trial, view)
 
     def epoch(self, number: int, point: EpochPoint) -> None:
         """It is logged with its trial: one that is stopped is trained again."""
-        self._epochs.setdefault(number, []).append(point)
 
     def trial(self, trial: TrialView, view: RunView) -> None:
         result = trial.result
-        if str(result.number) in self._runs or result.state is TrialState.STOPPED:
+        if result.number in self._logged:
             return
-        tags = {"mlflow.runName": f"trial {result.number}", "state": str(result.state), "origin": result.origin}
+        for run in self._half.pop(str(result.number), ()):
+            self._client.delete_run(run)
+        tags = {
+            "mlflow.runName": f"trial {result.number}", "state": str(result.state), "origin": result.origin,
+            _SEARCH: self._search, _TRIAL: str(result.number),
+        }  # fmt: skip
         if result.error is not None:
             tags["error"] = result.error[:5000]
         run = self._client.create_run(self._experiment, tags=tags).info.run_id
         for point, choice in result.architecture.labels().items():
             self._client.log_param(run, point, choice)
-        latency = None if trial.latency is None else trial.latency.p50_ms
-        found = {
-            view.metric: result.score, "loss": result.loss, "macs": result.macs, "params": result.params,
-            "latency_ms": latency, "seconds": result.seconds,
-        }  # fmt: skip
-        for name, value in found.items():
-            if value is not None:
-                self._client.log_metric(run, name, value)
-        for epoch in result.curve or self._epochs.get(result.number, []):
+        for name, value in figures_of(trial, view).items():
+            self._client.log_metric(run, name, value)
+        for epoch in result.curve:
             self._client.log_metric(run, "train_loss", epoch.train_loss, step=epoch.epoch)
         status = {TrialState.COMPLETE: "FINISHED", TrialState.FAILED: "FAILED"}.get(result.state, "KILLED")
         self._client.set_terminated(run, status)
-        self._runs[str(result.number)] = run
-        self._file.write_text(json.dumps(self._runs))
+        self._logged.add(result.number)
+
+    def _half_written(self) -> dict[str, list[str]]:
+        """The runs there of trials that are not known to be logged, by the trials' numbers."""
+        found: dict[str, list[str]] = {}
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment], f"tags.`{_SEARCH}` = '{self._search}'", page_token=token
+            )
+            for run in page:
+                number = run.data.tags.get(_TRIAL, "")
+                if number.isdecimal() and int(number) not in self._logged:
+                    found.setdefault(number, []).append(run.info.run_id)
+            token = page.token
+            if not token:
+                return found
 
     def close(self) -> None: ...

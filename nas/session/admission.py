@@ -22,7 +22,7 @@ from trials.errors import DiskFull, RunInUse, StoreBusy, StoreError
 from trials.profile import DeviceProfile, fastest_predicted
 from trials.record.backups import overwrites
 from trials.record.evidence import Evidence
-from trials.record.file import FILE_NAME, LOCK_NAME, is_active, network_file_system
+from trials.record.file import FILE_NAME, LOCK_NAME, is_active, locked, network_file_system
 from trials.record.making import is_unfinished
 from trials.record.store import Store
 from trials.trial import TrialState
@@ -101,7 +101,7 @@ def _recorded(folder: Path, fresh: bool) -> RunView | None:
         ConfigError: it holds something that is not a run: nothing to go on with, and nothing to put aside.
     """
     if (folder / FILE_NAME).exists():
-        if fresh and is_active(folder):
+        if fresh and locked(folder):  # of this machine's; another's, whose clock is not this one's, `put_aside` sees
             raise RunInUse(f"{folder} is being searched now: wait for it, or choose another --out")
         return None if fresh else RunView.load(folder)
     if folder.exists() and not folder.is_dir():

@@ -220,6 +220,10 @@ class Driver:
         self._weights.prune(self._view)
         self._keeping.grown(self._view)
 
+    def close(self) -> None:
+        """Nothing more will be recorded through it."""
+        self._keeping.close()
+
     def stop(self) -> None:
         """The search is interrupted: what runs is recorded as stopped, to be run again on resumption."""
         for job in self.running.values():

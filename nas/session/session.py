@@ -43,7 +43,7 @@ from trials.judge import TrialPlan
 from trials.record.backups import Backup
 from trials.record.effort import Beat, take_over
 from trials.record.evidence import Evidence
-from trials.record.file import FILE_NAME, PARENT_NAME, is_active
+from trials.record.file import FILE_NAME, PARENT_NAME, locked
 from trials.record.storage import Storage
 from trials.trial import TrialState
 from trials.whole_files import remove_unfinished
@@ -75,7 +75,7 @@ def run_search(
     folder = Path(config.out)
     config = config.begun_with(None if fresh else begun_configuration(folder))
     recorded = admitted(folder, config, extend, fresh)
-    if recorded is not None and recorded.sessions and config.storage is not None and not is_active(folder):
+    if recorded is not None and recorded.sessions and config.storage is not None and not locked(folder):
         fetch_needed(recorded, config.storage, progress.say)
     if recorded is not None and is_complete(recorded, config):
         trained = recorded.count(TrialState.COMPLETE) + recorded.count(TrialState.FAILED)

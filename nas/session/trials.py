@@ -62,6 +62,8 @@ class Trials:
             with suppress(Exception):  # what cannot be recorded now (the disk is full, say) is tried again all the same
                 driver.stop()
             raise
+        finally:
+            driver.close()
         if planner.lost:
             return  # the next session has looks to take, and what belongs to them
         why = driver.why_exhausted if driver.exhausted else None

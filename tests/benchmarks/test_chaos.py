@@ -22,10 +22,15 @@ def chaos(place: Path, *arguments: object) -> dict[str, Any]:
     return found
 
 
+def parts(found: dict[str, Any]) -> dict[str, Any]:
+    """Of each kind of kill, as they were kept one after the other."""
+    return {f"{kind}, {number}": one for kind, ones in found["kills"].items() for number, one in enumerate(ones)}
+
+
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     arguments = "--points", 20, "--ray", 0, "--faults", 0, "--broken", "none", "--seed", 1
-    return chaos(tmp_path_factory.mktemp("kills"), *arguments)["kills"]
+    return parts(chaos(tmp_path_factory.mktemp("kills"), *arguments))
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +86,6 @@ def test_a_locked_database_is_waited_for(answered: dict[str, Any]) -> None:
 @pytest.mark.long
 def test_a_driver_that_is_killed_leaves_no_actor_of_ray(tmp_path: Path) -> None:
     arguments = "--points", 2, "--ray", 2, "--faults", 0, "--broken", "none"
-    for one in chaos(tmp_path, *arguments)["kills"].values():
+    for one in parts(chaos(tmp_path, *arguments)).values():
         found = {name: value for name, value in one["findings"].items() if name not in ("other", "notes")}
         assert not any(found.values()), one["findings"]

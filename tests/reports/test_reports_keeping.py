@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from reports_records import OPERATORS, record, result
 from rich.console import Console
 
-from nas.session.keeping import keep
+from nas.session.keeping import Keeping, keep
 from nas.terminal.runs import print_status
 from reports import RunView
 from reports.estimates import not_told_apart
@@ -136,3 +137,33 @@ def test_of_few_trainings_nothing_is_kept(tmp_path: Path, trials: list[TrialResu
         keep(store, RunView.of(view.path, store))
         assert store.get(KEY) is None
     assert at_a_look(RunView.load(view.path)).estimates == view.estimates
+
+
+def test_a_search_has_them_made_beside_it_and_records_what_it_would_have_made(
+    tmp_path: Path, trials: list[TrialResult], kept: tuple[RunView, RunView]
+) -> None:
+    config = {"space": "resnet8", "trials": MANY, "training": {"epochs": 5}}
+    grown = record(tmp_path / "run", trials[:MANY], config=config)
+    with Store.open_for_writing(grown.path / FILE_NAME) as store:
+        keeping, deadline = Keeping(store), time.monotonic() + 120
+        while store.get(KEY) is None:
+            keeping.grown(grown)
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert store.get(KEY) == kept[1].kept_estimates
+        keeping.grown(grown)
+        assert keeping._making is None, "nothing is made again before it has grown by a quarter"
+
+
+def test_a_search_that_ends_leaves_no_process_and_is_not_held_up_by_one(kept: tuple[RunView, RunView]) -> None:
+    before = kept[0]
+    with Store.open_for_writing(before.path / FILE_NAME) as store:
+        store.put({KEY: None})
+        keeping = Keeping(store)
+        keeping.grown(before)
+        assert keeping._making is not None
+        maker, _ = keeping._making
+        keeping.close()
+        assert maker.returncode is not None
+        assert store.get(KEY) is None
+        keep(store, before)  # as the others find it

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from statistics import fmean, median
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from search_spaces.architecture import Architecture
 from trials.budgets.constraints import Constraint, Costs, violations
@@ -56,6 +56,27 @@ class LatencyFigure:
     def relative(self) -> float:
         """p50 in multiples of all-add's."""
         return self.p50_ms / self.baseline_ms
+
+
+class Priced(NamedTuple):
+    """A trial under a run's budgets: its best known latency, the signed violation by metric of every constraint whose
+    value and limit are known, by metric whether it is within every budget, and whether its latency's interval lies on
+    both sides of its budget.
+
+    A budget is open (None) where a figure is not known, or where a latency that is not measured for good is over it by
+    less than it may be wrong.
+    """
+
+    latency: LatencyFigure | None
+    violations: dict[str, float]
+    within: dict[str, bool | None]
+    crosses: bool
+
+    @property
+    def feasible(self) -> bool | None:
+        """Whether the trial is within all budgets; None while that is open."""
+        answers = self.within.values()
+        return False if False in answers else None if None in answers else True
 
 
 @dataclass(frozen=True)
@@ -103,29 +124,23 @@ class Pricing:
         """The signed violation by metric of every constraint whose value and limit are known."""
         return self._violations(result, self.latency(result))
 
-    def within(self, result: TrialResult) -> dict[str, bool | None]:
-        """Of every budget by metric: whether the trial is within it; None while that is open.
-
-        It is open where a figure is not known, or where a latency that is not measured for good is over its budget by
-        less than it may be wrong.
-        """
+    def price(self, result: TrialResult) -> Priced:
+        """All that a run's budgets say of a trial, from one look at its latency."""
         figure = self.latency(result)
         found = self._violations(result, figure)
+        return Priced(figure, found, self._within(result, figure, found), self._crosses(result, figure))
+
+    def _within(
+        self, result: TrialResult, figure: LatencyFigure | None, found: Mapping[str, float]
+    ) -> dict[str, bool | None]:
         answers = {c.metric: found[c.metric] <= 0 if c.metric in found else None for c in self.constraints}
         if answers.get("latency_ms") is False and figure is not None and not for_good(figure):
             lowest = self._violations(result, replace(figure, p50_ms=figure.low_ms))
             answers["latency_ms"] = None if lowest["latency_ms"] <= 0 else False
         return answers
 
-    def feasible(self, result: TrialResult) -> bool | None:
-        """Whether the trial is within every budget; None while that is open, as `within` says of each."""
-        answers = self.within(result).values()
-        return False if False in answers else None if None in answers else True
-
-    def crosses(self, result: TrialResult) -> bool:
-        """Whether the latency's interval lies on both sides of its budget."""
-        figure = self.latency(result)
-        if figure is None:
+    def _crosses(self, result: TrialResult, figure: LatencyFigure | None) -> bool:
+        if figure is None or not any(constraint.metric == "latency_ms" for constraint in self.constraints):
             return False
         ends = [self._violations(result, replace(figure, p50_ms=end)) for end in (figure.low_ms, figure.high_ms)]
         return "latency_ms" in ends[0] and ends[0]["latency_ms"] <= 0 < ends[1]["latency_ms"]

@@ -26,6 +26,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 
@@ -36,6 +37,8 @@ from trials.estimates.parameters import Layout, prior_of
 #: Of a mean, in units of its own spread: as good as not known.
 UNKNOWN = 30.0
 JITTER = 1e-8
+#: Rows of a covariance that are made at once.
+STRIP = 256
 #: Standard deviations are this much wider than the model says, for no run is quite as it assumes: without, intervals of
 #: 90 % cover 79 to 99 % of the true gains in FusionBench's worlds.
 WIDENED = 1.15
@@ -45,7 +48,7 @@ LEAST_LOSS_NOISE = 0.02
 
 @dataclass(frozen=True)
 class _Blocks:
-    """What the covariance is the sum of, [rows, rows] each, under given parameters."""
+    """What the covariance is the sum of, under given parameters: [rows, rows] each, or [some of the rows, rows]."""
 
     mixture: Values
     own_mixture: Values
@@ -84,15 +87,28 @@ class Model:
         self.looks = looks
         self.outputs = 2 * len(looks.fidelities)
         self.layout = Layout(self.outputs, len(looks.others))
-        self._parts = parts[:, looks.architecture[:, None], looks.architecture[None, :]]
+        self._of_architectures = parts
         #: [rows]: which run each is of, from 1 on another one.
         self._source = np.array(looks.source, np.int64)[looks.output // 2]
-        self._same_source = self._source[:, None] == self._source[None, :]
         self._here = self._source == 0
-        self._same_output = looks.output[:, None] == looks.output[None, :]
-        self._same_seed = (looks.seed[:, None] == looks.seed[None, :]) & self._same_output
-        self._same_training = looks.training[:, None] == looks.training[None, :]
         self.prior = prior_of(looks, self.layout)
+
+    @cached_property
+    def _parts(self) -> Values:
+        """[5, rows, rows], for fitting, which is to few rows."""
+        return self._parts_of(slice(None))
+
+    def _parts_of(self, some: slice) -> Values:
+        at = self.looks.architecture
+        return self._of_architectures[:, at[some, None], at[None, :]]
+
+    @cached_property
+    def _same_source(self) -> NDArray[np.bool_]:
+        return _alike(self._source)
+
+    @cached_property
+    def _same_output(self) -> NDArray[np.bool_]:
+        return _alike(self.looks.output)
 
     @cached_property
     def centred(self) -> Values:
@@ -124,8 +140,13 @@ class Model:
         return _shares(theta[self.layout.mixture]), _shares(theta[self.layout.own_mixture])
 
     def covariance(self, theta: Values) -> Values:
-        """[rows, rows] of the figures."""
-        return self._blocks(theta).covariance
+        """[rows, rows] of the figures, some rows at a time: of a thousand trainings each block takes 32 MB."""
+        rows = len(self.looks.output)
+        found = np.empty((rows, rows))
+        for first in range(0, rows, STRIP):
+            strip = slice(first, first + STRIP)
+            found[strip] = self._blocks(theta, strip).covariance
+        return found
 
     def log_posterior(self, theta: Values) -> tuple[float, Values]:
         """Of the parameters, up to a constant, with its gradient; −inf where the covariance has no factor."""
@@ -147,27 +168,31 @@ class Model:
         told = [self._traces(blocks, inverse @ one @ inverse) for one in self._derivatives(blocks)]
         return 0.5 * np.array(told) + np.diag(1 / self.prior.sd**2)
 
-    def _blocks(self, theta: Values) -> _Blocks:
+    def _blocks(self, theta: Values, some: slice = slice(None)) -> _Blocks:
         layout, output = self.layout, self.looks.output
         spread, shift = np.exp(theta[layout.spread])[output], np.exp(theta[layout.shift])[output]
         noise, loadings = np.exp(theta[layout.noise])[output], self.loadings(theta)
         mixture, own_mixture = self.mixtures(theta)
         together = float(np.tanh(theta[layout.together]))
-        loading, spreads, kin = loadings[output], np.outer(spread, spread), self.kin(theta)
+        loading, spreads, kin = loadings[output], np.outer(spread[some], spread), self.kin(theta)
         least = JITTER + np.where(output % 2 == 0, LEAST_NOISE, LEAST_LOSS_NOISE * self.looks.scales[output]) ** 2
-        crossed, alone = spreads * np.outer(loading, loading), self._same_output * (1 - loading**2)[:, None]
+        same_output, same_source = _alike(output, some), _alike(self._source, some)
+        crossed, alone = spreads * np.outer(loading[some], loading), same_output * (1 - loading**2)[some, None]
         other_mixture = np.zeros(len(PARTS))
         if layout.others:
             other_mixture = _shares(theta[layout.mixture] + theta[layout.other_mixture])
+        parts = self._parts if some == slice(None) else self._parts_of(some)
         return _Blocks(
             mixture, own_mixture, other_mixture, loadings, kin, together, spreads=spreads,
-            shown=crossed * np.outer(kin, kin), own=spreads * alone * self._here,
-            other=crossed * self._same_source * (1 - kin**2) + spreads * alone * ~self._here,
-            kernel=np.tensordot(mixture, self._parts, 1), own_kernel=np.tensordot(own_mixture, self._parts, 1),
-            other_kernel=np.tensordot(other_mixture, self._parts, 1),
-            mean=self._same_output * spreads * UNKNOWN**2, shifts=self._same_seed * np.outer(shift, shift),
-            noises=self._same_training * np.outer(noise, noise) * np.where(self._same_output, 1.0, together),
-            least=np.diag(least),
+            shown=crossed * np.outer(kin[some], kin), own=spreads * alone * self._here,
+            other=crossed * same_source * (1 - kin**2) + spreads * alone * ~self._here,
+            kernel=np.tensordot(mixture, parts, 1), own_kernel=np.tensordot(own_mixture, parts, 1),
+            other_kernel=np.tensordot(other_mixture, parts, 1),
+            mean=same_output * spreads * UNKNOWN**2,
+            shifts=(_alike(self.looks.seed, some) & same_output) * np.outer(shift[some], shift),
+            noises=_alike(self.looks.training, some) * np.outer(noise[some], noise)
+            * np.where(same_output, 1.0, together),
+            least=_alike(np.arange(len(output)), some) * least,
         )  # fmt: skip
 
     def _traces(self, blocks: _Blocks, inner: Values) -> Values:
@@ -348,6 +373,11 @@ def _solved(factor: Values, right: Values, block: int = 256) -> Values:
         left = right[here] - factor[here, :first] @ found[:first]
         found[here] = solve_triangular(factor[here, here], left, lower=True)
     return found
+
+
+def _alike(of_rows: NDArray[np.int64], some: slice = slice(None)) -> NDArray[np.bool_]:
+    """[some of the rows, rows]: which are equal."""
+    return np.equal(of_rows[some, None], of_rows[None, :])
 
 
 def _mean(values: Values) -> float:

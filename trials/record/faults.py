@@ -44,7 +44,8 @@ def fault(path: Path, error: BaseException) -> UserError:
     code = getattr(error, "sqlite_errorcode", None)
     kind = None if code is None else code & 0xFF  # an extended code has the kind of fault in its lowest byte
     garbled = code is None and isinstance(error, sqlite3.OperationalError)  # text that is not UTF-8
-    if kind in _DAMAGE or garbled:
+    lacking = kind == sqlite3.SQLITE_ERROR and said.startswith("no such")  # a table, or column, of a known version
+    if kind in _DAMAGE or garbled or lacking:
         return StoreDamaged(damaged(path, said))
     if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(

@@ -5,17 +5,14 @@ The same run on a new disk gets back those that it needs. What fails is said onc
 
 from __future__ import annotations
 
-import os
 import re
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from trials.record.file import FILE_NAME, PARENT_NAME, reading_address
+from trials.record.elsewhere import Place, began, place_of
+from trials.record.file import FILE_NAME, PARENT_NAME
 
 #: Seconds that the end of a search waits for the last weights.
 LAST_S = 120.0
@@ -68,19 +65,16 @@ class Storage:
 
     def _look(self) -> None:
         """What is there already is not sent again."""
-        files, place = _place(self._folder, self._given)
-        self._there = _sizes(files, place)
+        self._there = _weights(_place(self._folder, self._given))
 
     def _send(self) -> None:
         new = [path for path in self._here() if self._there.get(path.name) != path.stat().st_size]
         if not new:
             return
-        files, place = _place(self._folder, self._given)
-        files.makedirs(place, exist_ok=True)
+        place = _place(self._folder, self._given)
         for path in new:
             size = path.stat().st_size
-            files.put_file(str(path), f"{place}/{path.name}.new")
-            files.mv(f"{place}/{path.name}.new", f"{place}/{path.name}")
+            place.put(path.name, path)
             self._there[path.name] = size
 
     def _here(self) -> Iterator[Path]:
@@ -98,8 +92,8 @@ def fetch(
     anything is missing. What fails is said and ends nothing.
     """
     try:
-        files, whole = _place(folder, place)
-        there = _sizes(files, whole)
+        elsewhere = _place(folder, place)
+        there = _weights(elsewhere)
         if all(_in(folder, name).exists() for name in there):
             return
         left = most_bytes
@@ -109,38 +103,26 @@ def fetch(
                 continue
             left -= size
             if not here.exists():
-                _fetch_one(files, f"{whole}/{here.name}", here)
+                elsewhere.fetch(here.name, here)
     except Exception as error:  # whatever a place elsewhere does, a search goes on
         say(f"weights cannot be fetched from {place} ({_said(error)}): {folder} goes on with those that it has")
-
-
-def _fetch_one(files: Any, there: str, here: Path) -> None:
-    here.parent.mkdir(exist_ok=True)
-    unfinished = here.with_name(f".{here.name}.{os.getpid()}.new")  # `remove_unfinished` knows it
-    try:
-        files.get_file(there, str(unfinished))
-        unfinished.replace(here)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _in(folder: Path, name: str) -> Path:
     return folder / (name if name == PARENT_NAME else f"weights/{name}")
 
 
-def _place(folder: Path, given: str) -> tuple[Any, str]:
-    from fsspec.core import url_to_fs  # with what it needs for this kind of address
+def _place(folder: Path, given: str) -> Place:
+    """Raises ImportError and ValueError as `place_of`."""
+    when = began(folder / FILE_NAME)
+    if when is None:
+        raise ValueError(f"{folder / FILE_NAME} has no session yet")
+    return place_of(f"{given.rstrip('/')}/{folder.resolve().name}-{when}", when)
 
-    files, path = url_to_fs(f"{given.rstrip('/')}/{folder.resolve().name}-{_began(folder / FILE_NAME)}")
-    return files, str(path)
 
-
-def _sizes(files: Any, place: str) -> dict[str, int]:
+def _weights(place: Place) -> dict[str, int]:
     """Bytes of the weights that are there, by name; not of what broke off, or is nobody's."""
-    if not files.exists(place):
-        return {}
-    found = ((str(entry["name"]).rpartition("/")[2], entry) for entry in files.ls(place, detail=True))
-    return {name: int(entry["size"]) for name, entry in found if _NAME.fullmatch(name)}
+    return {name: size for name, size in place.sizes().items() if _NAME.fullmatch(name)}
 
 
 def _said(error: Exception) -> str:
@@ -149,12 +131,3 @@ def _said(error: Exception) -> str:
 
 #: Weights as a run names them: nothing that leads out of its folder.
 _NAME = re.compile(r"[\w-]+\.safetensors")
-
-
-def _began(record: Path) -> str:
-    """When the first session of a record began, in letters that any place takes. Raises sqlite3.Error, ValueError."""
-    with closing(sqlite3.connect(reading_address(record), uri=True)) as connection:
-        found = connection.execute("SELECT started_at FROM sessions ORDER BY id LIMIT 1").fetchone()
-    if found is None:
-        raise ValueError(f"{record} has no session yet")
-    return re.sub(r"\W", "", str(found[0]))[:20]

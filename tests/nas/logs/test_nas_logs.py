@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 import nas
+from nas.logs.figures import Numbers
 from nas.logs.log import Logged
+from nas.logs.mlflow_log import MlflowLog
 from nas.settings.errors import ConfigError
 from nas.telling import Silence
 
@@ -64,21 +66,53 @@ def test_a_package_that_is_missing_is_told_before_anything_is_done(tiny: dict[st
     assert not Path(tiny["out"]).exists()
 
 
-def test_tensorboard_reads_what_is_logged(tiny: dict[str, Any]) -> None:
-    pytest.importorskip("tensorboard")
+def scalars(run: nas.Run, name: str) -> list[tuple[int, float]]:
+    """What TensorBoard reads of a search's log: step and value, as often as they are there."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = nas.search(**tiny | {"log": ["tensorboard"]})
     events = EventAccumulator(str(run.path / "log" / "tensorboard"))
     events.Reload()
-    scores = {event.step: event.value for event in events.Scalars("trials/accuracy")}
-    assert scores == pytest.approx({result.number: result.score for result in run.view.results})
+    return sorted((event.step, event.value) for event in events.Scalars(name))
+
+
+def broken_at(log: type, monkeypatch: pytest.MonkeyPatch, trial: int) -> None:
+    """A log whose disk, or server, is gone from a trial on: before that trial is known to be logged."""
+    plain = Numbers.add
+
+    def add(self: Numbers, number: int) -> None:
+        if number >= trial:
+            raise OSError("gone")
+        plain(self, number)
+
+    monkeypatch.setattr(f"{log.__module__}.Numbers.add", add)
+
+
+def test_tensorboard_has_each_trial_once_also_those_that_were_recorded_while_it_was_not_logged(
+    tiny: dict[str, Any],
+) -> None:
+    pytest.importorskip("tensorboard")
+    run = nas.search(**tiny | {"log": ["tensorboard"], "trials": 2})
+    nas.search(**tiny | {"log": [], "trials": 3}, extend=True)
+    run = nas.search(**tiny | {"log": ["tensorboard"], "trials": 4}, extend=True)
+    known = [(r.number, r.score) for r in run.view.results if r.score is not None]
+    assert scalars(run, "trials/accuracy") == [(number, pytest.approx(score)) for number, score in known]
+    assert len(known) == 4
+    for result in run.view.results:
+        losses = [(point.epoch, pytest.approx(point.train_loss)) for point in result.curve]
+        assert scalars(run, f"train_loss/trial {result.number:05d}") == losses
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, of SQLAlchemy 2.1
-def test_mlflow_has_a_run_for_each_trial(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_has_a_run_for_each_trial_also_where_one_was_half_written(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    run = nas.search(**tiny | {"log": ["mlflow"]})
+    with monkeypatch.context() as broken:
+        broken_at(MlflowLog, broken, 1)
+        nas.search(**tiny | {"log": ["mlflow"], "trials": 3})
+    run = nas.search(**tiny | {"log": ["mlflow"], "trials": 4}, extend=True)
     found = mlflow.search_runs(experiment_names=["run"], output_format="list")
-    assert sorted(one.data.metrics["accuracy"] for one in found) == sorted(r.score for r in run.view.results)
+    logged = sorted((int(one.data.tags["fusion_nas.trial"]), one.data.metrics["accuracy"]) for one in found)
+    assert logged == [(r.number, r.score) for r in run.view.results if r.score is not None]
+    assert len(logged) == 4

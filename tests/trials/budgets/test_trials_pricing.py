@@ -43,10 +43,10 @@ def pricing(budget: str | None = "1.2x", **changes: object) -> Pricing:
 def test_what_was_measured_for_good_replaces_what_a_worker_screened() -> None:
     screened = replace(TRIAL, latency=latency(1.1))
     assert pricing().latency(screened).source is Source.SCREENED
-    assert pricing().feasible(screened) is True
+    assert pricing().price(screened).feasible is True
     measured = pricing(measured={3: (latency(1.3), latency(1.3))})
     assert measured.latency(screened).source is Source.MEASURED
-    assert measured.feasible(screened) is False
+    assert measured.price(screened).feasible is False
     assert measured.violations(screened)["latency_ms"] == pytest.approx(1.3 / 1.2 - 1)
 
 
@@ -56,10 +56,10 @@ def test_ratios_are_what_is_measured_and_milliseconds_are_told_in_one_figure() -
     assert late.nominal_ms == 2.0
     assert late.latency(TRIAL).p50_ms == pytest.approx(2.2)
     assert late.latency(replace(result(9), latency=latency(1.15))).p50_ms == pytest.approx(2.3)
-    assert late.feasible(TRIAL) is True
-    assert late.feasible(result(4)) is False
+    assert late.price(TRIAL).feasible is True
+    assert late.price(result(4)).feasible is False
     absolute = replace(late, constraints=(Constraint.parse("latency_ms", "2.1ms"),))
-    assert absolute.feasible(TRIAL) is False
+    assert absolute.price(TRIAL).feasible is False
 
 
 def test_a_figure_that_was_never_steady_does_not_set_the_pace_and_gives_way_to_a_steady_one() -> None:
@@ -73,19 +73,19 @@ def test_a_figure_that_was_never_steady_does_not_set_the_pace_and_gives_way_to_a
 def test_over_the_budget_is_open_until_the_figure_is_for_good() -> None:
     noisy = latency(1.22, spread=0.2, stable=False)
     assert noisy.p50_ms > 1.2
-    assert pricing().feasible(replace(TRIAL, latency=noisy)) is None
-    assert pricing().crosses(replace(TRIAL, latency=noisy))
-    assert pricing(measured={3: (noisy,)}).feasible(TRIAL) is None
-    assert pricing().feasible(replace(TRIAL, latency=latency(1.6, spread=0.2, stable=False))) is False
-    assert pricing(measured={3: (latency(1.22),)}).feasible(TRIAL) is False
+    assert pricing().price(replace(TRIAL, latency=noisy)).feasible is None
+    assert pricing().price(replace(TRIAL, latency=noisy)).crosses
+    assert pricing(measured={3: (noisy,)}).price(TRIAL).feasible is None
+    assert pricing().price(replace(TRIAL, latency=latency(1.6, spread=0.2, stable=False))).feasible is False
+    assert pricing(measured={3: (latency(1.22),)}).price(TRIAL).feasible is False
 
 
 def test_rounds_that_differ_span_the_interval() -> None:
     figure = pricing(measured={3: (latency(1.16), latency(1.26))}).latency(TRIAL)
     assert (figure.low_ms, figure.p50_ms, figure.high_ms) == pytest.approx((1.16, 1.21, 1.26))
     near = pricing(measured={3: (latency(1.14), latency(1.22))})
-    assert near.feasible(TRIAL) is True
-    assert near.crosses(TRIAL)
+    assert near.price(TRIAL).feasible is True
+    assert near.price(TRIAL).crosses
 
 
 def test_a_profile_speaks_for_its_device_and_gates_with_its_own_error() -> None:
@@ -94,9 +94,9 @@ def test_a_profile_speaks_for_its_device_and_gates_with_its_own_error() -> None:
     assert found.gate_ms() == pytest.approx(1.2 * 4.0 * 1.1)
     figure = found.latency(TRIAL)  # what its worker measured here is of another device
     assert (figure.source, figure.p50_ms, figure.p95_ms) == (Source.PREDICTED, 5.0, None)
-    assert found.feasible(TRIAL) is None  # 4 % over, and predictions are 10 % off
-    assert replace(found, profile=Predicted(4.7)).feasible(TRIAL) is True
-    assert replace(found, profile=Predicted(6.0)).feasible(TRIAL) is False
+    assert found.price(TRIAL).feasible is None  # 4 % over, and predictions are 10 % off
+    assert replace(found, profile=Predicted(4.7)).price(TRIAL).feasible is True
+    assert replace(found, profile=Predicted(6.0)).price(TRIAL).feasible is False
     assert pricing().gate_ms() is None
     assert pricing(None, profile=profile).gate_ms() is None
 
@@ -104,12 +104,12 @@ def test_a_profile_speaks_for_its_device_and_gates_with_its_own_error() -> None:
 def test_the_baseline_is_held_to_what_the_budgets_were_made_with() -> None:
     baseline = replace(TRIAL, origin="baseline", latency=latency(1.05))
     assert pricing("1x").violations(baseline) == {"latency_ms": 0.0}
-    assert pricing("1x").feasible(baseline) is True
+    assert pricing("1x").price(baseline).feasible is True
 
 
 def test_without_any_figure_feasibility_is_not_known() -> None:
-    assert pricing().feasible(replace(TRIAL, latency=None)) is None
-    assert pricing(None).feasible(replace(TRIAL, latency=None)) is True
+    assert pricing().price(replace(TRIAL, latency=None)).feasible is None
+    assert pricing(None).price(replace(TRIAL, latency=None)).feasible is True
 
 
 def test_the_interval_covers_the_median_of_blocks() -> None:

@@ -11,7 +11,7 @@ import pytest
 from trials_results import result
 
 from search_spaces.errors import UserError
-from trials.record import backups
+from trials.record import backups, elsewhere
 from trials.record.backups import Backup, overwrites
 from trials.record.file import FILE_NAME, copy_record
 from trials.record.store import Store
@@ -149,8 +149,12 @@ def test_the_record_itself_is_never_written_over(store: Store, tmp_path: Path, g
 
 
 @pytest.mark.parametrize("address", ["{folder}", "memory://of-two", "file://{folder}"])
-def test_of_two_runs_under_way_neither_writes_over_the_others_copy(store: Store, tmp_path: Path, address: str) -> None:
+def test_of_two_runs_under_way_neither_writes_over_the_others_copy(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
     place, said = address.format(folder=tmp_path / "elsewhere"), list[str]()
+    for kind in (elsewhere._Local, elsewhere._Remote):  # a put that comes long after it was asked whose that is
+        monkeypatch.setattr(kind, "put", lambda *given, plain=kind.put: time.sleep(0.1) or plain(*given))
     files, path = fsspec.core.url_to_fs(f"{place}/first/{FILE_NAME}")
     other = tmp_path / "others" / "first" / FILE_NAME
     other.parent.mkdir(parents=True)
