@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,10 @@ from nas.cli.main import commands
 from nas.export import ClassifiedImages, ExportError, export_network
 from nas.export.card import wilson
 from nas.export.formats import FORMATS, chosen
+from nas.export.formats.int8 import OnnxInt8
+from nas.export.formats.onnx_graph import OnnxGraph
+from nas.export.formats.openvino_ir import OpenVino
+from nas.export.formats.source import Source
 from nas.export.hashes import NAME, write_hashes, wrong_hashes
 from nas.export.verifying import verify
 from search_spaces import InputSpec
@@ -160,7 +166,8 @@ def test_imports_and_pickles_are_told_even_where_the_hashes_were_made_anew(expor
         ("predict.py", "from socket import socket\n", "imports socket"),
         ("code/more.py", "import os.path\n", "imports os"),
         ("code/more.py", "import (\n", "is no Python"),
-        ("__pycache__/model.cpython-311.pyc", "", "is compiled code"),
+        ("__pycache__/more.cpython-311.pyc", "", "is compiled code"),
+        ("model.pyc", "", "is compiled code"),
     ],
 )
 def test_what_no_network_needs_is_told_and_nothing_is_run(exported, tmp_path, name, text, told):
@@ -174,6 +181,35 @@ def test_what_no_network_needs_is_told_and_nothing_is_run(exported, tmp_path, na
     assert [name] == list(found["wrong"])
     assert found["wrong"][name].startswith(told)
     assert found["differences"] == {}
+
+
+def test_what_python_compiled_is_no_fault_and_what_was_planted_as_such_is_not_run(exported, tmp_path):
+    shutil.copytree(exported[0], tmp_path / "out", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "evil.py").write_text("import sys; sys.exit('it ran')")
+    planted = Path(importlib.util.cache_from_source(tmp_path / "out" / "model.py"))
+    py_compile.compile(
+        str(tmp_path / "evil.py"), str(planted), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
+    run = subprocess.run([sys.executable, "-c", "import model"], cwd=tmp_path / "out", capture_output=True, check=False)
+    assert b"it ran" in run.stderr  # Python itself runs it
+    found = verify(tmp_path / "out")
+    assert found["passed"], found
+    assert found["notes"][planted.relative_to(tmp_path / "out").as_posix()].startswith("is model.py as Python compiled")
+    assert "model.py" in found["differences"]
+
+
+def test_a_format_that_cannot_be_run_here_is_noted_not_counted(exported, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    monkeypatch.setattr(OnnxGraph, "needs", ("no_such_package",))
+    monkeypatch.setattr(Source, "needs", ("no_such_package",))
+    monkeypatch.setattr(OnnxInt8, "needs", ("no_such_package",))
+    monkeypatch.setattr(OpenVino, "needs", ("no_such_package",))
+    found = verify(out)
+    assert found["passed"]
+    assert found["notes"]["model.onnx"] == "was not run: no_such_package is not installed"
+    assert found["notes"]["model.pt2"] == "was run, and there is no other to compare it with"
+    assert list(found["differences"]) == ["model.pt2"]
 
 
 class Runs:
