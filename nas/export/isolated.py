@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import IO, Any
 
@@ -128,8 +128,10 @@ def program(path: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """The network of a model.pt2, which takes scaled images alone."""
     try:
         network = torch.export.load(path).module()
-    except Exception:  # it may call operators that torchvision brings
-        importlib.import_module("torchvision")
+    except Exception:  # it may call operators that these bring
+        for package in ("torchvision", "torchao.quantization.pt2e"):
+            with suppress(ImportError):
+                importlib.import_module(package)
         network = torch.export.load(path).module()
     return network, lambda images: images
 

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from export_networks import PROVENANCE, expected_logits, random_images, trained_network
+from export_networks import PROVENANCE, expected_logits, random_images, scaled, trained_network
 from PIL import Image
 
 from nas.cli.main import commands
 from nas.export import ClassifiedImages, ExportError, export_network
 from nas.export.card import wilson
-from nas.export.formats import FORMATS, chosen
+from nas.export.formats import FORMATS, Place, chosen
+from nas.export.formats.executorch_pte import ExecuTorch
 from nas.export.formats.int8 import OnnxInt8
 from nas.export.formats.onnx_graph import OnnxGraph
 from nas.export.formats.openvino_ir import OpenVino
@@ -299,6 +300,38 @@ def test_one_format_alone_and_files_of_others_stay(tmp_path):
     assert report["artefacts"].keys() == {"model.py"}
     assert (out / "notes.txt").read_text() == "mine"
     assert not (out / "model.onnx").exists()
+
+
+def test_executorch_runs_what_it_was_given(tmp_path):
+    pytest.importorskip("executorch")
+    trained = trained_network("resnet8", SPEC, {"layer1.0": "aff/4", "layer2.0": "cbam/4"})
+    report = export_network(trained, tmp_path / "out", formats=["pte", "py"])
+    assert report["left_out"] == {}
+    assert {row["batch"] for row in report["artefacts"]["model.pte"]["batches"]} == {
+        "random, batch 1",
+        "random, batch 7",
+    }
+    with ExecuTorch().runner(Place(tmp_path / "out", ("logits",))) as runner:
+        images = random_images(SPEC, 20)  # more than its largest batch
+        given = runner.ask(scaled(trained, images))()["logits"]
+    torch.testing.assert_close(given, expected_logits(trained, images), rtol=1e-4, atol=1e-4)
+    assert verify(tmp_path / "out")["differences"].keys() == {"model.py", "model.pte"}
+
+
+def test_torchao_quantises_in_eight_bits_and_the_program_is_run_again_by_verify(tmp_path):
+    pytest.importorskip("torchao")
+    trained = trained_network("resnet8", SPEC, {"layer1.0": "se/4", "layer2.0": "aff/4"})
+    images = random_images(SPEC, 40)
+    validation = ClassifiedImages(images, expected_logits(trained, images).argmax(dim=1), images)
+    report = export_network(trained, tmp_path / "out", validation, formats=["int8.pt2", "pt2"])
+    assert report["left_out"] == {}
+    found = report["artefacts"]["model.int8.pt2"]
+    assert found["allowed"] is None
+    assert 0 < found["batches"][0]["relative"] < 0.3
+    assert report["accuracy"]["correct"]["model.int8.pt2"] > 25
+    verified = verify(tmp_path / "out")
+    assert verified["passed"], verified
+    assert "model.int8.pt2" in verified["differences"]
 
 
 def test_eight_bits_need_images(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from export_networks import expected_logits, random_images, scaled, trained_network
+from export_networks import BASE, expected_logits, random_images, scaled, trained_network
 
 from nas.export.formats import Job
 from nas.export.formats.source import Source
@@ -17,31 +17,15 @@ from nas.export.trained import write_weights
 from search_spaces import InputSpec
 
 SPEC = InputSpec(3, 16, 4)
-NET = """
+NET = (
+    BASE
+    + """
 import functools
 
 import timm
-import torch
 from helpers import SCALES, TABLE
-from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
-
-
-class Base(nn.Module):
-    def __init__(self, num_classes=4):
-        super().__init__()
-        self.stem, self.a, self.head = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.Linear(8, num_classes)
-        self.more()
-
-    def more(self):
-        pass
-
-    def inner(self, x):
-        return x + self.a(x)
-
-    def forward(self, x):
-        return self.head(self.inner(self.stem(x)).mean((2, 3)))
 
 
 class GammaBlock(nn.Sequential):
@@ -145,11 +129,6 @@ class Stating(Base):
         self.a = Stated()
 
 
-class Hooked(Base):
-    def more(self):
-        self.a.register_forward_hook(lambda module, given, result: result * 0.5)
-
-
 MADE = Base()
 
 
@@ -160,6 +139,7 @@ def mobilenetv4(num_classes=4):
 def ghostnet(num_classes=4):
     return timm.create_model("ghostnet_050", num_classes=num_classes)
 """
+)
 HELPERS = """
 SCALES = []
 SCALES.append(1.5)
@@ -175,7 +155,7 @@ TABLE["unused"] = 0
     ("name", "by_its_own_code"),
     [
         *(("Gamma", False), ("Recurrent", False), ("Normalised", False), ("Encoder", False), ("Attention", False)),
-        *(("Stating", False), ("Kept", True), ("Hooked", True), ("MADE", False)),
+        *(("Stating", False), ("Kept", True), ("MADE", False)),
         pytest.param("ghostnet", False, marks=pytest.mark.slow),
         pytest.param("mobilenetv4", False, marks=[pytest.mark.slow, pytest.mark.long]),
     ],
