@@ -118,7 +118,13 @@ def _kept(space: SearchSpace) -> Path:
     """Where what was found is kept: for this space, its code, these versions."""
     code = None if space.source is None else code_behind(space.source)
     own = [_code_of(name) for name in space.operators]
-    known = [space.fingerprint, code, own, *(version(name) for name in ("torch", "onnx", "onnxscript", "fusion-nas"))]
+    known = [
+        "every operator",
+        space.fingerprint,
+        code,
+        own,
+        *(version(name) for name in ("torch", "onnx", "onnxscript", "fusion-nas")),
+    ]
     name = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
     root = Path(os.environ.get("FUSION_NAS_CACHE") or "~/.cache/fusion-nas").expanduser().absolute()
     return root / "exportable" / f"{name}.json"

@@ -30,7 +30,7 @@ class ExecuTorch(Format):
 
     def write(self, job: Job) -> None:
         _ = job.program  # says why torch.export cannot follow the network
-        free = ({0: torch.export.Dim("batch", max=MAX_BATCH)},)
+        free = ({0: torch.export.Dim("batch", max=MAX_BATCH + 1)},)  # it plans for one less
         try:
             with silence():
                 exir = importlib.import_module("executorch.exir")
