@@ -10,8 +10,10 @@ from benchmarks import (
     costs,
     data_costs,
     estimates,
+    exports,
     latency,
     operators,
+    quantised,
     record,
     regimes,
     report,
@@ -46,7 +48,12 @@ LONG = ("latency", "trials", "regimes", "verdicts", "warm_start")
 
 
 #: Run when named, alone: they take options of their own.
-WITH_OPTIONS: dict[str, Callable[[Sequence[str]], None]] = {"chaos": chaos.main, "scale": scale.main}
+WITH_OPTIONS: dict[str, Callable[[Sequence[str]], None]] = {
+    "chaos": chaos.main,
+    "scale": scale.main,
+    "exports": exports.main,
+    "quantised": quantised.main,
+}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Which artefact can be made of which network: random architectures of the catalogue, networks of torchvision and timm.
 
-    python -m benchmarks.exports FILE.jsonl [--architectures N] [--libraries N] [--seconds S]
-    python -m benchmarks.exports FILE.jsonl --table
+    python -m benchmarks exports FILE.jsonl [--architectures N] [--libraries N] [--seconds S]
+    python -m benchmarks exports FILE.jsonl --table
 
 Each is discovered or built, trained for one step and exported; a row says ok or the reason for each artefact. What is
 in FILE already is not done again.
@@ -15,7 +15,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,11 @@ from nas.export.formats import FORMATS
 from nas.export.probing import with_every_operator
 from search_spaces import InputSpec, SearchSpace, names
 from search_spaces.architecture import Architecture
+from search_spaces.catalogue import HEADS
 from search_spaces.fusions import operator_names
 
 ARCHITECTURES = 200
-_OWN = InputSpec(3, 32, 5)
+_OWN, _DENSE = InputSpec(3, 32, 5), InputSpec(3, 64, 5)
 #: Those that are searched at 64 pixels, or at 224 where they take no other.
 TORCHVISION = (
     *("resnet18", "resnet34", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2", "mobilenet_v3_small"),
@@ -58,7 +59,8 @@ _TIMM_FILE = (
 
 def wanted(architectures: int, libraries: int) -> Iterator[tuple[str, str, int]]:
     """The name of each row, its network, and the number that its architecture is drawn with; -1 for every operator."""
-    spaces = names()
+    pyramids = [name for name in names() if name.endswith(("-fpn", "-pan", "-bifpn"))]
+    spaces = [*names(), *(f"{name}-{HEADS[place % len(HEADS)]}" for place, name in enumerate(pyramids))]
     for number in range(architectures):
         yield f"{spaces[number % len(spaces)]} #{number}", spaces[number % len(spaces)], number
     for name in [f"torchvision:{name}" for name in TORCHVISION][:libraries]:
@@ -92,7 +94,7 @@ def _architecture(network: str, number: int, folder: Path) -> tuple[SearchSpace,
     if number >= 0:
         drawn = random.Random(number)
         operators = ("add", *drawn.sample([one for one in operator_names() if one != "add"], 5))
-        space = SearchSpace.named(network, _OWN, operators)
+        space = SearchSpace.named(network, _DENSE if network.endswith(HEADS) else _OWN, operators)
         return space, space.sample(drawn)
     name = network
     if network.startswith("timm:"):
@@ -108,8 +110,14 @@ def _trained(space: SearchSpace, architecture: Architecture) -> TrainedNetwork:
     torch.manual_seed(0)
     network = space.build(architecture).train()
     optimiser = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], 1e-3)
-    logits = network(torch.randn(4, *space.input_shape))
-    torch.autograd.backward(F.cross_entropy(logits, torch.arange(4) % space.input.classes))
+    outputs = network(torch.randn(4, *space.input_shape))
+    if isinstance(outputs, torch.Tensor) and outputs.ndim == 2:
+        loss = F.cross_entropy(outputs, torch.arange(4) % space.input.classes)
+    else:  # any loss that all weights are behind
+        loss = torch.stack(
+            [part.square().mean() for part in (outputs if isinstance(outputs, tuple) else (outputs,))]
+        ).sum()
+    torch.autograd.backward(loss)
     optimiser.step()
     half, classes = (0.5,) * space.input.channels, tuple(map(str, range(space.input.classes)))
     weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
@@ -140,14 +148,14 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--architectures", type=int, default=ARCHITECTURES)
     parser.add_argument("--libraries", type=int, default=len(TORCHVISION) + len(TIMM))
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no other row when these are over")
     parser.add_argument("--table", action="store_true")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     rows = [json.loads(line) for line in given.file.read_text().splitlines()] if given.file.is_file() else []
     if given.table:
         print(table(rows))

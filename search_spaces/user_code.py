@@ -19,6 +19,17 @@ _IDLE = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
 _LAYOUT = {tokenize.NEWLINE: "\n", tokenize.INDENT: "{", tokenize.DEDENT: "}"}
 
 
+#: By file of users', what was first read of it in this process: the code that runs, whatever was edited since.
+read: dict[Path, bytes] = {}
+
+
+def text_of(path: Path) -> bytes:
+    """The content of a file of a user's, as first read."""
+    if path not in read:
+        read[path] = path.read_bytes()
+    return read[path]
+
+
 @cache
 def code_of(file: Path) -> str:
     """16 hex digits over the code of a file and of whatever it imports from its own folder, as first read.
@@ -73,13 +84,13 @@ def _imported(file: Path, folder: Path) -> Iterator[Path]:
 
 def _tree(file: Path) -> ast.Module:
     try:
-        return ast.parse(file.read_bytes())
+        return ast.parse(text_of(file))
     except (SyntaxError, ValueError, OSError):  # said when it is run
         return ast.Module([], [])
 
 
 def _code(file: Path) -> str:
-    content = file.read_bytes()
+    content = text_of(file)
     try:
         tokens = list(tokenize.tokenize(io.BytesIO(content).readline))
     except (SyntaxError, tokenize.TokenError):

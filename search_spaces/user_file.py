@@ -136,6 +136,19 @@ def _helpers_of(folder: Path) -> Iterator[None]:
         sys.modules.update(others)
 
 
+def known_as(name: str, importer: ModuleType) -> str:
+    """Under which name `sys.modules` has what `import name` means in a module, which may be of a user's folder: two
+    folders may have helpers of one name."""
+    file = getattr(importer, "__file__", None)
+    if file is None:
+        return name
+    path = Path(file).resolve()
+    place = path.parent if path.name == "__init__.py" else path
+    folders = [place, *place.parents]
+    folder = folders[min(importer.__name__.count(".") + 1, len(folders) - 1)]
+    return _private(name, folder) if name in _own.get(folder, {}) else name
+
+
 #: By folder, the modules of users' files whose names belong to others.
 _own: dict[Path, dict[str, ModuleType]] = {}
 
@@ -162,14 +175,18 @@ def _taken(names: set[str]) -> dict[str, ModuleType]:
 
 def _renamed(name: str, module: ModuleType, folder: Path) -> ModuleType:
     """A module known by a name of its own as well: so its classes are pickled, and their sources exported."""
-    top, dot, rest = name.partition(".")
-    private = f"{top}_{_digest(folder)}{dot}{rest}"
+    private = _private(name, folder)
     sys.modules[private] = module
     for thing in list(vars(module).values()):
         if getattr(thing, "__module__", None) == name and callable(thing):
             with contextlib.suppress(AttributeError, TypeError):
                 thing.__module__ = private
     return module
+
+
+def _private(name: str, folder: Path) -> str:
+    top, dot, rest = name.partition(".")
+    return f"{top}_{_digest(folder)}{dot}{rest}"
 
 
 def _digest(path: Path) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from trials.errors import DiskFull
 
-#: A disk, or what one may use of it, is full.
-FULL = (errno.ENOSPC, errno.EDQUOT)
+#: A disk, or what one may use of it, is full, or a file is as large as one may write it.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNFINISHED = re.compile(r"\..+\.(\d+)\.new")
 
 
@@ -40,11 +40,12 @@ def remove_unfinished(folder: Path) -> None:
     """
     for path in folder.rglob(".*.new"):
         found = _UNFINISHED.fullmatch(path.name)
-        if found is not None and (int(found[1]) == os.getpid() or not _runs(int(found[1]))):
+        if found is not None and (int(found[1]) == os.getpid() or not runs(int(found[1]))):
             path.unlink(missing_ok=True)
 
 
-def _runs(process: int) -> bool:
+def runs(process: int) -> bool:
+    """Is there a process of that number on this machine?"""
     try:
         os.kill(process, 0)
     except OverflowError:

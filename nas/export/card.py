@@ -10,6 +10,7 @@ from typing import Any
 
 from nas.export.detector import Detector
 from nas.export.formats import Format
+from nas.export.gates import said
 from nas.export.kinds import Classifier, Kind
 from nas.export.trained import TrainedNetwork
 
@@ -40,7 +41,7 @@ model-index:
 {drawing}
 ```
 
-## Data and metrics
+{still}## Data and metrics
 
 {data_text}
 
@@ -142,6 +143,7 @@ def write_card(trained: TrainedNetwork, report: Mapping[str, Any], made: Sequenc
         classes_count=len(trained.classes),
         size=" x ".join(map(str, trained.space.input_shape)),
         drawing=drawing(trained),
+        still="".join(f"- {said(gate)}\n" for gate in report["constant_gates"]) + "\n" * bool(report["constant_gates"]),
         data_text=_data_text(known, data),
         metrics_text=_metrics_text(known, report, metric),
         verdict=(known.get("verdict") or {}).get("text")

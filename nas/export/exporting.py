@@ -11,8 +11,10 @@ from nas.export.card import write_card
 from nas.export.errors import ArtefactError, ExportError
 from nas.export.folder import refuse_foreign, staged
 from nas.export.formats import Format, Job, chosen
+from nas.export.gates import IMAGES, constant_gates, said
 from nas.export.hashes import write_hashes
 from nas.export.parity import Proof, prove, report_of, write_report
+from nas.export.standalone import normalise
 from nas.export.trained import TrainedNetwork, write_description, write_preprocessing, write_weights
 from nas.export.validation import Judge, Validation
 
@@ -60,6 +62,7 @@ def export_network(
         report = report_of(
             job, proof, judge, {form.name: left_out[form.name] for form in forms if form.name in left_out}
         )
+        report["constant_gates"] = [] if judge is None else _still(job, judge)
         write_description(trained, job.facts, report["left_out"], folder / "arch.json")
         write_report(report, folder / "parity.json")
         write_preprocessing(trained, folder / "preprocessing.json")
@@ -67,6 +70,8 @@ def export_network(
         write_hashes(folder)
     for name, reason in report["left_out"].items():
         announce(f"{name} is left out: {reason}")
+    for gate in report["constant_gates"]:
+        announce(said(gate))
     announce(f"exported to {out}")
     return report
 
@@ -100,6 +105,14 @@ def _proven(job: Job, made: list[Format], judge: Judge | None) -> Proof:
     if made and len(proof.wrong) == len(made) > 1:
         raise next(iter(proof.wrong.values()))
     return proof
+
+
+def _still(job: Job, judge: Judge) -> list[dict[str, Any]]:
+    """Of one image nothing could be told."""
+    if len(judge.images) < 2:
+        return []
+    inputs = normalise(judge.images[:: max(1, len(judge.images) // IMAGES)], job.trained.mean, job.trained.std)
+    return constant_gates(job.network, job.trained.architecture, inputs)
 
 
 def _others(proof: Proof, again: list[Format]) -> dict[str, ArtefactError]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from nas.export.errors import ExportError
 from nas.export.formats import FORMATS
 from nas.export.trained import FORMAT
 from trials.record.file import FILE_NAME
+from trials.whole_files import FULL, disk_full, runs
 
 #: What every export holds.
 ALWAYS = (
@@ -73,22 +75,48 @@ def changed(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
 def staged(out: Path, force: bool = False) -> Iterator[Path]:
     """An empty folder beside `out` that takes its place when the block ends well, and goes away otherwise.
 
-    With `force` files of others stay as they are beside the export's, but for those of the same names.
+    With `force` files of others stay as they are beside the export's, but for those of the same names. What killed
+    exports left beside `out` is removed.
+
+    Raises:
+        DiskFull: there is no room; an earlier export is still there.
     """
     out = out.resolve()  # a link stays, and what it points to is replaced
-    refuse_foreign(out, force)
     out.parent.mkdir(parents=True, exist_ok=True)
-    staging = out.with_name(f".{out.name}.{uuid.uuid4().hex}.partial")
-    staging.mkdir()
+    _tidy(out)
+    refuse_foreign(out, force)
+    staging = _beside(out, "partial")
     try:
+        staging.mkdir()
         yield staging
         refuse_foreign(out, force)  # minutes may have passed
         if force and out.exists():
             _put_beside(staging, out)
         else:
             _replace(staging, out)
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(out) from error
+        raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _beside(out: Path, what: str) -> Path:
+    return out.with_name(f".{out.name}.{os.getpid()}-{uuid.uuid4().hex}.{what}")
+
+
+def _tidy(out: Path) -> None:
+    """Where one was killed between its two renames, the earlier export comes back."""
+    name = re.compile(rf"\.{re.escape(out.name)}\.(\d+)-[0-9a-f]+\.(partial|old)")
+    for path in sorted(out.parent.iterdir()):
+        found = name.fullmatch(path.name)
+        if found is None or runs(int(found[1])):
+            continue
+        if found[2] == "old" and not out.exists():
+            path.rename(out)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _put_beside(staging: Path, out: Path) -> None:
@@ -116,7 +144,7 @@ def _replace(staging: Path, out: Path) -> None:
     if not out.exists():
         staging.rename(out)
         return
-    old = out.with_name(f".{out.name}.{uuid.uuid4().hex}.old")
+    old = _beside(out, "old")
     out.rename(old)
     try:
         staging.rename(out)

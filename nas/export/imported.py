@@ -6,7 +6,7 @@ It is no sandbox: Python that is run can do whatever it likes by other ways than
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,24 @@ def packages_said(document: Mapping[str, Any]) -> list[str]:
     return sorted({*map(str, document.get("model.py", {}).get("needs", []))} - {"torch", "torchvision"})
 
 
-def compiled(folder: Path) -> dict[str, str]:
-    """Files that Python may run in place of those that were looked at."""
-    why = "is compiled code, which may run in place of what was exported: delete it"
-    names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.suffix in _COMPILED)
-    return dict.fromkeys(names, why)
+def compiled(folder: Path, listed: Collection[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Compiled files that Python may run in place of those that were looked at: by file, what is wrong, and notes.
+
+    Of a source that is `listed` Python itself leaves one wherever it is imported: that is a note.
+    """
+    wrong: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    for path in (path for path in sorted(folder.rglob("*")) if path.suffix in _COMPILED):
+        name, source = path.relative_to(folder).as_posix(), path.parent.parent / f"{path.name.partition('.')[0]}.py"
+        left = path.suffix == ".pyc" and path.parent.name == "__pycache__" and source.is_relative_to(folder)
+        if left and source.relative_to(folder).as_posix() in listed:
+            notes[name] = (
+                f"is {source.name} as Python compiled it, and was neither looked at nor run: where the folder comes "
+                "from somebody else, delete it"
+            )
+        else:
+            wrong[name] = "is compiled code, which may run in place of what was exported: delete it"
+    return wrong, notes
 
 
 def hiding(folder: Path, foreign: Mapping[str, str]) -> dict[str, str]:

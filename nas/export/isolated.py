@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import IO, Any
 
@@ -113,7 +113,7 @@ def main() -> None:
 
 def source(asked: dict[str, Any]) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """The network of a model.py, and what makes its input of uint8 images."""
-    before, sys.pycache_prefix = sys.pycache_prefix, asked["compiled"]
+    sys.pycache_prefix = asked["compiled"]  # to the end: what travels may be imported as late as it is called
     spec = importlib.util.spec_from_file_location("exported_model", asked["model"])
     assert spec is not None
     assert spec.loader is not None
@@ -121,7 +121,6 @@ def source(asked: dict[str, Any]) -> tuple[nn.Module, Callable[[Tensor], Tensor]
     sys.modules[spec.name] = model  # as an import does; dataclasses look there
     spec.loader.exec_module(model)
     network = model.load().to(memory_format=torch.channels_last)
-    sys.pycache_prefix = before
     return network, model.preprocess
 
 
@@ -129,8 +128,10 @@ def program(path: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """The network of a model.pt2, which takes scaled images alone."""
     try:
         network = torch.export.load(path).module()
-    except Exception:  # it may call operators that torchvision brings
-        importlib.import_module("torchvision")
+    except Exception:  # it may call operators that these bring
+        for package in ("torchvision", "torchao.quantization.pt2e"):
+            with suppress(ImportError):
+                importlib.import_module(package)
         network = torch.export.load(path).module()
     return network, lambda images: images
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 from nas.export.errors import ExportError
+from search_spaces import user_code
+from search_spaces.user_file import known_as
 
 #: Our own rooms: never imported by an export.
 OWN_PACKAGES = ("search_spaces", "trials", "reports", "nas")
@@ -178,7 +180,7 @@ class SourceModule:
         """Raises ExportError when the module has no source, as in a notebook or an extension."""
         try:
             module = importlib.import_module(name)
-            text = inspect.getsource(module)
+            text = _text(module)
             parsed, tree = cls(name, module, text.splitlines()), ast.parse(text)
         except (ImportError, OSError, TypeError, SyntaxError):
             raise ExportError(
@@ -189,6 +191,10 @@ class SourceModule:
             for imported in imports_of(node, module.__package__ or ""):
                 parsed.imports[imported.name] = imported
         return parsed
+
+    def known_as(self, name: str) -> str:
+        """Under which name the module is found that `import name` means in this one."""
+        return known_as(name, self.module)
 
     def binding(self, name: str) -> list[Statement]:
         """The statements that give a name its value, none for an imported one."""
@@ -201,6 +207,12 @@ class SourceModule:
         """Those, and the statements that change it afterwards, in order."""
         binding = self.binding(name)
         return [one for one in self.statements if one in binding or (binding and one.changes(name))]
+
+
+def _text(module: ModuleType) -> str:
+    """Its source as it was run, where that is known: of a user's file, which she may have edited since."""
+    known = user_code.read.get(Path(inspect.getsourcefile(module) or "").resolve())
+    return inspect.getsource(module) if known is None else importlib.util.decode_source(known)
 
 
 def imports_of(node: ast.stmt, package: str) -> Iterator[Import]:

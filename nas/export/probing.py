@@ -34,9 +34,8 @@ MAX_SECONDS = 90.0
 def left_out(space: SearchSpace, announce: Callable[[str], None]) -> dict[str, str]:
     """The artefacts that cannot be made of the space's networks, each with the reason in one line.
 
-    All-add is tried, then one network with as many operators as it has points, then every other operator of the user's
-    own. Those of the catalogue with our operators are not: tests export each of them. What was found is kept by the
-    space's fingerprint and its code's.
+    All-add is tried, then as few networks as every operator on offer stands in. Those of the catalogue with our
+    operators are not: tests export each of them. What was found is kept by the space's fingerprint and its code's.
     """
     own = {name for name in space.operators if not operator(name).module.__module__.startswith(_OURS)}
     ours = type(space.design).__module__.startswith(_OURS) and not isinstance(space.design, ReferencedDesign)
@@ -49,7 +48,7 @@ def left_out(space: SearchSpace, announce: Callable[[str], None]) -> dict[str, s
     announce("exporting untrained networks, to see what can be exported")
     found: dict[str, str] = {}
     until, whole = time.monotonic() + MAX_SECONDS, True
-    for what, architecture in candidates(space, own):
+    for what, architecture in candidates(space):
         if time.monotonic() > until:
             announce(f"what becomes of {what} in an export is not tried: that took {MAX_SECONDS:.0f} s already")
             whole = False
@@ -72,14 +71,18 @@ def _read(kept: Path) -> dict[str, str] | None:
     return found if isinstance(found, dict) else None
 
 
-def candidates(space: SearchSpace, own: set[str]) -> Iterator[tuple[str, Architecture]]:
-    """What is tried, each with a name for it; `own` are operators of the user's."""
+def candidates(space: SearchSpace) -> Iterator[tuple[str, Architecture]]:
+    """What is tried, each with a name for it: all-add, then as few as hold every operator on offer."""
     yield "all-add", space.baseline
-    mixed = with_every_operator(space)
-    if mixed != space.baseline:
-        yield " and ".join(sorted({choice.op for choice in mixed.choices.values()})), mixed
-    for name in sorted(own - {choice.op for choice in mixed.choices.values()}):
-        yield name, with_every_operator(space, (name,))
+    offered = {choice.op for point in space.points for choice in point.choices} - {"add"}
+    left = tuple(name for name in space.operators if name in offered)
+    while left:
+        mixed = with_every_operator(space, left)
+        placed = {choice.op for choice in mixed.choices.values()} & set(left)
+        if not placed:  # tied points leave it no place
+            return
+        yield " and ".join(sorted(placed)), mixed
+        left = tuple(name for name in left if name not in placed)
 
 
 def with_every_operator(space: SearchSpace, operators: tuple[str, ...] | None = None) -> Architecture:
@@ -115,7 +118,13 @@ def _kept(space: SearchSpace) -> Path:
     """Where what was found is kept: for this space, its code, these versions."""
     code = None if space.source is None else code_behind(space.source)
     own = [_code_of(name) for name in space.operators]
-    known = [space.fingerprint, code, own, *(version(name) for name in ("torch", "onnx", "onnxscript", "fusion-nas"))]
+    known = [
+        "every operator",
+        space.fingerprint,
+        code,
+        own,
+        *(version(name) for name in ("torch", "onnx", "onnxscript", "fusion-nas")),
+    ]
     name = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
     root = Path(os.environ.get("FUSION_NAS_CACHE") or "~/.cache/fusion-nas").expanduser().absolute()
     return root / "exportable" / f"{name}.json"

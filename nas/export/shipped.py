@@ -23,7 +23,7 @@ from nas.export.modules import Import
 from nas.export.sources import Sources
 from nas.export.standalone import adopt, modules_beside, put
 from search_spaces.discovery.loading import takes_classes, torchvision_options
-from search_spaces.user_code import files_of
+from search_spaces.user_code import files_of, text_of
 from search_spaces.user_file import load_object
 
 #: The folder beside model.py in which the author's files lie.
@@ -71,7 +71,7 @@ def shipped(network: fx.GraphModule, reference: str, classes: int, points: list[
     else:
         found, folder = load_object(reference), Path(place).resolve().parent
         paths = files_of(Path(place).resolve())
-        files = {f"{CODE_FOLDER}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in paths}
+        files = {f"{CODE_FOLDER}/{path.relative_to(folder).as_posix()}": text_of(path) for path in paths}
         modules.append(Path(place).stem)
         packages = _packages(files)
         original = f"AUTHOR[{literal(modules[0])}].{name}"

@@ -100,23 +100,25 @@ class Sources:
     def _resolve(self, source: SourceModule, chain: Sequence[str], skipped: int = 0) -> Target | None:
         name = chain[0]
         if name in source.imports:
-            return self._resolve_import(source.imports[name], chain, skipped)
+            return self._resolve_import(source, source.imports[name], chain, skipped)
         if source.binding(name):
             return Target(source, None, name, skipped + 1)
         # A star import or a lazy package: ask the running module where the thing comes from.
         value = getattr(source.module, name, None)
         if isinstance(value, ModuleType):
-            return self._resolve_import(Import(value.__name__, None, name), chain, skipped)
+            return self._resolve_import(source, Import(value.__name__, None, name), chain, skipped)
         home, own_name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
         if not isinstance(home, str) or not isinstance(own_name, str) or home in (source.name, "builtins"):
             return None
-        return self._resolve_import(Import(home, own_name, own_name), chain, skipped)
+        return self._resolve_import(source, Import(home, own_name, own_name), chain, skipped)
 
-    def _resolve_import(self, imported: Import, chain: Sequence[str], skipped: int) -> Target | None:
-        if not self._carries(imported.module):
+    def _resolve_import(
+        self, source: SourceModule, imported: Import, chain: Sequence[str], skipped: int
+    ) -> Target | None:
+        if not self._carries(source.known_as(imported.module)):
             return Target(None, imported, imported.name, skipped + 1)
         if imported.attribute is not None:
-            module = self._module(imported.module)
+            module = self._module(source.known_as(imported.module))
             if not isinstance(getattr(module.module, imported.attribute, None), ModuleType):
                 target = self._resolve(module, (imported.attribute,))
                 return target and Target(target.source, target.imported, target.name, skipped + 1)
@@ -126,10 +128,10 @@ class Sources:
             inner = root if imported.name == root else imported.module
         if len(chain) == 1:
             raise ExportError(f"module {inner!r} is used as a value: import what is needed from it by name")
-        module = self._module(inner)
+        module = self._module(source.known_as(inner))
         part = getattr(module.module, chain[1], None)
         if isinstance(part, ModuleType) and chain[1] not in module.imports and not module.binding(chain[1]):
-            return self._resolve_import(Import(inner, chain[1], chain[1]), chain[1:], skipped + 1)
+            return self._resolve_import(source, Import(inner, chain[1], chain[1]), chain[1:], skipped + 1)
         return self._resolve(module, chain[1:], skipped + 1)
 
     # What is reached, in which order
@@ -142,7 +144,7 @@ class Sources:
 
     def _follow(self, statement: Statement) -> None:
         for imported in nested_imports(statement.node, statement.source.module.__package__ or ""):
-            if self._carries(imported.module):
+            if self._carries(statement.source.known_as(imported.module)):
                 raise ExportError(
                     f"{statement.where} imports {imported.module} in its body: move that import to the module's top"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -140,4 +141,6 @@ def write_weights(trained: TrainedNetwork, network: nn.Module, folder: Path) -> 
     metadata = {"format": "pt", "architecture": trained.architecture.key, "fitting": trained.kind.fitting}
     # save_file would make it readable to its owner alone
     (folder / "weights.safetensors").write_bytes(save(tensors, metadata))
-    torch.save(tensors, folder / "weights.pt")  # read with weights_only
+    content = io.BytesIO()  # torch's own writer ends the process where the disk is full
+    torch.save(tensors, content)  # read with weights_only
+    (folder / "weights.pt").write_bytes(content.getbuffer())

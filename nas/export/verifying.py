@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nas.export import isolated
+from nas.export import hashes, isolated
 from nas.export.errors import ArtefactError, ExportError
 from nas.export.folder import changed
 from nas.export.formats import FORMATS, Place, Runner
@@ -35,15 +36,23 @@ def verify(folder: Path, run: bool = True) -> dict[str, Any]:
     """
     document = _description(folder)
     wrong, foreign = changed(folder)
-    wrong |= {**compiled(folder), **hiding(folder, foreign)}
-    notes = {name: why for name, why in foreign.items() if name not in wrong}
+    planted, left = compiled(folder, hashes.named(folder))
+    wrong |= {**planted, **hiding(folder, foreign)}
+    notes = {name: why for name, why in {**foreign, **left}.items() if name not in wrong}
     if not wrong:
         wrong = {**wrong_imports(folder, document), **wrong_pickles(folder, foreign)}
     differences: dict[str, Any] = {}
     if not wrong and run:
         if (folder / "model.py").is_file() and (more := packages_said(document)):
             notes["model.py"] = f"imports {', '.join(more)}, as arch.json says: it was not run"
-        differences, wrong = _agreement(folder, document, "model.py" in notes)
+        notes |= {
+            form.name: f"was not run: {why}"
+            for form in FORMATS
+            if (folder / form.name).is_file() and (why := form.missing()) is not None
+        }
+        differences, wrong = _agreement(folder, document, notes)
+        if len(differences) == 1:
+            notes.update(dict.fromkeys(differences, "was run, and there is no other to compare it with"))
     return {"passed": not wrong, "wrong": wrong, "notes": notes, "differences": differences}
 
 
@@ -61,7 +70,9 @@ def _description(folder: Path) -> dict[str, Any]:
     return document
 
 
-def _agreement(folder: Path, document: dict[str, Any], without_source: bool) -> tuple[dict[str, Any], dict[str, str]]:
+def _agreement(
+    folder: Path, document: dict[str, Any], not_run: Collection[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """How far the artefacts are from the first of them that runs, and those that are farther than they were."""
     outputs = document.get("outputs") or [document["output"]]
     spec = document["input"]
@@ -73,9 +84,7 @@ def _agreement(folder: Path, document: dict[str, Any], without_source: bool) -> 
         stack.enter_context(isolated.one_thread())
         runners: dict[str, Runner] = {}
         for form in FORMATS:
-            if form.name == "model.py" and without_source:
-                continue
-            if (folder / form.name).is_file() and form.missing() is None:
+            if (folder / form.name).is_file() and form.name not in not_run:
                 try:
                     runners[form.name] = stack.enter_context(form.runner(place))
                 except ArtefactError as error:

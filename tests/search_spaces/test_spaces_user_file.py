@@ -15,7 +15,7 @@ import torch
 import trials
 from search_spaces.discovery.loading import load_model
 from search_spaces.errors import SpaceError
-from search_spaces.user_code import code_of
+from search_spaces.user_code import code_of, read
 from search_spaces.user_file import load_object
 
 NET = """
@@ -136,6 +136,7 @@ def test_the_code_of_a_file_is_that_of_all_it_imports_from_beside_itself(tmp_pat
         for name, text in files.items():
             (tmp_path / name).write_text(text)
         code_of.cache_clear()
+        read.clear()
         return code_of(tmp_path / "net.py")
 
     same = code()
@@ -145,4 +146,5 @@ def test_the_code_of_a_file_is_that_of_all_it_imports_from_beside_itself(tmp_pat
         assert code(**changed) != same
     (tmp_path / "net.py").write_text("def f(:")
     code_of.cache_clear()
+    read.clear()
     assert code_of(tmp_path / "net.py") != same

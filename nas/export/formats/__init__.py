@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas.export.errors import ExportError
+from nas.export.formats.executorch_pte import ExecuTorch
 from nas.export.formats.format import Format, Here, Job, Place, Runner
 from nas.export.formats.int8 import OnnxInt8
 from nas.export.formats.onnx_graph import OnnxGraph
 from nas.export.formats.openvino_ir import OpenVino
 from nas.export.formats.program import Program
 from nas.export.formats.source import Source
+from nas.export.formats.torch_int8 import TorchInt8
 
 #: In the order in which they are written and told.
 FORMATS: tuple[Format, ...] = (
@@ -18,7 +20,9 @@ FORMATS: tuple[Format, ...] = (
     Program(),
     OnnxGraph(),
     OnnxInt8(),
+    TorchInt8(),
     OpenVino(),
+    ExecuTorch(),
 )
 
 

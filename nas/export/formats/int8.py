@@ -20,7 +20,7 @@ from nas.export.standalone import normalise
 
 #: Images that the ranges of activations are taken from.
 IMAGES = 128
-_BATCH = 16
+BATCH = 16
 
 
 class OnnxInt8(Format):
@@ -33,20 +33,25 @@ class OnnxInt8(Format):
     run_as: ClassVar[str] = "ONNX Runtime, CPUExecutionProvider"
 
     def write(self, job: Job) -> None:
-        if job.images is None:
-            raise ExportError("int8 needs images to take ranges from: give the validation split")
-        images = job.images[:: max(1, len(job.images) // IMAGES)][:IMAGES]
-        inputs = normalise(images.cpu(), job.trained.mean, job.trained.std)
+        inputs = ranging(job)
         with TemporaryDirectory(prefix="fusion-nas-int8-") as scratch:
             whole = job.folder / "model.onnx"
             if not whole.is_file():
                 whole = Path(scratch) / "model.onnx"
                 write_onnx(job.trained, job.network, whole)
-            job.facts[self.name] = {"images": len(images), **quantise(whole, job.folder / self.name, inputs)}
+            job.facts[self.name] = {"images": len(inputs), **quantise(whole, job.folder / self.name, inputs)}
 
     @contextmanager
     def runner(self, place: Place) -> Iterator[Runner]:
         yield onnx_runner(self, place.folder / self.name)
+
+
+def ranging(job: Job) -> Tensor:
+    """float32 [N, C, H, W] that the ranges of activations are taken from. Raises ExportError where there are none."""
+    if job.images is None:
+        raise ExportError("int8 needs images to take ranges from: give the validation split")
+    images = job.images[:: max(1, len(job.images) // IMAGES)][:IMAGES]
+    return normalise(images.cpu(), job.trained.mean, job.trained.std)
 
 
 def quantise(source: Path, target: Path, inputs: Tensor) -> dict[str, Any]:
@@ -59,7 +64,7 @@ def quantise(source: Path, target: Path, inputs: Tensor) -> dict[str, Any]:
 
     class Batches(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._left = iter(torch.split(inputs, _BATCH))
+            self._left = iter(torch.split(inputs, BATCH))
 
         def get_next(self) -> dict[str, Any] | None:
             batch = next(self._left, None)

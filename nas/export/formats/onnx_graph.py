@@ -13,8 +13,10 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from nas.export.detector import Detector
 from nas.export.errors import ExportError
 from nas.export.formats.format import Format, Here, Job, Place, Runner, cause
+from nas.export.formats.onnx_detection import NAME, write_detection
 from nas.export.kinds import Outputs
 from nas.export.trained import LAYOUT, TrainedNetwork
 from trials.latency.onnx_program import onnx_program
@@ -24,6 +26,7 @@ class OnnxGraph(Format):
     """With a free batch size, weights inside: float32 `images` [N, C, size, size] -> its named outputs."""
 
     name: ClassVar[str] = "model.onnx"
+    beside: ClassVar[tuple[str, ...]] = (NAME,)
     usage: ClassVar[str] = 'session = onnxruntime.InferenceSession("model.onnx")'
     run_as: ClassVar[str] = "ONNX Runtime, CPUExecutionProvider"
 
@@ -32,6 +35,11 @@ class OnnxGraph(Format):
         with suppress(ExportError):  # torch.onnx knows other ways
             source = job.program  # half of the work is done where model.pt2 is made of it too
         write_onnx(job.trained, source, job.folder / self.name)
+        kind = job.trained.kind
+        if isinstance(kind, Detector):
+            spec, names = kind.input, [output.name for output in kind.outputs]
+            told = write_detection(kind.decoding, names, spec.classes, spec.size, job.folder / NAME)
+            job.facts[self.name] = {NAME: told}
 
     @contextmanager
     def runner(self, place: Place) -> Iterator[Runner]:

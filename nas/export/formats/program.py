@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -24,8 +25,10 @@ class Program(Format):
     run_as: ClassVar[str] = "torch.export.load, in this process"
 
     def write(self, job: Job) -> None:
+        content = io.BytesIO()  # torch's own writer ends the process where the disk is full
         with silence():
-            torch.export.save(job.program, job.folder / self.name)
+            torch.export.save(job.program, content)
+        (job.folder / self.name).write_bytes(content.getbuffer())
 
     @contextmanager
     def runner(self, place: Place) -> Iterator[Runner]:

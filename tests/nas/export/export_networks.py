@@ -16,6 +16,28 @@ from search_spaces import InputSpec, SearchSpace
 
 PROVENANCE = {"run": "runs/one", "trial": 7, "seed": 1}
 
+#: A user's file: what networks that people write are derived from here.
+BASE = """
+import torch
+from torch import nn
+
+
+class Base(nn.Module):
+    def __init__(self, num_classes=4):
+        super().__init__()
+        self.stem, self.a, self.head = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.Linear(8, num_classes)
+        self.more()
+
+    def more(self):
+        pass
+
+    def inner(self, x):
+        return x + self.a(x)
+
+    def forward(self, x):
+        return self.head(self.inner(self.stem(x)).mean((2, 3)))
+"""
+
 #: Loads a model.py where only torch's folder is on the path: -S hides an editable install of ours as well.
 _ALONE = """
 import sys

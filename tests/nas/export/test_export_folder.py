@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import shutil
+import signal
+from pathlib import Path
 
 import pytest
+from export_networks import trained_network
 
-from nas.export import ExportError
+from nas.export import ExportError, export_network
 from nas.export.folder import FILES, staged
 from nas.export.hashes import write_hashes
 from nas.export.trained import FORMAT
+from search_spaces import InputSpec
+from trials.errors import DiskFull
 
 
 def write_export(folder, text: str) -> None:
@@ -143,3 +151,74 @@ def test_by_force_no_folder_of_a_files_name_is_replaced(tmp_path):
     with pytest.raises(ExportError, match=r"README\.md cannot be written"):
         write()
     assert (out / "model.py").read_text() == "mine"
+
+
+def killed(work) -> None:
+    """Runs in a process of its own that ends by SIGKILL."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(3)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+def kill(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("moment", ["while it is written", "between the renames", "before the old one is removed"])
+def test_one_that_is_killed_leaves_the_earlier_and_the_next_removes_what_it_left(tmp_path, monkeypatch, moment):
+    out = tmp_path / "out"
+    (tmp_path / ".out.notes.partial").write_text("mine")
+    with staged(out) as folder:
+        write_export(folder, "old")
+
+    def export() -> None:
+        with staged(out) as folder:
+            write_export(folder, "new")
+            if moment == "while it is written":
+                kill()
+            elif moment == "between the renames":
+                rename = Path.rename
+                monkeypatch.setattr(Path, "rename", lambda path, to: kill() if to == out else rename(path, to))
+            else:
+                monkeypatch.setattr(shutil, "rmtree", kill)
+
+    killed(export)
+    left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".out.") and path.is_dir())
+    assert len(left) == (2 if moment == "between the renames" else 1)
+    if moment != "between the renames":
+        text = {"while it is written": "old"}.get(moment, "new")
+        assert {json.loads((out / "arch.json").read_text())["text"], (out / "model.py").read_text()} == {text}
+
+    def fail() -> None:
+        with staged(out):
+            raise ExportError("another reason")
+
+    with pytest.raises(ExportError, match="another reason"):
+        fail()
+    text = "new" if moment == "before the old one is removed" else "old"
+    assert {path.name: path.read_text() for path in out.iterdir() if path.name != "arch.json"} == dict.fromkeys(
+        {*FILES} - {"arch.json"}, text
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.notes.partial", "out"]
+
+
+@pytest.mark.parametrize("most_bytes", [2_000, 200_000, 348_000])
+def test_without_room_one_line_says_so_and_the_earlier_export_stays(tmp_path, most_bytes):
+    trained = trained_network("resnet8", InputSpec(3, 16, 4), {})
+    out = tmp_path / "out"
+    with staged(out) as folder:
+        write_export(folder, "old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
+    try:
+        with pytest.raises(DiskFull, match="no room left on the disk: free some") as told:
+            export_network(trained, out, formats=["py", "pt2"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(told.value)
+    assert (out / "model.py").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,10 @@ from nas.cli.main import commands
 from nas.export import ClassifiedImages, ExportError, export_network
 from nas.export.card import wilson
 from nas.export.formats import FORMATS, chosen
+from nas.export.formats.int8 import OnnxInt8
+from nas.export.formats.onnx_graph import OnnxGraph
+from nas.export.formats.openvino_ir import OpenVino
+from nas.export.formats.source import Source
 from nas.export.hashes import NAME, write_hashes, wrong_hashes
 from nas.export.verifying import verify
 from search_spaces import InputSpec
@@ -160,7 +166,8 @@ def test_imports_and_pickles_are_told_even_where_the_hashes_were_made_anew(expor
         ("predict.py", "from socket import socket\n", "imports socket"),
         ("code/more.py", "import os.path\n", "imports os"),
         ("code/more.py", "import (\n", "is no Python"),
-        ("__pycache__/model.cpython-311.pyc", "", "is compiled code"),
+        ("__pycache__/more.cpython-311.pyc", "", "is compiled code"),
+        ("model.pyc", "", "is compiled code"),
     ],
 )
 def test_what_no_network_needs_is_told_and_nothing_is_run(exported, tmp_path, name, text, told):
@@ -174,6 +181,35 @@ def test_what_no_network_needs_is_told_and_nothing_is_run(exported, tmp_path, na
     assert [name] == list(found["wrong"])
     assert found["wrong"][name].startswith(told)
     assert found["differences"] == {}
+
+
+def test_what_python_compiled_is_no_fault_and_what_was_planted_as_such_is_not_run(exported, tmp_path):
+    shutil.copytree(exported[0], tmp_path / "out", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "evil.py").write_text("import sys; sys.exit('it ran')")
+    planted = Path(importlib.util.cache_from_source(tmp_path / "out" / "model.py"))
+    py_compile.compile(
+        str(tmp_path / "evil.py"), str(planted), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
+    run = subprocess.run([sys.executable, "-c", "import model"], cwd=tmp_path / "out", capture_output=True, check=False)
+    assert b"it ran" in run.stderr  # Python itself runs it
+    found = verify(tmp_path / "out")
+    assert found["passed"], found
+    assert found["notes"][planted.relative_to(tmp_path / "out").as_posix()].startswith("is model.py as Python compiled")
+    assert "model.py" in found["differences"]
+
+
+def test_a_format_that_cannot_be_run_here_is_noted_not_counted(exported, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    monkeypatch.setattr(OnnxGraph, "needs", ("no_such_package",))
+    monkeypatch.setattr(Source, "needs", ("no_such_package",))
+    monkeypatch.setattr(OnnxInt8, "needs", ("no_such_package",))
+    monkeypatch.setattr(OpenVino, "needs", ("no_such_package",))
+    found = verify(out)
+    assert found["passed"]
+    assert found["notes"]["model.onnx"] == "was not run: no_such_package is not installed"
+    assert found["notes"]["model.pt2"] == "was run, and there is no other to compare it with"
+    assert list(found["differences"]) == ["model.pt2"]
 
 
 class Runs:
@@ -263,6 +299,52 @@ def test_one_format_alone_and_files_of_others_stay(tmp_path):
     assert report["artefacts"].keys() == {"model.py"}
     assert (out / "notes.txt").read_text() == "mine"
     assert not (out / "model.onnx").exists()
+
+
+def test_executorch_runs_what_it_was_given(tmp_path):
+    """In a process of its own: its partitioner traces modules, which the hooks of these tests keep it from."""
+    pytest.importorskip("executorch")
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import torch
+from export_networks import expected_logits, random_images, scaled, trained_network
+from nas.export import export_network
+from nas.export.formats import FORMATS, Place
+from pathlib import Path
+from search_spaces import InputSpec
+spec, out = InputSpec(3, 32, 4), Path(sys.argv[2])
+trained = trained_network("resnet8", spec, {"layer1.0": "aff/4", "layer2.0": "cbam/4"})
+report = export_network(trained, out, formats=["pte", "py"])
+assert report["left_out"] == {}, report["left_out"]
+asked = {row["batch"] for row in report["artefacts"]["model.pte"]["batches"]}
+assert asked == {"random, batch 1", "random, batch 7"}
+images = random_images(spec, 20)  # more than its largest batch
+(form,) = [form for form in FORMATS if form.name == "model.pte"]
+with form.runner(Place(out, ("logits",))) as runner:
+    given = runner.ask(scaled(trained, images))()["logits"]
+torch.testing.assert_close(given, expected_logits(trained, images), rtol=1e-4, atol=1e-4)
+"""
+    command = [sys.executable, "-c", program, str(Path(__file__).parent), str(tmp_path / "out")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert verify(tmp_path / "out")["differences"].keys() == {"model.py", "model.pte"}
+
+
+def test_torchao_quantises_in_eight_bits_and_the_program_is_run_again_by_verify(tmp_path):
+    pytest.importorskip("torchao")
+    trained = trained_network("resnet8", SPEC, {"layer1.0": "se/4", "layer2.0": "aff/4"})
+    images = random_images(SPEC, 40)
+    validation = ClassifiedImages(images, expected_logits(trained, images).argmax(dim=1), images)
+    report = export_network(trained, tmp_path / "out", validation, formats=["int8.pt2", "pt2"])
+    assert report["left_out"] == {}
+    found = report["artefacts"]["model.int8.pt2"]
+    assert found["allowed"] is None
+    assert all(0 < row["relative"] < 0.5 for row in found["batches"] if "random" not in row["batch"])
+    assert report["accuracy"]["correct"]["model.int8.pt2"] > 25
+    verified = verify(tmp_path / "out")
+    assert verified["passed"], verified
+    assert "model.int8.pt2" in verified["differences"]
 
 
 def test_eight_bits_need_images(tmp_path):

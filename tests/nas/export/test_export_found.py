@@ -8,39 +8,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from export_networks import expected_logits, random_images, scaled, trained_network
+from export_networks import BASE, expected_logits, random_images, scaled, trained_network
 
 from nas.export.formats import Job
 from nas.export.formats.source import Source
+from nas.export.generation import generate
 from nas.export.trained import write_weights
 from search_spaces import InputSpec
 
 SPEC = InputSpec(3, 16, 4)
-NET = """
+NET = (
+    BASE
+    + """
 import functools
 
 import timm
-import torch
 from helpers import SCALES, TABLE
-from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
-
-
-class Base(nn.Module):
-    def __init__(self, num_classes=4):
-        super().__init__()
-        self.stem, self.a, self.head = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.Linear(8, num_classes)
-        self.more()
-
-    def more(self):
-        pass
-
-    def inner(self, x):
-        return x + self.a(x)
-
-    def forward(self, x):
-        return self.head(self.inner(self.stem(x)).mean((2, 3)))
 
 
 class GammaBlock(nn.Sequential):
@@ -144,11 +129,6 @@ class Stating(Base):
         self.a = Stated()
 
 
-class Hooked(Base):
-    def more(self):
-        self.a.register_forward_hook(lambda module, given, result: result * 0.5)
-
-
 MADE = Base()
 
 
@@ -159,6 +139,7 @@ def mobilenetv4(num_classes=4):
 def ghostnet(num_classes=4):
     return timm.create_model("ghostnet_050", num_classes=num_classes)
 """
+)
 HELPERS = """
 SCALES = []
 SCALES.append(1.5)
@@ -174,7 +155,7 @@ TABLE["unused"] = 0
     ("name", "by_its_own_code"),
     [
         *(("Gamma", False), ("Recurrent", False), ("Normalised", False), ("Encoder", False), ("Attention", False)),
-        *(("Stating", False), ("Kept", True), ("Hooked", True), ("MADE", False)),
+        *(("Stating", False), ("Kept", True), ("MADE", False)),
         pytest.param("ghostnet", False, marks=pytest.mark.slow),
         pytest.param("mobilenetv4", False, marks=[pytest.mark.slow, pytest.mark.long]),
     ],
@@ -224,11 +205,32 @@ def test_the_source_of_what_was_once_lost_or_refused(tmp_path: Path, name: str, 
 def test_what_another_module_does_to_a_table_travels_with_it(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(NET)
     (tmp_path / "helpers.py").write_text(HELPERS)
-    from nas.export.generation import generate
-
     text = generate(trained_network(f"{tmp_path}/net.py:Stating", SPEC, {})).text
     for statement in ("SCALES.append(1.5)", 'TABLE["slope"] = 0.5', 'for _key in ("a", "b"):', 'TABLE["unused"] = 0'):
         assert statement in text
     assert (
         text.index("TABLE = {}") < text.index('TABLE["slope"]') < text.index("for _key") < text.index('TABLE["unused"]')
     )
+
+
+def test_helpers_of_one_name_in_two_folders_are_not_mixed_and_what_was_run_is_exported(tmp_path: Path) -> None:
+    texts = {}
+    for folder, scale in (("one", "1.5"), ("two", "2.5")):
+        (tmp_path / folder / "parts").mkdir(parents=True)
+        (tmp_path / folder / "net.py").write_text(
+            NET.replace("import timm\n", "").replace("from helpers", "from parts.helpers")
+        )
+        (tmp_path / folder / "parts" / "__init__.py").write_text("")
+        (tmp_path / folder / "parts" / "tables.py").write_text(f"SCALES = []\nSCALES.append({scale})\n")
+        (tmp_path / folder / "parts" / "helpers.py").write_text(
+            HELPERS.replace("SCALES = []\nSCALES.append(1.5)", "from . import tables\nSCALES = tables.SCALES")
+        )
+        trained = trained_network(f"{tmp_path / folder}/net.py:Stating", SPEC, {})
+        for name in ("net.py", "parts/helpers.py"):
+            (tmp_path / folder / name).write_text("# edited while the search went on")
+        texts[scale] = generate(trained).text
+    for scale, text in texts.items():
+        names: dict[str, object] = {"__name__": "exported_one", "__file__": "model.py"}
+        exec(text, names)
+        assert names["SCALES"] == [float(scale)]
+        assert names["TABLE"] == {"slope": 0.5, "a": 1, "b": 2, "unused": 0}

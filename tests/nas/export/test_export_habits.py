@@ -9,41 +9,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from export_networks import expected_logits, logits_alone, random_images, scaled, trained_network
+from export_networks import BASE, expected_logits, logits_alone, random_images, scaled, trained_network
 from safetensors.torch import load_file
-from torch import nn
 
-from nas.export import export_network, probing
+from nas.export import export_network
 from nas.export.folder import FILES
 from nas.export.formats import FORMATS
 from nas.export.formats.onnx_graph import onnx_runner
-from nas.export.probing import candidates, left_out, with_every_operator
-from search_spaces import InputSpec, SearchSpace, register
-from search_spaces.fusions import unregister
+from search_spaces import InputSpec, SearchSpace
 from trials.judge import weights_of
 
 SPEC = InputSpec(3, 16, 4)
-NET = """
-import torch
-from torch import nn
+NET = (
+    BASE
+    + """
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations, parametrize
-
-
-class Base(nn.Module):
-    def __init__(self, num_classes=4):
-        super().__init__()
-        self.stem, self.a, self.head = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.Linear(8, num_classes)
-        self.more()
-
-    def more(self):
-        pass
-
-    def inner(self, x):
-        return x + self.a(x)
-
-    def forward(self, x):
-        return self.head(self.inner(self.stem(x)).mean((2, 3)))
+from torch.nn.utils import parametrizations
 
 
 class Idle(Base):
@@ -121,6 +102,7 @@ class Silent(Base):
 def halve(module, given, result):
     return result * 0.5
 """
+)
 
 
 @pytest.fixture
@@ -166,54 +148,6 @@ def test_what_can_be_exported_is_and_the_rest_is_named(net: str, tmp_path: Path,
         torch.testing.assert_close(
             onnx_runner(FORMATS[2], out / "model.onnx").forward(scaled(trained, images))["logits"], wanted
         )
-
-
-def test_a_check_says_before_what_will_be_left_out(net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FUSION_NAS_CACHE", str(tmp_path / "cache"))
-    said: list[str] = []
-    found = left_out(SearchSpace.named(f"{net}:Kept", SPEC), said.append)
-    assert found.keys() == {"model.onnx", "model.pt2"}
-    assert "torch.export cannot follow the network" in found["model.pt2"]
-    assert said == ["exporting untrained networks, to see what can be exported"]
-    assert left_out(SearchSpace.named(f"{net}:Kept", SPEC), said.append) == found  # as it was kept
-    assert left_out(SearchSpace.named("resnet8"), said.append) == {}
-    assert len(said) == 1
-
-
-class Deciding(nn.Module):
-    """x + y, unless a value decides otherwise."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-
-    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return x if x.sum() > 1e30 else x + y
-
-
-def test_each_operator_of_ones_own_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FUSION_NAS_CACHE", str(tmp_path / "cache"))
-    register("deciding")(Deciding)
-    try:
-        space = SearchSpace.named("resnet8", SPEC, ("add", "deciding", "aff", "iaff", "cbam"))
-        tried = dict(candidates(space, {"deciding"}))
-        assert list(tried) == ["all-add", "aff and cbam and iaff", "deciding"]
-        assert "deciding" in {choice.op for choice in tried["deciding"].choices.values()}
-        monkeypatch.setattr(probing, "candidates", lambda space, own: [("deciding", tried["deciding"])])
-        found = left_out(space, lambda line: None)
-        assert found.keys() == {"model.pt2", "model.onnx"}
-        assert found["model.pt2"].endswith("(with deciding)")
-        monkeypatch.setattr(probing, "MAX_SECONDS", -1.0)
-        said: list[str] = []
-        assert left_out(replace(space, reductions=(4,)), said.append) == {}
-        assert "is not tried" in said[-1]
-    finally:
-        unregister("deciding")
-
-
-def test_the_network_that_is_tried_has_as_many_operators_as_it_has_points() -> None:
-    space = SearchSpace.named("resnet8")
-    tried = {choice.op for choice in with_every_operator(space).choices.values()}
-    assert tried == {"iaff", "aff", "cbam"}
 
 
 def test_weights_with_two_names_travel(net: str) -> None:

@@ -74,10 +74,11 @@ def settings(tiny: dict[str, Any]) -> dict[str, Any]:
 def anew() -> None:
     """As another process would: users' files are run again, as they are now."""
     from search_spaces.discovery.reference import found
-    from search_spaces.user_code import code_of
+    from search_spaces.user_code import code_of, read
 
     for known in (_module, code_of, found):
         known.cache_clear()
+    read.clear()
 
 
 def test_it_goes_on_reports_and_exports_from_anywhere(
