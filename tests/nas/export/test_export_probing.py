@@ -53,13 +53,14 @@ def test_a_cache_that_cannot_be_read_or_written_is_done_without(tmp_path, monkey
 def test_a_check_says_before_what_will_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = tmp_path / "net.py"
     net.write_text(BASE + _KEPT)
+    monkeypatch.setattr(probing, "MAX_SECONDS", 1e6)
     monkeypatch.setenv("FUSION_NAS_CACHE", str(tmp_path / "cache"))
     said: list[str] = []
-    found = left_out(SearchSpace.named(f"{net}:Kept", SPEC), said.append)
+    found = left_out(SearchSpace.named(f"{net}:Kept", SPEC, ("add", "se")), said.append)
     assert found.keys() == {"model.onnx", "model.pt2"}
     assert "torch.export cannot follow the network" in found["model.pt2"]
     assert said == ["exporting untrained networks, to see what can be exported"]
-    assert left_out(SearchSpace.named(f"{net}:Kept", SPEC), said.append) == found  # as it was kept
+    assert left_out(SearchSpace.named(f"{net}:Kept", SPEC, ("add", "se")), said.append) == found  # as it was kept
     assert left_out(SearchSpace.named("resnet8"), said.append) == {}
     assert len(said) == 1
 
