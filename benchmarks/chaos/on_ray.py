@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -160,10 +160,11 @@ def _kill(points: int, seed: str, head: Head | None, say: Callable[[str], None])
 
 
 def _driven(out: Path, head: Head | None, after_s: float | None = None) -> Ended:
-    """Killed after so many seconds; given again where a busy machine has not started Ray in time, which says so."""
+    """Killed after so many seconds; given again where a busy machine has not started Ray in time, which says so. What
+    Ray has started takes a while to end, and is looked for afterwards: `left_behind`."""
     while (ended := run(partial(drive, out, head), after_s=after_s, limit_s=HUNG_S)).refused(1, "start here in time"):
         pass
-    return ended
+    return replace(ended, left=())
 
 
 def left_behind(head: Head | None) -> Findings:
