@@ -11,10 +11,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from benchmarks.chaos import answers
 from benchmarks.chaos.judging import Findings, Recorded, judged
@@ -65,10 +65,21 @@ class Head:
             process.wait(60)
 
     def node(self, **environment: str) -> subprocess.Popen[bytes]:
-        """Another machine with room for one worker, as far as Ray can tell: whoever starts it ends it."""
-        return self._start(1, f"--address={self.address}", **environment)
+        """Another machine with room for one worker, as far as Ray can tell: whoever starts it ends it.
 
-    def _start(self, cpus: int, *more: str, **environment: str) -> subprocess.Popen[bytes]:
+        One that does not start, for Ray gives itself half a minute on a machine that may be busy, is started again.
+        """
+        while True:
+            with tempfile.NamedTemporaryFile() as told:
+                node = self._start(1, f"--address={self.address}", told=told.file, **environment)
+                while node.poll() is None:
+                    if b"Ray runtime started" in Path(told.name).read_bytes():
+                        return node
+                    time.sleep(0.2)
+
+    def _start(
+        self, cpus: int, *more: str, told: IO[bytes] | int = subprocess.DEVNULL, **environment: str
+    ) -> subprocess.Popen[bytes]:
         found = {
             **os.environ, **_shown(self.token), **_SOON, _MARK: str(os.getpid()), "RAY_USAGE_STATS_ENABLED": "0",
             "OMP_NUM_THREADS": "1",
@@ -79,9 +90,7 @@ class Head:
             str(Path(sys.executable).with_name("ray")), "start", "--block", f"--num-cpus={cpus}", "--num-gpus=0",
             f"--object-store-memory={128 * 1024**2}", *more,
         ]  # fmt: skip
-        return subprocess.Popen(
-            command, env=found, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        return subprocess.Popen(command, env=found, stdout=told, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
 def _shown(token: str) -> dict[str, str]:
@@ -151,10 +160,11 @@ def _kill(points: int, seed: str, head: Head | None, say: Callable[[str], None])
 
 
 def _driven(out: Path, head: Head | None, after_s: float | None = None) -> Ended:
-    """Killed after so many seconds; given again where a busy machine has not started Ray in time, which says so."""
+    """Killed after so many seconds; given again where a busy machine has not started Ray in time, which says so. What
+    Ray has started takes a while to end, and is looked for afterwards: `left_behind`."""
     while (ended := run(partial(drive, out, head), after_s=after_s, limit_s=HUNG_S)).refused(1, "start here in time"):
         pass
-    return ended
+    return replace(ended, left=())
 
 
 def left_behind(head: Head | None) -> Findings:
