@@ -57,7 +57,7 @@ class Head:
         port = random.SystemRandom().randrange(20_000, 30_000)
         head = cls(f"127.0.0.1:{port}", secrets.token_hex(32))
         more = "--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={place}"
-        process = head._start(cpus, *more)
+        process = head._up(cpus, *more)
         try:
             yield head
         finally:
@@ -65,16 +65,17 @@ class Head:
             process.wait(60)
 
     def node(self, **environment: str) -> subprocess.Popen[bytes]:
-        """Another machine with room for one worker, as far as Ray can tell: whoever starts it ends it.
+        """Another machine with room for one worker, as far as Ray can tell: whoever starts it ends it."""
+        return self._up(1, f"--address={self.address}", **environment)
 
-        One that does not start, for Ray gives itself half a minute on a machine that may be busy, is started again.
-        """
+    def _up(self, cpus: int, *more: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Started, and up: where Ray gives up, as it does after half a minute of a busy machine, started again."""
         while True:
             with tempfile.NamedTemporaryFile() as told:
-                node = self._start(1, f"--address={self.address}", told=told.file, **environment)
-                while node.poll() is None:
+                process = self._start(cpus, *more, told=told.file, **environment)
+                while process.poll() is None:
                     if b"Ray runtime started" in Path(told.name).read_bytes():
-                        return node
+                        return process
                     time.sleep(0.2)
 
     def _start(
@@ -130,7 +131,6 @@ def ray_kills(points: int, seed: int, say: Callable[[str], None]) -> dict[str, l
 
 def _on_a_cluster(points: int, seed: str, say: Callable[[str], None]) -> Tally:
     with Head.started() as head:
-        time.sleep(10)
         return _kill(points, seed, head, say)
 
 
