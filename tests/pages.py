@@ -14,10 +14,11 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+
+from warm import run_warm
 
 README = Path("README.md")
 #: In the order in which a command that stands on several of them is run: on the first.
@@ -81,14 +82,7 @@ def run(command: Command, folder: Path, *more: str) -> subprocess.CompletedProce
     """Run a command, with more options, in a folder; what it prints goes where `> FILE` says."""
     *command_line, target = (*command, None) if ">" not in command else (*command[: command.index(">")], command[-1])
     arguments = [part for part in command_line if part is not None]
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments, *more],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=560,
-        check=False,
-    )
+    done = run_warm([*arguments[1:], *more], folder, 560)
     if target is not None:
         (folder / target).write_text(done.stdout)
     return done

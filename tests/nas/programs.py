@@ -2,77 +2,23 @@
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
+
+from warm import run_warm
 
 from reports import RunView
 from trials.trial import TrialState
 
-#: Processes are forked off one that has imported what most commands import: that takes two seconds, and there are
-#: hundreds of commands.
-_WARM = multiprocessing.get_context("forkserver")
-_WARM.set_forkserver_preload(
-    ["torch", "torchvision", "optuna", "onnx", "nas.cli.main", "nas.session.session", "nas.export.exporting"]
-)
-_LIMIT_S = 900
-
 
 def nas_program(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """`nas …`, to its end."""
-    command = ["nas", *map(str, arguments)]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = _WARM.Process(
-            target=_become,
-            args=(command, dict(os.environ), str(cwd or Path.cwd()), _Opened(out.fileno()), _Opened(err.fileno())),
-        )
-        process.start()
-        process.join(_LIMIT_S)
-        if process.exitcode is None:
-            process.kill()
-            raise subprocess.TimeoutExpired(command, _LIMIT_S)
-        out.seek(0)
-        err.seek(0)
-        return subprocess.CompletedProcess(
-            command, process.exitcode, out.read().decode("utf-8"), err.read().decode("utf-8")
-        )
-
-
-class _Opened:
-    """A file of this process that one forked off the warm one gets too."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _opened, (multiprocessing.reduction.DupFd(self.number),)
-
-
-def _opened(handed: object) -> int:
-    return int(handed.detach())  # type: ignore[attr-defined]
-
-
-def _become(command: Sequence[str], environment: Mapping[str, str], cwd: str, out: int, err: int) -> None:
-    """The process becomes the program, as `python -m nas` starts it."""
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(cwd)
-    sys.argv[:] = command
-    from nas.cli.main import main
-
-    try:
-        main()
-    finally:
-        atexit._run_exitfuncs()  # multiprocessing ends its processes without
+    return run_warm(list(map(str, arguments)), cwd or Path.cwd(), 900)
 
 
 def start_nas(*arguments: object) -> subprocess.Popen[str]:
