@@ -8,6 +8,7 @@ import pytest
 from configurations import run
 
 
+@pytest.mark.slow
 def test_every_configuration_is_taken_whole_or_refused_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     seed = int(os.environ.get("FUZZ_SEED", 0))
     outcomes = run(count=5_000, seed=seed, seconds=10)

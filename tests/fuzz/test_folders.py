@@ -10,6 +10,7 @@ from folders import run
 _SECONDS = 12.0
 
 
+@pytest.mark.slow
 def test_no_mutated_folder_ends_in_a_traceback_or_loses_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FUSION_NAS_CACHE", "")  # it is set for each case, and put back after the last
     seed = 1000 * int(os.environ.get("FUZZ_SEED", 0))

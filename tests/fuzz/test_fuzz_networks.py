@@ -10,6 +10,7 @@ from networks import run
 SECONDS = 12.0
 
 
+@pytest.mark.slow
 def test_random_networks_are_refused_in_a_line_or_searched_as_they_are() -> None:
     """FUZZ_SEED gives other ones."""
     seed = int(os.environ.get("FUZZ_SEED", 0))

@@ -42,6 +42,7 @@ def search(kind: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LINES)
 def test_a_toy_is_one_short_file_and_one_line(kind: str, tmp_path: Path) -> None:
     assert len((TOYS / f"toy_{kind}.py").read_text().splitlines()) < 30

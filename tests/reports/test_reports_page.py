@@ -253,6 +253,7 @@ def test_a_folder_whose_name_is_not_utf8_has_a_report(run: RunView, tmp_path: Pa
     assert "run-?" in (tmp_path / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_a_thousand_trials_of_a_deep_network_stay_small(make_run: MakeRun, tmp_path: Path) -> None:
     points = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in range(9)]
     trials = []

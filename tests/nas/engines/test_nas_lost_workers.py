@@ -203,6 +203,7 @@ def test_nas_search_whose_trainings_were_lost_exits_with_1_and_says_how_to_go_on
     assert RunView.load(tmp_path / "run").finished
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("final", [False, True])
 def test_a_search_that_lost_a_repeat_or_a_finalist_is_not_complete_and_trains_it_in_the_next_session(
     tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, final: bool

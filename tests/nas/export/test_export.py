@@ -118,6 +118,7 @@ def test_model_py_runs_as_a_script(exported, tmp_path):
     assert done.stdout.startswith(f"{parameters:,} parameters")
 
 
+@pytest.mark.slow
 def test_the_recorded_accuracy_is_met_and_an_own_export_replaced(tmp_path, capfd):
     trained = trained_network("resnet8", GREY, EIGHT["all six, first half"])
     images = random_images(GREY, 300)

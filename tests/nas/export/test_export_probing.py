@@ -33,6 +33,7 @@ class Kept(Base):
 """
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_read_or_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "net.py").write_text(BASE)
     space = SearchSpace.named(f"{tmp_path / 'net.py'}:Base", SPEC, ("add",))

@@ -102,6 +102,7 @@ def test_tensorboard_has_each_trial_once_also_those_that_were_recorded_while_it_
         assert scalars(run, f"train_loss/trial {result.number:05d}") == losses
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, of SQLAlchemy 2.1
 def test_mlflow_has_a_run_for_each_trial_also_where_one_was_half_written(
     tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

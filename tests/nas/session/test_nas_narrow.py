@@ -45,6 +45,7 @@ def within(space: SearchSpace, limit_ms: float, flops: float | None = None) -> t
     return PredictedSet(space, [table.options(v) for v in space.variables], left, profile, limit_ms), profile
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [1 / 3_000, 0.02])
 def test_twelve_searches_under_a_narrow_latency_reach_their_trials(share: float, memory_path: Path) -> None:
     limit, profile = limit_passed_by(share), planted_profile(LARGE)

@@ -58,6 +58,7 @@ def killed_again_and_again(
             kills += 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sampler", "kind"), CASES)
 def test_killed_again_and_again_it_comes_to_the_same(sampler: str, kind: str, memory_path: Path) -> None:
     settings = {**SETTINGS, **KINDS[kind], "sampler": sampler}

@@ -202,6 +202,7 @@ def test_the_same_seed_gives_the_same_search(tiny: dict[str, Any], tmp_path: Pat
     assert outcome(first) != outcome(third)
 
 
+@pytest.mark.slow
 def test_an_extended_search_goes_on_as_if_it_had_been_longer_from_the_start(
     tiny: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -415,6 +416,7 @@ def test_a_report_does_not_overwrite_the_record(finished: Path) -> None:
     assert (finished / "study.db").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_budgets_that_widen_again_find_their_weights(tiny: dict[str, Any], tmp_path: Path) -> None:
     nas.search(**tiny | {"trials": 3})
     nas.search(**tiny | {"trials": 4, "max_flops": "1.001x"}, extend=True)

@@ -142,6 +142,7 @@ def test_a_profile_gates_before_training_and_the_front_is_measured_on_its_device
     assert again.view.results == view.results
 
 
+@pytest.mark.slow
 def test_a_profile_of_another_device_searches_for_it_and_says_that_it_is_not_here(
     profile: Path, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_trials_do_not_depend_on_what_follows_them(finished: RunView, tmp_path: 
     assert plain.finished
 
 
+@pytest.mark.slow
 def test_what_is_known_is_not_trained_again_and_more_can_be_asked_for(finished: RunView, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     nas.search(**SETTINGS | {"out": str(folder)})
@@ -101,6 +102,7 @@ def test_what_is_known_is_not_trained_again_and_more_can_be_asked_for(finished: 
     assert nas.search(**SETTINGS | asked | {"out": str(folder)}).view.finals == after.finals
 
 
+@pytest.mark.slow
 def test_a_verdict_stays_where_there_is_no_time_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = SETTINGS | {"out": str(tmp_path / "run")}
     before = nas.search(**settings).view

@@ -38,6 +38,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunView:
     return nas.search(**SETTINGS | {"trials": 4, "out": str(folder)}).view
 
 
+@pytest.mark.slow
 def test_the_first_two_are_repeated_and_the_search_is_the_same_without(finished: RunView, tmp_path: Path) -> None:
     first, second = (trial.result for trial in finished.trials[:2])
     keys = {first.architecture.key, second.architecture.key}

@@ -72,6 +72,7 @@ def known_to(exported: Path, folder: Path, **known) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_what_saw_validation_images_is_judged_on_the_test_split_also_as_a_teacher(exported, tmp_path):
     seen = known_to(exported, tmp_path / "seen", trained_on=["train", "val"])
     given: list[dict] = [{}, {"start": "scratch", "teacher": seen}, {"start": "scratch"}]
@@ -134,6 +135,7 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_weights(exported, tmp_pa
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_teacher_changes_what_is_learnt(exported, tmp_path):
     retrain(exported, tmp_path / "alone", few(start="scratch"), formats=["py"])
     retrain(exported, tmp_path / "taught", few(start="scratch", teacher=tmp_path / "alone"), formats=["py"])

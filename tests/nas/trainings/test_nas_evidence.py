@@ -65,6 +65,7 @@ def test_trainings_of_the_same_setting_count_as_its_own(other: Path, tmp_path: P
     assert evidence_story(view) == [f"From {tmp_path.name}/a: 4 of 4 trainings count, as this run's own do."]
 
 
+@pytest.mark.slow
 def test_a_run_of_other_images_is_a_fidelity_of_its_own_and_more_may_be_added(other: Path, tmp_path: Path) -> None:
     out = tmp_path / "b"
     given = small(out, train_images=320, operators=["add", "se", "aff"], from_runs=[str(other)])
