@@ -167,6 +167,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path: Path) -> None:
     assert "2: the worker died" in shown
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_second_ctrl_c_ends_it_at_once_and_leaves_no_process(tmp_path: Path) -> None:
     program = start_nas(*arguments(tmp_path / "run", trials=6, images=4000))
@@ -279,6 +280,7 @@ def test_where_all_workers_are_lost_the_search_stops_and_the_next_one_tries_ever
     assert view.baseline_trial is not None
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_trials_that_hang_are_ended_and_the_search_goes_on(tmp_path: Path) -> None:
     (tmp_path / "hanging.py").write_text(HANGING)
@@ -315,6 +317,7 @@ def test_diverging_trials_fail_in_their_workers_and_the_search_ends(tmp_path: Pa
     assert {r.state for r in RunView.load(tmp_path / "run").results} == {TrialState.FAILED}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM}")

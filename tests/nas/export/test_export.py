@@ -187,6 +187,7 @@ def test_what_does_not_fit_the_input_is_refused(change, message):
         replace(trained_network("resnet8", GREY, {}), **change)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "choices"),

@@ -45,6 +45,7 @@ def longest(view: RunView) -> float:
     return max((training.seconds for training in (*view.trainings, *view.finals)), default=5.0) + 2.0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_ends_in_time_and_another_session_goes_on_with_what_is_left(tmp_path: Path) -> None:
     """Killed in its middle: what the killed session took counts, to the second."""

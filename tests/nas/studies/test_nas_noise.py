@@ -178,6 +178,7 @@ def test_commands_answer_a_mistake(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_noise_and_trust_of_a_run(tiny: dict[str, Any], tmp_path: Path, console: Console) -> None:
     run = nas.search(**tiny | {"trials": 6})
