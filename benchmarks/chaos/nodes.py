@@ -94,13 +94,14 @@ def _ended() -> Iterator[list[subprocess.Popen[bytes]]]:
 
 def _end(node: subprocess.Popen[bytes]) -> None:
     """All of its processes at once, as of a machine that is gone."""
-    for process in (node.pid, *_descendants(node.pid)):
+    for process in (node.pid, *descendants(node.pid)):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     node.wait()
 
 
-def _descendants(root: int) -> list[int]:
+def descendants(root: int) -> list[int]:
+    """The processes that a process started, and those that these did, the deepest last."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         with suppress(OSError):

@@ -65,7 +65,8 @@ class Keeping:
 
 def _begun(run: Path) -> tuple[subprocess.Popen[bytes], IO[bytes]] | None:
     """A process and what it prints; None where there is no room for one now."""
-    command = [sys.executable, "-m", "nas.session.estimating", str(run.resolve())]
+    # -P: files that lie in the folder one stands in may be called as modules are.
+    command = [sys.executable, "-P", "-m", "nas.session.estimating", str(run.resolve())]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with suppress(OSError):
         printed = tempfile.TemporaryFile()  # noqa: SIM115  # until it has ended

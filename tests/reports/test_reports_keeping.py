@@ -140,8 +140,13 @@ def test_of_few_trainings_nothing_is_kept(tmp_path: Path, trials: list[TrialResu
 
 
 def test_a_search_has_them_made_beside_it_and_records_what_it_would_have_made(
-    tmp_path: Path, trials: list[TrialResult], kept: tuple[RunView, RunView]
+    tmp_path: Path, trials: list[TrialResult], kept: tuple[RunView, RunView], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("json", "nas", "trials", "reports"):  # a user's own files are theirs
+        (here / f"{name}.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(here)
     config = {"space": "resnet8", "trials": MANY, "training": {"epochs": 5}}
     grown = record(tmp_path / "run", trials[:MANY], config=config)
     with Store.open_for_writing(grown.path / FILE_NAME) as store:

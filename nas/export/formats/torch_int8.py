@@ -9,19 +9,17 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from nas.export.errors import ExportError
-from nas.export.formats.alone import alone
-from nas.export.formats.format import Format, Here, Job, Nearness, Place, Runner, cause
+from nas.export.formats.format import Job, Nearness, Place, Runner, cause
 from nas.export.formats.int8 import BATCH, ranging
-from nas.export.kinds import Outputs
+from nas.export.formats.program import Program
 from trials.latency.onnx_program import silence
 
 _PT2E = "torchao.quantization.pt2e"
 
 
-class TorchInt8(Format):
+class TorchInt8(Program):
     """As torchao's quantiser for x86 does it. Its steps are fused by torch.compile; run as it is, it is slow."""
 
     name: ClassVar[str] = "model.int8.pt2"
@@ -52,18 +50,8 @@ class TorchInt8(Format):
 
     @contextmanager
     def runner(self, place: Place) -> Iterator[Runner]:
-        if place.strange:
-            with alone(self.name, place) as asked:
-                yield asked
-            return
-        with self.failing_as_itself(), silence():
-            importlib.import_module(_PT2E)  # brings the operators
-            network = torch.export.load(place.folder / self.name).module()
-
-        def forward(inputs: Tensor) -> Outputs:
-            with self.failing_as_itself():
-                answers = network(inputs)
-                tensors = (answers,) if isinstance(answers, Tensor) else answers
-                return dict(zip(place.names, tensors, strict=True))
-
-        yield Here(self.name, forward)
+        if not place.strange:
+            with self.failing_as_itself(), silence():
+                importlib.import_module(_PT2E)  # brings the operators
+        with super().runner(place) as asked:
+            yield asked

@@ -106,7 +106,7 @@ def _cores() -> int:
         from trials.cores import cores
 
         return cores()
-    except Exception:
+    except ImportError:
         return os.cpu_count() or 1
 
 

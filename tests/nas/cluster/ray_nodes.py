@@ -18,26 +18,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.chaos.nodes import descendants
+
 RAY = Path(sys.executable).with_name("ray")
 #: Seconds in which a node has started, on a machine that does much else.
 STARTS_WITHIN_S = 300.0
 #: A test that is killed leaves no node behind.
 WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
-
-
-def descendants(root: int) -> list[int]:
-    """The processes that a process started, and those that these did, the deepest last."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout
-    children: dict[int, list[int]] = {}
-    for line in listed.splitlines()[1:]:
-        pid, parent = map(int, line.split())
-        children.setdefault(parent, []).append(pid)
-    found, ahead = [], [root]
-    while ahead:
-        inner = children.get(ahead.pop(), [])
-        found += inner
-        ahead += inner
-    return found
 
 
 @dataclass
