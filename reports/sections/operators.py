@@ -232,7 +232,8 @@ def _moved(view: RunView, palette: Palette) -> list[Block]:
         places.sort(key=lambda p: max(row[p] for row in figures) - min(row[p] for row in figures), reverse=True)
         drawn = [
             {
-                "name": " ".join((point, str(choices[point]), part)), "x": list(found.epochs),
+                "name": " ".join((point, str(choices[point]), part)), "label": f"{point} {part}",
+                "x": list(found.epochs),
                 "y": [row[p] for row in figures], "look": "other", "operator": operators[choices[point].op],
             }
             for p in places[:MOVED]

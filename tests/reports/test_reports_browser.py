@@ -228,10 +228,9 @@ def test_nothing_overflows_sideways(browser: Any, address: str, width: int) -> N
     assert spilled == []
 
 
-@pytest.mark.parametrize("width", [1280, 360])
-def test_no_text_of_a_chart_is_clipped(browser: Any, address: str, width: int) -> None:
-    show(browser, address, width)
-    clipped = browser.execute_script("""
+def clipped_texts(browser: Any) -> list[str]:
+    """What stands in charts beyond their edges."""
+    return list(browser.execute_script("""
         return [...document.querySelectorAll(".plot > svg")].flatMap((svg) => {
           const outer = svg.getBoundingClientRect();
           return [...svg.querySelectorAll("text")].filter((text) => {
@@ -239,8 +238,48 @@ def test_no_text_of_a_chart_is_clipped(browser: Any, address: str, width: int) -
             return box.width && !text.closest("[clip-path]") && (box.left < outer.left - 1
               || box.right > outer.right + 1 || box.top < outer.top - 1 || box.bottom > outer.bottom + 1);
           }).map((text) => `${svg.closest("figure").id}: ${text.textContent}`);
-        })""")
-    assert clipped == []
+        })"""))
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_no_text_of_a_chart_is_clipped(browser: Any, address: str, width: int) -> None:
+    show(browser, address, width)
+    assert clipped_texts(browser) == []
+
+
+def test_figures_that_hardly_differ_have_room_for_their_digits(browser: Any, tmp_path: Path) -> None:
+    """Labels of six digits, and none of an epoch and a half."""
+    scores = (0.734011, 0.734017, 0.734013, 0.734019)
+    trials = [
+        result(i, (op,) * 3, origin="uniform" if i else "baseline", score=score, loss=1 - score)
+        for i, (op, score) in enumerate(zip(("add", "se", "aff", "iaff"), scores, strict=True))
+    ]  # fmt: skip
+    show(browser, write_report(record(tmp_path / "run", trials), tmp_path / "report.html").as_uri())
+    assert clipped_texts(browser) == []
+    labels = browser.execute_script(
+        "return [...document.querySelectorAll('#best .axis, #curves .axis')].filter(g => g.getAttribute('transform')"
+        ".startsWith('translate(0,')).flatMap(g => [...g.querySelectorAll('text')].map(t => t.textContent))"
+    )
+    assert labels and all(label.isdigit() for label in labels)
+
+
+def test_on_paper_nothing_is_cut_off(browser: Any, address: str) -> None:
+    """A sheet of A4, upright: no chart is wider, none is scrolled."""
+    show(browser, address, 700)  # what A4 has between its margins
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        wider = browser.execute_script("""
+            return [...document.querySelectorAll("figure .plot, figure svg, figure canvas, section")].filter((one) => {
+              const box = one.getBoundingClientRect();
+              return box.width && box.right > document.documentElement.clientWidth + 1;
+            }).map((one) => `${one.tagName} of ${(one.closest("[id]") || one).id}`)""")
+        scrolled = browser.execute_script("""
+            return [...document.querySelectorAll(".plot")].filter((one) => one.scrollWidth > one.clientWidth + 1)
+              .map((one) => one.closest("figure").id)""")
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert wider == []
+    assert scrolled == []
 
 
 SPARSE: dict[str, tuple[list[Any], list[Any]]] = {

@@ -27,10 +27,22 @@ function canvasOf(plot, width, height) {
 }
 const numberFormat = (key) => (key === "macs" || key === "params" ? (v) => countText(v) : (v) => d3.format("~g")(Number(v.toPrecision(6))));
 
-function drawAxes(svg, box, x, y, words, formats = {}) {
-  const across = Math.max(2, Math.floor(box.width / 90)), up = Math.max(2, Math.floor(box.height / 55));
+const ruler = document.createElement("canvas").getContext("2d");
+/** Pixels that the widest of these labels takes. */
+function labelRoom(labels, size = 12) {
+  ruler.font = `${size}px ${getComputedStyle(document.body).fontFamily}`;
+  return Math.ceil(Math.max(0, ...labels.map((label) => ruler.measureText(label).width)));
+}
+const ticksUp = (height) => Math.max(2, Math.floor(height / 55));
+/** What an axis of so many pixels upwards needs on its left, so that none of its labels is cut off. */
+const roomLeft = (y, height, format = null) => labelRoom(y.ticks(ticksUp(height)).map(format || y.tickFormat(ticksUp(height)))) + 16;
+
+/** What counts something has no marks between whole numbers. */
+function drawAxes(svg, box, x, y, words, formats = {}, counted = false) {
+  const across = Math.max(2, Math.floor(box.width / 90)), up = ticksUp(box.height);
   const bottom = svg.append("g").attr("class", "axis").attr("transform", `translate(0,${box.top + box.height})`);
-  bottom.call(d3.axisBottom(x).ticks(across).tickSizeOuter(0).tickFormat(formats.x || null));
+  const below = d3.axisBottom(x).ticks(across).tickSizeOuter(0).tickFormat(formats.x || (counted ? d3.format(",d") : null));
+  bottom.call(counted ? below.tickValues(x.ticks(across).filter(Number.isInteger)) : below);
   const left = svg.append("g").attr("class", "axis").attr("transform", `translate(${box.left},0)`);
   left.call(d3.axisLeft(y).ticks(up).tickSizeOuter(0).tickFormat(formats.y || null));
   const grid = svg.insert("g", "g").attr("class", "grid");

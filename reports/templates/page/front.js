@@ -53,7 +53,7 @@ function frontChart() {
     return within === null ? "unpriced" : within ? "feasible" : "infeasible";
   }
   function draw(element, width) {
-    const height = width < 520 ? 380 : 460, box = { left: 58, top: 34, width: width - 74, height: height - 86 };
+    const height = width < 520 ? 380 : 460, top = 34, tall = height - 86;
     const onFront = new Set(found.front), limit = limitOf(key);
     const trained = everyone.filter((i) => isComplete(i) && known(of(key, i)));
     const gated = everyone.filter((i) => textOf("state", i) === "gated" && known(of(key, i)));
@@ -61,8 +61,9 @@ function frontChart() {
     const ys = [...trained.map((i) => 100 * of("quality", i)), ...special.flatMap((i) => (known(of("low", i)) ? [100 * of("low", i), 100 * of("high", i)] : []))];
     const xs = trained.map((i) => of(key, i)), far = d3.max(xs) * 1.25;
     const near = [limit, recorded.get(key)].filter((v) => known(v) && v <= far && v >= d3.min(xs) / 2);
+    const y = d3.scaleLinear(zoom ? zoom.y : padded(ys, 0.08), [top + tall, top]);
+    const left = roomLeft(y, tall), box = { left, top, width: width - left - 16, height: tall };
     const x = d3.scaleLinear(zoom ? zoom.x : padded([...xs, ...near]), [box.left, box.left + box.width]);
-    const y = d3.scaleLinear(zoom ? zoom.y : padded(ys, 0.08), [box.top + box.height, box.top]);
     const svg = svgOf(element, width, height);
     svg.append("clipPath").attr("id", "front-clip").append("rect").attr("x", box.left).attr("y", box.top).attr("width", box.width).attr("height", box.height);
     drawAxes(svg, box, x, y, { x: report.axes.find((axis) => axis.key === key).name, y: `${report.run.estimated ? "estimated" : "validation"} ${report.run.score_label} (%)` }, { x: numberFormat(key) });
