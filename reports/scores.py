@@ -71,6 +71,21 @@ def picture_of(view: RunView) -> str | None:
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
+def compared_text(view: RunView) -> str:
+    """How the pictured images were chosen, in sentences that end in a space; empty where there was no choice."""
+    seen = view.seen or {}
+    told = seen.get("compared")
+    if not told:
+        return ""
+    by = "F1 of boxes that overlap by half" if view.task == "detection" else "share of pixels that are named rightly"
+    kinds = [(told["shown_better"], "gains most"), (told["shown_worse"], "loses most")]
+    shown = " and the ".join(f"{count} on which it {what}" for count, what in kinds if count)
+    return (
+        f"Of {told['images']:,} images trial {seen['trial']} agrees more than all-add with what is annotated on "
+        f"{told['better']:,} and less on {told['worse']:,} ({by}). "
+    ) + (f"Shown are the {shown}. " if shown else "")
+
+
 def decoding_text(view: RunView) -> str | None:
     """What decoding takes beside the network's own latency, in a sentence."""
     timed = (view.seen or {}).get("decoding")

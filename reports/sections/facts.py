@@ -81,7 +81,7 @@ def data(view: RunView) -> dict[str, Any]:
             "kind": "image", "src": picture,
             "alt": f"Validation images, each as annotated{beside} and as trial {trial} sees it.",
             "caption": f"Validation images, of each from the left: what is annotated,{others} what "
-            f"trial {trial} finds{least}. {', '.join(view.seen['files'])}.",
+            f"trial {trial} finds{least}. {scores.compared_text(view)}{', '.join(view.seen['files'])}.",
         })  # fmt: skip
     elif (contact := contact_of(view)) is not None:
         blocks.append({

@@ -230,7 +230,8 @@ def test_nothing_overflows_sideways(browser: Any, address: str, width: int) -> N
 
 def clipped_texts(browser: Any) -> list[str]:
     """What stands in charts beyond their edges."""
-    return list(browser.execute_script("""
+    return list(
+        browser.execute_script("""
         return [...document.querySelectorAll(".plot > svg")].flatMap((svg) => {
           const outer = svg.getBoundingClientRect();
           return [...svg.querySelectorAll("text")].filter((text) => {
@@ -238,7 +239,8 @@ def clipped_texts(browser: Any) -> list[str]:
             return box.width && !text.closest("[clip-path]") && (box.left < outer.left - 1
               || box.right > outer.right + 1 || box.top < outer.top - 1 || box.bottom > outer.bottom + 1);
           }).map((text) => `${svg.closest("figure").id}: ${text.textContent}`);
-        })"""))
+        })""")
+    )
 
 
 @pytest.mark.parametrize("width", [1280, 360])
@@ -260,7 +262,8 @@ def test_figures_that_hardly_differ_have_room_for_their_digits(browser: Any, tmp
         "return [...document.querySelectorAll('#best .axis, #curves .axis')].filter(g => g.getAttribute('transform')"
         ".startsWith('translate(0,')).flatMap(g => [...g.querySelectorAll('text')].map(t => t.textContent))"
     )
-    assert labels and all(label.isdigit() for label in labels)
+    assert labels
+    assert all(label.isdigit() for label in labels)
 
 
 def test_on_paper_nothing_is_cut_off(browser: Any, address: str) -> None:

@@ -187,11 +187,17 @@ def test_what_the_best_sees_is_drawn_and_its_decoding_timed_once(found: RunView,
         # Beside all-add where the best is another: annotated, all-add, the best. Else annotated and the best, twice.
         beside = best != 0
         assert view.seen["baseline"] == (0 if beside else None)
+        if beside:  # those on which the two differ most come first, gains before losses
+            told = view.seen["compared"]
+            assert 0 < told["better"] + told["worse"] <= told["images"]
+            assert told["shown_better"] == min(2, told["better"])
+            assert told["shown_worse"] == min(2, told["worse"])
         columns, rows = (3, 4) if beside else (4, 2)
         assert columns * 384 < picture.width < (columns + 1) * 384
         assert rows * 384 < picture.height < (rows + 1) * 384
     page = nas.open_run(found.path).report(tmp_path / "report.html").read_text()
     assert ("as all-add and as trial" in page) == beside
+    assert ("agrees more than all-add with what is annotated on" in page) == beside
     assert '<img class="scenes" src="data:image/png;base64,' in page
     assert "Decoding and non-maximum suppression are not in a detector" in page
     again = len(heard)
