@@ -16,7 +16,7 @@ from nas.planning.enough import MATTERS, asked_by, due, what_is_left
 from nas.planning.ledger import Ledger, Limits
 from nas.planning.pace import FORWARD, Pace, Work
 from nas.planning.resolution import Noise, noise_before, noise_measured
-from nas.settings.effort import TRIALS
+from nas.settings.effort import MANY, TRIALS
 from nas.settings.looks import RANKED_TRIALS
 from nas.settings.search import SearchConfig
 from nas.trainings.prepared import Prepared
@@ -159,7 +159,8 @@ class Planner:
         """How many there are to be, as far as that is known: where time ends them it is not at first."""
         if self.division is not None:
             return self.division.looks[0]
-        return max(self._done, min(self._config.wanted_trials, TRIALS))
+        wanted = self._config.wanted_trials
+        return max(self._done, wanted if wanted < MANY else TRIALS)
 
     # --- what is asked -----------------------------------------------------------------------------------------
 

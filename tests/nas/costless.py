@@ -22,7 +22,7 @@ from nas.session.trials import Trials
 from nas.settings.loading import load_config
 from nas.settings.search import SearchConfig
 from nas.stages.stage import Search
-from nas.telling import Silence
+from nas.telling import Progress, Silence
 from nas.trainings.prepared import Prepared
 from reports.view import RunView
 from search_spaces.architecture import Architecture
@@ -131,14 +131,18 @@ def costs_of(space: SearchSpace) -> CostTable:
 
 
 def searched(
-    prepared: Prepared, engine: FormulaEngine, baseline_ms: float | None = None, said: list[str] | None = None
+    prepared: Prepared,
+    engine: FormulaEngine,
+    baseline_ms: float | None = None,
+    said: list[str] | None = None,
+    progress: Progress | None = None,
 ) -> RunView:
     """One session of it, or what goes on in its folder; the run as it is recorded then. Raises Killed."""
     config, out = prepared.config, Path(prepared.config.out)
     baseline = replace(prepared.baseline, latency_ms=baseline_ms)
     limit = next((c.limit(baseline) for c in config.constraints() if c.metric == "latency_ms"), None)
     plan = replace(prepared.plan(), screening=False, max_latency_ms=limit if prepared.profile is None else None)
-    progress = Silence()
+    progress = progress or Silence()
     if said is not None:
         progress.say = said.append  # type: ignore[method-assign]
     before = RunView.load(out).config if (out / "study.db").exists() else None

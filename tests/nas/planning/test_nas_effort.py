@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from costless import FormulaEngine, prepared_of, searched
 from programs import nas_program, start_nas, wait_for
 
 import nas
 from nas.planning.spent import BudgetSpent, unreached
 from nas.settings.errors import ConfigError
+from nas.telling import Silence
 from reports import RunView, write_report
 from reports.effort import effort_json, effort_text, hours
 from reports.status import status_json
@@ -43,6 +45,23 @@ attempts = 1
 def longest(view: RunView) -> float:
     """Seconds of the longest training, the tolerance of a search's end."""
     return max((training.seconds for training in (*view.trainings, *view.finals)), default=5.0) + 2.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "counted_to"),
+    [({"trials": 23}, 23), ({"max_trials": 25}, 25), ({"max_hours": "9h", "trials": 24}, 24), ({}, 20)],
+)
+def test_progress_counts_to_the_looks_that_were_asked(tmp_path: Path, asked: dict[str, Any], counted_to: int) -> None:
+    wanted: list[int] = []
+
+    class Heard(Silence):
+        def begin(self, view: RunView, looks: int, epochs: int, workers: int) -> None:
+            wanted.append(looks)
+            super().begin(view, looks, epochs, workers)
+
+    prepared = prepared_of({"space": "resnet8", "sampler": "random", "noise_seeds": 1, **asked}, tmp_path / "run")
+    searched(prepared, FormulaEngine(), progress=Heard())
+    assert set(wanted) == {counted_to}
 
 
 @pytest.mark.long
