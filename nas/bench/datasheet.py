@@ -101,26 +101,39 @@ def means(trainings: Sequence[Training], figure: str) -> dict[str, float]:
 
 
 def looks_against(edition: Edition, trainings: Sequence[Training], against: Schedule) -> dict[str, Any]:
-    """How one look under one seed ranks architectures beside the mean accuracy of `against` under the other seeds:
-    Spearman's ρ and Kendall's τ, means over the look's seeds; higher is better, losses are turned round."""
+    """How one look under one seed ranks architectures beside the mean accuracy of `against`: Spearman's ρ with its 95 %
+    interval (Fieller, Hartley and Pearson, 1957) and Kendall's τ, means over the look's seeds, each counting as much as
+    it has architectures; higher is better, losses are turned round.
+
+    Where both begin alike, from new weights or from the parent, they share what their seed draws: a look is held
+    against the other seeds then.
+    """
     found: dict[str, Any] = {}
     long = [t for t in of_schedule(trainings, against) if t.error is None]
     for schedule in (*edition.schedules, edition.doubled):
         there = [t for t in of_schedule(trainings, schedule) if t.error is None]
+        alike = schedule.regime == against.regime
         for figure, sign in (("accuracy", 1.0), ("loss", -1.0)):
             agreements = []
             for seed in sorted({t.seed for t in there}):
-                truth = means([t for t in long if t.seed != seed], "accuracy")
+                truth = means([t for t in long if not (alike and t.seed == seed)], "accuracy")
                 look = {t.architecture.key: sign * figure_of(t, figure) for t in there if t.seed == seed}
                 both = sorted(truth.keys() & look.keys())
                 if len(both) >= _FEWEST:
                     x, y = np.array([look[key] for key in both]), np.array([truth[key] for key in both])
                     agreements.append((float(spearman(x, y)), float(kendall_tau(x, y)), len(both)))
             if agreements:
-                rho, tau, _ = np.mean(agreements, axis=0)
-                fewest = min(count for *_, count in agreements)
+                counts = [count for *_, count in agreements]
+                rho, tau = (float(np.average([one[place] for one in agreements], weights=counts)) for place in range(2))
+                low, high = _rho_interval(rho, max(counts))
                 found.setdefault(schedule.name, {})[figure] = {
-                    "rho": round(float(rho), 3), "tau": round(float(tau), 3), "architectures": fewest,
-                    "seeds": len(agreements),
+                    "rho": round(rho, 3), "low": round(low, 3), "high": round(high, 3), "tau": round(tau, 3),
+                    "architectures": max(counts), "seeds": len(agreements),
                 }  # fmt: skip
     return found
+
+
+def _rho_interval(rho: float, count: int) -> tuple[float, float]:
+    """95 %, of Spearman's ρ of so many pairs: its Fisher transform has the variance 1.06 / (n - 3)."""
+    middle, half = np.arctanh(np.clip(rho, -0.9999, 0.9999)), 1.96 * np.sqrt(1.06 / max(count - 3, 1))
+    return float(np.tanh(middle - half)), float(np.tanh(middle + half))

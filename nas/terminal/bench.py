@@ -96,7 +96,15 @@ def _or_not(value: float | None) -> str:
 
 def _print_looks(console: Console, looks: Mapping[str, Any]) -> None:
     rows = [
-        [against, look, figure, f"{found['rho']:.2f}", f"{found['tau']:.2f}", str(found["architectures"])]
+        [
+            against,
+            look,
+            figure,
+            f"{found['rho']:.2f} ({found['low']:.2f} to {found['high']:.2f})",
+            f"{found['tau']:.2f}",
+            str(found["architectures"]),
+            str(found["seeds"]),
+        ]
         for against, there in looks.items()
         for look, figures in there.items()
         for figure, found in figures.items()
@@ -105,8 +113,12 @@ def _print_looks(console: Console, looks: Mapping[str, Any]) -> None:
     if not rows:
         console.print("how looks rank is not known yet: too few architectures have the long schedules under two seeds")
         return
-    print_table(console, ("held against", "one look", "by", "ρ", "τ", "networks"), rows)
-    console.print("one look under one seed against the mean accuracy of the other seeds", highlight=False)
+    print_table(console, ("held against", "one look", "by", "ρ", "τ", "networks", "seeds"), rows)
+    console.print(
+        "one look under one seed against the mean accuracy over seeds, the other seeds where both begin alike; means "
+        "over the look's seeds; networks: of the seed that has most; ρ with its 95 % interval",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def _print_effects(console: Console, fidelity: str, effects: Sequence[OperatorEffect]) -> None:
