@@ -27,12 +27,14 @@ def shared_parts(one: Sequence[Architecture], other: Sequence[Architecture]) -> 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was fitted to some architectures' figures: `residuals` are those of each when it is left out."""
+    """What was fitted to some architectures' figures: `residuals` are those of each when it is left out, `variances`
+    what the model expected of their squares, the noise of the figures included."""
 
     mean: float
     weights: Values
     mixture: tuple[float, ...]
     residuals: Values
+    variances: Values
 
     def predict(self, parts: Values) -> Values:
         """[m] figures; `parts` [4, m, n] are the kernel's, towards what was fitted."""
@@ -43,7 +45,7 @@ def fit(parts: Values, values: Values) -> Fitted:
     """To values [n] of architectures whose kernel has these parts [4, n, n]. The most likely mixture of them."""
     mean, scale = float(values.mean()), float(values.std()) or 1.0
     target = (values - mean) / scale
-    best: tuple[float, Values, tuple[float, ...], Values] | None = None
+    best: tuple[float, Values, tuple[float, ...], Values, Values] | None = None
     for mixture in _MIXTURES:
         eigenvalues, vectors = np.linalg.eigh(np.tensordot(mixture, parts, 1))
         turned = vectors.T @ target
@@ -55,6 +57,7 @@ def fit(parts: Values, values: Values) -> Fitted:
                 weights = inverse @ target
                 best = (
                     likelihood, (1 - noise) * scale * weights, mixture, scale * weights / np.diag(inverse),
+                    scale**2 / np.diag(inverse),
                 )  # fmt: skip
     assert best is not None
-    return Fitted(mean, best[1], best[2], best[3])
+    return Fitted(mean, *best[1:])

@@ -3,7 +3,8 @@
 An answer is the figure of its architecture, what its seed does to all alike, and a deviation: the two are drawn from
 those that were measured, whole (accuracy and loss of every fidelity together), so that they are as noisy and go
 together as really they do. Figures of architectures that the table lacks are its model's, with the residual that some
-architecture of the table has when it is left out of it; they are told from measured ones, and counted.
+architecture of the table has when it is left out of it; they are told from measured ones, and counted. A figure is what
+seeds come to on average, so that the noise of the few that were trained is taken out of both (see `_Own`).
 """
 
 from __future__ import annotations
@@ -180,20 +181,46 @@ def _by_fidelity(table: Table, names: Sequence[str]) -> dict[str, list[Training]
 class _Effects:
     """One figure at one fidelity, by y = architecture + seed + deviation: least squares where not all seeds are there.
 
-    `inflation` makes up for what the deviations have lost to the effects that were fitted.
+    `inflation` makes up for what the deviations have lost to the effects that were fitted; `seeds` counts them.
     """
 
     figures: Mapping[str, float]
+    seeds: Mapping[str, int]
     shifts: Mapping[int, float]
     deviations: Mapping[tuple[str, int], float]
     inflation: float
+
+    def noise(self, key: str) -> float:
+        """The variance of an architecture's figure, by those of its seeds' deviations; 0 where none are known."""
+        spread = np.mean(np.square(list(self.deviations.values()))) if self.deviations else 0.0
+        return float(self.inflation**2 * spread / self.seeds[key])
+
+
+@dataclass(frozen=True)
+class _Own:
+    """Without noise, of each architecture that was trained: its figure, and its residual for those that were not.
+
+    How much of a residual is noise is what the model expects of it: the noise's share of its variance. That much is
+    taken off a figure (its posterior mean: Rasmussen and Williams, Gaussian Processes, 2006, 2.25), and a residual is
+    made smaller by as much as noise has made all of them larger.
+    """
+
+    figures: Mapping[str, float]
+    residuals: Mapping[str, float]
+
+    @classmethod
+    def of(cls, effects: _Effects, keys: Sequence[str], fitted: Fitted) -> _Own:
+        noise = np.clip(np.array([effects.noise(key) for key in keys]) / fitted.variances, 0.0, 1.0)
+        figures = np.array([effects.figures[key] for key in keys]) - noise * fitted.residuals
+        residuals = (1 - noise) ** 0.5 * fitted.residuals
+        return cls(dict(zip(keys, figures, strict=True)), dict(zip(keys, residuals, strict=True)))
 
 
 def _effects(trainings: Sequence[Training], figure: str) -> _Effects:
     there = {(t.architecture.key, t.seed): (t.score if figure == "accuracy" else t.loss) or 0.0 for t in trainings}
     keys, seeds = sorted({key for key, _ in there}), sorted({seed for _, seed in there})
     if not there:
-        return _Effects({}, {}, {}, 1.0)
+        return _Effects({}, {}, {}, {}, 1.0)
     design = np.zeros((len(there), len(keys) + len(seeds) - 1))
     for row, (key, seed) in enumerate(there):
         design[row, keys.index(key)] = 1
@@ -208,6 +235,7 @@ def _effects(trainings: Sequence[Training], figure: str) -> _Effects:
     deviations = {one: float(d) for one, d in zip(there, left, strict=True) if one[0] in repeated}
     return _Effects(
         {key: float(solution[place] + shifts.mean()) for place, key in enumerate(keys)},
+        {key: sum(other == key for other, _ in there) for key in keys},
         {seed: float(shifts[place] - shifts.mean()) for place, seed in enumerate(seeds)},
         deviations, (len(deviations) / free) ** 0.5 if free > 0 else 1.0,
     )  # fmt: skip
@@ -239,12 +267,12 @@ def _completed(
         known = [by_key[key] for key in sorted(effects.figures)]
         values = np.array([effects.figures[architecture.key] for architecture in known])
         fitted: Fitted = fit(shared_parts(known, known), values)
-        residual = dict(zip((a.key for a in known), fitted.residuals, strict=True))
+        own = _Own.of(effects, [architecture.key for architecture in known], fitted)
         predicted = fitted.predict(shared_parts(architectures, known))
         for place, architecture in enumerate(architectures):
             measured[place, output] = architecture.key in effects.figures
-            figures[place, output] = effects.figures.get(
-                architecture.key, predicted[place] + residual[whole[donors[place]]]
+            figures[place, output] = own.figures.get(
+                architecture.key, predicted[place] + own.residuals[whole[donors[place]]]
             )
     return figures, measured
 

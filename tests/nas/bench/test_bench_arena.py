@@ -62,7 +62,23 @@ def test_what_the_table_lacks_is_modelled_and_counted(world: World) -> None:
     measured = world.architectures[0]
     assert world.look(measured, "inherit-3", 0, 0).measured
     table = Table(invented(leave_out=14))
-    assert world.true_accuracy(measured) == pytest.approx(table.mean(measured, "scratch-18").accuracy)
+    assert world.true_accuracy(measured) == pytest.approx(table.mean(measured, "scratch-18").accuracy, abs=0.001)
+
+
+def test_the_noise_of_few_seeds_is_no_part_of_what_is_true() -> None:
+    """Most have one seed, whose luck is as large as what operators are worth."""
+    contents = invented(noise=0.5, seeds=2, leave_out=20)
+    doubled = {a.key for a in list(SPACE.enumerate())[:12]}
+    trainings = tuple(t for t in contents.trainings if t.seed == 0 or t.architecture.key in doubled)
+    table = Table(replace(contents, trainings=trainings))
+    world = table_world(table)
+    true = np.array([100 * world.true_accuracy(a) for a in world.architectures])
+    worths = np.array([worth(a) for a in world.architectures])
+    there = [place for place, one in enumerate(world.measured[:, 0]) if one]
+    raw = np.array([100 * table.mean(world.architectures[place], "scratch-18").accuracy for place in there])
+    error, of_raw = (np.std(values - worths[there]) for values in (true[there], raw))
+    assert error < 0.7 * of_raw
+    assert true.std() < 1.15 * worths.std(), "as far apart as they are, not as they were seen"
 
 
 def test_noise_is_the_tables_and_pairs_share_it(world: World) -> None:
