@@ -37,6 +37,7 @@ def pinned(row: dict[str, Any]) -> tuple[int, dict[str, int], dict[str, int]]:
     return row["merges"], row["points"], row["not_varied"]
 
 
+@pytest.mark.slow
 def test_the_survey_of_three() -> None:
     rows = {row["model"]: row for row in survey(QUICK, SIX)}
     assert {name: pinned(row) for name, row in rows.items()} == {name: FOUND[name] for name in QUICK}

@@ -254,6 +254,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return exported(data, "resnet8-fpn-fcos", ops, 8, tmp_path_factory.mktemp("dense") / "out")
 
 
+@pytest.mark.slow
 def test_a_trained_detector_is_exported(detector: Exported, tmp_path: Path) -> None:
     check(detector, tmp_path)
     assert detector.report["figures"]["ap"]["network"] > 0.005

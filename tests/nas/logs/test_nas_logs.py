@@ -87,6 +87,7 @@ def broken_at(log: type, monkeypatch: pytest.MonkeyPatch, trial: int) -> None:
     monkeypatch.setattr(f"{log.__module__}.Numbers.add", add)
 
 
+@pytest.mark.slow
 def test_tensorboard_has_each_trial_once_also_those_that_were_recorded_while_it_was_not_logged(
     tiny: dict[str, Any],
 ) -> None:

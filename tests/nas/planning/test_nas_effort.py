@@ -125,6 +125,7 @@ def test_a_time_in_which_nothing_can_be_trained_ends_with_code_4_and_more_goes_o
     assert "verdict:  " in more.stdout
 
 
+@pytest.mark.slow
 def test_worker_hours_end_a_search(tiny: dict[str, Any]) -> None:
     lasting = {"train_images": 1024, "trials": None}
     run = nas.search(**tiny | lasting | {"max_gpu_hours": "6s"})
@@ -140,6 +141,7 @@ def test_worker_hours_end_a_search(tiny: dict[str, Any]) -> None:
     assert view.finished
 
 
+@pytest.mark.slow
 def test_the_number_of_trials_is_hard_across_sessions(tiny: dict[str, Any]) -> None:
     capped = tiny | {"trials": 5, "max_trials": 2}
     view = nas.search(**capped).view

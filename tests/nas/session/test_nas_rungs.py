@@ -96,6 +96,7 @@ def test_a_front_member_without_a_long_look_is_named(finished: RunView) -> None:
     assert ("On the front without so long a look" in text.getvalue()) is bool(short)
 
 
+@pytest.mark.slow
 def test_the_export_is_of_the_longest_look(finished: RunView, tmp_path: Path) -> None:
     trial = next(t for t in finished.complete if t.longer is not None and t.result.origin != "baseline")
     assert trial.longer is not None

@@ -48,6 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_search_begins_with_the_baseline_and_each_uniform_operator(finished: Path) -> None:
     run = nas.open_run(finished)
     first = run.trials[:6]
@@ -164,6 +165,7 @@ print(int((logits.argmax(1) == labels).sum()), len(labels))
     (finished / "exported" / "val.pt").unlink()
 
 
+@pytest.mark.slow
 def test_weights_are_kept_while_they_fit_and_then_those_worth_exporting(
     finished: Path, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,6 +373,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(
     assert [s.outcome for s in after.sessions] == ["interrupted", "complete"]
 
 
+@pytest.mark.slow
 def test_a_users_own_space_is_searched_and_exported(tiny: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "my_space.py"
     file.write_text(
@@ -424,6 +427,7 @@ def test_budgets_that_widen_again_find_their_weights(tiny: dict[str, Any], tmp_p
     assert run.export("best", tmp_path / "exported")["passed"]
 
 
+@pytest.mark.slow
 def test_the_baseline_is_never_gated_by_a_second_measurement(tiny: dict[str, Any]) -> None:
     for seed in range(3):
         out = f"{tiny['out']}-{seed}"

@@ -146,6 +146,7 @@ def test_the_verdict_is_shown_and_reported(finished: RunView, tmp_path: Path) ->
     assert finals_story(finals)[0].startswith("Each is trained anew")
 
 
+@pytest.mark.slow
 def test_the_export_is_a_finalists(finished: RunView, tmp_path: Path) -> None:
     finals = finals_of(finished)
     assert finals is not None

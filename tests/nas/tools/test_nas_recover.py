@@ -57,6 +57,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_of_a_whole_run_nothing_is_found_and_nothing_is_written(run: Path) -> None:
     before = contents(run)
     found = parts(run)

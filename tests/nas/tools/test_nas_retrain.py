@@ -45,6 +45,7 @@ def few(**given) -> Wishes:
     return Wishes(**{"epochs": 2, "train_images": 256, "peak_lr": 0.05, "device": "cpu", "ema": 0.9, **given})
 
 
+@pytest.mark.slow
 def test_it_learns_and_the_export_is_made_anew(exported, tmp_path):
     copied = tmp_path / "copied"
     shutil.copytree(exported, copied)

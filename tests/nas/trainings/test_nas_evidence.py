@@ -48,6 +48,7 @@ def view_of(path: Path) -> RunView:
     return RunView.load(path).estimated()
 
 
+@pytest.mark.slow
 def test_trainings_of_the_same_setting_count_as_its_own(other: Path, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in other.iterdir() if path.is_file()}
     out, kept = tmp_path / "b", tmp_path / "a"
