@@ -94,7 +94,7 @@ class RunView:
         """Read the run in the folder `path`. Raises StoreError as `Store.open` does, and StoreDamaged where what is
         recorded cannot be what a search recorded: to SQLite a changed byte inside a value is no damage."""
         folder = Path(path)
-        with Store.open(folder / FILE_NAME) as store, uncollected():
+        with Store.open(folder / FILE_NAME) as store:
             try:
                 view = cls.of(folder, store)
                 view._read()
@@ -114,6 +114,11 @@ class RunView:
     @classmethod
     def of(cls, path: Path, store: Store) -> RunView:
         """The run in an open record."""
+        with uncollected():
+            return cls._of(path, store)
+
+    @classmethod
+    def _of(cls, path: Path, store: Store) -> RunView:
         baseline, profile, target = (store.get(key) for key in ("baseline", "latency_profile", "latency_target"))
         measured: dict[int, tuple[Latency, ...]] = {}
         for one in store.measurements():

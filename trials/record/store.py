@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, or_, select
+from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, event, or_, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.pool import NullPool, StaticPool
@@ -60,6 +60,7 @@ class Store:
         self._engine = engine
         self._lock = lock
         self._held: lease.Held | None = None
+        self._rows: dict[str, tuple[Any, ...]] = {}
 
     @classmethod
     def create(cls, path: Path, meta: Mapping[str, Any], say: Callable[[str], None] = _silent) -> Store:
@@ -179,7 +180,7 @@ class Store:
         Raises:
             StoreError: that number, or that architecture as complete, is in the record already.
         """
-        with self._writing() as connection:
+        with self._recording() as connection:
             try:
                 # By the trial's own row: a look for every lost training would read the whole table, once an event.
                 of_it = select(schema.trainings.c.id).join_from(schema.trials, schema.trainings, BELONGS)
@@ -201,7 +202,7 @@ class Store:
 
     def put_timing(self, number: int, timing: Timing) -> None:
         """Complete a recorded trial's timing by what recording it took."""
-        with self._writing() as connection:
+        with self._recording() as connection:
             connection.execute(
                 schema.trials.update().where(schema.trials.c.number == number).values(timing=timing.to_json())
             )
@@ -210,24 +211,16 @@ class Store:
         """Every recorded trial with its training, by number."""
         both = select(*schema.trials.columns, *OF_TRAINING)
         joined = both.select_from(schema.trials.outerjoin(schema.trainings, BELONGS)).order_by(schema.trials.c.number)
-        with self._connect() as connection:
-            return tuple(result_of(row) for row in connection.execute(joined))
-
-    def finished(self) -> dict[int, float]:
-        """When each trial was recorded, in seconds since 1970, by number."""
-        with self._connect() as connection:
-            rows = connection.execute(select(schema.trials.c.number, schema.trials.c.finished_at))
-            return {int(row[0]): float(row[1]) for row in rows}
+        return self._all("results", joined, result_of)
 
     def moments(self) -> dict[int, float]:
-        """When each trial was recorded, by its number."""
+        """When each trial was recorded, in seconds since 1970, by its number."""
         columns = schema.trials.c.number, schema.trials.c.finished_at
-        with self._connect() as connection:
-            return {row[0]: row[1] for row in connection.execute(select(*columns))}
+        return dict(self._all("moments", select(*columns), tuple))
 
     def append_training(self, training: Training) -> None:
         """Record a training that no trial asked for. Raises StoreError when it is in the record already."""
-        with self._writing() as connection:
+        with self._recording() as connection:
             try:
                 connection.execute(insert(schema.trainings).values(**training_row(training)))
             except IntegrityError as error:
@@ -236,29 +229,36 @@ class Store:
     def trainings_beside(self) -> tuple[Training, ...]:
         """The trainings that belong to no trial, but for the finalists', in their order."""
         apart = select(schema.trainings).select_from(schema.trainings.outerjoin(schema.trials, BELONGS))
-        return self._trainings(apart.where(schema.trials.c.number.is_(None), schema.trainings.c.final.is_(False)))
+        looks = apart.where(schema.trials.c.number.is_(None), schema.trainings.c.final.is_(False))
+        return self._all("beside", looks.order_by(schema.trainings.c.id), training_of)
 
     def trained_order(self) -> tuple[int | None, ...]:
         """Of every training but the finalists', in the order in which they were recorded: the number of its trial, None
         where no trial asked for it."""
         both = select(schema.trials.c.number).select_from(schema.trainings.outerjoin(schema.trials, BELONGS))
         wanted = both.where(schema.trainings.c.final.is_(False)).order_by(schema.trainings.c.id)
-        with self._connect() as connection:
-            return tuple(row[0] for row in connection.execute(wanted))
+        return self._all("order", wanted, lambda row: row[0])
 
     def final_trainings(self) -> tuple[Training, ...]:
         """The finalists' trainings, in their order."""
-        return self._trainings(select(schema.trainings).where(schema.trainings.c.final.is_(True)))
-
-    def _trainings(self, wanted: Select[Any]) -> tuple[Training, ...]:
-        with self._connect() as connection:
-            return tuple(training_of(row) for row in connection.execute(wanted.order_by(schema.trainings.c.id)))
+        finals = select(schema.trainings).where(schema.trainings.c.final.is_(True))
+        return self._all("finals", finals.order_by(schema.trainings.c.id), training_of)
 
     def occupied(self) -> tuple[tuple[float, float], ...]:
         """Of every training, whosever: when it was recorded, and for how many seconds it had held a worker."""
         columns = schema.trainings.c.finished_at, schema.trainings.c.seconds
+        return self._all("occupied", select(*columns), tuple)
+
+    def _all(self, name: str, wanted: Select[Any], of: Callable[[Row[Any]], Any]) -> tuple[Any, ...]:
+        """What is `wanted` of trials and trainings, each row as `of` has it. By the one who writes it is read once from
+        one event to the next: a search that goes on asks for all of it again and again before its first."""
+        if (there := self._rows.get(name)) is not None:
+            return there
         with self._connect() as connection:
-            return tuple((row[0], row[1]) for row in connection.execute(select(*columns)))
+            found = tuple(of(row) for row in connection.execute(wanted))
+        if self._held is not None:
+            self._rows[name] = found
+        return found
 
     def append_measurement(self, measurement: FinalMeasurement) -> None:
         """Record a measurement of a trial's latency, beside any earlier ones."""
@@ -289,6 +289,13 @@ class Store:
         with self._connect() as connection:
             rows = connection.execute(select(schema.sessions).order_by(schema.sessions.c.id)).all()
         return tuple(Session(**row._mapping) for row in rows)
+
+    @contextmanager
+    def _recording(self) -> Iterator[Connection]:
+        """A transaction that writes trials or trainings."""
+        self._rows.clear()
+        with self._writing() as connection:
+            yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
