@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -29,6 +29,7 @@ from trials.record.rows import (
     OF_TRAINING,
     recorded_training,
     result_of,
+    sealed,
     training_of,
     training_row,
     trial_row,
@@ -81,6 +82,7 @@ class Store:
                 schema.metadata.create_all(connection)
                 for key, value in {**meta, "schema_version": schema.SCHEMA_VERSION}.items():
                     connection.execute(insert(schema.meta).values(key=key, value=value))
+                    sealed(connection, schema.meta, key)
                 mine.write(_plain(connection))
                 schema.mark(connection)
             put_in_place(unfinished, path)
@@ -171,6 +173,7 @@ class Store:
             for key, value in values.items():
                 statement = insert(schema.meta).values(key=key, value=value)
                 connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+                sealed(connection, schema.meta, key)
 
     def append(self, result: TrialResult) -> None:
         """Record an ended trial, and its training where it was trained and that is not recorded yet: both or none.
@@ -194,6 +197,8 @@ class Store:
                     where=or_(schema.trials.c.state == str(TrialState.STOPPED), schema.trials.c.training.in_(lost)),
                 )
                 written = connection.execute(replace).rowcount
+                if written:
+                    sealed(connection, schema.trials, result.number)
                 connection.execute(schema.trainings.delete().where(schema.trainings.c.id.in_(lost)))
             except IntegrityError as error:
                 raise StoreError(f"trial {result.number} was not recorded: {error.orig}") from error
@@ -206,6 +211,7 @@ class Store:
             connection.execute(
                 schema.trials.update().where(schema.trials.c.number == number).values(timing=timing.to_json())
             )
+            sealed(connection, schema.trials, number)
 
     def results(self) -> tuple[TrialResult, ...]:
         """Every recorded trial with its training, by number."""
@@ -222,7 +228,9 @@ class Store:
         """Record a training that no trial asked for. Raises StoreError when it is in the record already."""
         with self._recording() as connection:
             try:
-                connection.execute(insert(schema.trainings).values(**training_row(training)))
+                done = connection.execute(insert(schema.trainings).values(**training_row(training)))
+                assert done.inserted_primary_key is not None
+                sealed(connection, schema.trainings, done.inserted_primary_key[0])
             except IntegrityError as error:
                 raise StoreError(f"a training of {training.architecture.key} was not recorded: {error.orig}") from error
 
@@ -264,7 +272,9 @@ class Store:
         """Record a measurement of a trial's latency, beside any earlier ones."""
         values = {**asdict(measurement), "measured_at": time.time()}
         with self._writing() as connection:
-            connection.execute(insert(schema.measurements).values(**values))
+            done = connection.execute(insert(schema.measurements).values(**values))
+            assert done.inserted_primary_key is not None
+            sealed(connection, schema.measurements, done.inserted_primary_key[0])
 
     def measurements(self) -> tuple[FinalMeasurement, ...]:
         """Every measurement that was taken for good, in their order."""
@@ -278,16 +288,19 @@ class Store:
             values = {"started_at": time.time(), "details": dict(details)}
             key = connection.execute(insert(schema.sessions).values(**values)).inserted_primary_key
             assert key is not None
+            sealed(connection, schema.sessions, key[0])
             return int(key[0])
 
     def end_session(self, session: int, outcome: str) -> None:
         values = {"ended_at": time.time(), "outcome": outcome}
         with self._writing() as connection:
             connection.execute(schema.sessions.update().where(schema.sessions.c.id == session).values(**values))
+            sealed(connection, schema.sessions, session)
 
     def sessions(self) -> tuple[Session, ...]:
         with self._connect() as connection:
-            rows = connection.execute(select(schema.sessions).order_by(schema.sessions.c.id)).all()
+            columns = [schema.sessions.c[one.name] for one in fields(Session)]
+            rows = connection.execute(select(*columns).order_by(schema.sessions.c.id)).all()
         return tuple(Session(**row._mapping) for row in rows)
 
     @contextmanager
