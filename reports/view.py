@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.collecting import uncollected
 from reports.front import non_dominated
-from reports.model import KEY, Made, Model, kept_of
+from reports.model import FAILED, KEY, Made, Model, kept_of
 from reports.recorded import device_profile, recorded_config
 from reports.rungs import longer_looks, longest_compared, rungs_of
 from reports.selecting import selected
@@ -88,6 +88,8 @@ class RunView:
     order: tuple[int | None, ...] = ()
     #: What a search of many trainings kept of its estimates, see `reports.model`.
     kept_estimates: Mapping[str, Any] | None = None
+    #: Why they could not be made beside the search, the last time; None where they could.
+    estimating_failed: str | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
@@ -152,6 +154,7 @@ class RunView:
             effort_plan=store.get("effort_plan"),
             order=store.trained_order(),
             kept_estimates=store.get(KEY),
+            estimating_failed=store.get(FAILED),
         )
 
     def estimated(self) -> RunView:

@@ -62,7 +62,7 @@ class Driver:
     ) -> None:
         """`another` says whether a look of so many epochs may be begun now; once it says no, none ever is."""
         self._another, self._refused, self._say = another, False, say
-        self._weights, self._keeping = Weights(folder, store.check_held), Keeping(store)
+        self._weights, self._keeping = Weights(folder, store.check_held), Keeping(store, say)
         self._store = store
         self._feasibility = problem.feasibility
         self._costs = costs
