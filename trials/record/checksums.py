@@ -23,10 +23,10 @@ def checksum_of(values: Iterable[Value]) -> int:
 
 def seal(connection: sqlite3.Connection, table: str, key: object = None) -> None:
     """Give its checksum to the row of this primary key, which has just been written; where none is given, to all."""
-    own, others = _columns(connection, table)
-    where = "" if key is None else f"WHERE {own} = ?"
-    rows = connection.execute(f"SELECT rowid, {', '.join(others)} FROM {table} {where}", () if key is None else (key,))
-    given = [(checksum_of(values), rowid) for rowid, *values in rows.fetchall()]
+    where = "" if key is None else f"WHERE {_own(table)} = ?"
+    found = connection.execute(f"SELECT rowid, * FROM {table} {where}", () if key is None else (key,))
+    at = [str(column[0]) for column in found.description].index(COLUMN)
+    given = [(checksum_of((*row[1:at], *row[at + 1 :])), row[0]) for row in found.fetchall()]
     connection.executemany(f"UPDATE {table} SET {COLUMN} = ? WHERE rowid = ?", given)
 
 
@@ -36,21 +36,22 @@ def not_as_written(connection: sqlite3.Connection) -> Iterator[str]:
     The connection is one for this alone: from here on it gives text as bytes.
     """
     tables = [str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    described = {table: _columns(connection, table) for table in tables if _sealed(connection, table)}
+    sealed = [table for table in tables if _has_checksums(connection, table)]
     connection.text_factory = bytes
-    for table, (own, others) in described.items():
-        asked = f"SELECT {own}, {COLUMN}, {', '.join(others)} FROM {table} NOT INDEXED WHERE {COLUMN} IS NOT NULL"
-        for key, written, *values in connection.execute(asked):
-            if zlib.crc32(repr(tuple(values)).encode()) != written:
+    for table in sealed:
+        asked = f"SELECT {_own(table)}, * FROM {table} NOT INDEXED WHERE {COLUMN} IS NOT NULL"
+        found = connection.execute(asked)
+        at = [str(column[0]) for column in found.description].index(COLUMN)
+        for row in found:
+            if zlib.crc32(repr((*row[1:at], *row[at + 1 :])).encode()) != row[at]:
+                key = row[0]
                 yield f"{table} {key.decode(errors='replace') if isinstance(key, bytes) else key}"
 
 
-def _sealed(connection: sqlite3.Connection, table: str) -> bool:
+def _own(table: str) -> str:
+    """What tells its rows apart: but for the description's, their number."""
+    return "key" if table == "meta" else "rowid"
+
+
+def _has_checksums(connection: sqlite3.Connection, table: str) -> bool:
     return any(row[1] == COLUMN for row in connection.execute(f'PRAGMA table_info("{table}")'))
-
-
-def _columns(connection: sqlite3.Connection, table: str) -> tuple[str, list[str]]:
-    """The primary key of a table, and all its columns but the checksum."""
-    described = connection.execute(f'PRAGMA table_info("{table}")').fetchall()
-    own = next(str(row[1]) for row in described if row[5])
-    return own, [f'"{row[1]}"' for row in described if row[1] != COLUMN]
