@@ -13,8 +13,6 @@ from reports.finalists import finals_of
 from reports.formats import write_document
 from reports.front_picture import picture
 from reports.verdict import verdict_by_estimates, verdict_of
-from trials.record.file import FILE_NAME
-from trials.record.store import Store
 from trials.record.training import Training
 from trials.record.weights import training_weights_path, weights_path
 from trials.trial import TrialState
@@ -172,10 +170,8 @@ class Run:
         from nas.proposing.exported import exported_study
         from nas.trainings.recorded import recorded_space
 
-        with Store.open(self.path / FILE_NAME) as store:
-            finished = store.finished()
         space = recorded_space(self.view, self.config)
-        return exported_study(self.view, space, finished, storage, name or self.path.resolve().name)
+        return exported_study(self.view, space, storage, name or self.path.resolve().name)
 
     def _provenance(self, trial: TrialView, kept: Training | None) -> dict[str, Any]:
         """What arch.json says of where the network comes from. Its figures are of its own training, of a finalist on

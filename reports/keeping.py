@@ -54,6 +54,11 @@ def _as_it_was(view: RunView, trainings: int) -> RunView:
     )
 
 
+def failed_sentence(why: str) -> str:
+    """That a search cannot have its estimates made."""
+    return f"estimates could not be made beside the search ({why}): it goes on without, and a look takes a while longer"
+
+
 def looked_at_story(view: RunView, told: RunView) -> list[str]:
     """That what is said of estimates is of the run as it was, in a sentence; none where it is of all of it."""
     if len(told.order) == len(view.order):

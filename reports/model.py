@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: The record's key of what is kept.
 KEY = "estimates"
+#: That of why they could not be made beside the search, the last time.
+FAILED = "estimating_failed"
 #: Trainings from which on it is: a model of fewer is fitted at once.
 MANY = 200
 #: The way in which estimates are made: another number whenever they come out otherwise.

@@ -36,6 +36,7 @@ def status_json(view: RunView, active: bool, told: RunView | None = None) -> dic
         "fixed_seconds": fixed_seconds(view),
         "started_at": view.sessions[0].started_at if view.sessions else None,
         "estimated_trainings": None if told.model is None else len(told.order),
+        "estimating_failed": view.estimating_failed,
         "evidence": evidence_json(told),
         "trust": trust_json(told),
         "verdict": None if (verdict := verdict_of(told)) is None else verdict.to_json(),

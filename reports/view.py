@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.collecting import uncollected
 from reports.front import non_dominated
-from reports.model import KEY, Made, Model, kept_of
+from reports.model import FAILED, KEY, Made, Model, kept_of
 from reports.recorded import device_profile, recorded_config
 from reports.rungs import longer_looks, longest_compared, rungs_of
 from reports.selecting import selected
@@ -88,13 +88,15 @@ class RunView:
     order: tuple[int | None, ...] = ()
     #: What a search of many trainings kept of its estimates, see `reports.model`.
     kept_estimates: Mapping[str, Any] | None = None
+    #: Why they could not be made beside the search, the last time; None where they could.
+    estimating_failed: str | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> RunView:
         """Read the run in the folder `path`. Raises StoreError as `Store.open` does, and StoreDamaged where what is
         recorded cannot be what a search recorded: to SQLite a changed byte inside a value is no damage."""
         folder = Path(path)
-        with Store.open(folder / FILE_NAME) as store, uncollected():
+        with Store.open(folder / FILE_NAME) as store:
             try:
                 view = cls.of(folder, store)
                 view._read()
@@ -114,6 +116,11 @@ class RunView:
     @classmethod
     def of(cls, path: Path, store: Store) -> RunView:
         """The run in an open record."""
+        with uncollected():
+            return cls._of(path, store)
+
+    @classmethod
+    def _of(cls, path: Path, store: Store) -> RunView:
         baseline, profile, target = (store.get(key) for key in ("baseline", "latency_profile", "latency_target"))
         measured: dict[int, tuple[Latency, ...]] = {}
         for one in store.measurements():
@@ -147,6 +154,7 @@ class RunView:
             effort_plan=store.get("effort_plan"),
             order=store.trained_order(),
             kept_estimates=store.get(KEY),
+            estimating_failed=store.get(FAILED),
         )
 
     def estimated(self) -> RunView:

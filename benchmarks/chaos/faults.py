@@ -33,7 +33,7 @@ import sqlite3, sys, time
 held = sqlite3.connect(sys.argv[1], isolation_level=None)
 held.execute("PRAGMA locking_mode=EXCLUSIVE")
 held.execute("BEGIN EXCLUSIVE")
-held.execute("INSERT OR REPLACE INTO meta VALUES ('other', 'null')")
+held.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('other', 'null')")
 print("held", flush=True)
 time.sleep(float(sys.argv[2]))
 """

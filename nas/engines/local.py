@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
-from nas.engines.crashes import Crashes
+from nas.engines.crashes import MOST_CRASHES, Crashes
 from nas.engines.engine import Answer, DeviceBench, JobSource
 from nas.engines.interruption import Interruption
 from nas.settings.search import SearchConfig
@@ -15,7 +15,7 @@ from trials.errors import DeviceLost
 from trials.judge import Bench, TrialOutcome, TrialPlan
 from trials.latency import LatencyBench, Target
 from trials.machine import device as devices
-from trials.trial import LatencyProtocol, TrialState
+from trials.trial import EpochPoint, Failure, LatencyProtocol, TrialJob, TrialResult, TrialState
 
 
 class LocalEngine:
@@ -29,9 +29,11 @@ class LocalEngine:
 
     def __init__(self, device: str = "auto") -> None:
         self.on_this_cpu = devices.resolve(device).type == "cpu"
+        self._crashes = Crashes()
 
     def remember(self, crashes: Crashes) -> None:
-        """Nothing: what ends a worker ends this process with it."""
+        """What ends a worker ends this process with it: it is the next session that sees it."""
+        self._crashes = crashes
 
     def ask(self, question: Callable[[Bench], Answer], plan: TrialPlan) -> Answer:
         return question(Bench(plan))
@@ -40,9 +42,15 @@ class LocalEngine:
         bench = Bench(plan)
         bench.warm_up()
         while (job := source.next_job()) is not None:
-            for event in bench.judge(job):
+            crashed = self._crashes.of(job)
+            if len(crashed) >= MOST_CRASHES:
+                source.record(_crashed(job, crashed), None)
+                self._crashes.put(job, ())
+                continue
+            for event in self._judged(bench, job):
                 if isinstance(event, TrialOutcome):
                     source.record(event.result, event.weights)
+                    self._crashes.put(job, ())
                     if event.result.state is TrialState.FAILED and not bench.answers():
                         raise DeviceLost(
                             f"{bench.device} does not compute any more in this process, since a trial failed "
@@ -51,9 +59,22 @@ class LocalEngine:
                 else:
                     source.advance(job.number, event)
 
+    def _judged(self, bench: Bench, job: TrialJob) -> Iterator[EpochPoint | TrialOutcome]:
+        with self._crashes.watching(job):
+            yield from bench.judge(job)
+
     @contextmanager
     def bench(self, space: SearchSpace, target: Target, protocol: LatencyProtocol) -> Iterator[DeviceBench]:
         yield LatencyBench(space, target, protocol)
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _crashed(job: TrialJob, texts: Sequence[str]) -> TrialResult:
+    """A job that is not tried again: it has ended this many processes."""
+    said = f"it ended {len(texts)} processes: {texts[-1]}"
+    environment = {"earlier_attempts": list(texts)}
+    return TrialResult.of(
+        job, TrialState.FAILED, failure=Failure.CRASHED, error=said, attempts=len(texts), environment=environment
+    )

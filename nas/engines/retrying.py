@@ -20,15 +20,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from nas.engines.crashes import Crashes
+from nas.engines.crashes import MOST_CRASHES, Crashes
 from nas.engines.engine import JobSource
 from trials.errors import MachineFailing
 from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
 
 #: How often a job is begun anew whose worker was lost.
 MAX_RETRIES = 2
-#: How many of its workers an architecture may end.
-MOST_CRASHES = 2
 #: Different jobs that a node may lose, with none ending there between them, before it is avoided.
 MOST_LOST_ON_A_NODE = 3
 #: Losses in a row, with nothing ending anywhere, that are the machine's for certain; more where more run side by side.

@@ -30,6 +30,7 @@ from nas.proposing.proposer import Problem
 from nas.proposing.sampler import TOLD, Sampler, Seen, Told, trainings_of
 from nas.proposing.study import Study
 from nas.proposing.surrogate import Parameters, Surrogate
+from nas.proposing.window import Remembered
 from search_spaces.architecture import Architecture
 from trials.record.training import Training
 from trials.seeds import derive
@@ -169,7 +170,7 @@ class EHVI(Study):
         self._ehvi = self.own(EHVISampler(problem))
 
     def storage(self) -> optuna.storages.BaseStorage:
-        return optuna.storages.InMemoryStorage()  # the sampler has a window of its own
+        return Remembered()  # the sampler has a window of its own
 
     def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         self._ehvi.reseed(seed)

@@ -42,16 +42,10 @@ class StudyError(UserError, ValueError):
     """A study that cannot be made where it is asked for: the message says why."""
 
 
-def exported_study(
-    view: RunView, space: SearchSpace, finished: Mapping[int, float], storage: str | None, name: str
-) -> OptunaStudy:
+def exported_study(view: RunView, space: SearchSpace, storage: str | None, name: str) -> OptunaStudy:
     """The trials of a run in a new study of this name; without a storage, in memory.
 
-    Args:
-        finished: when each trial was recorded, in seconds since 1970, by number.
-
-    Raises:
-        StudyError: the storage cannot be opened, or has a study of this name already.
+    Raises StudyError where the storage cannot be opened, or has a study of this name already.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     objectives = tuple(view.objectives)
@@ -66,7 +60,7 @@ def exported_study(
         variables = {variable.name: variable.points[0] for variable in space.variables}
         for trial in view.trials:
             params = {one: str(trial.result.architecture.choices[point]) for one, point in variables.items()}
-            study.add_trial(_frozen(trial, objectives, params, distributions, finished.get(trial.result.number)))
+            study.add_trial(_frozen(trial, objectives, params, distributions, view.moments.get(trial.result.number)))
     except BaseException:
         if storage is not None:  # whole or not at all
             optuna.delete_study(study_name=name, storage=storage)

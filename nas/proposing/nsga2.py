@@ -13,6 +13,7 @@ from optuna.trial import TrialState as OptunaState
 from nas.proposing.proposer import Problem
 from nas.proposing.sampler import distributions_of
 from nas.proposing.study import Study
+from nas.proposing.window import Remembered
 from trials.seeds import derive
 
 #: Of a generation. Optuna's 50 would not see a second one in most searches.
@@ -66,7 +67,7 @@ class NSGA2(Study):
         self._nsga2 = NSGA2Sampler(problem)
 
     def storage(self) -> optuna.storages.BaseStorage:
-        return optuna.storages.InMemoryStorage()  # generations are counted from the first
+        return Remembered()  # generations are counted from the first
 
     def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         self._nsga2.reseed(seed)

@@ -26,8 +26,21 @@ _RENEWAL = 250
 _SHOWN = (OptunaState.COMPLETE, OptunaState.PRUNED)
 
 
-class Window(optuna.storages.InMemoryStorage):
-    """Remembers every trial of one study, and lists those that run and those in the window."""
+class Remembered(optuna.storages.InMemoryStorage):
+    """Remembers every trial of one study, and takes those that are added to it as they are: nobody else has them, and
+    their distributions are the same for all. Optuna's copies each, with all of its own."""
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        trial_id = super().create_new_trial(study_id)
+        if template_trial is not None:
+            template_trial.number, template_trial._trial_id = self._get_trial(trial_id).number, trial_id
+            self._set_trial(trial_id, template_trial)
+            self._update_cache(trial_id, study_id)
+        return trial_id
+
+
+class Window(Remembered):
+    """Lists of the trials those that run and those in the window."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ from nas.proposing.proposer import Problem, Proposer
 from nas.session.keeping import Keeping
 from nas.session.weights import Weights
 from nas.telling import Observer
+from reports.collecting import uncollected
 from reports.view import RunView
 from search_spaces.architecture import Architecture
 from trials.costs import CostTable
@@ -61,7 +62,7 @@ class Driver:
     ) -> None:
         """`another` says whether a look of so many epochs may be begun now; once it says no, none ever is."""
         self._another, self._refused, self._say = another, False, say
-        self._weights, self._keeping = Weights(folder, store.check_held), Keeping(store)
+        self._weights, self._keeping = Weights(folder, store.check_held), Keeping(store, say)
         self._store = store
         self._feasibility = problem.feasibility
         self._costs = costs
@@ -265,13 +266,14 @@ class Driver:
 def replay(proposer: Proposer, view: RunView) -> None:
     """Tell what is recorded, trials by their numbers, and each training beside them where it was recorded."""
     waiting = deque(view.results)
-    for number, training in view.in_order():
-        if number is None:
-            proposer.learn(training)
-        else:
-            while waiting and waiting[0].number <= number:
-                proposer.replay([waiting.popleft()])
-    proposer.replay(waiting)
+    with uncollected():
+        for number, training in view.in_order():
+            if number is None:
+                proposer.learn(training)
+            else:
+                while waiting and waiting[0].number <= number:
+                    proposer.replay([waiting.popleft()])
+        proposer.replay(waiting)
 
 
 def gated_in_a_row(results: Sequence[TrialResult]) -> int:

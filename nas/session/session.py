@@ -163,7 +163,10 @@ def _run_stages(
     before = None if recorded is None else recorded.config
     with open_store(folder, prepared, baseline, before, progress.say, evidence) as store, ExitStack() as beside:
         take_over(folder, store)
-        engine.remember(Crashes(store.get("crashes"), lambda texts: store.put({"crashes": texts})))
+        crashes = Crashes(store.get("crashes"), lambda texts: store.put({"crashes": texts}), folder)
+        if (ended := crashes.take_over()) is not None:
+            progress.say(f"the last session ended in the midst of a training: {ended}")
+        engine.remember(crashes)
         remove_unfinished(folder)
         prepared_s = time.monotonic() - began
         planner = Planner(

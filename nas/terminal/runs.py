@@ -23,7 +23,7 @@ from reports.formatting import (
     format_time,
 )
 from reports.front_text import front_lines
-from reports.keeping import at_a_look, looked_at_story
+from reports.keeping import at_a_look, failed_sentence, looked_at_story
 from reports.latency import interval_text, latency_label, latency_note, latency_story
 from reports.lines import choices_text, headline
 from reports.noise import advice_text, counted
@@ -235,7 +235,8 @@ def print_status(console: Console, view: RunView, active: bool, told: RunView | 
         *trust_story(told),
         *_verdict(told),
     )
-    for sentence in (*sentences, *looked_at_story(view, told)):
+    failed = [] if view.estimating_failed is None else [failed_sentence(view.estimating_failed)]
+    for sentence in (*sentences, *failed, *looked_at_story(view, told)):
         console.print(sentence, soft_wrap=True, markup=False)
     if view.advice is not None:
         console.print(advice_text(view.advice), soft_wrap=True)

@@ -51,6 +51,8 @@ class Recovered:
             yield f"lost    {name} is damaged"
         if saved.needed:
             yield f"lost    of the run's description: {', '.join(saved.needed)}"
+        if saved.doubtful:
+            yield f"changed of the run's description: {', '.join(saved.doubtful)}: not as written, see what they say"
         if saved.rows.get("trials"):
             yield "unknown rows after the last that was saved leave no trace; trials that were running have none either"
 

@@ -19,6 +19,7 @@ from typing import Any
 from reports_records import description
 
 from search_spaces import Architecture, FusionChoice
+from trials.record.checksums import seal
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
 from trials.trial import EpochPoint, Failure, Latency, Timing, TrialResult, TrialState
@@ -97,6 +98,8 @@ def _at_its_time(path: Path, made: list[TrialResult], workers: int = 8) -> None:
             moment = (begun + free[place], one.number)
             record.execute("UPDATE trials SET finished_at = ? WHERE number = ?", moment)
         record.execute("UPDATE sessions SET started_at = ?, ended_at = ?", (begun, begun + max(free)))
+        for table in ("trials", "sessions"):
+            seal(record, table)
 
 
 def _places() -> list[tuple[int, int]]:

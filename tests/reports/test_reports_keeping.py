@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import shutil
 import time
 from dataclasses import replace
 from itertools import islice, product
@@ -12,12 +15,13 @@ import pytest
 from reports_records import OPERATORS, record, result
 from rich.console import Console
 
+from nas.session import keeping as keeping_module
 from nas.session.keeping import Keeping, keep
 from nas.terminal.runs import print_status
 from reports import RunView
 from reports.estimates import not_told_apart
 from reports.keeping import at_a_look, to_keep
-from reports.model import KEY, MANY
+from reports.model import FAILED, KEY, MANY
 from reports.status import status_json
 from trials.estimates.estimates import Estimates
 from trials.estimates.model import Conditioned
@@ -150,7 +154,7 @@ def test_a_search_has_them_made_beside_it_and_records_what_it_would_have_made(
     config = {"space": "resnet8", "trials": MANY, "training": {"epochs": 5}}
     grown = record(tmp_path / "run", trials[:MANY], config=config)
     with Store.open_for_writing(grown.path / FILE_NAME) as store:
-        keeping, deadline = Keeping(store), time.monotonic() + 120
+        keeping, deadline = Keeping(store, pytest.fail), time.monotonic() + 120
         while store.get(KEY) is None:
             keeping.grown(grown)
             assert time.monotonic() < deadline
@@ -164,11 +168,45 @@ def test_a_search_that_ends_leaves_no_process_and_is_not_held_up_by_one(kept: tu
     before = kept[0]
     with Store.open_for_writing(before.path / FILE_NAME) as store:
         store.put({KEY: None})
-        keeping = Keeping(store)
+        keeping = Keeping(store, pytest.fail)
         keeping.grown(before)
         assert keeping._making is not None
-        maker, _ = keeping._making
+        maker = keeping._making.maker
         keeping.close()
         assert maker.returncode is not None
         assert store.get(KEY) is None
         keep(store, before)  # as the others find it
+
+
+@pytest.mark.slow
+def test_that_they_cannot_be_made_is_said_once_and_by_every_look(
+    kept: tuple[RunView, RunView], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(kept[0].path, tmp_path / "run"))
+    (tmp_path / "scipy.py").write_text("raise MemoryError('no room')")
+    monkeypatch.syspath_prepend(tmp_path)
+    said: list[str] = []
+    with Store.open_for_writing(run / FILE_NAME) as store:
+        for _ in range(2):
+            store.put({KEY: None})
+            keeping, grown, deadline = Keeping(store, said.append), RunView.of(run, store), time.monotonic() + 60
+            keeping.grown(grown)
+            while keeping._making is not None:
+                assert time.monotonic() < deadline
+                keeping.grown(grown)
+                time.sleep(0.05)
+    expected = "estimates could not be made beside the search (MemoryError: no room): it goes on without"
+    assert [line[: len(expected)] for line in said] == [expected]
+    monkeypatch.undo()
+    view = RunView.load(run)
+    assert expected in told(view)
+    assert status_json(view, active=True)["estimating_failed"] == "MemoryError: no room"
+    with Store.open_for_writing(run / FILE_NAME) as store, monkeypatch.context() as patched:
+        patched.setattr(keeping_module, "_begun", _no_process)
+        store.put({KEY: None, FAILED: None})
+        Keeping(store, said.append).grown(grown)
+    assert said[-1].startswith("estimates could not be made beside the search (Cannot allocate memory)")
+
+
+def _no_process(run: Path) -> None:
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))

@@ -14,6 +14,7 @@ from typing import IO
 
 from trials.errors import StoreError
 from trials.record import lease
+from trials.record.checksums import not_as_written
 from trials.record.faults import BUSY_S, Damage, told
 from trials.whole_files import FULL, disk_full
 
@@ -22,6 +23,8 @@ FILE_NAME = "study.db"
 LOCK_NAME = ".lock"
 #: A file system that knows no locks, or has none to give.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
+#: How many rows that are damaged a line lists.
+_SHOWN = 5
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "9p")
 
 
@@ -156,7 +159,8 @@ def _plain_journal(path: Path) -> bool:
 
 
 def check(path: Path, readable: Mapping[int, Iterable[str]]) -> int:
-    """The schema version of a record that is whole and `readable`: of a known version, with the tables of it.
+    """The schema version of a record that is whole and `readable`: of a known version, with the tables of it, each row
+    as it was written.
 
     The version is looked at first: what a newer version's tables are like, this one does not know.
 
@@ -179,7 +183,7 @@ def check(path: Path, readable: Mapping[int, Iterable[str]]) -> int:
                     f"{path} was written by a newer fusion-nas (schema version {version}, this one reads up to "
                     f"{max(readable)}): update it, or give another --out"
                 )
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise Damage(verdict)
             if version not in readable:
@@ -190,6 +194,10 @@ def check(path: Path, readable: Mapping[int, Iterable[str]]) -> int:
             lacking = [table for table in readable[version] if not _has(connection, table)]
             if lacking:
                 raise Damage(f"no such table: {', '.join(lacking)}")
+            wrong = list(not_as_written(connection))
+            if wrong:
+                shown = f"{', '.join(wrong[:_SHOWN])}{', …' if len(wrong) > _SHOWN else ''}"
+                raise Damage(f"{len(wrong)} of its rows not as written: {shown}")
     return version
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Table, select
 from sqlalchemy.dialects.sqlite import insert
 
 from search_spaces.architecture import Architecture
-from trials.record import schema
+from trials.record import checksums, schema
 from trials.record.training import Training
 from trials.trial import AttentionByEpoch, EpochPoint, Failure, Latency, Timing, TrialResult, TrialState, Workload
 
@@ -44,7 +45,15 @@ def recorded_training(connection: Connection, result: TrialResult) -> int:
             return int(row)
     key = connection.execute(insert(schema.trainings).values(**training_row(training))).inserted_primary_key
     assert key is not None
+    sealed(connection, schema.trainings, key[0])
     return int(key[0])
+
+
+def sealed(connection: Connection, table: Table, key: object) -> None:
+    """A row that has just been written, given its checksum."""
+    plain = connection.connection.driver_connection
+    assert isinstance(plain, sqlite3.Connection)
+    checksums.seal(plain, table.name, key)
 
 
 def trial_row(result: TrialResult, training: int | None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from sqlalchemy.pool import StaticPool
 from search_spaces.architecture import Architecture
 from trials.errors import StoreDamaged, StoreError
 from trials.record import lease, schema
+from trials.record.checksums import COLUMN, checksum_of, seal
 from trials.record.faults import told
 from trials.record.file import FILE_NAME, locked
 from trials.record.pages import Pages, Value
@@ -41,7 +42,8 @@ Row = dict[str, Value]
 @dataclass
 class Saved:
     """What was brought over: rows by table, of trials and trainings the numbers that are missing among them (what was
-    lost at the end leaves no gap), rows that contradict another, and `needed` that is not there any more."""
+    lost at the end leaves no gap), rows that contradict another, and `needed` that is not there any more. Of trials and
+    trainings a row that is not as it was written is not brought over; of the description it is, and named."""
 
     rows: dict[str, int] = field(default_factory=dict)
     missing: dict[str, list[int]] = field(default_factory=dict)
@@ -49,11 +51,13 @@ class Saved:
     #: Trials whose training was lost: to be trained again, under their number.
     untrained: list[int] = field(default_factory=list)
     needed: list[str] = field(default_factory=list)
+    #: What of the run's description is there, but not as it was written.
+    doubtful: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "rows": self.rows, "missing": self.missing, "conflicting": self.conflicting, "untrained": self.untrained,
-            "needed": self.needed,
+            "needed": self.needed, "doubtful": self.doubtful,
         }  # fmt: skip
 
 
@@ -175,7 +179,7 @@ def _carve(
             if "final" in row and row["final"] is None:
                 row["final"] = 0
             checked = _checked(name, columns, row)
-            if checked is not None:
+            if checked is not None and _as_written(checked):
                 found[name].setdefault(_identity(name, checked), checked)
                 break
 
@@ -204,7 +208,15 @@ def _checked(name: str, columns: Mapping[str, Column[Any] | None], row: Row) -> 
                 return None
         elif not isinstance(value, str) or (isinstance(kind, JSON) and not _is_json(value)):
             return None
-    return row if _consistent(name, row) else None
+    if not _consistent(name, row):
+        return None
+    return row if name == "meta" or _as_written(row) else None  # a description is needed, doubtful or not
+
+
+def _as_written(row: Row) -> bool:
+    """Whether its values are those of its checksum, where it has one."""
+    written = row.get(COLUMN)
+    return written is None or checksum_of(value for column, value in row.items() if column != COLUMN) == written
 
 
 def _consistent(name: str, row: Row) -> bool:
@@ -253,6 +265,7 @@ def _write(
             saved.rows.setdefault(name, 0)
         saved.missing = {name: list(_gaps(found.get(name, {}), first)) for name, first in _COUNTED.items()}
         saved.needed = [key for key in NEEDED if key not in meta]
+        saved.doubtful = sorted(str(key) for key, row in meta.items() if not _as_written(row))
         if saved.untrained or saved.missing["trials"] or not whole:
             _reopen(connection, meta)
         described = {
@@ -262,6 +275,8 @@ def _write(
         for key, value in described.items():
             connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, json.dumps(value)))
         if version == schema.SCHEMA_VERSION:
+            for name in tables:
+                seal(connection, name)
             connection.execute(f"PRAGMA user_version = {version}")
         connection.commit()
         verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
@@ -294,7 +309,7 @@ def _version(meta: Mapping[Any, Row], tables: Mapping[str, Mapping[str, Any]]) -
     if "trainings" not in tables:
         return 1
     columns = tables["trainings"]
-    came = {"attention": schema.SCHEMA_VERSION, "tempered_loss": 4, "final": 3}
+    came = {COLUMN: schema.SCHEMA_VERSION, "attention": 5, "tempered_loss": 4, "final": 3}
     return next((version for column, version in came.items() if column in columns), 2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,9 +24,11 @@ from sqlalchemy import (
     text,
 )
 
+from trials.record import checksums, lease
+
 #: 1: trials with their own results, and a table of repeats beside them. 2: one table of trainings. 3: which of them are
-#: finalists'. 4: each one's loss at its own temperature. 5: how its attention weights moved.
-SCHEMA_VERSION = 5
+#: finalists'. 4: each one's loss at its own temperature. 5: how its attention weights moved. 6: a checksum of each row.
+SCHEMA_VERSION = 6
 
 metadata = MetaData()
 
@@ -34,7 +37,13 @@ def _json(name: str) -> Column[Any]:
     return Column(name, JSON(none_as_null=True))
 
 
-meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("value", JSON, nullable=False))
+def _checksum() -> Column[Any]:
+    return Column(checksums.COLUMN, Integer)
+
+
+meta = Table(
+    "meta", metadata, Column("key", String, primary_key=True), Column("value", JSON, nullable=False), _checksum()
+)
 sessions = Table(
     "sessions",
     metadata,
@@ -43,6 +52,7 @@ sessions = Table(
     Column("ended_at", Float),
     Column("outcome", String),
     Column("details", JSON, nullable=False),
+    _checksum(),
 )
 #: All that was trained, whoever asked for it. `error` says why one has no score.
 trainings = Table(
@@ -72,6 +82,7 @@ trainings = Table(
     Column("failure", String),
     Column("environment", JSON, nullable=False),
     Column("finished_at", Float, nullable=False),
+    _checksum(),
 )
 #: What was proposed. A trial that was trained refers to its training; one that was gated or stopped has none, and
 #: says itself why, for how long and where.
@@ -100,6 +111,7 @@ trials = Table(
     _json("timing"),
     Column("attempts", Integer, nullable=False),
     Column("finished_at", Float, nullable=False),
+    _checksum(),
 )
 #: Latencies that were measured when a search was over.
 measurements = Table(
@@ -111,6 +123,7 @@ measurements = Table(
     Column("latency", JSON, nullable=False),
     Column("conditions", JSON, nullable=False),
     Column("measured_at", Float, nullable=False),
+    _checksum(),
 )
 # The promises that nothing is proposed, and nothing is trained, twice, held by the database itself.
 Index("proposed_once", trials.c.key, unique=True, sqlite_where=text("state = 'complete'"))
@@ -141,8 +154,14 @@ def carry_over(connection: Connection, version: int) -> None:
         _from_3(connection)
     if version in (2, 3, 4):
         _from_4(connection)
+    _from_5(connection)
     connection.execute(meta.update().where(meta.c.key == "schema_version").values(value=SCHEMA_VERSION))
     mark(connection)
+    plain = connection.connection.driver_connection
+    assert isinstance(plain, sqlite3.Connection)
+    for name in metadata.tables:
+        checksums.seal(plain, name)
+    connection.execute(meta.update().where(meta.c.key == lease.KEY).values(checksum=None))  # it is renewed all the time
 
 
 def _from_2(connection: Connection) -> None:
@@ -161,6 +180,14 @@ def _from_3(connection: Connection) -> None:
 def _from_4(connection: Connection) -> None:
     """Of none of its trainings the attention weights were looked at from epoch to epoch."""
     connection.exec_driver_sql("ALTER TABLE trainings ADD COLUMN attention JSON")
+
+
+def _from_5(connection: Connection) -> None:
+    """None of its rows has a checksum; tables that were made on the way may."""
+    there = inspect(connection)
+    for name in metadata.tables:
+        if all(column["name"] != checksums.COLUMN for column in there.get_columns(name)):
+            connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {checksums.COLUMN} INTEGER")
 
 
 def _from_1(connection: Connection) -> None:

@@ -7,12 +7,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, or_, select
+from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, event, or_, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.pool import NullPool, StaticPool
@@ -29,6 +29,7 @@ from trials.record.rows import (
     OF_TRAINING,
     recorded_training,
     result_of,
+    sealed,
     training_of,
     training_row,
     trial_row,
@@ -60,6 +61,7 @@ class Store:
         self._engine = engine
         self._lock = lock
         self._held: lease.Held | None = None
+        self._rows: dict[str, tuple[Any, ...]] = {}
 
     @classmethod
     def create(cls, path: Path, meta: Mapping[str, Any], say: Callable[[str], None] = _silent) -> Store:
@@ -80,6 +82,7 @@ class Store:
                 schema.metadata.create_all(connection)
                 for key, value in {**meta, "schema_version": schema.SCHEMA_VERSION}.items():
                     connection.execute(insert(schema.meta).values(key=key, value=value))
+                    sealed(connection, schema.meta, key)
                 mine.write(_plain(connection))
                 schema.mark(connection)
             put_in_place(unfinished, path)
@@ -170,6 +173,7 @@ class Store:
             for key, value in values.items():
                 statement = insert(schema.meta).values(key=key, value=value)
                 connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+                sealed(connection, schema.meta, key)
 
     def append(self, result: TrialResult) -> None:
         """Record an ended trial, and its training where it was trained and that is not recorded yet: both or none.
@@ -179,7 +183,7 @@ class Store:
         Raises:
             StoreError: that number, or that architecture as complete, is in the record already.
         """
-        with self._writing() as connection:
+        with self._recording() as connection:
             try:
                 # By the trial's own row: a look for every lost training would read the whole table, once an event.
                 of_it = select(schema.trainings.c.id).join_from(schema.trials, schema.trainings, BELONGS)
@@ -193,6 +197,8 @@ class Store:
                     where=or_(schema.trials.c.state == str(TrialState.STOPPED), schema.trials.c.training.in_(lost)),
                 )
                 written = connection.execute(replace).rowcount
+                if written:
+                    sealed(connection, schema.trials, result.number)
                 connection.execute(schema.trainings.delete().where(schema.trainings.c.id.in_(lost)))
             except IntegrityError as error:
                 raise StoreError(f"trial {result.number} was not recorded: {error.orig}") from error
@@ -201,70 +207,74 @@ class Store:
 
     def put_timing(self, number: int, timing: Timing) -> None:
         """Complete a recorded trial's timing by what recording it took."""
-        with self._writing() as connection:
+        with self._recording() as connection:
             connection.execute(
                 schema.trials.update().where(schema.trials.c.number == number).values(timing=timing.to_json())
             )
+            sealed(connection, schema.trials, number)
 
     def results(self) -> tuple[TrialResult, ...]:
         """Every recorded trial with its training, by number."""
         both = select(*schema.trials.columns, *OF_TRAINING)
         joined = both.select_from(schema.trials.outerjoin(schema.trainings, BELONGS)).order_by(schema.trials.c.number)
-        with self._connect() as connection:
-            return tuple(result_of(row) for row in connection.execute(joined))
-
-    def finished(self) -> dict[int, float]:
-        """When each trial was recorded, in seconds since 1970, by number."""
-        with self._connect() as connection:
-            rows = connection.execute(select(schema.trials.c.number, schema.trials.c.finished_at))
-            return {int(row[0]): float(row[1]) for row in rows}
+        return self._all("results", joined, result_of)
 
     def moments(self) -> dict[int, float]:
-        """When each trial was recorded, by its number."""
+        """When each trial was recorded, in seconds since 1970, by its number."""
         columns = schema.trials.c.number, schema.trials.c.finished_at
-        with self._connect() as connection:
-            return {row[0]: row[1] for row in connection.execute(select(*columns))}
+        return dict(self._all("moments", select(*columns), tuple))
 
     def append_training(self, training: Training) -> None:
         """Record a training that no trial asked for. Raises StoreError when it is in the record already."""
-        with self._writing() as connection:
+        with self._recording() as connection:
             try:
-                connection.execute(insert(schema.trainings).values(**training_row(training)))
+                done = connection.execute(insert(schema.trainings).values(**training_row(training)))
+                assert done.inserted_primary_key is not None
+                sealed(connection, schema.trainings, done.inserted_primary_key[0])
             except IntegrityError as error:
                 raise StoreError(f"a training of {training.architecture.key} was not recorded: {error.orig}") from error
 
     def trainings_beside(self) -> tuple[Training, ...]:
         """The trainings that belong to no trial, but for the finalists', in their order."""
         apart = select(schema.trainings).select_from(schema.trainings.outerjoin(schema.trials, BELONGS))
-        return self._trainings(apart.where(schema.trials.c.number.is_(None), schema.trainings.c.final.is_(False)))
+        looks = apart.where(schema.trials.c.number.is_(None), schema.trainings.c.final.is_(False))
+        return self._all("beside", looks.order_by(schema.trainings.c.id), training_of)
 
     def trained_order(self) -> tuple[int | None, ...]:
         """Of every training but the finalists', in the order in which they were recorded: the number of its trial, None
         where no trial asked for it."""
         both = select(schema.trials.c.number).select_from(schema.trainings.outerjoin(schema.trials, BELONGS))
         wanted = both.where(schema.trainings.c.final.is_(False)).order_by(schema.trainings.c.id)
-        with self._connect() as connection:
-            return tuple(row[0] for row in connection.execute(wanted))
+        return self._all("order", wanted, lambda row: row[0])
 
     def final_trainings(self) -> tuple[Training, ...]:
         """The finalists' trainings, in their order."""
-        return self._trainings(select(schema.trainings).where(schema.trainings.c.final.is_(True)))
-
-    def _trainings(self, wanted: Select[Any]) -> tuple[Training, ...]:
-        with self._connect() as connection:
-            return tuple(training_of(row) for row in connection.execute(wanted.order_by(schema.trainings.c.id)))
+        finals = select(schema.trainings).where(schema.trainings.c.final.is_(True))
+        return self._all("finals", finals.order_by(schema.trainings.c.id), training_of)
 
     def occupied(self) -> tuple[tuple[float, float], ...]:
         """Of every training, whosever: when it was recorded, and for how many seconds it had held a worker."""
         columns = schema.trainings.c.finished_at, schema.trainings.c.seconds
+        return self._all("occupied", select(*columns), tuple)
+
+    def _all(self, name: str, wanted: Select[Any], of: Callable[[Row[Any]], Any]) -> tuple[Any, ...]:
+        """What is `wanted` of trials and trainings, each row as `of` has it. By the one who writes it is read once from
+        one event to the next: a search that goes on asks for all of it again and again before its first."""
+        if (there := self._rows.get(name)) is not None:
+            return there
         with self._connect() as connection:
-            return tuple((row[0], row[1]) for row in connection.execute(select(*columns)))
+            found = tuple(of(row) for row in connection.execute(wanted))
+        if self._held is not None:
+            self._rows[name] = found
+        return found
 
     def append_measurement(self, measurement: FinalMeasurement) -> None:
         """Record a measurement of a trial's latency, beside any earlier ones."""
         values = {**asdict(measurement), "measured_at": time.time()}
         with self._writing() as connection:
-            connection.execute(insert(schema.measurements).values(**values))
+            done = connection.execute(insert(schema.measurements).values(**values))
+            assert done.inserted_primary_key is not None
+            sealed(connection, schema.measurements, done.inserted_primary_key[0])
 
     def measurements(self) -> tuple[FinalMeasurement, ...]:
         """Every measurement that was taken for good, in their order."""
@@ -278,17 +288,27 @@ class Store:
             values = {"started_at": time.time(), "details": dict(details)}
             key = connection.execute(insert(schema.sessions).values(**values)).inserted_primary_key
             assert key is not None
+            sealed(connection, schema.sessions, key[0])
             return int(key[0])
 
     def end_session(self, session: int, outcome: str) -> None:
         values = {"ended_at": time.time(), "outcome": outcome}
         with self._writing() as connection:
             connection.execute(schema.sessions.update().where(schema.sessions.c.id == session).values(**values))
+            sealed(connection, schema.sessions, session)
 
     def sessions(self) -> tuple[Session, ...]:
         with self._connect() as connection:
-            rows = connection.execute(select(schema.sessions).order_by(schema.sessions.c.id)).all()
+            columns = [schema.sessions.c[one.name] for one in fields(Session)]
+            rows = connection.execute(select(*columns).order_by(schema.sessions.c.id)).all()
         return tuple(Session(**row._mapping) for row in rows)
+
+    @contextmanager
+    def _recording(self) -> Iterator[Connection]:
+        """A transaction that writes trials or trainings."""
+        self._rows.clear()
+        with self._writing() as connection:
+            yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -66,8 +66,6 @@ def test_the_trials_are_all_there_with_what_they_came_to(run: Any) -> None:
         TrialState.COMPLETE: OptunaState.COMPLETE, TrialState.FAILED: OptunaState.FAIL,
         TrialState.GATED: OptunaState.PRUNED, TrialState.STOPPED: OptunaState.FAIL,
     }  # fmt: skip
-    with Store.open(run.path / FILE_NAME) as store:
-        finished = store.finished()
     for told, trial in zip(study.trials, run.trials, strict=True):
         result = trial.result
         assert told.state is states[result.state]
@@ -77,7 +75,7 @@ def test_the_trials_are_all_there_with_what_they_came_to(run: Any) -> None:
         assert list(told.params.values()) == [str(choice) for choice in result.architecture.choices.values()]
         assert set(told.distributions) == set(told.params)
         assert told.datetime_complete is not None
-        assert told.datetime_complete.timestamp() == pytest.approx(finished[result.number], abs=1e-3)
+        assert told.datetime_complete.timestamp() == pytest.approx(run.view.moments[result.number], abs=1e-3)
         assert told.duration is not None
         assert told.duration.total_seconds() == pytest.approx(result.seconds, abs=1e-3)
         if result.state is TrialState.COMPLETE:

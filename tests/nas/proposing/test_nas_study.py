@@ -4,6 +4,7 @@ import dataclasses
 import random
 import re
 
+import optuna
 import pytest
 
 from nas.proposing.proposer import Problem, Proposal, Proposer, make_proposer
@@ -65,6 +66,22 @@ def test_a_rebuilt_study_goes_on_as_the_uninterrupted_one() -> None:
         assert proposal is not None
         assert proposal.architecture == expected.architecture
         rebuilt.tell(expected)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "ehvi", "random"])
+def test_thousands_of_trials_are_replayed_without_copies_of_what_all_have(sampler: str) -> None:
+    rebuilt = study(sampler=sampler)
+    rebuilt.replay(search(12))
+    trials = rebuilt._study.get_trials(deepcopy=False)  # type: ignore[attr-defined]
+    assert [trial.number for trial in trials] == list(range(len(trials))) != []
+    distributions = rebuilt.distributions  # type: ignore[attr-defined]
+    assert all(trial.distributions[name] is one for trial in trials for name, one in distributions.items())
+    created = optuna.trial.create_trial(
+        state=trials[0].state, values=trials[0].values, params=trials[0].params, distributions=distributions,
+        constraints=trials[0].constraints, user_attrs=trials[0].user_attrs,
+    )  # fmt: skip
+    for name in ("values", "params", "distributions", "constraints", "user_attrs", "system_attrs"):
+        assert getattr(trials[0], name) == getattr(created, name)
 
 
 def test_the_sampler_learns_what_is_good_and_what_is_over_budget() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sqlite3
+import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +21,7 @@ from nas.tools.recover import recover
 from nas.tools.run_doctor import Health, examine_run
 from reports import RunView
 from trials.errors import StoreDamaged, StoreError
+from trials.record.checksums import seal
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
 from trials.trial import TrialState
@@ -48,9 +50,30 @@ def parts(run: Path) -> dict[str, tuple[Health, str]]:
 
 
 def change(run: Path, *statements: str) -> None:
+    """What a search itself would not write, with the checksums of its rows as if it had."""
     with closing(sqlite3.connect(run / FILE_NAME)) as connection, connection:
         for statement in statements:
             connection.execute(statement)
+        for table in ("meta", "sessions", "trials", "trainings"):
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                seal(connection, table)
+
+
+def flip(run: Path, table: str, column: str, key: str) -> None:
+    """One bit of a value, past what a search wrote: still a value that it could have written."""
+    with closing(sqlite3.connect(run / FILE_NAME)) as connection, connection:
+        own = "key" if table == "meta" else "number" if table == "trials" else "id"
+        text = connection.execute(f"SELECT {column} FROM {table} WHERE {own} = ?", (key,)).fetchone()[0]
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE {own} = ?", (flipped(text), key))
+
+
+def flipped(value: Any) -> Any:
+    if isinstance(value, float):
+        return struct.unpack("<d", struct.pack("<Q", struct.unpack("<Q", struct.pack("<d", value))[0] ^ 1))[0]
+    if isinstance(value, int):
+        return value ^ 1
+    at = next(i for i, letter in enumerate(value) if letter.isdigit())
+    return value[:at] + chr(ord(value[at]) ^ 1) + value[at + 1 :]
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -95,6 +118,42 @@ def test_damage_is_found_where_it_is(run: Path, part: str) -> None:
     found = parts(run)
     assert {name for name, (health, _) in found.items() if health is Health.DAMAGED} == {part}, found
     assert re.search(said, found[part][1]), found[part]
+
+
+FLIPS = [
+    ("trainings", "score", "1"), ("trainings", "seed", "2"), ("trainings", "curve", "1"), ("trials", "macs", "1"),
+    ("meta", "value", "config"), ("meta", "value", "baseline"), ("sessions", "details", "1"),
+    ("sessions", "started_at", "1"), ("measurements", "latency", "1"), ("trials", "checksum", "0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "column", "key"), FLIPS)
+def test_one_bit_of_a_value_that_could_have_been_written_is_seen(run: Path, table: str, column: str, key: str) -> None:
+    flip(run, table, column, key)
+    with pytest.raises(
+        StoreDamaged, match=rf"is damaged \(1 of its rows not as written: {table} {key}\); .*nas recover"
+    ):
+        RunView.load(run)
+    assert parts(run)["record"][0] is Health.DAMAGED
+
+
+@pytest.mark.parametrize("command", ["status", "show", "search"])
+def test_a_flipped_bit_ends_every_command_with_5_in_one_line(run: Path, command: str) -> None:
+    flip(run, "trainings", "score", "1")
+    done = nas_program(command, *(["--out", run] if command == "search" else [run]))
+    assert (done.returncode, done.stdout) == (5, "")
+    assert re.fullmatch(r"nas: .* is damaged \(1 of its rows not as written: trainings 1\).*\n", done.stderr)
+
+
+def test_rows_that_are_not_as_written_are_left_out_and_a_description_is_named(run: Path, tmp_path: Path) -> None:
+    flip(run, "trainings", "score", "2")
+    flip(run, "meta", "value", "config")
+    found = recover(run, tmp_path / "new")
+    assert found.saved.missing["trainings"] == [2]
+    assert len(found.saved.untrained) <= 1
+    assert found.saved.doubtful == ["config"]
+    assert any("changed of the run's description: config" in line for line in found.story())
+    assert parts(tmp_path / "new")["record"][0] is Health.OK
 
 
 def test_the_command_ends_with_5_and_says_the_mend(run: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from reports import RunView
 from reports.evidence import evidence_story
 from search_spaces.errors import UserError
 from trials.errors import StoreDamaged
+from trials.record.checksums import seal
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
 
@@ -160,8 +163,9 @@ def test_what_cannot_count_is_said_in_one_line_and_nothing_begins(what: str, oth
 def test_none_that_fits_is_said(other: Path, tmp_path: Path) -> None:
     place = tmp_path / "a"
     shutil.copytree(other, place)
-    with Store.open_for_writing(place / FILE_NAME) as store, store._connect() as connection:
-        connection.exec_driver_sql("UPDATE trials SET choices = replace(choices, '\"add\"', '\"concat\"')")
+    with closing(sqlite3.connect(place / FILE_NAME)) as connection, connection:
+        connection.execute("UPDATE trials SET choices = replace(choices, '\"add\"', '\"concat\"')")
+        seal(connection, "trials")
     with pytest.raises(ConfigError, match=r"none of its 4 trainings counts for resnet8 \(\d of operators"):
         nas.search(**small(tmp_path / "b", operators=["add", "aff"], from_runs=[str(place)]))
 

@@ -26,7 +26,7 @@ import sqlite3
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("PRAGMA locking_mode=EXCLUSIVE")
 connection.execute("BEGIN EXCLUSIVE")
-connection.execute("INSERT INTO meta VALUES ('locked', '1')")
+connection.execute("INSERT INTO meta (key, value) VALUES ('locked', '1')")
 print("locked", flush=True)
 sys.stdin.readline()
 connection.execute("ROLLBACK")

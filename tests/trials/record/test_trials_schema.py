@@ -36,6 +36,12 @@ def version(path: Path) -> int:
         return int(connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()[0])
 
 
+def without_checksums(connection: sqlite3.Connection) -> None:
+    """As before schema 6."""
+    for table in schema.metadata.tables:
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
+
+
 def check(store: Store) -> None:
     """What the version that made it said of its trials, and its repeats that are none of these."""
     said = json.loads((OLD / "show.json").read_text())["trials"]
@@ -118,6 +124,7 @@ def test_of_a_record_of_schema_4_attention_is_not_known_from_epoch_to_epoch_and_
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("ALTER TABLE trainings DROP COLUMN attention")
         connection.execute("UPDATE meta SET value = '4' WHERE key = 'schema_version'")
+        without_checksums(connection)
     before = path.read_bytes()
     with Store.open(path) as store:
         check(store)
@@ -137,6 +144,7 @@ def test_a_record_of_schema_3_has_no_loss_at_its_own_temperature_and_may_have_it
         for column in (*OF_SCHEMA_4, "attention"):
             connection.execute(f"ALTER TABLE trainings DROP COLUMN {column}")
         connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
+        without_checksums(connection)
     before = path.read_bytes()
     with Store.open(path) as store:
         check(store)
@@ -161,6 +169,7 @@ def test_a_record_of_schema_2_has_no_finalists_and_may_have_them(path: Path) -> 
             "CREATE UNIQUE INDEX trained_once ON trainings (key, seed, epochs, start) WHERE score IS NOT NULL"
         )
         connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+        without_checksums(connection)
     before = path.read_bytes()
     with Store.open(path) as store:
         check(store)
@@ -176,3 +185,25 @@ def test_a_record_of_schema_2_has_no_finalists_and_may_have_them(path: Path) -> 
         with pytest.raises(StoreError, match="was not recorded"):
             store.append_training(final)
     assert version(path) == schema.SCHEMA_VERSION
+
+
+@pytest.mark.parametrize("kind", ["1", "5"])
+def test_rows_of_earlier_records_have_checksums_once_they_are_written_to(path: Path, kind: str) -> None:
+    if kind == "5":
+        Store.open_for_writing(path).close()
+        with closing(sqlite3.connect(path)) as connection, connection:
+            without_checksums(connection)
+            connection.execute("UPDATE meta SET value = '5' WHERE key = 'schema_version'")
+    with Store.open(path) as store:
+        check(store)
+    with Store.open_for_writing(path) as store:
+        with Store.open(path) as reader:  # whose lease is renewed meanwhile
+            check(reader)
+        check(store)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in schema.metadata.tables:
+            unsealed = f"SELECT count(*) FROM {table} WHERE checksum IS NULL"
+            assert connection.execute(unsealed).fetchone() == (0,), table
+        connection.execute("UPDATE trainings SET score = score + 1e-9 WHERE id = 3")
+    with pytest.raises(StoreError, match=r"1 of its rows not as written: trainings 3\)"):
+        Store.open(path)

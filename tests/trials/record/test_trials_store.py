@@ -471,3 +471,20 @@ def test_recording_a_trial_reads_no_table_whole(store: Store) -> None:
                 steps += [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", given)]
     assert any("SEARCH trainings" in step for step in steps)
     assert not [step for step in steps if step.startswith(("SCAN trials", "SCAN trainings"))]
+
+
+def test_who_writes_reads_all_of_it_once_from_one_event_to_the_next(store: Store) -> None:
+    store.append(result(0))
+    asked: list[str] = []
+    event.listen(store._engine, "before_cursor_execute", lambda c, cursor, text, *_: asked.append(text))
+    first = store.results(), store.trained_order(), store.moments()
+    store.put({"plan": 1})
+    reading = [text for text in asked if "FROM trials" in text or "FROM trainings" in text]
+    assert (store.results(), store.trained_order(), store.moments()) == first
+    assert [text for text in asked if "FROM trials" in text or "FROM trainings" in text] == reading
+    store.append(result(1))
+    store.append_training(trained(seed=5))
+    with Store.open(store.path) as reader:
+        read = reader.results(), reader.trained_order(), reader.trainings_beside()
+    assert (store.results(), store.trained_order(), store.trainings_beside()) == read
+    assert [len(rows) for rows in read] == [2, 3, 1]
