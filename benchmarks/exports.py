@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import tempfile
 import time
@@ -61,17 +62,17 @@ def wanted(architectures: int, libraries: int) -> Iterator[tuple[str, str, int]]
     """The name of each row, its network, and the number that its architecture is drawn with; -1 for every operator."""
     pyramids = [name for name in names() if name.endswith(("-fpn", "-pan", "-bifpn"))]
     spaces = [*names(), *(f"{name}-{HEADS[place % len(HEADS)]}" for place, name in enumerate(pyramids))]
-    for number in range(architectures):
-        yield f"{spaces[number % len(spaces)]} #{number}", spaces[number % len(spaces)], number
     for name in [f"torchvision:{name}" for name in TORCHVISION][:libraries]:
         yield name, name, -1
     for name in [f"timm:{name}" for name in TIMM][: max(0, libraries - len(TORCHVISION))]:
         yield name, name, -1
+    for number in range(architectures):
+        yield f"{spaces[number % len(spaces)]} #{number}", spaces[number % len(spaces)], number
 
 
 def row(name: str, network: str, number: int, folder: Path) -> dict[str, Any]:
     """What became of one: by artefact `ok` or the reason, where it came so far."""
-    began = time.perf_counter()
+    began, used = time.perf_counter(), sum(os.times()[:4])
     found: dict[str, Any] = {"name": name}
     try:
         space, architecture = _architecture(network, number, folder)
@@ -87,6 +88,7 @@ def row(name: str, network: str, number: int, folder: Path) -> dict[str, Any]:
     except Exception as error:  # every row is told
         found["stopped"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     found["seconds"] = round(time.perf_counter() - began, 1)
+    found["processor_seconds"] = round(sum(os.times()[:4]) - used, 1)  # of other processes too, such as model.py's
     return found
 
 
