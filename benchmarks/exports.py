@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import tempfile
@@ -70,8 +71,27 @@ def wanted(architectures: int, libraries: int) -> Iterator[tuple[str, str, int]]
         yield f"{spaces[number % len(spaces)]} #{number}", spaces[number % len(spaces)], number
 
 
-def row(name: str, network: str, number: int, folder: Path) -> dict[str, Any]:
-    """What became of one: by artefact `ok` or the reason, where it came so far."""
+def row(name: str, network: str, number: int) -> dict[str, Any]:
+    """What became of one, in a process forked off this one: torch's exporters keep a gigabyte of every few networks."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    with tempfile.TemporaryDirectory(prefix="fusion-nas-exports-") as folder, receiver:
+        process = multiprocessing.get_context("fork").Process(
+            target=lambda: sender.send(_row(name, network, number, Path(folder)))
+        )
+        process.start()
+        sender.close()
+        try:
+            found: dict[str, Any] = receiver.recv()
+        except EOFError:
+            found = {"name": name}
+        process.join()
+    if process.exitcode:
+        found["stopped"] = f"its process ended with {process.exitcode}"
+    return found
+
+
+def _row(name: str, network: str, number: int, folder: Path) -> dict[str, Any]:
+    """By artefact `ok` or the reason, where it came so far."""
     began, used = time.perf_counter(), sum(os.times()[:4])
     found: dict[str, Any] = {"name": name}
     try:
@@ -167,8 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, network, number in wanted(given.architectures, given.libraries):
         if name in known or time.monotonic() > until:
             continue
-        with tempfile.TemporaryDirectory(prefix="fusion-nas-exports-") as folder:
-            found = row(name, network, number, Path(folder))
+        found = row(name, network, number)
         with given.file.open("a") as file:
             file.write(json.dumps(found) + "\n")
         print(found["name"], found.get("artefacts", found.get("stopped")), found["seconds"], flush=True)
