@@ -40,9 +40,10 @@ def few(**given) -> Wishes:
     return Wishes(**{"epochs": 1, "train_images": 48, "batch_size": 16, "device": "cpu", "ema": None, **given})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "figure"),
-    [("semantic", "miou"), pytest.param("fcos", "ap", marks=[pytest.mark.slow, pytest.mark.long])],
+    [("semantic", "miou"), pytest.param("fcos", "ap", marks=pytest.mark.long)],
 )
 def test_it_is_trained_judged_and_exported_anew(head: str, figure: str, tmp_path: Path) -> None:
     exported = untrained(head, tmp_path / "exported", training={"augment": True, "frozen_trunk": True, "momentum": 0.9})
