@@ -40,6 +40,7 @@ TORCHVISION = (
     *("resnet18", "resnet34", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2", "mobilenet_v3_small"),
     *("mobilenet_v3_large", "efficientnet_b0", "efficientnet_v2_s", "convnext_tiny", "densenet121", "googlenet"),
     *("mnasnet0_5", "regnet_y_400mf", "regnet_x_400mf", "shufflenet_v2_x0_5", "squeezenet1_1", "vit_b_16", "swin_t"),
+    "mnasnet1_0",
 )
 TIMM = (
     *("resnet18", "resnet26d", "seresnet18", "ecaresnet50t", "resnest14d", "res2net50_26w_4s", "skresnet18"),
@@ -53,6 +54,7 @@ TIMM = (
         "poolformer_s12",
         "edgenext_xx_small",
     ),
+    *("semnasnet_075", "repghostnet_050", "mobileone_s0", "resnetv2_50"),
 )
 _TIMM_FILE = (
     "import timm\n\n\ndef network(num_classes=5):\n    return timm.create_model({name!r}, num_classes=num_classes)\n"
@@ -71,12 +73,12 @@ def wanted(architectures: int, libraries: int) -> Iterator[tuple[str, str, int]]
         yield f"{spaces[number % len(spaces)]} #{number}", spaces[number % len(spaces)], number
 
 
-def row(name: str, network: str, number: int) -> dict[str, Any]:
+def row_apart(name: str, network: str, number: int) -> dict[str, Any]:
     """What became of one, in a process forked off this one: torch's exporters keep a gigabyte of every few networks."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="fusion-nas-exports-") as folder, receiver:
         process = multiprocessing.get_context("fork").Process(
-            target=lambda: sender.send(_row(name, network, number, Path(folder)))
+            target=lambda: sender.send(row(name, network, number, Path(folder)))
         )
         process.start()
         sender.close()
@@ -90,7 +92,7 @@ def row(name: str, network: str, number: int) -> dict[str, Any]:
     return found
 
 
-def _row(name: str, network: str, number: int, folder: Path) -> dict[str, Any]:
+def row(name: str, network: str, number: int, folder: Path) -> dict[str, Any]:
     """By artefact `ok` or the reason, where it came so far."""
     began, used = time.perf_counter(), sum(os.times()[:4])
     found: dict[str, Any] = {"name": name}
@@ -158,9 +160,14 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines.append(
             f"{found['name']:34} {found.get('points', 0):6}  {found.get('trains', 'no'):6}  {cells}  {own_code}"
         )
-    counts = Counter((name, found.get("artefacts", {}).get(name) == "ok") for found in own for name in made)
-    lines += ["", f"random architectures of the catalogue: {len(own)}"]
-    lines += [f"  {name}: {counts[name, True]} ok, {counts[name, False]} not" for name in made]
+    others = [found for found in rows if "#" not in found["name"] and "no fusion point" not in found.get("stopped", "")]
+    for what, group in (("networks of libraries with fusion points", others), ("random architectures", own)):
+        counts = Counter((name, found.get("artefacts", {}).get(name) == "ok") for found in group for name in made)
+        times = sorted(found["processor_seconds"] for found in group if "processor_seconds" in found)
+        lines += ["", f"{what}: {len(group)}"]
+        lines += [f"  {name}: {counts[name, True]} ok, {counts[name, False]} not" for name in made]
+        if times:
+            lines.append(f"  seconds of processor: {times[len(times) // 2]} in the median, {times[-1]} at the most")
     lines += ["", "reasons:"]
     for found in rows:
         reasons = {name: why for name, why in found.get("artefacts", {}).items() if why != "ok"}
@@ -187,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, network, number in wanted(given.architectures, given.libraries):
         if name in known or time.monotonic() > until:
             continue
-        found = row(name, network, number)
+        found = row_apart(name, network, number)
         with given.file.open("a") as file:
             file.write(json.dumps(found) + "\n")
         print(found["name"], found.get("artefacts", found.get("stopped")), found["seconds"], flush=True)
