@@ -303,7 +303,7 @@ def _alike(root: nn.Module, path: str, paths: list[str]) -> list[str]:
     """Of `paths` those of the class that `path` has, and with none of the others inside: a network of a hundred norms
     that count their batches would be traced two hundred times where each is met alone."""
     kind = type(root.get_submodule(path))
-    same = [other for other in paths if type(root.get_submodule(other)) is kind]
+    same = [other for other in paths if other and type(root.get_submodule(other)) is kind]
     return [other for other in same if not any(inner.startswith(f"{other}.") for inner in paths)]
 
 
