@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import random
 import tempfile
 import time
@@ -38,6 +40,7 @@ TORCHVISION = (
     *("resnet18", "resnet34", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2", "mobilenet_v3_small"),
     *("mobilenet_v3_large", "efficientnet_b0", "efficientnet_v2_s", "convnext_tiny", "densenet121", "googlenet"),
     *("mnasnet0_5", "regnet_y_400mf", "regnet_x_400mf", "shufflenet_v2_x0_5", "squeezenet1_1", "vit_b_16", "swin_t"),
+    "mnasnet1_0",
 )
 TIMM = (
     *("resnet18", "resnet26d", "seresnet18", "ecaresnet50t", "resnest14d", "res2net50_26w_4s", "skresnet18"),
@@ -51,6 +54,7 @@ TIMM = (
         "poolformer_s12",
         "edgenext_xx_small",
     ),
+    *("semnasnet_075", "repghostnet_050", "mobileone_s0", "resnetv2_50"),
 )
 _TIMM_FILE = (
     "import timm\n\n\ndef network(num_classes=5):\n    return timm.create_model({name!r}, num_classes=num_classes)\n"
@@ -61,17 +65,36 @@ def wanted(architectures: int, libraries: int) -> Iterator[tuple[str, str, int]]
     """The name of each row, its network, and the number that its architecture is drawn with; -1 for every operator."""
     pyramids = [name for name in names() if name.endswith(("-fpn", "-pan", "-bifpn"))]
     spaces = [*names(), *(f"{name}-{HEADS[place % len(HEADS)]}" for place, name in enumerate(pyramids))]
-    for number in range(architectures):
-        yield f"{spaces[number % len(spaces)]} #{number}", spaces[number % len(spaces)], number
     for name in [f"torchvision:{name}" for name in TORCHVISION][:libraries]:
         yield name, name, -1
     for name in [f"timm:{name}" for name in TIMM][: max(0, libraries - len(TORCHVISION))]:
         yield name, name, -1
+    for number in range(architectures):
+        yield f"{spaces[number % len(spaces)]} #{number}", spaces[number % len(spaces)], number
+
+
+def row_apart(name: str, network: str, number: int) -> dict[str, Any]:
+    """What became of one, in a process forked off this one: torch's exporters keep a gigabyte of every few networks."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    with tempfile.TemporaryDirectory(prefix="fusion-nas-exports-") as folder, receiver:
+        process = multiprocessing.get_context("fork").Process(
+            target=lambda: sender.send(row(name, network, number, Path(folder)))
+        )
+        process.start()
+        sender.close()
+        try:
+            found: dict[str, Any] = receiver.recv()
+        except EOFError:
+            found = {"name": name}
+        process.join()
+    if process.exitcode:
+        found["stopped"] = f"its process ended with {process.exitcode}"
+    return found
 
 
 def row(name: str, network: str, number: int, folder: Path) -> dict[str, Any]:
-    """What became of one: by artefact `ok` or the reason, where it came so far."""
-    began = time.perf_counter()
+    """By artefact `ok` or the reason, where it came so far."""
+    began, used = time.perf_counter(), sum(os.times()[:4])
     found: dict[str, Any] = {"name": name}
     try:
         space, architecture = _architecture(network, number, folder)
@@ -87,6 +110,7 @@ def row(name: str, network: str, number: int, folder: Path) -> dict[str, Any]:
     except Exception as error:  # every row is told
         found["stopped"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     found["seconds"] = round(time.perf_counter() - began, 1)
+    found["processor_seconds"] = round(sum(os.times()[:4]) - used, 1)  # of other processes too, such as model.py's
     return found
 
 
@@ -136,9 +160,14 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines.append(
             f"{found['name']:34} {found.get('points', 0):6}  {found.get('trains', 'no'):6}  {cells}  {own_code}"
         )
-    counts = Counter((name, found.get("artefacts", {}).get(name) == "ok") for found in own for name in made)
-    lines += ["", f"random architectures of the catalogue: {len(own)}"]
-    lines += [f"  {name}: {counts[name, True]} ok, {counts[name, False]} not" for name in made]
+    others = [found for found in rows if "#" not in found["name"] and "no fusion point" not in found.get("stopped", "")]
+    for what, group in (("networks of libraries with fusion points", others), ("random architectures", own)):
+        counts = Counter((name, found.get("artefacts", {}).get(name) == "ok") for found in group for name in made)
+        times = sorted(found["processor_seconds"] for found in group if "processor_seconds" in found)
+        lines += ["", f"{what}: {len(group)}"]
+        lines += [f"  {name}: {counts[name, True]} ok, {counts[name, False]} not" for name in made]
+        if times:
+            lines.append(f"  seconds of processor: {times[len(times) // 2]} in the median, {times[-1]} at the most")
     lines += ["", "reasons:"]
     for found in rows:
         reasons = {name: why for name, why in found.get("artefacts", {}).items() if why != "ok"}
@@ -165,8 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, network, number in wanted(given.architectures, given.libraries):
         if name in known or time.monotonic() > until:
             continue
-        with tempfile.TemporaryDirectory(prefix="fusion-nas-exports-") as folder:
-            found = row(name, network, number, Path(folder))
+        found = row_apart(name, network, number)
         with given.file.open("a") as file:
             file.write(json.dumps(found) + "\n")
         print(found["name"], found.get("artefacts", found.get("stopped")), found["seconds"], flush=True)

@@ -103,7 +103,9 @@ def reprice(run: Path, measured: Path | None, out: Path | None, as_json: bool, *
 @click.argument("selector", default="verdict")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: RUN/exported]")
 @click.option(
-    "--formats", metavar="LIST", help="py,pt2,onnx,int8.onnx,int8.pt2,openvino.xml,pte or all.  [default: py,pt2,onnx]"
+    "--formats",
+    metavar="LIST",
+    help="py,pt2,onnx,int8.onnx,int8.pt2,openvino.xml,pte,tflite or all.  [default: py,pt2,onnx]",
 )
 @click.option("--benchmark", is_flag=True, help="Print size, accuracy, p50 and p95 of each format.")
 @click.option("--force", is_flag=True, help="Write into a folder that holds other files; those stay.")

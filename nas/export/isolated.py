@@ -1,5 +1,5 @@
-"""Runs an exported model.py, or model.pt2, where this package cannot be imported: `python -I -B isolated.py`, asked
-over its pipes.
+"""Runs an exported model.py, model.pt2 or model.tflite where this package cannot be imported: `python -I -B
+isolated.py`, asked over its pipes.
 
 Run as a script it sees only torch; imported, it lends the same evaluation to the other side of the comparison.
 A message is its length (8 bytes, little-endian) and what torch.save makes of it, read with weights_only.
@@ -34,7 +34,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def outputs_of(network: nn.Module, inputs: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+def outputs_of(network: Callable[[Tensor], Any], inputs: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
     """float32 [N, C, H, W] -> the network's outputs by name, of one batch, channels last as trials are evaluated."""
     with torch.inference_mode():
         answers = network(inputs.contiguous(memory_format=torch.channels_last))
@@ -89,14 +89,15 @@ class Refused(importlib.abc.MetaPathFinder):
 
 
 def main() -> None:
-    """First `model`, the path of model.py or model.pt2, `refused`, packages, `compiled`, a folder where alone compiled
+    """First `model`, the path of what is to be run, `refused`, packages, `compiled`, a folder where alone compiled
     Python is looked for, and `outputs`, names; then float32 batches or, of model.py, uint8 images, one at a time, each
     answered by the outputs; or one `image`, which is timed."""
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what model.py prints is no answer
     asked = receive(questions)
     sys.meta_path.insert(0, Refused(asked["refused"]))
-    network, preprocess = program(asked["model"]) if asked["model"].endswith(".pt2") else source(asked)
+    kind = asked["model"].rpartition(".")[2]
+    network, preprocess = source(asked) if kind == "py" else (LOADERS[kind](asked["model"]), None)
     with one_thread():
         while True:
             try:
@@ -107,7 +108,7 @@ def main() -> None:
                 run = partial(outputs_of, network, batch["image"], asked["outputs"])
                 send(answers, timed(run, batch["passes"], batch["seconds"]))
                 continue
-            inputs = preprocess(batch) if batch.dtype == torch.uint8 else batch
+            inputs = batch if preprocess is None or batch.dtype != torch.uint8 else preprocess(batch)
             send(answers, outputs_of(network, inputs, asked["outputs"]))
 
 
@@ -124,16 +125,32 @@ def source(asked: dict[str, Any]) -> tuple[nn.Module, Callable[[Tensor], Tensor]
     return network, model.preprocess
 
 
-def program(path: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-    """The network of a model.pt2, which takes scaled images alone."""
+def program(path: str) -> Callable[[Tensor], Any]:
+    """The network of a model.pt2."""
     try:
-        network = torch.export.load(path).module()
+        return torch.export.load(path).module()
     except Exception:  # it may call operators that these bring
         for package in ("torchvision", "torchao.quantization.pt2e"):
             with suppress(ImportError):
                 importlib.import_module(package)
-        network = torch.export.load(path).module()
-    return network, lambda images: images
+        return torch.export.load(path).module()
+
+
+def flat(path: str) -> Callable[[Tensor], Any]:
+    """The network of a model.tflite, which takes one image at a time."""
+    run = importlib.import_module("ai_edge_litert.interpreter").Interpreter(path, num_threads=1).get_signature_runner()
+    (given,) = run.get_input_details()
+
+    def network(inputs: Tensor) -> tuple[Tensor, ...]:
+        answers = [run(**{given: image[None].contiguous().numpy()}) for image in inputs]
+        names = sorted(answers[0], key=lambda name: int(name.rpartition("_")[2]))  # output_0, output_1, …
+        return tuple(torch.cat([torch.from_numpy(answer[name]) for answer in answers]) for name in names)
+
+    return network
+
+
+#: What makes a network of a file, by the file's ending.
+LOADERS: dict[str, Callable[[str], Callable[[Tensor], Any]]] = {"pt2": program, "tflite": flat}
 
 
 if __name__ == "__main__":

@@ -241,19 +241,21 @@ def trace(model: nn.Module, example: torch.Tensor) -> Traced:
             set_modes(root, dict.fromkeys(modes, True))
             busy = _trace(root, example, whole)
         except Untraceable as error:
-            path, reason = error.path, error.reason
+            path, reason, alike = error.path, error.reason, []
         else:
-            different = _difference(quiet.events, busy.events)
+            paths = _differing(quiet.events, busy.events)
+            different = max(paths, key=lambda path: path.count(".") if path else -1, default=None)
             if different is None:
                 different = _rewired(quiet.graph, busy.graph)
             if different is None:
                 break
             path, reason = different, "its forward takes other steps in training than in evaluation"
+            alike = _alike(root, path, paths)
         if not path or path in whole:
             raise SpaceError(
                 f"{type(model).__name__} cannot be searched: {path or 'the outermost forward'}: {reason} {_HINT}"
             )
-        whole[path] = reason
+        whole |= dict.fromkeys([path, *alike], reason)
     set_modes(root, modes)
     _follow_training(quiet.graph, busy.graph)
     decided = tuple({**quiet.decided, **busy.decided})
@@ -289,15 +291,20 @@ def _trace(root: nn.Module, example: torch.Tensor, whole: Mapping[str, str]) -> 
     return tracer
 
 
-def _difference(quiet: Mapping[Frame, list[Event]], busy: Mapping[Frame, list[Event]]) -> str | None:
-    """The innermost module whose own steps differ between the two traces."""
+def _differing(quiet: Mapping[Frame, list[Event]], busy: Mapping[Frame, list[Event]]) -> list[str]:
+    """The modules whose own steps differ between the two traces; the outermost where it is in nobody's own steps."""
     paths = [path for path, call in {**quiet, **busy} if quiet.get((path, call)) != busy.get((path, call))]
     # A module that runs in one of the two only is its caller's difference.
     both = {path for path, _ in quiet} & {path for path, _ in busy}
-    found = [path for path in paths if path in both]
-    if not paths:
-        return None
-    return max(found, key=lambda path: path.count(".") if path else -1, default="")
+    return [path for path in dict.fromkeys(paths) if path in both] or [""] * bool(paths)
+
+
+def _alike(root: nn.Module, path: str, paths: list[str]) -> list[str]:
+    """Of `paths` those of the class that `path` has, and with none of the others inside: a network of a hundred norms
+    that count their batches would be traced two hundred times where each is met alone."""
+    kind = type(root.get_submodule(path))
+    same = [other for other in paths if other and type(root.get_submodule(other)) is kind]
+    return [other for other in same if not any(inner.startswith(f"{other}.") for inner in paths)]
 
 
 def _rewired(quiet: fx.Graph, busy: fx.Graph) -> str | None:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
 from search_spaces import DiscoveredSpace, SpaceError, discover, inherit
+from search_spaces.discovery import tracing
 from search_spaces.discovery.exactness import difference
 
 IMAGES = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -366,3 +367,21 @@ def test_a_map_that_is_written_into_after_its_merge_is_copied_for_the_fusion() -
     assert space.notes == ("2.add1: it is given a copy of a map that is changed in place afterwards",)
     for op in space.operators:
         space.build(space.uniform(op)).train()(IMAGES).sum().backward()
+
+
+class Counting(nn.Module):
+    """Takes another step in training, as timm's norms do, which count their batches."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 1.0 if self.training else x
+
+
+def test_layers_of_a_class_that_differ_in_training_are_found_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = []
+    original = tracing._trace
+    monkeypatch.setattr(tracing, "_trace", lambda *given: traced.append(given) or original(*given))
+    model = net(*(nn.Sequential(Block(), Counting()) for _ in range(6)))
+    found = tracing.trace(model, IMAGES)
+    assert found.whole.keys() == {f"{number}.1" for number in range(1, 7)}
+    assert len(traced) == 4  # in evaluation and in training, twice
+    assert len(discover(model, IMAGES).points) == 6

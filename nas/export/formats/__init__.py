@@ -8,6 +8,7 @@ from nas.export.errors import ExportError
 from nas.export.formats.executorch_pte import ExecuTorch
 from nas.export.formats.format import Format, Here, Job, Place, Runner
 from nas.export.formats.int8 import OnnxInt8
+from nas.export.formats.litert import LiteRt
 from nas.export.formats.onnx_graph import OnnxGraph
 from nas.export.formats.openvino_ir import OpenVino
 from nas.export.formats.program import Program
@@ -23,6 +24,7 @@ FORMATS: tuple[Format, ...] = (
     TorchInt8(),
     OpenVino(),
     ExecuTorch(),
+    LiteRt(),
 )
 
 

@@ -1,5 +1,5 @@
-"""The exported model.py, or model.pt2, as something to ask: it answers from a process of its own, which has torch and
-not us."""
+"""The exported model.py, model.pt2 or model.tflite as something to ask: it answers from a process of its own, which has
+torch and not us."""
 
 from __future__ import annotations
 
@@ -44,17 +44,21 @@ class Alone(Runner):
 
 
 @contextmanager
-def alone(name: str, place: Place) -> Iterator[Alone]:
+def alone(name: str, place: Place, python: Path | None = None) -> Iterator[Alone]:
     """Load an artefact in a process that cannot import what is refused; questions are answered there one after another.
 
-    An answer raises ArtefactError where it does not run.
+    `python` is that of another environment, which has its own torch. An answer raises ArtefactError where it does not
+    run.
     """
     script, home = str(Path(isolated.__file__).resolve()), str(Path(torch.__file__).parents[1])
+    started = [sys.executable, "-I", "-B", "-c", _START, script, home]
+    if python is not None:
+        started = [str(python), "-I", "-B", script]
     with (
         TemporaryDirectory(prefix="fusion-nas-parity-") as empty,
         TemporaryFile() as complaints,
         subprocess.Popen(
-            [sys.executable, "-I", "-B", "-c", _START, script, home],
+            started,
             cwd=empty,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,

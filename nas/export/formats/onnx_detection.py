@@ -6,21 +6,25 @@ no code of ours for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy
 import onnx
+import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
 
-from nas.export.standalone_detection import anchor_boxes
+from nas.export.standalone_detection import anchor_boxes, best_detections, distances_to_boxes, offsets_to_boxes
 from trials.tasks.detection import Decoding
 
 NAME = "detect.onnx"
 _OPSET = 18
+_LIMITS = ("score_threshold", "candidates_per_level", "nms_iou", "detections_per_image")
 _GIVES = {
     "boxes": "float32 [K, 4]: left, top, right, bottom in pixels of what the network was given, the best first",
     "scores": "float32 [K]",
@@ -75,6 +79,33 @@ def write_detection(decoding: Decoding, names: Sequence[str], classes: int, size
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, str(path))
     return {"takes": {name: [1, count, widths[name]] for name in names}, "gives": _GIVES}
+
+
+def disagreement(path: Path, document: Mapping[str, Any], dense: Mapping[str, Tensor]) -> float:
+    """Of the boxes that a detect.onnx and plain torch make of `dense` outputs for one image [1, A, ...]: the share that
+    one of them alone has. `document` is arch.json.
+
+    Raises:
+        Exception: whatever ONNX Runtime meets in a file that is no such graph.
+    """
+    said = document["decoding"]
+    scores = torch.sigmoid(dense["cls_logits"])
+    to_boxes: Callable[[Tensor, Tensor], Tensor] = distances_to_boxes
+    if said["head"] == "fcos":
+        scores = torch.sqrt(scores * torch.sigmoid(dense["bbox_ctrness"]))
+    else:
+        to_boxes = partial(offsets_to_boxes, log_size_limit=said["log_size_limit"])
+    levels = [(level["stride"], level["rows"], level["columns"], level["anchors"]) for level in said["levels"]]
+    limits = {name: said[name] for name in _LIMITS}
+    (wanted,) = best_detections(scores, dense["bbox_regression"], levels, to_boxes, document["input"]["size"], **limits)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    answers = session.run(list(_GIVES), {name: tensor.contiguous().numpy() for name, tensor in dense.items()})
+    boxes, values, labels = map(torch.from_numpy, answers)
+    # By score and label, a box in pixels: where scores are equal but for rounding, the order may be another.
+    alike = (labels[:, None] == wanted["labels"]) & ((values[:, None] - wanted["scores"]).abs() < 1e-4)
+    alike &= (boxes[:, None] - wanted["boxes"]).abs().amax(dim=2) < 0.05
+    alone = int((~alike.any(dim=1)).sum()) + int((~alike.any(dim=0)).sum())
+    return alone / max(len(values) + len(wanted["scores"]), 1)
 
 
 def level_of(level: Any) -> tuple[int, int, int, Any]:

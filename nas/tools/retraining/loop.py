@@ -17,14 +17,13 @@ from torch.nn import functional as F
 
 from nas.export.errors import ExportError
 from nas.tools.retraining.processes import Processes
-from trials.data import ImageData
 from trials.machine.device import autocast
 from trials.seeds import drawing
 from trials.tasks.evaluation import NonFiniteLoss
-from trials.tasks.task import task_for
+from trials.tasks.task import Data, task_for
 from trials.training.averaging import moving_average
 from trials.training.step import make_optimiser
-from trials.trial import Recipe
+from trials.trial import TrainingRecipe
 from trials.whole_files import write_whole
 
 
@@ -72,7 +71,7 @@ class Checkpoint:
         return state
 
 
-def identity(recipe: Recipe, seed: int, **more: Any) -> str:
+def identity(recipe: TrainingRecipe, seed: int, **more: Any) -> str:
     """What a training is, so that another one's checkpoint is known."""
     text = json.dumps([asdict(recipe), seed, more], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -80,8 +79,8 @@ def identity(recipe: Recipe, seed: int, **more: Any) -> str:
 
 def train_long(
     network: nn.Module,
-    data: ImageData,
-    recipe: Recipe,
+    data: Data,
+    recipe: TrainingRecipe,
     seed: int,
     among: Processes,
     checkpoint: Checkpoint,
@@ -122,10 +121,10 @@ def train_long(
             for draws in batches.draw(seed, epoch):
                 batch = batches.make(among.share(draws))
                 with autocast(recipe.precision, device):
-                    logits = wrapped(batch.inputs)
-                loss = batch.loss(logits)
+                    outputs = wrapped(batch.inputs)
+                loss = batch.loss(outputs)
                 if distillation is not None:
-                    loss = distillation.loss(loss, logits, batch.inputs)
+                    loss = distillation.loss(loss, outputs, batch.inputs)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 if recipe.max_grad_norm is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import distributed, nn
 
 from trials.tasks.batches import Draws
+from trials.tasks.scenes import SceneDraws
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,16 @@ class Processes:
         """The network with gradients that are the mean over all processes."""
         return network if self.count == 1 else nn.parallel.DistributedDataParallel(network)
 
-    def share(self, draws: Draws) -> Draws:
-        """This process's images of a batch, as many as the others have."""
+    def share(self, draws: Draws | SceneDraws) -> Draws | SceneDraws:
+        """This process's images of a batch, as many as the others have.
+
+        Of scenes the first of each process are flipped and cut alike, and so on.
+        """
         if self.count == 1:
             return draws
         most = len(draws.places) // self.count * self.count
+        if isinstance(draws, SceneDraws):
+            return replace(draws, places=draws.places[self.rank : most : self.count])
 
         def own(given: torch.Tensor | None) -> torch.Tensor | None:
             return None if given is None else given[..., self.rank : most : self.count]

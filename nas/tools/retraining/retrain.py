@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from nas.export import ExportError, TrainedNetwork, export_network, validation_of
 from nas.export.folder import refuse_foreign
 from nas.export.formats import FORMATS
+from nas.settings.kinds import task_of
 from nas.settings.loading import load_config
 from nas.tools.retraining.loop import Checkpoint, Distillation, identity, train_long
 from nas.tools.retraining.processes import Processes, processes
@@ -21,11 +22,14 @@ from trials.machine import device as devices
 from trials.machine.quiet import occupied
 from trials.record.file import FILE_NAME
 from trials.tasks.evaluation import Judgement
+from trials.tasks.metrics import label, leading
+from trials.tasks.task import Data, categories_of, name_of
 from trials.training.trainer import Trainer, make_trainer
-from trials.trial import Recipe
 
 #: Of a run's recipe what a long training takes over.
 _TAKEN = ("batch_size", "optimiser", "peak_lr", "momentum", "weight_decay", "label_smoothing", "flip", "crop_padding")
+#: Of that of detectors and segmenters, whose trunk learns again where it was frozen.
+_TAKEN_OF_SCENES = (*_TAKEN[:3], "weight_decay", "warmup_fraction", "max_grad_norm", "augment")
 #: Of how a search cut its images what a training on them must do alike.
 _CUT = ("val_fraction", "test_fraction", "data_errors")
 
@@ -71,7 +75,7 @@ def retrain(
     was finished: its state lies beside `out` until the export is there.
 
     Raises:
-        ExportError: `folder` is neither export nor run, the data are not those of the search, or of a classifier of its
+        ExportError: `folder` is neither export nor run, the data are not those of the search, or of a network of its
             classes, there is no split to judge on, or `out` holds other files.
         DataError: the data cannot be had.
     """
@@ -84,8 +88,6 @@ def retrain(
         teacher = None if wishes.teacher is None else teacher_of(wishes.teacher)
         trainer, device, split = _trainer(source, teacher, wishes, among, announce)
         data = trainer.data
-        assert isinstance(data, ImageData)
-        assert isinstance(trainer.recipe, Recipe)
         network = _network(source, wishes).to(device)
         mark = identity(
             trainer.recipe, wishes.seed, of=source.architecture.key, data=data.fingerprint, start=wishes.start,
@@ -93,7 +95,7 @@ def retrain(
         )  # fmt: skip
         checkpoint = Checkpoint(target.resolve().with_name(f".{target.resolve().name}.retraining.pt"), mark)
         tell = announce if among.first else _nothing
-        distillation = None if teacher is None else _distillation(wishes.teacher, teacher, data, device)
+        distillation = None if teacher is None else _distillation(wishes.teacher, teacher, categories_of(data), device)
         train_long(network, data, trainer.recipe, wishes.seed, among, checkpoint, distillation, tell)
         if not among.first:
             return None
@@ -101,16 +103,23 @@ def retrain(
             if trainer.recipe.recalibrate:
                 trainer.recalibrate(network, wishes.seed, machine)
             judged = trainer.evaluate(network, machine)
-        announce(f"{judged.score:.2%} of {judged.images} {_WORDS[split]} images right")
+        announce(_told(judged, data, split))
         known = _provenance(source, wishes, trainer, judged, split, among)
         weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-        trained = TrainedNetwork(source.space, source.architecture, weights, data.classes, data.mean, data.std, known)
+        classes = tuple(categories_of(data))
+        trained = TrainedNetwork(source.space, source.architecture, weights, classes, data.mean, data.std, known)
         report = export_network(trained, target, validation_of(data), announce, formats)
         checkpoint.path.unlink(missing_ok=True)
         return report
 
 
 _WORDS = {"val": "validation", "test": "test"}
+
+
+def _told(judged: Judgement, data: Data, split: str) -> str:
+    if isinstance(data, ImageData):
+        return f"{judged.score:.2%} of {judged.images} {_WORDS[split]} images right"
+    return f"{label(leading(name_of(data)))} {judged.score:.4f} on {judged.images} {_WORDS[split]} images"
 
 
 def _nothing(line: str) -> None:
@@ -121,14 +130,16 @@ def _trainer(
     source: Source, teacher: Source | None, wishes: Wishes, among: Processes, announce: Callable[[str], None]
 ) -> tuple[Trainer, torch.device, str]:
     """The trainer, its device, and the split that it judges on."""
-    recorded = source.known.get("training") or {}
-    taken: Mapping[str, Any] = {f"training.{name}": recorded[name] for name in _TAKEN if recorded.get(name) is not None}
+    task = task_of({"space": source.space.name})
+    if task != "classification" and wishes.teacher is not None:
+        raise ExportError("classifiers alone learn from a teacher's answers: give a detector or segmenter none")
     given = {
         "training.peak_lr": wishes.peak_lr, "training.batch_size": wishes.batch_size, "data_dir": wishes.data_dir,
         "train_images": wishes.train_images, "image_size": wishes.image_size or _size(source, wishes),
     }  # fmt: skip
     settings = {
-        **taken, **_cut(source), **{key: value for key, value in given.items() if value is not None},
+        "task": task, **_taken(source, task), **_cut(source),
+        **{key: value for key, value in given.items() if value is not None},
         "training.epochs": wishes.epochs, "training.ema_decay": wishes.ema, "rungs": "none",
         "data": wishes.data or source.known.get("source_data") or (source.known.get("data") or {}).get("name"),
     }  # fmt: skip
@@ -141,13 +152,11 @@ def _trainer(
     device = found if among.count == 1 else among.device(found.type)
     trainer = make_trainer(config.data_config(), config.training.recipe(), announce if among.first else _nothing)
     data = trainer.data
-    if not isinstance(data, ImageData):
-        raise ExportError("nas retrain trains classifiers; of scenes, search with more epochs: --set training.epochs=…")
-    spec = source.space.input
-    if (data.channels, len(data.classes)) != (spec.channels, spec.classes):
+    spec, categories = source.space.input, categories_of(data)
+    if (len(data.mean), len(categories)) != (spec.channels, spec.classes):
         raise ExportError(
             f"the network takes {spec.channels} channels and tells {spec.classes} classes, the data have "
-            f"{data.channels} and {len(data.classes)}: give the data that it was searched on, or like them"
+            f"{len(data.mean)} and {len(categories)}: give the data that it was searched on, or like them"
         )
     _check_same(source, wishes, data, announce if among.first else _nothing)
     split = "val"
@@ -163,6 +172,12 @@ def _trainer(
     return replace(trainer, recipe=replace(trainer.recipe, precision=precision)).on(device, 8e9), device, split
 
 
+def _taken(source: Source, task: str) -> dict[str, Any]:
+    recorded = source.known.get("training") or {}
+    names = _TAKEN if task == "classification" else _TAKEN_OF_SCENES
+    return {f"training.{name}": recorded[name] for name in names if recorded.get(name) is not None}
+
+
 def _cut(source: Source) -> dict[str, Any]:
     recorded = source.known.get("split") or {}
     return {name: recorded[name] for name in _CUT if recorded.get(name) is not None}
@@ -172,7 +187,7 @@ def _saw_validation(source: Source) -> bool:
     return "val" in (source.known.get("trained_on") or ())
 
 
-def _check_same(source: Source, wishes: Wishes, data: ImageData, announce: Callable[[str], None]) -> None:
+def _check_same(source: Source, wishes: Wishes, data: Data, announce: Callable[[str], None]) -> None:
     """Are the data those of the search? Raises ExportError where they are not, and nobody asked for others."""
     recorded = (source.known.get("data") or {}).get("fingerprint")
     fewer = wishes.train_images or (source.known.get("split") or {}).get("train_images")
@@ -188,8 +203,8 @@ def _check_same(source: Source, wishes: Wishes, data: ImageData, announce: Calla
 
 
 def _size(source: Source, wishes: Wishes) -> int | None:
-    """Images of a folder are made as large as the network takes them, others as in the search."""
-    if (wishes.data or "").startswith("folder:"):
+    """Images of a folder and scenes are made as large as the network takes them, others as in the search."""
+    if (wishes.data or "").startswith("folder:") or task_of({"space": source.space.name}) != "classification":
         return source.space.input.size
     size: int | None = (source.known.get("split") or {}).get("image_size")
     return size
@@ -206,9 +221,9 @@ def _network(source: Source, wishes: Wishes) -> torch.nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
-def _distillation(folder: Path | None, found: Source, data: ImageData, device: torch.device) -> Distillation:
-    if found.space.input.classes != len(data.classes) or found.weights is None:
-        raise ExportError(f"{folder} tells {found.space.input.classes} classes, the data have {len(data.classes)}")
+def _distillation(folder: Path | None, found: Source, categories: Sequence[str], device: torch.device) -> Distillation:
+    if found.space.input.classes != len(categories) or found.weights is None:
+        raise ExportError(f"{folder} tells {found.space.input.classes} classes, the data have {len(categories)}")
     teacher = found.space.build(found.architecture)
     teacher.load_state_dict(dict(found.weights))
     return Distillation(teacher.to(device).eval().requires_grad_(False))
@@ -219,7 +234,9 @@ def _provenance(
 ) -> dict[str, Any]:
     kept = ("run", "number", "macs", "params", "latency_ms", "verdict", "license", "split")
     data = trainer.data
-    assert isinstance(data, ImageData)
+    found: dict[str, Any] = {"figures": dict(judged.figures)}
+    if isinstance(data, ImageData):
+        found = {"accuracy": judged.score, "correct": judged.correct}
     return {
         **{name: source.known[name] for name in kept if name in source.known},
         "retrained": {
@@ -230,8 +247,7 @@ def _provenance(
         "epochs": wishes.epochs,
         "seed": wishes.seed,
         "score": judged.score,
-        "accuracy": judged.score,
-        "correct": judged.correct,
+        **found,
         "images": judged.images,
         "trained_on": ["train", "val"] if split == "test" else ["train"],
         "judged_on": split,

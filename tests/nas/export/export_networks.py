@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch_alone import torch_alone
 
 from nas.export import TrainedNetwork
 from search_spaces import InputSpec, SearchSpace
@@ -38,7 +39,7 @@ class Base(nn.Module):
         return self.head(self.inner(self.stem(x)).mean((2, 3)))
 """
 
-#: Loads a model.py where only torch's folder is on the path: -S hides an editable install of ours as well.
+#: Loads a model.py where torch alone can be imported: -S hides an editable install of ours as well.
 _ALONE = """
 import sys
 out, home, request, answer = sys.argv[1:]
@@ -118,11 +119,10 @@ def expected_logits(trained: TrainedNetwork, images: Tensor) -> Tensor:
 
 
 def logits_alone(out: Path, batches: list[Tensor], scratch: Path) -> list[Tensor]:
-    """The logits that OUT/model.py gives for uint8 batches in a process without our packages."""
+    """The logits that OUT/model.py gives for uint8 batches in a process that has torch and nothing else."""
     request, answer = scratch / "request.pt", scratch / "answer.pt"
     torch.save(batches, request)
-    home = str(Path(torch.__file__).parents[1])
-    command = [sys.executable, "-I", "-S", "-B", "-c", _ALONE, str(out), home, str(request), str(answer)]
+    command = [sys.executable, "-I", "-S", "-B", "-c", _ALONE, str(out), str(torch_alone()), str(request), str(answer)]
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answers = torch.load(answer, weights_only=True)

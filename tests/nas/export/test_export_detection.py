@@ -5,15 +5,20 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import numpy
+import onnx
 import onnxruntime
 import pytest
 import torch
 from export_networks import random_images, scaled, trained_network
 
+from nas.export import export_network
 from nas.export.formats import Job
 from nas.export.formats.onnx_graph import OnnxGraph
 from nas.export.formats.source import Source
+from nas.export.hashes import write_hashes
 from nas.export.trained import write_weights
+from nas.export.verifying import MAX_ALONE, verify
 from search_spaces import InputSpec
 
 SPEC = InputSpec(3, 64, 3)
@@ -53,6 +58,27 @@ def test_the_onnx_graphs_give_the_boxes_of_eager(name: str, tmp_path: Path) -> N
     _compared(detect, {name: tensor.numpy() for name, tensor in crowd.items()}, wanted)
     empty = {name: torch.full_like(tensor, -30.0).numpy() for name, tensor in crowd.items()}
     assert [answer.shape for answer in detect.run(None, empty)] == [(0, 4), (0,), (0,)]
+
+
+@pytest.mark.parametrize("name", ["resnet8-fpn-fcos", pytest.param("resnet8-fpn-retinanet", marks=pytest.mark.slow)])
+def test_verify_runs_the_graph_of_detections_against_plain_torch(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = export_network(trained_network(name, SPEC, {}), out, formats=["onnx"])
+    assert report["left_out"] == {}
+    found = verify(out)
+    assert found["passed"], found
+    assert found["differences"]["detect.onnx"].keys() == {"crowded, share of boxes", "sparse, share of boxes"}
+    assert max(found["differences"]["detect.onnx"].values()) <= MAX_ALONE
+    graph = onnx.load(out / "detect.onnx")
+    (clipping,) = [node for node in graph.graph.node if node.op_type == "Clip"]
+    (most,) = [constant for constant in graph.graph.initializer if constant.name == clipping.input[2]]
+    most.CopyFrom(onnx.numpy_helper.from_array(numpy.array(40.0, numpy.float32), most.name))  # it was 64
+    onnx.save_model(graph, str(out / "detect.onnx"))
+    write_hashes(out)
+    assert "finds other boxes than the decoding" in verify(out)["wrong"]["detect.onnx"]
+    (out / "detect.onnx").write_bytes(b"none")
+    write_hashes(out)
+    assert "detect.onnx" in verify(out)["wrong"]
 
 
 def _compared(

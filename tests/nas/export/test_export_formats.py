@@ -50,7 +50,7 @@ def test_everything_that_can_be_made_is_and_the_rest_has_a_reason(exported):
     out, report = exported
     made = {form.name for form in FORMATS} - report["left_out"].keys()
     assert {"model.py", "model.pt2", "model.onnx", "model.int8.onnx"} <= made
-    assert all(why.endswith("is not installed") for why in report["left_out"].values())
+    assert all("is not installed" in why or "no environment" in why for why in report["left_out"].values())
     assert report["artefacts"].keys() == made
     questions = {"random, batch 1", "random, batch 7", "real, batch 1", "real, batch 7", "all 40 images"}
     for name, found in report["artefacts"].items():
@@ -281,8 +281,8 @@ def test_formats_go_by_their_names():
     assert [form.name for form in chosen(["onnx", "py"])] == ["model.py", "model.onnx"]
     assert chosen(["all"]) == FORMATS
     assert "int8.onnx" not in [form.name for form in chosen(None)]
-    with pytest.raises(ExportError, match="there is no format 'tflite'"):
-        chosen(["tflite"])
+    with pytest.raises(ExportError, match="there is no format 'mlmodel'"):
+        chosen(["mlmodel"])
     shown = next(option.help for option in commands.commands["export"].params if option.name == "formats")
     for form in FORMATS:
         assert form.name.removeprefix("model.") in shown
