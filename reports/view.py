@@ -115,8 +115,8 @@ class RunView:
 
     @classmethod
     def of(cls, path: Path, store: Store) -> RunView:
-        """The run in an open record."""
-        with uncollected():
+        """The run in an open record, as it is at one moment."""
+        with uncollected(), store.at_once():
             return cls._of(path, store)
 
     @classmethod

@@ -125,6 +125,27 @@ def test_a_run_that_has_grown_since_is_told_as_it_was(
     assert counted.fits == 1
 
 
+def test_a_run_is_read_as_it_is_at_one_moment(
+    tmp_path: Path, trials: list[TrialResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a search records beside it: of trainings that the one answer has and the other has not, no estimates that
+    are kept would be found again."""
+    path = record(tmp_path / "run", trials[:3]).path
+    told_of = Store.trainings_beside
+    with Store.open_for_writing(path / FILE_NAME) as search, Store.open(path / FILE_NAME) as look:
+
+        def meanwhile(own: Store) -> object:
+            if own is look and len(search.results()) == 3:
+                search.append(trials[3])
+            return told_of(own)
+
+        monkeypatch.setattr(Store, "trainings_beside", meanwhile)
+        view = RunView.of(path, look)
+        assert len(search.results()) == 4, "recorded in the midst of the look, and not held up by it"
+        assert len(view.results) == len(view.order) == len(view.moments) == 3
+        assert len(RunView.of(path, look).order) == 4
+
+
 def test_what_was_kept_of_other_trainings_does_not_count(kept: tuple[RunView, RunView]) -> None:
     loaded = kept[1]
     first, *others = loaded.results

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -62,6 +63,7 @@ class Store:
         self._lock = lock
         self._held: lease.Held | None = None
         self._rows: dict[str, tuple[Any, ...]] = {}
+        self._looking = threading.local()  # the lease is renewed by a thread beside
 
     @classmethod
     def create(cls, path: Path, meta: Mapping[str, Any], say: Callable[[str], None] = _silent) -> Store:
@@ -304,6 +306,17 @@ class Store:
         return tuple(Session(**row._mapping) for row in rows)
 
     @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What this thread reads meanwhile is of one moment, whatever another process records. It may write nothing."""
+        with self._connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            self._looking.by = connection
+            try:
+                yield
+            finally:
+                del self._looking.by
+
+    @contextmanager
     def _recording(self) -> Iterator[Connection]:
         """A transaction that writes trials or trainings."""
         self._rows.clear()
@@ -328,6 +341,9 @@ class Store:
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
+        if (looking := getattr(self._looking, "by", None)) is not None:
+            yield looking
+            return
         try:
             with self._engine.begin() as connection:
                 yield connection

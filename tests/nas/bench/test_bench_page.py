@@ -71,7 +71,7 @@ def test_curves_end_where_the_volume_is(found: Result) -> None:
 def test_what_there_is_to_find_is_said(found: Result) -> None:
     there = found.prospects[1]
     assert there.setting == SETTINGS[1]
-    assert there.best == pytest.approx(2.4, abs=0.3), "three times cbam"
+    assert there.best == pytest.approx(2.4, abs=0.4), "three times cbam, which the table lacks: the model draws it back"
     assert there.drawn == pytest.approx(3 * 0.35, abs=0.2)
     assert min(there.by_accuracy, there.by_loss) > 0.5
     assert f"on average, the best {there.best:+.2f}" in render(found)
