@@ -181,7 +181,7 @@ class RunView:
     def _with(self, model: Model, estimates: Mapping[str, Estimate]) -> RunView:
         """The run with what is estimated of it. Prices are what they were."""
         estimated = replace(self, model=model, estimates=estimates)
-        estimated.__dict__["_priced"] = self._priced
+        estimated.__dict__.update({"_priced": self._priced, "trainings": self.trainings})
         return estimated
 
     def with_measurement(self, measurement: FinalMeasurement) -> RunView:
