@@ -108,7 +108,8 @@ def row(name: str, network: str, number: int, folder: Path) -> dict[str, Any]:
         found["by its own code"] = "code" in made
         found["whole"] = set(FILES) - set(report["left_out"]) - {"predict.py"} <= made
     except Exception as error:  # every row is told
-        found["stopped"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        said = " ".join(str(error).split()).replace(f"{folder}/", "")
+        found["stopped"] = f"{type(error).__name__}: {said[:300]}"
     found["seconds"] = round(time.perf_counter() - began, 1)
     found["processor_seconds"] = round(sum(os.times()[:4]) - used, 1)  # of other processes too, such as model.py's
     return found
