@@ -27,7 +27,7 @@ def datasheet(edition: Edition, trainings: Sequence[Training], images: Mapping[I
             schedule.name: {
                 "trainings": len(there), "failed": sum(t.error is not None for t in there),
                 "architectures": len({t.architecture for t in there}), "seeds": sorted({t.seed for t in there}),
-                "train_seconds": round(float(np.mean([t.train_seconds for t in there])), 1),
+                "train_seconds": round(float(np.median([t.train_seconds for t in there])), 1),
                 "images_trained": there[0].epochs * _images_per_epoch(edition),
             }
             for schedule in (*edition.schedules, edition.doubled)

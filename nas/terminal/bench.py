@@ -94,6 +94,12 @@ def _or_not(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.2f}"
 
 
+def _rho(found: Mapping[str, float]) -> str:
+    """With its interval, which tables of before have not."""
+    told = f"{found['rho']:.2f}"
+    return f"{told} ({found['low']:.2f} to {found['high']:.2f})" if "low" in found else told
+
+
 def _print_looks(console: Console, looks: Mapping[str, Any]) -> None:
     rows = [
         [

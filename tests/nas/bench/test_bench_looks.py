@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from bench_tables import invented
+from rich.console import Console
 from scipy.stats import spearmanr
 
 from nas.bench.datasheet import looks_against, means, of_schedule
 from nas.bench.editions import EDITIONS, Schedule
+from nas.terminal.bench import _print_looks
 
 EDITION = EDITIONS["cpu"]
 TRUTH = Schedule("scratch", 18)
@@ -24,6 +28,13 @@ def test_all_networks_that_have_a_look_and_the_truth_count_whatever_seeds_they_h
     assert found["inherit-3"]["accuracy"]["seeds"] == 3
     # From new weights as the truth is: the other seeds alone, of which only ten networks have any.
     assert found["scratch-18"]["accuracy"]["architectures"] == 10
+
+
+def test_a_table_of_before_is_shown_without_intervals() -> None:
+    text = io.StringIO()
+    looks = {"scratch-18": {"inherit-3": {"loss": {"rho": 0.5, "tau": 0.25, "architectures": 14}}}}
+    _print_looks(Console(file=text, width=120), looks)
+    assert "0.50   0.25  14" in text.getvalue()
 
 
 def test_rho_is_spearmans_over_seeds_with_fiellers_interval() -> None:
