@@ -106,10 +106,10 @@ def _print_looks(console: Console, looks: Mapping[str, Any]) -> None:
             against,
             look,
             figure,
-            f"{found['rho']:.2f} ({found['low']:.2f} to {found['high']:.2f})",
+            _rho(found),
             f"{found['tau']:.2f}",
             str(found["architectures"]),
-            str(found["seeds"]),
+            str(found.get("seeds", "")),
         ]
         for against, there in looks.items()
         for look, figures in there.items()
