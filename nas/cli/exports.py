@@ -32,7 +32,7 @@ def verify(folder: Path, no_run: bool, as_json: bool) -> None:
         for name, why in found["notes"].items():
             click.echo(f"{name}: {why}", err=True)
         for name, gaps in found["differences"].items():
-            what = "of boxes are not plain torch's" if name == "detect.onnx" else "of the largest value"
+            what = "of the boxes" if name == "detect.onnx" else "of the largest value"
             click.echo(f"{name}: within {max(gaps.values()):.2g} {what}")
         click.echo(f"{folder}: {'sound' if found['passed'] else 'not what was exported'}")
     if not found["passed"]:

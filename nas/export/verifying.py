@@ -14,6 +14,7 @@ from nas.export import hashes, isolated
 from nas.export.errors import ArtefactError, ExportError
 from nas.export.folder import changed
 from nas.export.formats import FORMATS, Place, Runner
+from nas.export.formats.format import cause
 from nas.export.formats.onnx_detection import NAME as DETECTION
 from nas.export.formats.onnx_detection import disagreement
 from nas.export.imported import compiled, hiding, packages_said, wrong_imports
@@ -57,10 +58,14 @@ def verify(folder: Path, run: bool = True) -> dict[str, Any]:
         }
         differences, wrong = _agreement(folder, document, notes)
         if (folder / DETECTION).is_file():
-            differences[DETECTION] = _detections(folder, document)
-            alone = max(differences[DETECTION].values())
-            if not alone <= MAX_ALONE:
-                wrong[DETECTION] = f"finds other boxes than the decoding of arch.json: {alone:.0%} are in one alone"
+            try:
+                differences[DETECTION] = _detections(folder, document)
+            except Exception as error:  # whatever ONNX Runtime meets, or an arch.json of another network
+                wrong[DETECTION] = f"does not run: {cause(error)}"
+            else:
+                alone = max(differences[DETECTION].values())
+                if not alone <= MAX_ALONE:
+                    wrong[DETECTION] = f"finds other boxes than the decoding of arch.json: {alone:.0%} are in one alone"
         if len(differences.keys() - {DETECTION}) == 1:
             notes.update(
                 dict.fromkeys(differences.keys() - {DETECTION}, "was run, and there is no other to compare it with")
@@ -123,17 +128,14 @@ def _agreement(
 
 
 def _detections(folder: Path, document: dict[str, Any]) -> dict[str, float]:
-    """How much of what detect.onnx finds in dense outputs drawn at random plain torch does not; 1.0 where it fails."""
+    """How much of what detect.onnx finds in dense outputs drawn at random plain torch does not."""
     generator = torch.Generator().manual_seed(0)
+    outputs = {one["name"]: one["shape"][1:] for one in document["outputs"]}
     found: dict[str, float] = {}
     for what, shift in (("crowded", 0.0), ("sparse", -4.0)):
-        try:
-            outputs = {one["name"]: one["shape"][1:] for one in document["outputs"]}
-            dense = {name: torch.randn(1, *shape, generator=generator) for name, shape in outputs.items()}
-            dense["cls_logits"] += shift
-            found[f"{what}, share of boxes"] = disagreement(folder / DETECTION, document, dense)
-        except Exception:  # whatever ONNX Runtime meets, or an arch.json of another network
-            found[f"{what}, share of boxes"] = 1.0
+        dense = {name: torch.randn(1, *shape, generator=generator) for name, shape in outputs.items()}
+        dense["cls_logits"] += shift
+        found[f"{what}, share of boxes"] = disagreement(folder / DETECTION, document, dense)
     return found
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from two_processes import retrained_by_two
 
 import nas
 from nas.export import ExportError, TrainedNetwork, export_network
@@ -148,21 +145,7 @@ def test_a_teacher_changes_what_is_learnt(exported, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_share_each_batch(exported, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)),
-        *("-m", "nas", "retrain", str(exported), "--epochs", "1", "--train-images", "256", "--device", "cpu"),
-        *("--formats", "py", "--out", str(tmp_path / "two"), "--json"),
-    ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout)["parity"]["passed"]
-    known = json.loads((tmp_path / "two" / "arch.json").read_text())["provenance"]
-    assert known["retrained"]["processes"] == 2
+    retrained_by_two(exported, tmp_path / "two", 256)
 
 
 def test_the_shares_of_a_batch_are_all_of_it():

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from two_processes import retrained_by_two
 
 from nas.export import ExportError, TrainedNetwork, export_network
 from nas.export.verifying import verify
@@ -80,18 +77,4 @@ def test_scenes_of_other_categories_are_refused(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_two_processes_share_each_batch_of_scenes(tmp_path: Path) -> None:
     exported = untrained("fcos", tmp_path / "exported")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)),
-        *("-m", "nas", "retrain", str(exported), "--epochs", "1", "--train-images", "48", "--device", "cpu"),
-        *("--formats", "py", "--out", str(tmp_path / "two"), "--json"),
-    ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout)["parity"]["passed"]
-    known = json.loads((tmp_path / "two" / "arch.json").read_text())["provenance"]
-    assert known["retrained"]["processes"] == 2
+    retrained_by_two(exported, tmp_path / "two", 48)
