@@ -1,11 +1,10 @@
 """Explains a run: the front, the selections, the HTML page. Imports no torch.
 
-study.db ── RunView.load ──> RunView ── write_report ──> report.html
+study.db ── RunView.load ──> RunView ── page.write_report ──> report.html
 """
 
 from reports.errors import NothingFeasible, SelectionError
-from reports.page import write_report
 from reports.trial_view import TrialView
 from reports.view import RunView
 
-__all__ = ["NothingFeasible", "RunView", "SelectionError", "TrialView", "write_report"]
+__all__ = ["NothingFeasible", "RunView", "SelectionError", "TrialView"]

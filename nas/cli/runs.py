@@ -24,16 +24,16 @@ def status(run: Path, as_json: bool) -> None:
     """How far RUN is: trials, best so far, front, sessions."""
     from nas.terminal.runs import print_status
     from reports import RunView
-    from reports.collecting import uncollected
+    from reports.collecting import uncollected_to_the_end
     from reports.status import status_json
     from trials.record.file import is_active
 
-    with uncollected():
-        view = RunView.load(run)
-        if as_json:
-            click.echo(json.dumps(status_json(view, is_active(run)), indent=2))
-        else:
-            print_status(console(), view, is_active(run))
+    uncollected_to_the_end()
+    view = RunView.load(run)
+    if as_json:
+        click.echo(json.dumps(status_json(view, is_active(run)), indent=2))
+    else:
+        print_status(console(), view, is_active(run))
 
 
 @click.command()

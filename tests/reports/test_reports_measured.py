@@ -7,8 +7,9 @@ from pathlib import Path
 
 from reports_records import MakeRun, record, result
 
-from reports import RunView, write_report
+from reports import RunView
 from reports.latency import latency_label, latency_note, latency_story
+from reports.page import write_report
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
 from trials.trial import FinalMeasurement, Latency

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from search_spaces.architecture import Architecture
 from trials.record import checksums, schema
+from trials.record.engine import plain
 from trials.record.training import Training
 from trials.trial import AttentionByEpoch, EpochPoint, Failure, Latency, Timing, TrialResult, TrialState, Workload
 
@@ -51,9 +51,7 @@ def recorded_training(connection: Connection, result: TrialResult) -> int:
 
 def sealed(connection: Connection, table: Table, key: object) -> None:
     """A row that has just been written, given its checksum."""
-    plain = connection.connection.driver_connection
-    assert isinstance(plain, sqlite3.Connection)
-    checksums.seal(plain, table.name, key)
+    checksums.seal(plain(connection), table.name, key)
 
 
 def trial_row(result: TrialResult, training: int | None) -> dict[str, Any]:

@@ -13,15 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, event, or_, select
+from sqlalchemy import Connection, Engine, Row, Select, or_, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError, IntegrityError
-from sqlalchemy.pool import NullPool, StaticPool
 
 from trials.errors import StoreError
 from trials.record import lease, schema
-from trials.record.faults import BUSY_S, Damage, fault
-from trials.record.file import check, journal_mode, reading_address, take_lock
+from trials.record.engine import carried_over, plain, reading, writing
+from trials.record.faults import Damage, fault
+from trials.record.file import check, journal_mode, take_lock
 from trials.record.making import put_in_place, remove_unfinished_of, unfinished_path
 from trials.record.rows import (
     BELONGS,
@@ -80,12 +80,12 @@ class Store:
                 raise StoreError(f"{path} exists already")
             remove_unfinished_of(path, here=True)  # that of another machine may be being made
             mine = lease.Lease.mine()
-            with cls(unfinished, _engine(unfinished, "DELETE"), None)._connect() as connection:
+            with cls(unfinished, writing(unfinished, "DELETE"), None)._connect() as connection:
                 schema.metadata.create_all(connection)
                 for key, value in {**meta, "schema_version": schema.SCHEMA_VERSION}.items():
                     connection.execute(insert(schema.meta).values(key=key, value=value))
                     sealed(connection, schema.meta, key)
-                mine.write(_plain(connection))
+                mine.write(plain(connection))
                 schema.mark(connection)
             put_in_place(unfinished, path)
         except BaseException:
@@ -104,8 +104,7 @@ class Store:
             StoreDamaged: truncated, not a database, or damaged. The file is not touched.
         """
         version = check(path, schema.READABLE)
-        engine = _engine(path, None)
-        return cls(path, engine if version == schema.SCHEMA_VERSION else _carried_over(engine, version), None)
+        return cls(path, reading(path) if version == schema.SCHEMA_VERSION else carried_over(path, version), None)
 
     @classmethod
     def open_for_writing(cls, path: Path, say: Callable[[str], None] = _silent) -> Store:
@@ -130,7 +129,7 @@ class Store:
     def _writer(
         cls, path: Path, lock: IO[str], say: Callable[[str], None], take: Callable[[Store], lease.Lease]
     ) -> Store:
-        store = cls(path, _engine(path, journal_mode(path), say), lock)
+        store = cls(path, writing(path, journal_mode(path), say), lock)
         try:
             mine = take(store)
             with store._connect():
@@ -154,7 +153,7 @@ class Store:
         """Before something is written beside the record. Raises LeaseLost where another process writes here now."""
         if self._held is not None:
             with self._connect() as connection:
-                self._held.check(_plain(connection))
+                self._held.check(plain(connection))
 
     def __enter__(self) -> Store:
         return self
@@ -329,7 +328,7 @@ class Store:
         with self._connect() as connection:
             if self._held is not None:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # nobody takes over from here to its end
-                self._held.check(_plain(connection))
+                self._held.check(plain(connection))
             yield connection
 
     @contextmanager
@@ -337,7 +336,7 @@ class Store:
         """A transaction that writes, as SQLite's own connection, for the lease."""
         with self._connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield _plain(connection)
+            yield plain(connection)
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
@@ -357,12 +356,6 @@ class Store:
             raise fault(self.path, Damage(f"not JSON: {error}")) from error
 
 
-def _plain(connection: Connection) -> sqlite3.Connection:
-    plain = connection.connection.driver_connection
-    assert isinstance(plain, sqlite3.Connection)
-    return plain
-
-
 def _locked(path: Path, say: Callable[[str], None]) -> IO[str]:
     lock, locked = take_lock(path)
     if not locked:
@@ -372,40 +365,3 @@ def _locked(path: Path, say: Callable[[str], None]) -> IO[str]:
 
 def _no_locks(path: Path) -> str:
     return f"{path.parent} is on a file system without locks: its record's own lease keeps a second search away"
-
-
-def _engine(path: Path, journal: str | None, say: Callable[[str], None] = _silent) -> Engine:
-    if journal is None:
-        reading = reading_address(path)
-        engine = create_engine(
-            "sqlite://", poolclass=NullPool, creator=lambda: sqlite3.connect(reading, uri=True, timeout=BUSY_S)
-        )
-    else:
-        address = URL.create("sqlite", database=str(path))  # as text, a ? in a folder's name would end the path
-        engine = create_engine(address, connect_args={"timeout": BUSY_S})
-    said: list[str] = []
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _: object) -> None:
-        if journal is None:
-            connection.execute("PRAGMA query_only=ON")
-            return
-        answer = connection.execute(f"PRAGMA journal_mode={journal}").fetchone()[0]
-        if answer.upper() != journal and not said:
-            said.append(answer)
-            say(f"{path}: SQLite has no {journal} journal here, it goes on with {answer}: readers may have to wait")
-        connection.execute("PRAGMA synchronous=FULL")
-
-    return engine
-
-
-def _carried_over(engine: Engine, version: int) -> Engine:
-    """A copy in memory of a record of an earlier schema, carried over; the file stays as it is."""
-    copy = sqlite3.connect(":memory:", check_same_thread=False)
-    with engine.connect() as connection:
-        _plain(connection).backup(copy)
-    engine.dispose()
-    carried = create_engine("sqlite://", poolclass=StaticPool, creator=lambda: copy)
-    with carried.begin() as connection:
-        schema.carry_over(connection, version)
-    return carried

@@ -17,8 +17,9 @@ import nas
 from nas.planning.spent import BudgetSpent, unreached
 from nas.settings.errors import ConfigError
 from nas.telling import Silence
-from reports import RunView, write_report
+from reports import RunView
 from reports.effort import effort_json, effort_text, hours
+from reports.page import write_report
 from reports.status import status_json
 from reports.verdict import verdict_of
 from trials.trial import TrialState

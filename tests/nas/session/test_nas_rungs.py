@@ -14,8 +14,9 @@ from rich.console import Console
 import nas
 from nas.stages.trained import kept_numbers, longest_weights
 from nas.terminal.runs import print_run, print_status, print_trial
-from reports import RunView, write_report
+from reports import RunView
 from reports.estimates import estimated_epochs
+from reports.page import write_report
 from trials.record.training import Training
 
 SETTINGS: dict[str, Any] = {

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from programs import nas_program
 
-from reports import RunView, write_report
+from reports import RunView
 from reports.ablation import ablations_of
+from reports.page import write_report
 from reports.trust import trust_json
 from trials.record.file import FILE_NAME
 

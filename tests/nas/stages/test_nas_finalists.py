@@ -21,9 +21,10 @@ from nas.settings.search import SearchConfig
 from nas.studies.finalists import find_finalists
 from nas.terminal.trainings import narrator
 from nas.tools.reprice import reprice, write
-from reports import RunView, summary, write_report
+from reports import RunView, summary
 from reports.finalists import FinalPlan, chosen, finals_of
 from reports.noise import noise_floors
+from reports.page import write_report
 from reports.status import status_json
 from reports.verdict import finals_json, finals_story, verdict_of
 from trials.record.images import final_images_path, read_images

@@ -15,9 +15,9 @@ from sqlalchemy import event
 from trials_results import ROOT, end, line, process, result
 
 from trials.errors import DiskFull, StoreBusy, StoreDamaged, StoreError
+from trials.record import engine as record_engine
 from trials.record import faults, schema
 from trials.record import file as record_file
-from trials.record import store as record_store
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
 
@@ -91,7 +91,7 @@ def test_the_version_is_in_the_header_too(path: Path) -> None:
 def test_a_locked_record_is_busy_and_not_damaged(
     path: Path, opening: Callable[[Path], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (faults, record_file, record_store):
+    for module in (faults, record_file, record_engine):
         monkeypatch.setattr(module, "BUSY_S", 0.3)
     other = process(LOCK, path)
     try:
@@ -110,7 +110,7 @@ def test_a_lock_of_five_seconds_is_waited_for() -> None:
 
 
 def test_what_locks_the_record_under_its_writer_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record_store, "BUSY_S", 0.3)
+    monkeypatch.setattr(record_engine, "BUSY_S", 0.3)
     with Store.open_for_writing(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusy, match="is busy"):
@@ -186,7 +186,7 @@ def test_an_answer_that_is_no_write_ahead_log_is_said_and_gone_on_with(
             return connect(f"file:{database}?vfs=unix-dotfile", **{**given, "uri": True})  # type: ignore[call-overload, no-any-return]
         return connect(database, **given)  # type: ignore[call-overload, no-any-return]
 
-    made = record_store.create_engine
+    made = record_engine.create_engine
 
     def creating(address: object, **given: object) -> object:
         engine = made(address, **given)  # type: ignore[call-overload]
@@ -197,7 +197,7 @@ def test_an_answer_that_is_no_write_ahead_log_is_said_and_gone_on_with(
 
         return engine
 
-    monkeypatch.setattr(record_store, "create_engine", creating)
+    monkeypatch.setattr(record_engine, "create_engine", creating)
     said: list[str] = []
     path = tmp_path / FILE_NAME
     with Store.create(path, {}, said.append) as store:

@@ -22,7 +22,7 @@ from trials.record.file import FILE_NAME, is_active, journal_mode
 from trials.record.schema import READABLE, SCHEMA_VERSION
 from trials.record.store import Store
 from trials.record.training import Training
-from trials.trial import EpochPoint, Failure, Timing, TrialJob, TrialResult, TrialState, Workload
+from trials.trial import EpochPoint, Failure, FinalMeasurement, Timing, TrialJob, TrialResult, TrialState, Workload
 
 APPEND_FOR_EVER = """
 from pathlib import Path
@@ -456,6 +456,23 @@ def test_timing_is_recorded_and_completed(tmp_path: Path) -> None:
 def test_only_a_failed_trial_has_a_failure() -> None:
     with pytest.raises(ValueError, match="trial 0 is complete with a failure, timed_out"):
         result(0, failure=Failure.TIMED_OUT)
+
+
+def test_every_row_that_is_written_has_its_checksum(path: Path) -> None:
+    training, at_last = Training.of(result(9)), dataclasses.replace(Training.of(result(9)), final=True)
+    with Store.create(path, {"space": {"name": "resnet8"}}) as store:
+        store.put({"baseline": [1, 2]})
+        store.append(result(0))
+        store.put_timing(0, Timing())
+        store.append_training(training)
+        store.append_training(at_last)
+        store.append_measurement(FinalMeasurement(0, "here", LATENCY, {}))
+        store.end_session(store.begin_session({"engine": "local"}), "complete")
+    with closing(sqlite3.connect(path)) as connection:
+        for table in ("meta", "trials", "trainings", "measurements", "sessions"):
+            rows, without = connection.execute(f"SELECT count(*), sum(checksum IS NULL) FROM {table}").fetchone()
+            assert rows > 0, table
+            assert without == 0, table
 
 
 def test_recording_a_trial_reads_no_table_whole(store: Store) -> None:
