@@ -22,10 +22,12 @@ from trials.trial import EpochPoint, LatencyProtocol, TrialState
 
 @dataclass(frozen=True)
 class Begun:
-    """A worker has begun a job, and may take so many seconds for it; None: any time."""
+    """A worker has begun a job, and may take so many seconds for it; None: any time. `worker` is its actor's
+    handle, None where nobody else may end it."""
 
     place: Place
     limit_seconds: float | None
+    worker: Any = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class TrialActor(tune.Trainable):
             return {"broken": Broken(_place(), str(self._broken)), "done": True}
         if self._events is None:
             self._events = self._bench.judge(self._job)
-            return {"begun": Begun(_place(), self._bench.time_limit(self._job)), "done": False}
+            worker = ray.get_runtime_context().current_actor
+            return {"begun": Begun(_place(), self._bench.time_limit(self._job), worker), "done": False}
         event = next(self._events)
         if isinstance(event, TrialOutcome):
             if event.result.state is TrialState.FAILED and not self._bench.answers():

@@ -7,8 +7,10 @@ held until Tune can be ended by it.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,10 @@ from nas.engines.ray_tune.actors import Begun, Broken
 from nas.engines.ray_tune.cluster import Needs
 from nas.engines.retrying import Attempt, Place, Retrying
 from trials.trial import Failure, TrialJob, TrialResult
+
+#: Seconds beyond twice its time limit after which a worker is ended that does not end itself, as one that was stopped
+#: cannot. What it waits for others on its machine does not count for the limit, and is not known here.
+HUNG_AFTER_S = 60.0
 
 
 class Stuck(Exception):
@@ -113,7 +119,13 @@ class DriverSearcher(Searcher):
         return dropped
 
     def look(self) -> None:
-        """See whether all that waits does so in vain, while there are nodes: `failure` is Stuck then."""
+        """See whether a worker hangs that does not end itself; and whether all that waits does so in vain, while there
+        are nodes: `failure` is Stuck then."""
+        for trial_id, (began, begun) in self._begun.items():
+            may_take = math.inf if begun.limit_seconds is None else 2 * begun.limit_seconds + HUNG_AFTER_S
+            if begun.worker is not None and time.monotonic() - began > may_take:
+                ray.kill(begun.worker)  # Tune will say that it is lost
+                self._begun[trial_id] = began, replace(begun, worker=None)
         if self._needs.room() and self._source.stuck(self._needs.fits):
             self.failure = self.failure or Stuck()
 

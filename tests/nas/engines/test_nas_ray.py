@@ -185,9 +185,10 @@ def test_a_second_ctrl_c_ends_it_at_once_and_leaves_no_process(tmp_path: Path) -
     wait_until_gone(ours, 30)
 
 
-#: Two operators that never come back: one that a signal ends, and one that only the end of its process does.
+#: Operators that never come back: one that a signal ends, one that only the end of its process does, and one that
+#: another process has to end.
 HANGING = """
-import signal, time
+import os, signal, time
 import torch
 from torch import nn
 from search_spaces import register
@@ -219,6 +220,12 @@ class Deaf(Sum):
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         while True:
             time.sleep(1)
+
+
+@register("stopped")
+class Stopped(Sum):
+    def hang(self):
+        os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
@@ -285,8 +292,8 @@ def test_where_all_workers_are_lost_the_search_stops_and_the_next_one_tries_ever
 def test_trials_that_hang_are_ended_and_the_search_goes_on(tmp_path: Path) -> None:
     (tmp_path / "hanging.py").write_text(HANGING)
     (tmp_path / "small.toml").write_text(
-        'operators = ["add", "se", "loops", "deaf"]\ntrials = 4\nworkers = 2\ntrain_images = 128\nval_fraction = 0.02\n'
-        'export = "none"\nfinalists = "none"\n'
+        'operators = ["add", "se", "loops", "deaf", "stopped"]\ntrials = 5\nworkers = 2\ntrain_images = 128\n'
+        'val_fraction = 0.02\nexport = "none"\nfinalists = "none"\n'
         '[training]\nepochs = 1\nbatch_size = 64\ntrial_timeout = "15s"\nregime = "scratch"\n'
         "[latency]\npasses = 30\nwarmup = 1\nattempts = 1\n"
     )
@@ -296,12 +303,13 @@ def test_trials_that_hang_are_ended_and_the_search_goes_on(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     view = RunView.load(tmp_path / "run")
     ended = {next(iter(r.architecture.labels().values())).split("/")[0]: r for r in view.results}
-    assert view.failures == {"timed_out": 2}
+    assert view.failures == {"timed_out": 3}
     assert ended["loops"].error == "TrialTimedOut: over its time limit of 15 s"
-    said = str(ended["deaf"].error)
-    assert said.startswith("over its time limit of 15 s, and hung: its worker was ended [node ")
+    for name in ("deaf", "stopped"):
+        said = str(ended[name].error)
+        assert said.startswith("over its time limit of 15 s, and hung: its worker was ended [node ")
     assert ended["add"].state is ended["se"].state is TrialState.COMPLETE
-    assert "failed: 2 timed_out" in nas_program("status", tmp_path / "run").stdout
+    assert "failed: 3 timed_out" in nas_program("status", tmp_path / "run").stdout
 
 
 @pytest.mark.slow

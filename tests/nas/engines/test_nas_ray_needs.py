@@ -173,6 +173,20 @@ def test_what_a_trial_waited_in_the_queue_is_not_of_its_time_limit(
     assert (searcher.failure, told.failures) == (None, failures)
 
 
+def test_a_worker_that_does_not_end_itself_long_after_its_time_limit_is_ended_once(
+    begun: tuple[Told, DriverSearcher, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, searcher, clock = begun
+    ended: list[object] = []
+    monkeypatch.setattr("nas.engines.ray_tune.searcher.ray.kill", ended.append)
+    searcher.told("t", {"begun": actors.Begun(Place("a", "a", "cpu"), 10.0, "its actor")})
+    for seconds, expected in ((79.0, []), (2.0, ["its actor"]), (500.0, ["its actor"])):
+        clock[0] += seconds
+        searcher.look()
+        assert ended == expected
+    assert searcher.failure is None
+
+
 def test_what_a_trial_came_to_is_not_left_in_tunes_hands(
     begun: tuple[Told, DriverSearcher, list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
