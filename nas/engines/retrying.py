@@ -7,8 +7,9 @@ Between a source of jobs, which is told of each job's end once, and an engine, w
 - An architecture that itself ends its worker is told back as failed, for good, when it has done so `MOST_CRASHES` times
   while others went on, in this session or in earlier ones whose drivers died. It is begun again only when something
   else has ended meanwhile, or nothing else is left to do.
-- A node that loses worker after worker is avoided, and named. Where all that is tried is lost, the search ends: that is
-  the machine's fault, not the architectures'.
+- A node that loses worker after worker is avoided, and named. Where it is one of its several devices that does, the
+  engine is to set that aside alone, and an architecture that ends its workers there is not blamed for it. Where all
+  that is tried is lost, the search ends: that is the machine's fault, not the architectures'.
 - A job that was out of memory beside others is begun again with a device to itself. Meanwhile nothing new begins where
   it was; elsewhere the others go on. Where none is free for `ALONE_WITHIN_S` though none of ours is there any more
   (other people's work, or a node that is gone), it is begun beside others once more, and what comes of it stands.
@@ -27,7 +28,7 @@ from trials.trial import EpochPoint, Failure, TrialJob, TrialResult, TrialState
 
 #: How often a job is begun anew whose worker was lost.
 MAX_RETRIES = 2
-#: Different jobs that a node may lose, with none ending there between them, before it is avoided.
+#: Different jobs that a node or a device may lose, with none ending there between them, before it is avoided.
 MOST_LOST_ON_A_NODE = 3
 #: Losses in a row, with nothing ending anywhere, that are the machine's for certain; more where more run side by side.
 MOST_LOST_IN_A_ROW = 6
@@ -74,7 +75,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class _Crash:
-    node: str | None  # None in an earlier session
+    place: Place | None  # None in an earlier session
     text: str
 
 
@@ -119,7 +120,8 @@ class Retrying:
         self._alone: list[_Run] = []
         self._ended = self._lost_in_a_row = 0
         self._lost_at: dict[Place, None] = {}  # in a row, in their order
-        self._lost: dict[str, set[int]] = {}  # by node, the jobs since one ended there
+        self._lost: dict[str, dict[Place, set[int]]] = {}  # by node and device, the jobs since one ended on that node
+        self._lost_by: dict[Place, set[int]] = {}  # the same since one ended on that device
         self._named: set[str] = set()
         self._room: Room = {}
 
@@ -129,9 +131,25 @@ class Retrying:
 
     @property
     def avoided(self) -> set[str]:
-        """The nodes that keep losing workers, unless there is no other."""
-        bad = {node for node, jobs in self._lost.items() if len(jobs) >= MOST_LOST_ON_A_NODE}
+        """The nodes that keep losing workers, by more than one of their devices, unless there is no other."""
+        bad = {node for node, lost in self._lost.items() if self._loses_all_over(lost)}
         return bad if self._room.keys() - bad else set()
+
+    @property
+    def sick(self) -> set[Place]:
+        """Devices that keep losing workers, each one of several of its node."""
+        many = (place for place, jobs in self._lost_by.items() if len(jobs) >= MOST_LOST_ON_A_NODE)
+        return set(filter(self._is_one_of_many, many))
+
+    def set_aside(self, place: Place) -> None:
+        """No job will begin on that device any more."""
+        self._say(f"{place} keeps losing workers and is set aside, {MOST_LOST_ON_A_NODE} in a row")
+        self._lost_by.pop(place, None)
+        self._lost.get(place.node, {}).pop(place, None)
+        for run in (*self._again, *self._crashed, *self._running.values()):
+            if any(crash.place == place for crash in run.crashes):  # that was the device's doing
+                run.crashes = [crash for crash in run.crashes if crash.place != place]
+                self._crashes.put(run.job, [crash.text for crash in run.crashes])
 
     def next_attempt(self, room: Room) -> Attempt | None:
         """What to begin next; None when there is nothing, for now or for good, or no room."""
@@ -218,9 +236,10 @@ class Retrying:
         self._note_loss(run, text)
         if crashed and run.place is not None:
             # A node that has died meanwhile took its worker with it: only a dead worker was seen of it then.
-            run.crashes = [crash for crash in run.crashes if crash.node is None or crash.node in self._room]
+            run.crashes = [crash for crash in run.crashes if crash.place is None or crash.place.node in self._room]
             run.ended_at_crash = run.ended_at_crash if run.crashes else self._ended
-            run.crashes.append(_Crash(run.place.node, text))
+            if not (self._is_one_of_many(run.place) and any(crash.place == run.place for crash in run.crashes)):
+                run.crashes.append(_Crash(run.place, text))
             self._crashes.put(run.job, [crash.text for crash in run.crashes])
             self._unproven.append(run.job)
         if len(run.crashes) >= MOST_CRASHES:
@@ -231,8 +250,10 @@ class Retrying:
         elif len(run.losses) > MAX_RETRIES:
             self._give_up(run)
         else:
-            # A crash may be its own: something else first, which tells. What the machine took is begun at once.
-            run.ended_at_loss = self._ended if crashed else -1
+            # A crash may be its own: something else first, which tells. What the machine took is begun at once, unless
+            # the GPU that took it is likely to be the next that is free.
+            by_one = run.place is not None and self._is_one_of_many(run.place)
+            run.ended_at_loss = self._ended if crashed or by_one else -1
             self._again.append(run)
 
     def _next(self) -> _Run | None:
@@ -306,9 +327,20 @@ class Retrying:
         self._unproven.clear()
         if run.place is not None:
             self._lost.pop(run.place.node, None)
+            self._lost_by.pop(run.place, None)
         crashed, self._crashed = self._crashed, []
         for other in crashed:
             self._blame(other)
+
+    def _loses_all_over(self, lost: Mapping[Place, set[int]]) -> bool:
+        """Whether a node does that has lost these, and not one of its devices alone."""
+        places = [place for place, jobs in lost.items() if jobs]
+        one = len(places) == 1 and self._is_one_of_many(places[0])
+        return not one and len(set().union(*lost.values())) >= MOST_LOST_ON_A_NODE
+
+    def _is_one_of_many(self, place: Place) -> bool:
+        """Whether it is a single device, and its node has others."""
+        return place.device.isdecimal() and len(self._room.get(place.node, ())) > 1
 
     def _alone_instead(self, run: _Run) -> bool:
         """Whether a job that was out of memory is begun again alone: it was not."""
@@ -326,7 +358,8 @@ class Retrying:
         if run.place is not None:
             run.lost_on.add(run.place.node)
             self._lost_at[run.place] = None
-            self._lost.setdefault(run.place.node, set()).add(run.job.number)
+            self._lost.setdefault(run.place.node, {}).setdefault(run.place, set()).add(run.job.number)
+            self._lost_by.setdefault(run.place, set()).add(run.job.number)
             if run.place.node in self.avoided - self._named:
                 self._named.add(run.place.node)
                 self._say(f"{run.place} keeps losing workers and is avoided, {MOST_LOST_ON_A_NODE} in a row: {text}")
@@ -344,7 +377,7 @@ class Retrying:
 
     def _blame(self, run: _Run) -> None:
         """An architecture has ended its workers by itself: no node's fault."""
-        for jobs in self._lost.values():
+        for jobs in (*self._lost_by.values(), *(jobs for lost in self._lost.values() for jobs in lost.values())):
             jobs.discard(run.job.number)
         self._fail(run, Failure.CRASHED, f"its worker died {len(run.crashes)} times: {run.crashes[-1].text}")
 

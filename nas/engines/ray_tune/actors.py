@@ -40,7 +40,8 @@ class Broken:
 
 class TrialActor(tune.Trainable):
     """A warm worker: torch imported, data resident. The first step says that it has begun, the following ones
-    are an epoch each, and the last one holds the outcome. It raises, and ends, where its device computes no more."""
+    are an epoch each, and the last one holds the outcome. It raises, and ends, where its device computes no more, and
+    once it has said that it cannot begin."""
 
     def setup(self, config: dict[str, Any], plan: TrialPlan | None = None, folder: str = "") -> None:
         assert plan is not None
@@ -51,6 +52,7 @@ class TrialActor(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._job = new_config["job"]
         self._events: Iterator[EpochPoint | TrialOutcome] | None = None
+        self._told = False
         self._broken = None if self._bench is not None else self._settle()
         return True
 
@@ -66,8 +68,11 @@ class TrialActor(tune.Trainable):
         return None
 
     def step(self) -> dict[str, Any]:
+        if self._bench is None and self._told:
+            raise DeviceLost(f"no worker can be had: {self._broken}")  # which gives what it holds back
         if self._bench is None:
-            return {"broken": Broken(_place(), str(self._broken)), "done": True}
+            self._told = True
+            return {"broken": Broken(_place(), str(self._broken)), "done": False}
         if self._events is None:
             self._events = self._bench.judge(self._job)
             worker = ray.get_runtime_context().current_actor

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
 
+from nas.engines.ray_tune.setting_aside import SettingAside
 from nas.engines.retrying import Attempt, Place, Room
 
 #: How long what the cluster has is taken for what it still has.
@@ -23,6 +25,7 @@ class Needs:
 
     def __init__(self, cpus: float, gpus: float) -> None:
         self.cpus, self.gpus = cpus, gpus
+        self._aside = SettingAside()
         self._room: Room = {}
         self._looked = -_KNOWN_S
 
@@ -44,7 +47,7 @@ class Needs:
     def room(self) -> Room:
         """How many trials each node takes that is there now, device by device; nodes that take none are left out."""
         if time.monotonic() - self._looked >= _KNOWN_S:
-            found = {node["NodeID"]: self._of(node["Resources"]) for node in _nodes()}
+            found = {node["NodeID"]: self._of(self._left(node)) for node in _nodes()}
             self._room = {node: devices for node, devices in found.items() if devices}
             self._looked = time.monotonic()
         return self._room
@@ -53,7 +56,7 @@ class Needs:
         """Whether a node that is there, and not to be avoided, has what it takes, were it free."""
         need = self.bundle(attempt)
         return any(
-            all(node["Resources"].get(name, 0.0) >= amount for name, amount in need.items())
+            all(self._left(node).get(name, 0.0) >= amount for name, amount in need.items())
             for node in _nodes()
             if node["NodeID"] not in attempt.avoided
         )
@@ -71,6 +74,15 @@ class Needs:
     def slots(self) -> int:
         """How many trials have room side by side now."""
         return sum(map(sum, self.room().values()))
+
+    def set_aside(self, sick: Collection[Place]) -> list[Place]:
+        """Of these GPUs, those that no trial will get any more from now on."""
+        return self._aside.look(sick, Counter({node: len(devices) for node, devices in self.room().items()}))
+
+    def _left(self, node: Mapping[str, Any]) -> dict[str, float]:
+        """What a node has but for what is set aside."""
+        resources: dict[str, float] = node["Resources"]
+        return {**resources, "GPU": resources.get("GPU", 0.0) - self._aside.on(node["NodeID"])}
 
     def _of(self, total: Mapping[str, float]) -> tuple[int, ...]:
         most = _times(total.get("CPU", 0.0), self.cpus)

@@ -119,13 +119,15 @@ class DriverSearcher(Searcher):
         return dropped
 
     def look(self) -> None:
-        """See whether a worker hangs that does not end itself; and whether all that waits does so in vain, while there
-        are nodes: `failure` is Stuck then."""
+        """See whether a worker hangs that does not end itself, and which devices are to be set aside; and whether all
+        that waits does so in vain, while there are nodes: `failure` is Stuck then."""
         for trial_id, (began, begun) in self._begun.items():
             may_take = math.inf if begun.limit_seconds is None else 2 * begun.limit_seconds + HUNG_AFTER_S
             if begun.worker is not None and time.monotonic() - began > may_take:
                 ray.kill(begun.worker)  # Tune will say that it is lost
                 self._begun[trial_id] = began, replace(begun, worker=None)
+        for place in self._needs.set_aside(self._source.sick):
+            self._source.set_aside(place)
         if self._needs.room() and self._source.stuck(self._needs.fits):
             self.failure = self.failure or Stuck()
 

@@ -226,6 +226,43 @@ def test_a_node_that_loses_worker_after_worker_is_avoided_and_named_and_no_archi
     assert sum(r.attempts - 1 for r in played.jobs.results.values()) == MOST_LOST_ON_A_NODE
 
 
+def test_a_gpu_that_keeps_losing_workers_is_sick_and_neither_its_node_nor_an_architecture_is_blamed() -> None:
+    played = Played(9, {"a": (1, 1, 1), "b": (1,)})
+    good = played.begin("a", "0")
+    for _ in range(MOST_LOST_ON_A_NODE):
+        assert played.retrying.sick == set()
+        played.lose(played.begin("a", "1"))
+    assert played.retrying.sick == {Place("a", "a", "1")}
+    assert played.retrying.avoided == set()
+    played.end(good)  # on another GPU: that says nothing of this one
+    assert played.retrying.sick == {Place("a", "a", "1")}
+    assert len(played.kept) == MOST_LOST_ON_A_NODE
+    played.retrying.set_aside(Place("a", "a", "1"))
+    assert played.kept == {}
+    assert played.said == [f"node a (a), GPU 1 keeps losing workers and is set aside, {MOST_LOST_ON_A_NODE} in a row"]
+    assert played.retrying.sick == set()
+
+
+def test_an_architecture_that_is_lost_twice_by_one_gpu_of_several_has_not_crashed_and_is_lost_in_the_end() -> None:
+    played = Played(9, {"a": (1, 1)})
+    first = played.begin("a", "1")
+    for left in (2, 1, 0):
+        played.lose(first)
+        assert played.jobs.results.keys() == set(range(1, 3 - left))
+        if left:
+            played.end(played.begin("a", "0"))
+            assert played.begin("a", "1") == first
+    assert "lost with its worker 3 times" in played.jobs.lost[first]
+
+
+def test_a_node_that_loses_workers_on_all_its_gpus_is_avoided() -> None:
+    played = Played(9, {"a": (1, 1), "b": (1,)})
+    for device in ("0", "1", "0"):
+        played.lose(played.begin("a", device))
+    assert played.retrying.avoided == {"a"}
+    assert played.retrying.sick == set()
+
+
 def test_the_only_node_is_not_avoided_and_where_all_is_lost_the_search_ends() -> None:
     played = Played(40, ONE)
     for _ in range(MOST_LOST_IN_A_ROW - 1):
