@@ -174,7 +174,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         reasons = {name: why for name, why in found.get("artefacts", {}).items() if why != "ok"}
         if "stopped" in found:
             reasons["all"] = found["stopped"]
-        lines += [f"  {found['name']}: {name}: {why[:200]}" for name, why in reasons.items()]
+        lines += [f"  {found['name']}: {name}: {why[:260]}" for name, why in reasons.items()]
     return "\n".join(lines)
 
 

@@ -17,7 +17,8 @@ from export_networks import PROVENANCE, expected_logits, logits_alone, random_im
 from safetensors.torch import load_file
 
 from nas.export import ClassifiedImages, ExportError, export_network, folder
-from nas.export.parity import TOLERANCE
+from nas.export.formats import FORMATS, Here
+from nas.export.parity import TOLERANCE, Comparison, Gap
 from search_spaces import Architecture, InputSpec, SearchSpace
 
 GREY = InputSpec(1, 28, 10)
@@ -172,6 +173,25 @@ def test_a_network_that_gives_nan_is_not_exported(tmp_path):
     with pytest.raises(ExportError, match=r"model\.(py|pt2|onnx) differs from the trained network by nan"):
         export_network(replace(trained, state_dict=weights), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("rounding", "gap", "said"),
+    [
+        (0.0, 2e-5, "keep the run and report it"),
+        (2.1e-6, 2e-5, None),  # another runtime rounds up to ten times as far as torch
+        (2.1e-6, 4e-5, "keep the run and report it"),
+        (0.28, 0.3, "float32 itself is 0.28 from float64 in this network, so nothing can agree: train it for longer"),
+    ],
+)
+def test_how_far_another_runtime_may_be_is_measured_by_the_networks_own_rounding(rounding, gap, said):
+    onnx = next(form for form in FORMATS if form.name == "model.onnx")
+    runner = Here("model.onnx", lambda inputs: {})
+    comparison = Comparison({onnx.name: onnx}, {onnx.name: runner}, rounding=rounding)
+    comparison.gaps["model.onnx", "random, batch 1", "logits"] = Gap(gap, 1.0, False)
+    comparison.check()
+    assert list(comparison.runners) == ([] if said else ["model.onnx"])
+    assert said is None or str(comparison.wrong["model.onnx"]).endswith(said)
 
 
 @pytest.mark.parametrize(
