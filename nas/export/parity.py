@@ -129,7 +129,7 @@ def _too_wide(key: tuple[str, str, str], gap: Gap, allowed: float, rounding: flo
     artefact, question, output = key
     mend = "keep the run and report it"
     if rounding > CEILING:
-        mend = f"float32 itself is {rounding:.2g} from float64 in this network, so nothing can agree: train it for longer"
+        mend = f"float32 itself is {rounding:.2g} from float64 here, so nothing can agree: train it for longer"
     return ArtefactError(
         artefact,
         f"{artefact} differs from the trained network by {gap.difference:.3g} in {output} ({question}), "

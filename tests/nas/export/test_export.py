@@ -181,7 +181,7 @@ def test_a_network_that_gives_nan_is_not_exported(tmp_path):
         (0.0, 2e-5, "keep the run and report it"),
         (2.1e-6, 2e-5, None),  # another runtime rounds up to ten times as far as torch
         (2.1e-6, 4e-5, "keep the run and report it"),
-        (0.28, 0.3, "float32 itself is 0.28 from float64 in this network, so nothing can agree: train it for longer"),
+        (0.28, 0.3, "float32 itself is 0.28 from float64 here, so nothing can agree: train it for longer"),
     ],
 )
 def test_how_far_another_runtime_may_be_is_measured_by_the_networks_own_rounding(rounding, gap, said):
