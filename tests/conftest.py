@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
 from shapes import check_annotations, check_fusions
 
 check_annotations()
@@ -26,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     # Without it a test that draws numbers draws others on every run, and fails on some day for no reason.
     # One that never imported torch is not made to.
+    warm.look_briefly()
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
         check_fusions()

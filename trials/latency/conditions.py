@@ -20,6 +20,8 @@ from trials.machine.target import Target
 
 #: Others' work below this share of the device is the operating system's own.
 BUSY_SHARE = 0.1
+#: For so long a look at others' work takes.
+LOOK_SECONDS = 0.1
 #: What the driver says of a GPU's use is over the last second at the most: until then over passes of our own as well.
 _GPU_SAMPLE_SECONDS = 1.0
 
@@ -75,8 +77,9 @@ def versions(target: Target) -> dict[str, str]:
     return found
 
 
-def observe(target: Target, seconds: float = 0.1) -> Conditions:
+def observe(target: Target, seconds: float | None = None) -> Conditions:
     """Look at the machine while this process waits for `seconds`, on a GPU for as long as the driver looks back."""
+    seconds = LOOK_SECONDS if seconds is None else seconds
     device = torch.device(target.device)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
