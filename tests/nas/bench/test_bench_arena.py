@@ -158,6 +158,7 @@ def test_a_method_of_ones_own_is_compared(world: World) -> None:
         assert line.gain.low <= line.gain.value <= line.gain.high
 
 
+@pytest.mark.slow
 def test_a_clear_winner_is_found_and_an_even_field_is_not() -> None:
     comparison = Comparison(("nas-tpe", "local-search-loss"), (Setting(None, 24, 1),), 10)
     found = compare(Table(invented(noise=0.02)), comparison, 1, lambda done, total: None)

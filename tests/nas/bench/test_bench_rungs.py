@@ -210,6 +210,7 @@ def brief(world: World, seed: int, looks: int = 24) -> Brief:
     return brief_of(world, 1.1, "inherit-3", looks * world.images("inherit-3"), 1, seed)
 
 
+@pytest.mark.slow
 def test_the_planted_winner_is_found_and_none_where_there_is_none() -> None:
     """By what shows at nine epochs, in equal images; looks are as noisy as fine-tuning is assumed to be."""
     truth = table_world(Table(invented(noise=0.06, leave_out=14))).judged_by("inherit-9")

@@ -265,6 +265,7 @@ def test_a_trained_detector_is_exported(detector: Exported, tmp_path: Path) -> N
     assert json.loads(properties["description"])["decoding"] == document["decoding"]
 
 
+@pytest.mark.slow
 def test_figures_that_are_not_met_are_refused(detector: Exported) -> None:
     data, trained = detector.data, detector.trained
     ap = trained.provenance["figures"]["ap"]

@@ -150,7 +150,7 @@ def measured_ms(architecture: Architecture) -> float:
     )
 
 
-@pytest.mark.parametrize("share", [1 / 3_000, 0.02])
+@pytest.mark.parametrize("share", [pytest.param(1 / 3_000, marks=pytest.mark.slow), 0.02])
 def test_where_workers_measure_first_it_goes_on_near_what_is_within(share: float, memory_path: Path) -> None:
     rng = random.Random(0)
     limit = sorted(measured_ms(LARGE.sample(rng)) for _ in range(60_000))[int(share * 60_000)]

@@ -340,9 +340,9 @@ def test_changed_data_are_noticed(tmp_path: Path, tiny: dict[str, Any], monkeypa
         run.export("best", tmp_path / "exported")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=[pytest.mark.slow, pytest.mark.long])],
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
 )
 def test_an_interrupted_search_says_how_to_go_on_and_does(
     tiny: dict[str, Any], tmp_path: Path, number: signal.Signals, code: int

@@ -110,6 +110,7 @@ def test_a_trial_of_a_run_is_exported_in_it_and_a_retrained_export_stays(tiny):
     assert "stays" in said[-1]
 
 
+@pytest.mark.slow
 def test_stopped_and_gone_on_with_it_ends_with_the_same_weights(exported, tmp_path, monkeypatch):
     whole = tmp_path / "whole"
     retrain(exported, whole, few(epochs=3), formats=["py"])

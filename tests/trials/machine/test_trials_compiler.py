@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from trials_results import process
 
 JUDGE = """
@@ -59,6 +60,7 @@ def test_a_trial_is_judged_without_the_compiler_and_to_the_bit_as_with_it() -> N
     assert spared == imported
 
 
+@pytest.mark.slow
 def test_optimisers_step_as_they_do() -> None:
     spared, imported = (ran(STEP, how) for how in ("without", "with"))
     assert (spared.pop("there"), imported.pop("there")) == (False, True)

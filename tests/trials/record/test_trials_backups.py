@@ -117,6 +117,7 @@ def test_a_failing_copy_is_said_once_and_ends_nothing(store: Store, place: str, 
     assert said in line
 
 
+@pytest.mark.slow
 def test_a_place_that_hangs_does_not_hold_up_the_end(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,7 +129,7 @@ def test_a_writer_that_was_paused_finds_that_another_took_over_and_writes_nothin
         end(writer)
 
 
-@pytest.mark.parametrize("seconds", [-1e9, 1e9])
+@pytest.mark.parametrize("seconds", [pytest.param(-1e9, marks=pytest.mark.slow), 1e9])
 def test_clocks_that_jump_or_disagree_do_not_matter(
     path: Path, elsewhere: None, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
