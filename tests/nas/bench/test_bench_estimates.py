@@ -16,7 +16,7 @@ from trials.estimates.estimate import Estimate
 from trials.estimates.estimates import Estimates
 from trials.record.training import Training
 
-LOOKS, SEARCHES = 24, 12
+LOOKS, SEARCHES = 24, 40
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +50,13 @@ def test_intervals_cover_true_gains(table: World, name: str, fidelity: str) -> N
         np.mean([e.gain.low <= gain <= e.gain.high for e, gain in zip(found[1:], true[1:], strict=True)])
         for found, true in searches(world, fidelity)
     ]
-    assert np.mean(covered) >= 0.8, "90 % intervals"
+    assert np.mean(covered) >= 0.85, "90 % intervals"
 
 
 @pytest.mark.parametrize("fidelity", ["inherit-3", "inherit-9", "scratch-18"])
 def test_where_nothing_is_to_be_found_nothing_is_named(table: World, fidelity: str) -> None:
     named = [max(found, key=lambda e: e.gain.mean).better >= 0.975 for found, _ in searches(table.null(), fidelity)]
-    assert sum(named) <= 2
+    assert sum(named) <= 0.05 * SEARCHES
 
 
 def test_a_planted_winner_is_recognised(table: World) -> None:
