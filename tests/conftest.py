@@ -25,9 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    warm.look_briefly()
     # Without it a test that draws numbers draws others on every run, and fails on some day for no reason.
     # One that never imported torch is not made to.
-    warm.look_briefly()
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
         check_fusions()
