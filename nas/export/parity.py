@@ -28,7 +28,7 @@ from nas.export.validation import Judge
 TOLERANCE = 1e-5
 #: Another runtime sums in another order. In a deep network that alone can pass the tolerance (1e-4 was seen in
 #: ResNet-50), so it may differ by as many times the network's own distance from float64, up to a ceiling. The
-#: sigmoid of ONNX Runtime is 2.5e-6 from the exact one where torch's is 1.1e-7: gated networks were up to ten times as far.
+#: sigmoid of ONNX Runtime is 2.5e-6 from the exact one, torch's 1.1e-7: gated networks were up to ten times as far.
 ROUNDINGS = 16
 CEILING = 1e-3
 #: Batches of which the outputs are compared: one that was traced for a single image fails at another.
