@@ -96,7 +96,9 @@ def test_a_sick_gpu_is_set_aside_and_the_others_of_its_node_go_on(tmp_path: Path
             SPACE, data, recipe, LatencyProtocol(), "cpu", screening=False, start=Sick(str(tmp_path), dies)
         )
         engine.run(plan, jobs)
-        left = ray.available_resources()["GPU"]
+        until = time.monotonic() + 60  # workers of ended trials give theirs back a while later; none free is no entry
+        while (free := ray.available_resources().get("GPU", 0)) < 2 and time.monotonic() < until:
+            time.sleep(0.1)
     finally:
         engine.close()
         cluster.shutdown()
@@ -105,4 +107,4 @@ def test_a_sick_gpu_is_set_aside_and_the_others_of_its_node_go_on(tmp_path: Path
     assert len(jobs.lost) <= 1
     (line,) = (line for line in said if "is set aside" in line)
     assert f", GPU {SICK} keeps losing workers" in line
-    assert left <= 2
+    assert free == 2, "the one set aside stays held"
