@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nas.bench.arena.compare import Line, Result, Setting
 from nas.bench.arena.estimates import Estimate
-from nas.bench.arena.page import prospect_text
+from nas.bench.arena.page import ordinary_text, prospect_text
 from nas.bench.operators import OperatorEffect
 from nas.bench.table import Answer, Price, Table
 from nas.terminal.studies import print_table
@@ -152,14 +152,15 @@ def answer_text(answer: Answer, price: Price) -> str:
 
 
 _COLUMNS = (
-    "method", "true gain", "spread", "regret", "volume", "by images", "by clock", "rank", "null", "known", "wasted",
-    "over", "not measured", "own time",
+    "method", "true gain", "spread", "regret", "volume", "by images", "by clock", "rank", "null", "known", "ordinary's",
+    "wasted", "over", "not measured", "own time",
 )  # fmt: skip
 _LEGEND = (
     "true gain: points of accuracy of what it recommends above all-add; spread: its standard deviation over searches; "
     "regret: points below the best within the budget; volume: of the true figures of its front, of the best front's, "
     "at the end, and as a mean over the images and over the simulated clock; rank: mean, by true gain; null: searches "
-    "that name a winner where all are equal; known: that find the planted one or its equal; wasted: images trained on "
+    "that name a winner where all are equal; known: that find the planted one or its equal; ordinary's: the share of "
+    "the images after which its volume is what optuna-search's is after all of them; wasted: images trained on "
     "what is over the budget or was trained before; over: recommendations over the budget, which count as all-add; not "
     "measured: looks that the table's model answered; own time: of this CPU, for a search. Intervals: 95 %."
 )
@@ -188,8 +189,8 @@ def _row(line: Line) -> list[str]:
     return [
         line.method, _interval(line.gain, 2, "+"), _interval(line.spread, 2), f"{line.regret.value:.2f}",
         _interval(line.volume, 2), f"{line.anytime.value:.2f}", f"{line.against_time.value:.2f}", f"{line.rank:.1f}",
-        _share(line.null), _share(line.known), f"{line.wasted.value:.0%}", f"{line.infeasible.value:.0%}",
-        f"{line.modelled:.0%}", f"{line.own_seconds:.2g} s",
+        _share(line.null), _share(line.known), ordinary_text(line)[0], f"{line.wasted.value:.0%}",
+        f"{line.infeasible.value:.0%}", f"{line.modelled:.0%}", f"{line.own_seconds:.2g} s",
     ]  # fmt: skip
 
 

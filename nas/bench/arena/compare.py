@@ -18,9 +18,11 @@ import numpy as np
 from nas.bench.arena.estimates import (
     MOST_METHODS,
     Estimate,
+    Reached,
     critical_difference,
     mean_of,
     ranks_of,
+    reached_by,
     share_of,
     spread_of,
 )
@@ -37,6 +39,12 @@ from trials.ranks import spearman
 PLANTED: Mapping[tuple[str, str], float] = {
     ("layer3.0", "cbam"): 0.6, ("layer2.0", "se"): 0.4, ("layer1.0", "concat"): -0.4,
 }  # fmt: skip
+
+
+#: What users have without us: Ray's own search.
+ORDINARY = "optuna-search"
+#: Architectures that a look without noise ranks first: what it leads to is what these gain, not what one of them does.
+TOP = 10
 
 
 @dataclass(frozen=True)
@@ -102,8 +110,10 @@ def left_out(quick: bool) -> Iterator[str]:
 class Line:
     """One method under one setting: over searches in the table's world, but for `null` and `known`, shares of searches
     in those worlds that name a winner, and that find the planted one or its equal. `rank` is the mean rank by true gain
-    among the methods, 1 the best. `by_images` and `by_time` are volumes at the checkpoints of `judging`; a search has
-    `images` to train on, and `seconds` is what its last checkpoint's clock says.
+    among the methods, 1 the best. `ordinary` is the share of the images after which its volume is what the ordinary
+    set-up's is after all of them; None where that is not among the methods. `by_images` and `by_time` are volumes at
+    the checkpoints of `judging`; a search has `images` to train on, and `seconds` is what its last checkpoint's clock
+    says.
     """
 
     method: str
@@ -116,6 +126,7 @@ class Line:
     against_time: Estimate
     null: Estimate
     known: Estimate
+    ordinary: Reached | None
     wasted: Estimate
     infeasible: Estimate
     modelled: float
@@ -133,7 +144,8 @@ class Line:
 @dataclass(frozen=True)
 class Prospect:
     """What there is to be found within a setting's budget in the table's world: points of true accuracy above all-add
-    of a uniform draw on average, and of the best; how looks without noise rank the truth (Spearman), by either figure.
+    of a uniform draw on average, and of the best; how looks without noise rank the truth (Spearman), by either figure,
+    and what the `TOP` that they rank first gain on average: what a search can come to that goes by such looks alone.
     """
 
     setting: Setting
@@ -141,6 +153,8 @@ class Prospect:
     best: float
     by_accuracy: float
     by_loss: float
+    liked_by_accuracy: float
+    liked_by_loss: float
 
 
 @dataclass(frozen=True)
@@ -271,8 +285,10 @@ def _prospect(setting: Setting, world: World, look: str) -> Prospect:
     figures = world.figures[[brief.feasible(architecture) for architecture in world.architectures]]
     place, truth = 2 * world.fidelities.index(look), figures[:, 2 * world.fidelities.index(world.truth)]
     gains = 100 * (truth - world.true_accuracy(world.space.baseline))
-    by_accuracy, by_loss = (float(spearman(sign * figures[:, place + k], truth)) for k, sign in enumerate((1, -1)))
-    return Prospect(setting, float(gains.mean()), float(gains.max()), by_accuracy, by_loss)
+    looks = (figures[:, place], -figures[:, place + 1])
+    by_accuracy, by_loss = (float(spearman(seen, truth)) for seen in looks)
+    liked = (float(gains[np.argsort(-seen, kind="stable")[:TOP]].mean()) for seen in looks)
+    return Prospect(setting, float(gains.mean()), float(gains.max()), by_accuracy, by_loss, *liked)
 
 
 def _line(
@@ -294,10 +310,18 @@ def _line(
         name, setting, of(lambda one: one.gain), spread_of(np.array([one.gain for one in there])),
         of(lambda one: one.regret), of(lambda one: one.volume), of(lambda one: float(np.mean(one.by_images))),
         of(lambda one: float(np.mean(one.by_time))), share_of([one.named for one in null]),
-        share_of([one.found for one in known]), of(lambda one: one.wasted),
+        share_of([one.found for one in known]), _ordinary(there, found.get((ORDINARY, setting, "table"))),
+        of(lambda one: one.wasted),
         share_of([one.infeasible for one in there]), float(np.mean([one.modelled for one in there])),
         float(np.mean([one.own_seconds for one in there])), float(ranks[comparison.methods.index(name)].mean()),
         tuple(mean_of(column) for column in np.array([one.by_images for one in there]).T),
         tuple(mean_of(column) for column in np.array([one.by_time for one in there]).T),
         images, expected_seconds(images, world, setting.workers),
     )  # fmt: skip
+
+
+def _ordinary(there: Sequence[Judged], ordinary: Sequence[Judged] | None) -> Reached | None:
+    if ordinary is None:
+        return None
+    volumes = np.array([one.by_images[-1] for one in ordinary])
+    return reached_by(np.array([one.by_images for one in there]), CHECKPOINTS, volumes)

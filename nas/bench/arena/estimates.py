@@ -51,6 +51,36 @@ def _bootstrapped(values: Values, statistic: Callable[[Values], Values]) -> Esti
     return Estimate(float(statistic(values)), float(low), float(high))
 
 
+@dataclass(frozen=True)
+class Reached:
+    """A share of the images after which something is reached, and its 95 % interval; None: not with all of them."""
+
+    share: float | None
+    low: float | None
+    high: float | None
+
+
+def reached_by(curves: Values, shares: Sequence[float], levels: Values) -> Reached:
+    """Where the mean of `curves` [searches, shares] comes to the mean of `levels` [searches], straight lines between
+    the shares; both are resampled together, for they are of the same seeds."""
+    drawn = np.random.default_rng(0).integers(0, len(curves), (RESAMPLES, len(curves)))
+    resampled = [_crossing(curves[rows].mean(0), shares, float(levels[rows].mean())) for rows in drawn]
+    low, high = np.quantile(resampled, (0.025, 0.975), method="inverted_cdf")
+    found = _crossing(curves.mean(0), shares, float(levels.mean()))
+    return Reached(*(None if share > shares[-1] else float(share) for share in (found, low, high)))
+
+
+def _crossing(curve: Values, shares: Sequence[float], level: float) -> float:
+    """Infinity where the curve ends below."""
+    there = np.flatnonzero(curve >= level)
+    if not len(there):
+        return float("inf")
+    first = int(there[0])
+    before, share = (curve[first - 1], shares[first - 1]) if first else (0.0, 0.0)
+    rise = curve[first] - before
+    return float(share + (shares[first] - share) * ((level - before) / rise if rise > 0 else 0.0))
+
+
 def share_of(events: Sequence[bool]) -> Estimate:
     """A share, with Wilson's interval."""
     n, z = len(events), 1.96

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.bench.arena.compare import Line, Prospect, Result, Setting
+from nas.bench.arena.compare import TOP, Line, Prospect, Result, Setting
 from nas.bench.arena.estimates import Estimate
 from nas.bench.arena.methods import method
 from nas.bench.arena.pictures import colour_of, image_curves, rank_picture, time_curves
@@ -28,6 +28,7 @@ COLUMNS = (
     ("… by clock", "mean of the same over the simulated wall clock"),
     ("Null", "searches that name a winner where all architectures are equal"),
     ("Known", "searches that find the planted winner or its equal"),
+    ("Ordinary's", "share of the images after which its volume is what optuna-search's is after all"),
     ("Wasted", "share of images trained on what is over the budget or was trained before"),
     ("Over", "recommendations over the budget, which count as all-add"),
     ("Not measured", "looks that the table's model answered"),
@@ -77,7 +78,8 @@ def prospect_text(there: Prospect, look: str) -> str:
     return (
         f"A uniform draw within the budget gains {there.drawn:+.2f} points on average, the best {there.best:+.2f}. "
         f"Without noise, {look} ranks the truth with ρ {there.by_accuracy:.2f} by accuracy and {there.by_loss:.2f} by "
-        "loss."
+        f"loss; the {TOP} that it likes best gain {there.liked_by_accuracy:+.2f} and {there.liked_by_loss:+.2f}: what "
+        "goes by it alone finds more by luck only."
     )
 
 
@@ -93,9 +95,9 @@ def _row(line: Line) -> list[tuple[str, str]]:
     """Figure and interval of each column."""
     return [
         (line.method, ""), _points(line.gain, "+"), _points(line.spread), _points(line.regret), _points(line.volume),
-        _points(line.anytime), _points(line.against_time), _share(line.null), _share(line.known), _share(line.wasted),
-        _share(line.infeasible), (f"{line.modelled:.0%}", ""), (f"{line.own_seconds:.2g} s", ""),
-        (f"{line.rank:.1f}", ""),
+        _points(line.anytime), _points(line.against_time), _share(line.null), _share(line.known),
+        ordinary_text(line), _share(line.wasted), _share(line.infeasible), (f"{line.modelled:.0%}", ""),
+        (f"{line.own_seconds:.2g} s", ""), (f"{line.rank:.1f}", ""),
     ]  # fmt: skip
 
 
@@ -105,6 +107,15 @@ def _points(found: Estimate, sign: str = "") -> tuple[str, str]:
 
 def _share(found: Estimate) -> tuple[str, str]:
     return f"{found.value:.0%}", f"{found.low:.0%} to {found.high:.0%}"
+
+
+def ordinary_text(line: Line) -> tuple[str, str]:
+    """When its volume is the ordinary set-up's, and the interval of that."""
+    found = line.ordinary
+    if found is None:
+        return "n/a", ""
+    share, low, high = ("never" if one is None else f"{one:.0%}" for one in (found.share, found.low, found.high))
+    return share, f"{low} to {high}" if low != high else ""
 
 
 def _environment() -> Environment:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from bench_tables import SPACE, invented, worth
 
-from nas.bench.arena.compare import Comparison, Setting, compare, comparison_of, critical_difference, share_of
+from nas.bench.arena.compare import Comparison, Setting, compare, comparison_of
+from nas.bench.arena.estimates import Reached, critical_difference, reached_by, share_of
 from nas.bench.arena.house import House
 from nas.bench.arena.judging import judge
 from nas.bench.arena.methods import METHODS, method
@@ -194,3 +195,22 @@ def test_what_cannot_be_compared_is_said() -> None:
     assert critical_difference(2, 20) == pytest.approx(1.96 * (1 / 20) ** 0.5)
     assert share_of([True] * 5 + [False] * 5).value == 0.5
     assert share_of([False] * 20).high == pytest.approx(0.16, abs=0.01)
+
+
+def test_when_a_volume_is_reached_is_read_off_the_mean_curve() -> None:
+    curves = np.array([[0.2, 0.4, 0.8], [0.4, 0.6, 0.8]])
+    shares = (0.25, 0.5, 1.0)
+
+    def reached(level: float) -> Reached:
+        return reached_by(curves, shares, np.full(2, level))
+
+    assert reached(0.5).share == pytest.approx(0.5)
+    assert reached(0.65).share == pytest.approx(0.75), "half-way between two"
+    assert reached(0.15).share == pytest.approx(0.125), "from nothing at no image"
+    assert reached(0.8).share == pytest.approx(1.0)
+    assert reached(0.81) == Reached(None, None, None)
+    found = reached(0.5)
+    assert (found.low, found.high) == pytest.approx((0.375, 0.625)), "of the one curve and of the other"
+    apart = reached_by(curves, shares, np.array([0.0, 0.9]))
+    assert apart.share == pytest.approx(0.4375)
+    assert apart.high is None, "searches and what they are held against are drawn together"

@@ -12,6 +12,7 @@ import pytest
 from bench_tables import invented
 
 from nas.bench.arena.compare import Comparison, Result, Setting, compare
+from nas.bench.arena.estimates import Reached
 from nas.bench.arena.page import COLUMNS, render, write_page
 from nas.bench.arena.pictures import _cliques, image_curves, rank_picture, time_curves
 from nas.bench.arena.worlds import table_world
@@ -78,7 +79,15 @@ def test_what_there_is_to_find_is_said(found: Result) -> None:
     assert there.best > 2.0, "three times cbam are worth 2.4, which the table lacks: the model draws them back"
     assert there.drawn == pytest.approx(3 * 0.35, abs=0.2)
     assert min(there.by_accuracy, there.by_loss) > 0.5
+    assert there.drawn < there.liked_by_accuracy < there.best
+    assert there.drawn < there.liked_by_loss < there.best
     assert f"on average, the best {there.best:+.2f}" in render(found)
+
+
+def test_when_the_ordinary_set_up_is_reached_stands_in_the_table(found: Result) -> None:
+    assert all(line.ordinary is None for line in found.lines), "it is not among these methods"
+    lines = tuple(replace(line, ordinary=Reached(0.41, 0.33, None)) for line in found.lines)
+    assert '<td class="n">41%<small>33% to never</small></td>' in render(replace(found, lines=lines))
 
 
 @pytest.fixture
