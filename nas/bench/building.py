@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from safetensors.torch import load
 
@@ -45,13 +47,19 @@ class Progress:
     failed: int
 
 
-def configuration(edition: Edition, data: str, out: Path, schedule: Schedule | None = None) -> SearchConfig:
-    """Of the edition's record; of one of its schedules where that is given."""
+def configuration(
+    edition: Edition,
+    data: str,
+    out: Path,
+    schedule: Schedule | None = None,
+    place: Mapping[str, Any] = MappingProxyType({}),
+) -> SearchConfig:
+    """Of the edition's record; of one of its schedules where that is given. `place`: settings of where it trains."""
     schedule = schedule or edition.tuned
     training = {"training.regime": schedule.regime, "training.epochs": schedule.epochs}
     if schedule.regime == "inherit":
         training["training.parent_epochs"] = edition.parent_epochs
-    return load_config(None, {**edition.settings, **training, "data": data, "out": str(out)})
+    return load_config(None, {**edition.settings, **place, **training, "data": data, "out": str(out)})
 
 
 def build(
@@ -61,16 +69,17 @@ def build(
     begin: Callable[[Prepared, RunRecord], None],
     narrator: Narrator,
     interruption: Interruption,
+    place: Mapping[str, Any] = MappingProxyType({}),
 ) -> Progress:
     """Train what is missing in the record of the folder `out`, which is made where there is none: `begin` may put into
-    the new one what is known from elsewhere.
+    the new one what is known from elsewhere. `place`: settings of where it trains, an engine and its workers.
 
     Raises:
         ConfigError: the data or the space are not those of the record.
         StoreError: it cannot be used. ParentError: there is nothing to start from.
         Interrupted: every ended training is recorded.
     """
-    config = configuration(edition, data, out)
+    config = configuration(edition, data, out, place=place)
     prepared = prepare(config, narrator.say)
     new = not (out / FILE_NAME).exists()
     if new:
@@ -84,7 +93,7 @@ def build(
         if todo:
             narrator.say(f"{len(todo)} of {len(wanted)} trainings are missing in {out}")
             with open_engine(config, interruption, narrator.say) as engine:
-                _train(edition, todo, prepared, record, out, engine, narrator, interruption)
+                _train(edition, todo, prepared, record, out, engine, narrator, interruption, place)
         left = len(list(missing(wanted, record.known())))
         failed = sum(training.error is not None for training in record.known())
         return Progress(len(wanted) - left, len(wanted), failed)
@@ -134,10 +143,11 @@ def _train(
     engine: Engine,
     narrator: Narrator,
     interruption: Interruption,
+    place: Mapping[str, Any],
 ) -> None:
     with narrator.counting(len(todo)) as tell:
         for schedule, group in groupby(todo, key=lambda row: row.schedule):
-            here = under(prepared, configuration(edition, prepared.config.data, out, schedule))
+            here = under(prepared, configuration(edition, prepared.config.data, out, schedule, place))
             plan = complete_plan(here.plan(), here, record, engine, narrator.say)
             read = _Reader(here, plan, out) if schedule == edition.truth else None
             wanted = [row.wanted for row in group]

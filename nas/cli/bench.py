@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from nas.cli.interrupting import interruptible
-from nas.cli.options import LIST, json_option
+from nas.cli.options import LIST, SettingOption, SettingsCommand, given_settings, json_option, options_of
 from nas.cli.pilot import pilot
 
 
@@ -26,7 +27,12 @@ _edition = click.option(
 )
 
 
-@bench.command()
+def _places() -> list[SettingOption]:
+    engine = options_of("engine", default="local, or ray where more is said")
+    return [*engine(), *options_of("workers", "ray.address", "ray.gpus_per_trial")()]
+
+
+@bench.command(cls=SettingsCommand, settings=_places)
 @click.option("--data", required=True, metavar="NAME", help="The images: folder:DIR of CIFAR-10's, as for nas search.")
 @click.option("--out", default="runs/fusionbench", show_default=True, metavar="DIR", help="The record's folder.")
 @click.option(
@@ -35,8 +41,11 @@ _edition = click.option(
 @click.option("--dry-run", is_flag=True, help="Say what is missing, and train nothing.")
 @_edition
 @json_option
-def build(data: str, out: str, table: str | None, dry_run: bool, edition: str, as_json: bool) -> None:
-    """Train what the table lacks, at the lowest priority; the same command goes on where it stopped."""
+def build(data: str, out: str, table: str | None, dry_run: bool, edition: str, as_json: bool, **place: Any) -> None:
+    """Train what the table lacks, at the lowest priority; the same command goes on where it stopped.
+
+    One training at a time. With `--workers N`, or on a cluster's nodes (`--address`), Ray runs several side by side.
+    """
     from nas.bench.building import build as build_table
     from nas.bench.building import outlook
     from nas.bench.editions import edition_named
@@ -56,9 +65,11 @@ def build(data: str, out: str, table: str | None, dry_run: bool, edition: str, a
                 f"{name}: {ahead.missing[name]} of {ahead.wanted[name]} are missing, {ahead.images[name]:,} images"
             )
         return
-    begin = beginning(chosen, table, told.say)
+    begin, (where, _) = beginning(chosen, table, told.say), given_settings(place)
+    if where:
+        where = {"engine": "ray", **where}
     give_way()
-    done = interruptible(lambda interruption: build_table(chosen, data, Path(out), begin, told, interruption))
+    done = interruptible(lambda interruption: build_table(chosen, data, Path(out), begin, told, interruption, where))
     if as_json:
         click.echo(json.dumps({"there": done.there, "wanted": done.wanted, "failed": done.failed, "out": out}))
     else:

@@ -146,6 +146,20 @@ def test_it_is_built_once_and_goes_on(edition: Edition, tmp_path: Path) -> None:
     assert not nothing.ended
 
 
+@pytest.mark.slow
+def test_several_are_trained_side_by_side(edition: Edition, tmp_path: Path) -> None:
+    found = {}
+    for name, place in (("alone", {}), ("two", {"engine": "ray", "workers": 2})):
+        done = build(
+            edition, "fashion-mnist-mini", tmp_path / name, lambda prepared, record: None, Told(), Interruption(), place
+        )
+        assert (done.there, done.failed) == (6, 0)
+        contents = contents_of(tmp_path / name, edition)
+        found[name] = {(t.identity, t.score) for t in contents.trainings}
+        assert len(contents.images) == 2
+    assert found["two"] == found["alone"], "where it ran does not show in what it came to"
+
+
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     assert Schedule.parse("scratch-18") == Schedule("scratch", 18)
     for name in ("scratch", "supernet-3", "inherit-0", "inherit-x"):
