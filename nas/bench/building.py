@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from safetensors.torch import load
 
 from nas.bench.editions import Edition, Row, Schedule, rows
-from nas.engines.engine import Engine, open_engine
+from nas.engines.engine import open_engine
 from nas.engines.interruption import Interruption
 from nas.session.admission import open_store
 from nas.settings.loading import load_config
@@ -47,40 +46,41 @@ class Progress:
     failed: int
 
 
-def configuration(
-    edition: Edition,
-    data: str,
-    out: Path,
-    schedule: Schedule | None = None,
-    place: Mapping[str, Any] = MappingProxyType({}),
-) -> SearchConfig:
-    """Of the edition's record; of one of its schedules where that is given. `place`: settings of where it trains."""
+@dataclass(frozen=True)
+class Site:
+    """Where a table is built: its images as a search names them, its record's folder, and settings of what trains
+    there, an engine and its workers."""
+
+    data: str
+    out: Path
+    place: Mapping[str, Any] = field(default_factory=dict)
+
+
+def configuration(edition: Edition, site: Site, schedule: Schedule | None = None) -> SearchConfig:
+    """Of the edition's record; of one of its schedules where that is given."""
     schedule = schedule or edition.tuned
     training = {"training.regime": schedule.regime, "training.epochs": schedule.epochs}
     if schedule.regime == "inherit":
         training["training.parent_epochs"] = edition.parent_epochs
-    return load_config(None, {**edition.settings, **place, **training, "data": data, "out": str(out)})
+    return load_config(None, {**edition.settings, **site.place, **training, "data": site.data, "out": str(site.out)})
 
 
 def build(
     edition: Edition,
-    data: str,
-    out: Path,
+    site: Site,
     begin: Callable[[Prepared, RunRecord], None],
     narrator: Narrator,
     interruption: Interruption,
-    place: Mapping[str, Any] = MappingProxyType({}),
 ) -> Progress:
-    """Train what is missing in the record of the folder `out`, which is made where there is none: `begin` may put into
-    the new one what is known from elsewhere. `place`: settings of where it trains, an engine and its workers.
+    """Train what is missing in the record at the site, which is made where there is none: `begin` may put into the new
+    one what is known from elsewhere.
 
     Raises:
         ConfigError: the data or the space are not those of the record.
         StoreError: it cannot be used. ParentError: there is nothing to start from.
         Interrupted: every ended training is recorded.
     """
-    config = configuration(edition, data, out, place=place)
-    prepared = prepare(config, narrator.say)
+    out, prepared = site.out, prepare(configuration(edition, site), narrator.say)
     new = not (out / FILE_NAME).exists()
     if new:
         open_store(out, prepared, prepared.baseline, None, narrator.say).close()
@@ -92,8 +92,7 @@ def build(
         todo = list(missing(wanted, record.known()))
         if todo:
             narrator.say(f"{len(todo)} of {len(wanted)} trainings are missing in {out}")
-            with open_engine(config, interruption, narrator.say) as engine:
-                _train(edition, todo, prepared, record, out, engine, narrator, interruption, place)
+            _train(edition, site, todo, prepared, record, narrator, interruption)
         left = len(list(missing(wanted, record.known())))
         failed = sum(training.error is not None for training in record.known())
         return Progress(len(wanted) - left, len(wanted), failed)
@@ -113,7 +112,7 @@ class Outlook:
 
 def outlook(edition: Edition, known: Iterable[Training]) -> Outlook:
     """What a build would do, without its data and its device."""
-    settings = configuration(edition, "fashion-mnist-mini", Path("none"), edition.truth)
+    settings = configuration(edition, Site("fashion-mnist-mini", Path("none")), edition.truth)
     spec = InputSpec(3, settings.image_size or 32, 10)
     wanted = list(rows(edition, make_space(settings, spec)))
     left = Counter(row.schedule.name for row in missing(wanted, known))
@@ -136,20 +135,21 @@ def missing(wanted: Iterable[Row], known: Iterable[Training]) -> Iterator[Row]:
 
 def _train(
     edition: Edition,
+    site: Site,
     todo: list[Row],
     prepared: Prepared,
     record: RunRecord,
-    out: Path,
-    engine: Engine,
     narrator: Narrator,
     interruption: Interruption,
-    place: Mapping[str, Any],
 ) -> None:
-    with narrator.counting(len(todo)) as tell:
+    with (
+        open_engine(prepared.config, interruption, narrator.say) as engine,
+        narrator.counting(len(todo)) as tell,
+    ):
         for schedule, group in groupby(todo, key=lambda row: row.schedule):
-            here = under(prepared, configuration(edition, prepared.config.data, out, schedule, place))
+            here = under(prepared, configuration(edition, site, schedule))
             plan = complete_plan(here.plan(), here, record, engine, narrator.say)
-            read = _Reader(here, plan, out) if schedule == edition.truth else None
+            read = _Reader(here, plan, site.out) if schedule == edition.truth else None
             wanted = [row.wanted for row in group]
             interruption.check()
             engine.run(plan, ReadSource(wanted, plan, here, record, tell, interruption, read))

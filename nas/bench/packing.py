@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nas.bench.building import configuration, images_path
+from nas.bench.building import Site, configuration, images_path
 from nas.bench.datasheet import datasheet
 from nas.bench.editions import Edition, Schedule
 from nas.bench.errors import BenchError
@@ -65,7 +65,7 @@ def contents_of(folder: Path, edition: Edition, over: Path | None = None) -> Con
 
 
 def _check_edition(folder: Path, edition: Edition, view: RunView) -> None:
-    expected = configuration(edition, view.config["data"], folder).to_json()
+    expected = configuration(edition, Site(view.config["data"], folder)).to_json()
     for key in ("space", "operators", "reductions", "train_images", "val_fraction", "image_size", "training"):
         if view.config[key] != expected[key]:
             raise BenchError(
@@ -80,6 +80,7 @@ def _order(training: Training) -> tuple[str, int, str, int]:
 
 def _described(edition: Edition, view: RunView, space: SearchSpace, trainings: list[Training]) -> dict[str, Any]:
     data, environment = view.description["data"], view.description["environment"]
+    site = Site(view.config["data"], view.path)
     return {
         "edition": edition.name,
         "space": view.description["space"],
@@ -90,7 +91,7 @@ def _described(edition: Edition, view: RunView, space: SearchSpace, trainings: l
         },
         "data": {key: data[key] for key in _DATA},
         "recipes": {
-            schedule.name: asdict(configuration(edition, view.config["data"], view.path, schedule).training.recipe())
+            schedule.name: asdict(configuration(edition, site, schedule).training.recipe())
             for schedule in (*edition.schedules, edition.doubled)
         },
         "parent": None if view.parent is None else dict(view.parent),

@@ -46,8 +46,8 @@ def build(data: str, out: str, table: str | None, dry_run: bool, edition: str, a
 
     One training at a time. With `--workers N`, or on a cluster's nodes (`--address`), Ray runs several side by side.
     """
+    from nas.bench.building import Site, outlook
     from nas.bench.building import build as build_table
-    from nas.bench.building import outlook
     from nas.bench.editions import edition_named
     from nas.bench.packing import beginning, known_of
     from nas.terminal.trainings import narrator
@@ -66,10 +66,9 @@ def build(data: str, out: str, table: str | None, dry_run: bool, edition: str, a
             )
         return
     begin, (where, _) = beginning(chosen, table, told.say), given_settings(place)
-    if where:
-        where = {"engine": "ray", **where}
+    site = Site(data, Path(out), {"engine": "ray", **where} if where else {})
     give_way()
-    done = interruptible(lambda interruption: build_table(chosen, data, Path(out), begin, told, interruption, where))
+    done = interruptible(lambda interruption: build_table(chosen, site, begin, told, interruption))
     if as_json:
         click.echo(json.dumps({"there": done.there, "wanted": done.wanted, "failed": done.failed, "out": out}))
     else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nas.bench.building import build, images_path, outlook
+from nas.bench.building import Site, build, images_path, outlook
 from nas.bench.editions import EDITIONS, Edition, Schedule, architectures_of, rows, uniform
 from nas.bench.errors import BenchError
 from nas.bench.packing import beginning, contents_of
@@ -100,9 +100,9 @@ def test_many_points_are_sampled_by_draws() -> None:
 def test_it_is_built_once_and_goes_on(edition: Edition, tmp_path: Path) -> None:
     out, told = tmp_path / "run", Told(most=3)
     with pytest.raises(Interrupted):
-        build(edition, "fashion-mnist-mini", out, lambda prepared, record: None, told, Interruption())
+        build(edition, Site("fashion-mnist-mini", out), lambda prepared, record: None, told, Interruption())
     again = Told()
-    done = build(edition, "fashion-mnist-mini", out, lambda prepared, record: None, again, Interruption())
+    done = build(edition, Site("fashion-mnist-mini", out), lambda prepared, record: None, again, Interruption())
     assert (done.there, done.wanted, done.failed) == (6, 6, 0)
     assert len(told.ended) == 3
     assert len(again.ended) == 3
@@ -129,20 +129,20 @@ def test_it_is_built_once_and_goes_on(edition: Edition, tmp_path: Path) -> None:
     assert table.header["datasheet"]["trainings"]["inherit-1"]["images_trained"] == 256
     elsewhere = Told()
     begin = beginning(edition, str(file), elsewhere.say)
-    build(edition, "fashion-mnist-mini", tmp_path / "elsewhere", begin, elsewhere, Interruption())
+    build(edition, Site("fashion-mnist-mini", tmp_path / "elsewhere"), begin, elsewhere, Interruption())
     assert not elsewhere.ended, "another machine goes on from the table"
     assert to_bytes(contents_of(tmp_path / "elsewhere", edition)) == file.read_bytes()
     with pytest.raises(ConfigError, match="are not the images of"):
         build(
-            replace(edition, settings={**edition.settings, "train_images": 300}), "fashion-mnist-mini",
-            tmp_path / "other", begin, elsewhere, Interruption(),
+            replace(edition, settings={**edition.settings, "train_images": 300}),
+            Site("fashion-mnist-mini", tmp_path / "other"), begin, elsewhere, Interruption(),
         )  # fmt: skip
     with pytest.raises(BenchError, match="is of edition tiny, not cpu"):
         beginning(EDITIONS["cpu"], str(file), elsewhere.say)
     with pytest.raises(BenchError, match="is no record of edition cpu"):
         contents_of(out, EDITIONS["cpu"])
     nothing = Told()
-    build(edition, "fashion-mnist-mini", out, lambda prepared, record: None, nothing, Interruption())
+    build(edition, Site("fashion-mnist-mini", out), lambda prepared, record: None, nothing, Interruption())
     assert not nothing.ended
 
 
@@ -151,7 +151,11 @@ def test_several_are_trained_side_by_side(edition: Edition, tmp_path: Path) -> N
     found = {}
     for name, place in (("alone", {}), ("two", {"engine": "ray", "workers": 2})):
         done = build(
-            edition, "fashion-mnist-mini", tmp_path / name, lambda prepared, record: None, Told(), Interruption(), place
+            edition,
+            Site("fashion-mnist-mini", tmp_path / name, place),
+            lambda prepared, record: None,
+            Told(),
+            Interruption(),
         )
         assert (done.there, done.failed) == (6, 0)
         contents = contents_of(tmp_path / name, edition)
