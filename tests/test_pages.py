@@ -145,8 +145,10 @@ def _options(command: click.Command) -> set[str]:
 def test_the_cluster_command_is_one_that_nas_takes() -> None:
     ((page, line),) = [(page, line) for page in PAGES for line in shell_lines(page) if line.startswith("ray ")]
     assert page.stem == "cluster"
-    assert line.endswith(" -- nas search my.toml --address auto")
-    done = run(("nas", "search", "no-such.toml", "--address", "auto"), Path.cwd())
+    submitted = line.partition(" -- ")[2].replace("my.toml", "no-such.toml").split()
+    assert submitted[:2] == ["nas", "search"]
+    assert Path(submitted[submitted.index("--out") + 1]).is_absolute(), "a submission's own folder goes with it"
+    done = run(tuple(submitted), Path.cwd())
     assert "no-such.toml: no such file" in done.stderr
 
 

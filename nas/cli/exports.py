@@ -42,7 +42,9 @@ def verify(folder: Path, no_run: bool, as_json: bool) -> None:
 @click.command()
 @click.argument("source", metavar="EXPORT", type=click.Path(path_type=Path))
 @click.option("--epochs", type=click.IntRange(min=1), required=True, help="Of one whole schedule.")
-@click.option("--data", metavar="NAME", help="As of nas search.  [default: what it was searched on]")
+@click.option(
+    "--data", metavar="NAME", help="As of nas search; a folder is always named.  [default: what it was searched on]"
+)
 @click.option("--data-dir", metavar="DIR", help="Where datasets are looked for.")
 @click.option("--image-size", type=int, metavar="PIXELS", help="Resize images of a folder to this square.")
 @click.option("--train-images", type=int, metavar="N", help="Train on a subset.")

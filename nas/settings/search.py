@@ -116,8 +116,8 @@ class SearchConfig(LookSettings):
     ] = "ehvi"  # fmt: skip
     prior: Annotated[
         str | None,
-        Setting("Operators that you believe in, cbam=3,aff (2 unless said): looked at sooner, until trials say better.",
-                Role.EXTEND, option="--prior", metavar="OP=W,…"),
+        Setting("Operators that you believe in, cbam=3,aff (2 unless said): ehvi looks at them sooner, until trials "
+                "say better.", Role.EXTEND, option="--prior", metavar="OP=W,…"),
     ] = None  # fmt: skip
     from_runs: Annotated[
         list[str],
@@ -188,9 +188,9 @@ class SearchConfig(LookSettings):
     ] = None  # fmt: skip
     backup: Annotated[
         str | None,
-        Setting("Copy the record there, now and then and at the end: a folder, or an address such as s3://BUCKET/DIR.",
-                Role.CIRCUMSTANCE, option="--backup", metavar="PATH", group=Group.PLACE, default="no copies",
-                page="recovering.md#copies"),
+        Setting("Copy the record, and what trials start from, there, now and then and at the end: a folder, or an "
+                "address such as s3://BUCKET/DIR.", Role.CIRCUMSTANCE, option="--backup", metavar="PATH",
+                group=Group.PLACE, default="no copies", page="recovering.md#copies"),
     ] = None  # fmt: skip
     backup_minutes: Annotated[
         float, Field(gt=0), Setting("Minutes between two copies of the record.", Role.CIRCUMSTANCE)

@@ -1,7 +1,8 @@
 """Copies of a record that is written to, elsewhere: another disk, or whatever fsspec can write to.
 
-Each is the record as of one instant, taken by SQLite beside the writer, and appears whole or not at all. What fails is
-said once and ends nothing.
+Each is the record as of one instant, taken by SQLite beside the writer, and appears whole or not at all. Beside it
+stands what the run's trainings start from, for without just that a run cannot go on: trained anew it need not be the
+same to the bit. What fails is said once and ends nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from trials.record.elsewhere import Place, began, place_of
-from trials.record.file import FILE_NAME, copy_record
+from trials.record.file import FILE_NAME, PARENT_NAME, copy_record
 
 #: Seconds that the end of a search waits for its last copy.
 LAST_S = 60.0
@@ -26,6 +27,11 @@ def copy_at(given: str, run: str) -> tuple[str, str]:
         return f"{given.rstrip('/')}/{run}", FILE_NAME
     folder, between, name = given.rpartition("/")
     return (folder or "/" if between else "."), name
+
+
+def parent_at(name: str) -> str:
+    """The name of the parent's copy, beside that of a record's copy."""
+    return PARENT_NAME if name == FILE_NAME else f"{name.removesuffix('.db')}.{PARENT_NAME}"
 
 
 def is_the_record(place: Place, name: str, record: Path) -> bool:
@@ -46,7 +52,8 @@ def overwrites(given: str, record: Path) -> bool:
 
 
 class Backup:
-    """Copies the record at `record` to a place now, every `every_s` seconds, and at the end. A context manager.
+    """Copies the record at `record`, and the parent beside it, to a place now, every `every_s` seconds, and at the end.
+    A context manager.
 
     The copying is done in a thread of its own, beside the writer. What another run has left in that place before is
     renamed; where another one puts its copies there meanwhile, those stay, and this run has none from then on. That
@@ -57,6 +64,7 @@ class Backup:
     def __init__(self, record: Path, place: str, every_s: float, say: Callable[[str], None]) -> None:
         self._record, self._given, self._every_s, self._say = record, place, every_s, say
         self._ours = False  # the copy that is there, since this run has put one there
+        self._parent: tuple[int, int] | None = None  # which one is there, by its time and size
         self._failed = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="backup", daemon=True)
@@ -108,5 +116,19 @@ class Backup:
                             f"{place.name}/{name} is of another run now, and stays: give another place"
                         )
                     self._say(f"{place.name}/{name} was of another run: it is {place.put_aside(name)} now")
+                    if parent_at(name) in place.sizes():
+                        place.put_aside(parent_at(name))
                 self._ours = True
+                self._copy_parent(place, parent_at(name))
                 place.put(name, copy)
+
+    def _copy_parent(self, place: Place, name: str) -> None:
+        """Before the record, which may speak of it already."""
+        parent = self._record.with_name(PARENT_NAME)
+        if not parent.is_file():
+            return
+        found = parent.stat()
+        seen = (found.st_mtime_ns, found.st_size)
+        if seen != self._parent:
+            place.put(name, parent)
+            self._parent = seen

@@ -13,7 +13,7 @@ from trials_results import result
 from search_spaces.errors import UserError
 from trials.record import backups, elsewhere
 from trials.record.backups import Backup, overwrites
-from trials.record.file import FILE_NAME, copy_record
+from trials.record.file import FILE_NAME, PARENT_NAME, copy_record
 from trials.record.store import Store
 
 fsspec = pytest.importorskip("fsspec")
@@ -99,6 +99,40 @@ def test_what_another_run_has_left_there_is_put_aside(store: Store, tmp_path: Pa
         files.get_file(path, str(tmp_path / "back.db"))
         assert numbers(tmp_path / "back.db") == found
         files.rm(path)
+
+
+@pytest.mark.parametrize("address", ["{folder}", "memory://with-a-parent", "{folder}/nightly.db"])
+def test_what_trainings_start_from_is_copied_beside_it(store: Store, tmp_path: Path, address: str) -> None:
+    place, said = address.format(folder=tmp_path / "elsewhere"), list[str]()
+    record = f"{place}/first/{FILE_NAME}" if not place.endswith(".db") else place
+    name = record.removesuffix(FILE_NAME) + PARENT_NAME if record.endswith(FILE_NAME) else f"{place[:-3]}.{PARENT_NAME}"
+    files, path = fsspec.core.url_to_fs(name)
+
+    def there() -> bytes | None:
+        files.invalidate_cache()
+        return files.cat_file(path) if files.exists(path) else None
+
+    parent = store.path.with_name(PARENT_NAME)
+    with store:
+        with Backup(store.path, place, 0.02, said.append):
+            until(lambda: files.exists(fsspec.core.url_to_fs(record)[1]))
+            assert there() is None, "no run starts from one before it is made"
+            parent.write_bytes(b"one")
+            until(lambda: there() == b"one")
+            parent.with_suffix(".new").write_bytes(b"another")
+            parent.with_suffix(".new").replace(parent)
+        assert there() == b"another", "as it is at the end"
+        other = tmp_path / "others" / "first" / FILE_NAME
+        other.parent.mkdir(parents=True)
+        with Store.create(other, {}) as another:
+            another.begin_session({})
+            with Backup(other, place, 60, said.append):
+                pass
+        assert there() is None, "another run's record never stands beside it"
+        assert files.cat_file(f"{path}.old-1") == b"another"
+        for one in files.ls(str(Path(path).parent), detail=False):
+            files.rm(one)
+    assert said == [f"{record} was of another run: it is {record}.old-1 now"]
 
 
 @pytest.mark.parametrize(
