@@ -10,6 +10,7 @@ from reports.formatting import format_percent
 from reports.noise import counted
 from reports.trial_view import TrialView
 from reports.view import RunView
+from trials.record.evidence import apart
 from trials.trial import TrialState
 
 #: With this probability of being better than all-add, what was chosen for its estimate is said to be a gain.
@@ -26,9 +27,9 @@ def trainings_text(view: RunView) -> str:
     """`all 14 trainings and 34 of runs/a`: what an estimated run's estimates are made from."""
     if view.model is None:
         return "no training"
-    alike = sum(len(one.trainings) for one in view.evidence if one.same)
+    alike = sum(training.score is not None for training in apart(view.evidence, view.trainings)[0])
     used, scored = view.model.own, view.model.scored
-    own = f"{used:,} of {scored + alike:,} trainings" if used < scored else f"all {scored:,} trainings"
+    own = f"{used:,} of {scored + alike:,} trainings" if used < scored + alike else f"all {scored:,} trainings"
     return " and ".join([own, *(f"{len(one.trainings):,} of {short_name(one)}" for one in view.evidence)])
 
 

@@ -101,6 +101,11 @@ def gains(table: Floats, plan: Plan, by_image: Sequence[Floats | None] | None = 
     return found
 
 
+def wins_by_loss(figure: Gain | None, loss: Gain | None) -> bool:
+    """Whether the loss names a winner: it is lower, and the leading figure does not say the contrary."""
+    return figure is not None and loss is not None and loss.wins and figure.high > 0
+
+
 def unfinished(
     figure: Sequence[Gain | None], loss: Sequence[Gain | None], plan: Plan, matters: float = MATTERS
 ) -> list[int]:
@@ -111,7 +116,7 @@ def unfinished(
     """
     if _won(figure):
         return []
-    decided = _won(loss)
+    decided = any(map(wins_by_loss, figure, loss))
     return [
         place
         for place, (gain, other) in enumerate(zip(figure, loss, strict=True))

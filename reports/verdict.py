@@ -100,13 +100,14 @@ def _by_score(finals: Finals, judged: Sequence[int]) -> Verdict | None:
 
 
 def _by_loss(finals: Finals, judged: Sequence[int]) -> Verdict | None:
-    there = [place for place in judged if finals.by_loss[place] is not None]
+    from reports.paired import wins_by_loss
+
+    there = [place for place in judged if wins_by_loss(finals.by_score[place], finals.by_loss[place])]
     if not there:
         return None
     place, loss = _best(finals.by_loss, there)
     gain = finals.by_score[place]
-    if not loss.wins or gain is None:
-        return None
+    assert gain is not None
     what = "log-loss at each network's own temperature (how probable it holds the right class)"
     kind = what if finals.tempered else "task's loss (how near it comes, not only whether it is right)"
     text = (
@@ -126,9 +127,19 @@ def _none(finals: Finals, judged: Sequence[int]) -> Verdict:
     text = (
         f"Nothing beats all-add on {_unseen(finals)} ({counted(len(judged), 'finalist')}, "
         f"{counted(seeds, 'seed')}); the largest gain that could have been missed is {100 * missed:.1f} points of "
-        f"{_label(finals)} ({_named(finals.rivals[place])})"
+        f"{_label(finals)} ({_named(finals.rivals[place])}){_contrary(finals, judged)}"
     )
     return _verdict(finals, judged, place, text, decided=missed < MATTERS, by=None)
+
+
+def _contrary(finals: Finals, judged: Sequence[int]) -> str:
+    """Who has the lower loss and is worse by the leading figure all the same: no winner, and not to be passed over."""
+    there = [p for p in judged if (loss := finals.by_loss[p]) is not None and loss.wins]
+    if not there:
+        return ""
+    named = ", ".join(f"trial {finals.rivals[place].trial.result.number}" for place in there)
+    have = "have" if len(there) > 1 else "has"
+    return f"; {named} {have} a lower loss, but a worse {_label(finals)}"
 
 
 def _verdict(finals: Finals, judged: Sequence[int], place: int, text: str, decided: bool, by: str | None) -> Verdict:
@@ -198,16 +209,20 @@ def final_rows(finals: Finals) -> list[list[str]]:
 
 def finals_story(finals: Finals) -> list[str]:
     """What the table shows, in sentences: regression to the mean as well."""
-    base = finals.control.trial.quality, finals.control.score
+    base = finals.control.trial.quality
     said = [
         f"Each is trained anew on training and validation images together, under {counted(finals.plan.least, 'seed')} "
         f"or more that all-add has too, and judged on {_unseen(finals)}. ± are the gains that cannot be excluded: "
         f"corrected for {counted(len(finals.rivals), 'finalist')} and for looking again after each further seed."
     ]
-    there = [one for one in finals.rivals if one.trial.quality is not None and one.score is not None]
-    if there and base[0] is not None and base[1] is not None:
-        selected = 100 * (fmean(one.trial.quality or 0.0 for one in there) - base[0])
-        tested = 100 * (fmean(one.score or 0.0 for one in there) - base[1])
+    # Gains, which are paired by seed: who was dropped has fewer of them than all-add.
+    there = [
+        (one.trial.quality - base, gain.mean)
+        for one, gain in zip(finals.rivals, finals.by_score, strict=True)
+        if one.trial.quality is not None and gain is not None and base is not None
+    ]
+    if there:
+        selected, tested = (100 * fmean(part) for part in zip(*there, strict=True))
         lucky = ": the best of many is partly lucky" if tested < selected else ""
         said.append(
             f"When they were selected the finalists were {selected:+.2f} points of {_label(finals)} on all-add, on "

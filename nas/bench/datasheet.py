@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.bench.decomposition import Decomposition, decompose
+from nas.bench.decomposition import Decomposition, decompose, two_way
 from nas.bench.editions import Edition, Schedule
 from trials.ranks import kendall_tau, spearman
 from trials.readings import Images
@@ -64,15 +64,15 @@ def figure_of(training: Training, figure: str) -> float:
 
 
 def decomposed(trainings: Sequence[Training], figure: str, images: Mapping[Identity, Images]) -> Decomposition | None:
-    """Of the architectures that have every seed, in the given figure; None while there are fewer than 2 × 2."""
+    """In the given figure, of the architectures that have each of so many of the first seeds that most is known: a seed
+    that has only begun waits. None while there are fewer than 2 × 2."""
     table = {(t.architecture.key, t.seed): t for t in trainings if t.error is None}
-    seeds = sorted({seed for _, seed in table})
-    whole = sorted({key for key, _ in table if all((key, seed) in table for seed in seeds)})
-    if len(whole) < 2 or len(seeds) < 2:
-        seeds = _most_common(trainings)
-        whole = sorted({key for key, _ in table if all((key, seed) in table for seed in seeds)})
-        if len(whole) < 2 or len(seeds) < 2:
-            return None
+    every = sorted({seed for _, seed in table})
+    wholes = {tuple(every[:count]): _whole(table, every[:count]) for count in range(2, len(every) + 1)}
+    seeds = max(wholes, key=lambda some: (len(wholes[some]) - 1) * (len(some) - 1), default=())
+    whole = wholes.get(seeds, [])
+    if len(whole) < 2:
+        return None
     values = np.array([[figure_of(table[key, seed], figure) for seed in seeds] for key in whole])
     right = None
     if figure == "accuracy" and all(table[key, seed].identity in images for key in whole for seed in seeds):
@@ -81,9 +81,9 @@ def decomposed(trainings: Sequence[Training], figure: str, images: Mapping[Ident
     return found if found.images is None else _scaled(found)
 
 
-def _most_common(trainings: Sequence[Training]) -> list[int]:
-    """The seeds but the last, which may have only begun."""
-    return sorted({t.seed for t in trainings})[:-1]
+def _whole(table: Mapping[tuple[str, int], Training], seeds: Sequence[int]) -> list[str]:
+    """The architectures that have all of these seeds."""
+    return sorted({key for key, _ in table if all((key, seed) in table for seed in seeds)})
 
 
 def _scaled(found: Decomposition) -> Decomposition:
@@ -92,12 +92,10 @@ def _scaled(found: Decomposition) -> Decomposition:
 
 
 def means(trainings: Sequence[Training], figure: str) -> dict[str, float]:
-    """The mean over seeds by architecture, of those that did not fail."""
-    found: dict[str, list[float]] = {}
-    for training in trainings:
-        if training.error is None:
-            found.setdefault(training.architecture.key, []).append(figure_of(training, figure))
-    return {key: float(np.mean(values)) for key, values in found.items()}
+    """The mean over seeds by architecture, of those that did not fail; without what a seed does to all alike, where not
+    every architecture has every seed."""
+    there = {(t.architecture.key, t.seed): figure_of(t, figure) for t in trainings if t.error is None}
+    return dict(two_way(there).architectures)
 
 
 def looks_against(edition: Edition, trainings: Sequence[Training], against: Schedule) -> dict[str, Any]:

@@ -7,6 +7,7 @@ that are paired by seed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,3 +78,36 @@ def finite_images(right: NDArray[np.bool_]) -> float:
         left = there - there.mean(1, keepdims=True) - there.mean(0, keepdims=True) + there.mean((0, 1))
         squares = squares + (left**2).sum()
     return float((squares / ((rows - 1) * (columns - 1))) ** 0.5 / images)
+
+
+@dataclass(frozen=True)
+class TwoWay:
+    """y = architecture + seed + what is left, by least squares, where not every architecture has every seed.
+
+    `architectures` by key, at the mean over the seeds; `seeds`, what each does to all alike, around 0; `left` by
+    (key, seed); `free`, the degrees of freedom of what is left.
+    """
+
+    architectures: Mapping[str, float]
+    seeds: Mapping[int, float]
+    left: Mapping[tuple[str, int], float]
+    free: int
+
+
+def two_way(figures: Mapping[tuple[str, int], float]) -> TwoWay:
+    """Of figures by (key, seed)."""
+    if not figures:
+        return TwoWay({}, {}, {}, 0)
+    keys, seeds = sorted({key for key, _ in figures}), sorted({seed for _, seed in figures})
+    rows, columns = ({one: place for place, one in enumerate(every)} for every in (keys, seeds))
+    design = np.zeros((len(figures), len(keys) + len(seeds)))
+    for place, (key, seed) in enumerate(figures):
+        design[place, rows[key]] = design[place, len(keys) + columns[seed]] = 1
+    values = np.array(list(figures.values()))
+    solution, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+    effects, shifts = solution[: len(keys)], solution[len(keys) :]
+    return TwoWay(
+        dict(zip(keys, (effects + shifts.mean()).tolist(), strict=True)),
+        dict(zip(seeds, (shifts - shifts.mean()).tolist(), strict=True)),
+        dict(zip(figures, (values - design @ solution).tolist(), strict=True)), len(values) - int(rank),
+    )  # fmt: skip

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from nas.bench.decomposition import two_way
 from nas.bench.table import Table
 from trials.record.training import Training
 
@@ -59,7 +59,8 @@ def _effects_at(table: Table, fidelity: str) -> list[OperatorEffect]:
     design = np.array([[1.0, *(float(_has(by_key[key], column)) for column in columns)] for key in keys])
     if np.linalg.matrix_rank(design) < design.shape[1]:
         return []
-    values = _without_seeds(there, keys)
+    found = two_way({(t.architecture.key, t.seed): 100 * (t.score or 0.0) for t in there})
+    values = np.array([found.architectures[key] for key in keys])
     solved = np.linalg.lstsq(design, values, rcond=None)[0]
     left = len(keys) - design.shape[1]
     variance = float(((values - design @ solved) ** 2).sum()) / left
@@ -84,15 +85,3 @@ def _columns(table: Table, there: Sequence[Training]) -> list[tuple[str, str]]:
 
 def _has(training: Training, column: tuple[str, str]) -> bool:
     return training.architecture.choices[column[0]].op == column[1]
-
-
-def _without_seeds(there: Sequence[Training], keys: Sequence[str]) -> NDArray[np.float64]:
-    """[keys]: each architecture's accuracy in points, without what a seed does to all alike."""
-    seeds = sorted({t.seed for t in there})
-    design = np.zeros((len(there), len(keys) + len(seeds) - 1))
-    for row, training in enumerate(there):
-        design[row, keys.index(training.architecture.key)] = 1
-        if training.seed != seeds[0]:
-            design[row, len(keys) + seeds.index(training.seed) - 1] = 1
-    figures = np.array([100 * (training.score or 0.0) for training in there])
-    return np.asarray(np.linalg.lstsq(design, figures, rcond=None)[0][: len(keys)])

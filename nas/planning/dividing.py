@@ -132,17 +132,7 @@ def divide(demand: Demand, means: Means, noise: Noise) -> Division:
         return Division(
             planned_looks(demand.rungs, looks), demand.rungs, demand.finalists, demand.seeds, None, whole
         )  # fmt: skip
-    options = fewer_finals(demand.finalists, demand.seeds)
-    finals = next((one for one in options[:1] if _fits_whole(demand, means, one)), None)
-    if finals is None and demand.kept in options and means.fits([], _finals(means, *demand.kept)):
-        finals = demand.kept
-    if finals is None:
-        finals = next((one for one in options if means.fits([], _finals(means, *one), FINALS_SHARE)), None)
-    if finals is None and options:
-        # At the very least: what is over, or two looks, and the finals of one.
-        least = [means.look_s[0]] * max(0, 2 - demand.done)
-        finals = next((one for one in options[::-1] if one[0] == 1 and means.fits(least, _finals(means, *one))), None)
-    finalists, seeds = finals or (0, 0)
+    finalists, seeds = _finals_that_fit(demand, means) or (0, 0)
     ending = _finals(means, finalists, seeds)
     low, high = demand.done, max(demand.done, int(min(demand.looks, demand.done + means.affordable)))
     while low < high:
@@ -158,6 +148,20 @@ def divide(demand: Demand, means: Means, noise: Noise) -> Division:
     most = max(demand.most - demand.seeds, 0) + seeds
     resolved = resolves(noise, finalists, seeds, most)
     return Division(planned_looks(demand.rungs, low), demand.rungs, finalists, seeds, seconds, resolved)
+
+
+def _finals_that_fit(demand: Demand, means: Means) -> tuple[int, int] | None:
+    """Finalists and seeds, of which the first looks are never so few that there is nobody to judge; None for none."""
+    options = fewer_finals(demand.finalists, demand.seeds)
+    if not options or _fits_whole(demand, means, options[0]):
+        return next(iter(options), None)
+    least = _looks(demand, means, min(max(2, demand.done), demand.looks))  # with the longer looks that these bring
+    fitting = [one for one in options if means.fits(least, _finals(means, *one))]
+    if demand.kept in fitting:
+        return demand.kept
+    within = (one for one in fitting if means.fits([], _finals(means, *one), FINALS_SHARE))
+    of_one = (one for one in fitting[::-1] if one[0] == 1)
+    return next(within, next(of_one, None))
 
 
 def _fits_whole(demand: Demand, means: Means, finals: tuple[int, int]) -> bool:

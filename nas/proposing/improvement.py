@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
+import moocore
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
@@ -49,10 +50,13 @@ class Steps:
 
     @classmethod
     def of(cls, costs: Values, quality: Values, reference: Sequence[float], floor: float) -> Steps:
-        """Of members with costs [n, costs] and quality [n], up to the reference costs; nobody's quality is `floor`."""
+        """Of what has costs [n, costs] and quality [n], on the front or not, up to the reference costs; what nobody
+        has is `floor`."""
         dimensions = costs.shape[1]
-        kept = _spread(quality, MOST_STEPS.get(dimensions, 4)) if len(quality) else np.zeros(0, int)
-        costs, quality = costs[kept], quality[kept]
+        if len(quality):
+            front = _front(costs, quality)
+            kept = front[_spread(quality[front], MOST_STEPS.get(dimensions, 4))]
+            costs, quality = costs[kept], quality[kept]
         edges = [
             np.unique(np.concatenate([[-np.inf], costs[:, d][costs[:, d] < reference[d]], [reference[d]]]))
             for d in range(dimensions)
@@ -70,6 +74,12 @@ class Steps:
             volume = np.maximum(high - np.maximum(low, costs), 0.0).prod(1)
             found += volume * expected_improvement(mean, sd, float(best))
         return found
+
+
+def _front(costs: Values, quality: Values) -> NDArray[np.int64]:
+    """Places of the front's members, of equal ones the first: others make no step, and would take the place of one."""
+    points = np.column_stack([-quality, costs])
+    return np.flatnonzero(moocore.is_nondominated(points))
 
 
 def _spread(quality: Values, most: int) -> NDArray[np.int64]:

@@ -104,6 +104,7 @@ def gain(mean: float, margin: float, seeds: int = 3, images: float = 0.0) -> Gai
         ([gain(0.0, 0.02, images=0.1)] * 3, [None] * 3, []),  # images decide, and there are no more of them
         ([gain(0.001, 0.02)] * 3, [gain(0.1, 0.01), None, None], []),  # one has won by its loss
         ([gain(0.019, 0.02)] * 3, [gain(0.1, 0.01), None, None], [0, 1, 2]),  # the figure can still be decided
+        ([gain(-0.02, 0.01), gain(0.001, 0.02), None], [gain(0.1, 0.01), None, None], [1]),  # lower loss, but worse
     ],
 )  # fmt: skip
 def test_seeds_are_spent_where_they_decide(

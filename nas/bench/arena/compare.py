@@ -41,6 +41,8 @@ PLANTED: Mapping[tuple[str, str], float] = {
 }  # fmt: skip
 
 
+#: What searches are made with: a kept one is of these versions, of what is installed.
+_VERSIONS = ("fusion-nas", "optuna", "numpy", "scipy", "moocore", "torch", "syne-tune", "neural-pipeline-search")
 #: What users have without us: Ray's own search.
 ORDINARY = "optuna-search"
 #: Architectures that a look without noise ranks first: what it leads to is what these gain, not what one of them does.
@@ -233,8 +235,15 @@ def _identity(table: Table, comparison: Comparison) -> dict[str, Any]:
         "table": table_hash(table), "look": comparison.look, "truth": comparison.truth,
         "settings": [one.name for one in comparison.settings],
         "planted": [[*where, gain] for where, gain in PLANTED.items()], "checkpoints": [*CHECKPOINTS, EQUAL],
-        "versions": {name: metadata.version(name) for name in ("fusion-nas", "optuna")},
+        "versions": {name: found for name in _VERSIONS if (found := _version(name)) is not None},
     }  # fmt: skip
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _begin(worlds: dict[str, World], look: str) -> None:

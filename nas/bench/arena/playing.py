@@ -17,6 +17,8 @@ from search_spaces.space import SearchSpace
 from trials.trial import Costs
 
 Job = TypeVar("Job")
+#: How often a method is asked for a training that its images are still enough for.
+ASKED = 8
 
 
 @dataclass(frozen=True)
@@ -156,18 +158,22 @@ class Ledger:
 
 
 def play(make: Callable[[Brief], Method], brief: Brief, world: World, realisation: int) -> Play:
-    """Let a method search until its images are spent. The same method, brief, world and realisation give the same."""
+    """Let a method search until its images are spent. What it asks for and is too dear by now is not trained, and it
+    is not told of it. The same method, brief, world and realisation give the same."""
     began = time.process_time()
     method, ledger, clock = make(brief), Ledger(world, realisation), Clock[Ask](brief.workers)
 
     def next_ask() -> Ask | None:
         if ledger.handed_out + min(brief.looks.values()) > brief.images:
             return None
-        ask = method.ask()
-        if ask is None or ledger.handed_out + world.images(ask.fidelity) > brief.images:
-            return None
-        ledger.hand_out(ask)
-        return ask
+        for _ in range(ASKED):
+            ask = method.ask()
+            if ask is None:
+                return None
+            if ledger.handed_out + world.images(ask.fidelity) <= brief.images:
+                ledger.hand_out(ask)
+                return ask
+        return None
 
     def ended(ask: Ask) -> None:
         look = ledger.end(ask, clock.now)

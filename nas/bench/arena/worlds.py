@@ -9,6 +9,7 @@ seeds come to on average, so that the noise of the few that were trained is take
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.bench.arena.model import Fitted, fit, shared_parts
+from nas.bench.decomposition import two_way
 from nas.bench.editions import Schedule
 from nas.bench.errors import BenchError
 from nas.bench.table import Table
@@ -218,33 +220,18 @@ class _Own:
 
 def _effects(trainings: Sequence[Training], figure: str) -> _Effects:
     there = {(t.architecture.key, t.seed): (t.score if figure == "accuracy" else t.loss) or 0.0 for t in trainings}
-    keys, seeds = sorted({key for key, _ in there}), sorted({seed for _, seed in there})
-    if not there:
-        return _Effects({}, {}, {}, {}, 1.0)
-    design = np.zeros((len(there), len(keys) + len(seeds) - 1))
-    for row, (key, seed) in enumerate(there):
-        design[row, keys.index(key)] = 1
-        if seed != seeds[0]:
-            design[row, len(keys) + seeds.index(seed) - 1] = 1
-    values = np.array(list(there.values()))
-    solution = np.linalg.lstsq(design, values, rcond=None)[0]
-    shifts = np.array([0.0, *solution[len(keys) :]])
-    left = values - design @ solution
-    free = len(values) - int(np.linalg.matrix_rank(design))
-    repeated = {key for key, _ in there if sum(other == key for other, _ in there) > 1}
-    deviations = {one: float(d) for one, d in zip(there, left, strict=True) if one[0] in repeated}
-    return _Effects(
-        {key: float(solution[place] + shifts.mean()) for place, key in enumerate(keys)},
-        {key: sum(other == key for other, _ in there) for key in keys},
-        {seed: float(shifts[place] - shifts.mean()) for place, seed in enumerate(seeds)},
-        deviations, (len(deviations) / free) ** 0.5 if free > 0 else 1.0,
-    )  # fmt: skip
+    found = two_way(there)
+    counts = Counter(key for key, _ in there)
+    deviations = {one: left for one, left in found.left.items() if counts[one[0]] > 1}
+    inflation = (len(deviations) / found.free) ** 0.5 if found.free > 0 else 1.0
+    return _Effects(found.architectures, counts, found.seeds, deviations, inflation)
 
 
 def _shifts(outputs: Sequence[_Effects]) -> Values:
-    """[seeds, outputs], of the seeds that every output has."""
+    """[seeds, outputs], of the seeds that every output has; as far apart as seeds are of which these are a sample."""
     seeds = sorted(set.intersection(*(set(effects.shifts) for effects in outputs)))
-    return np.array([[effects.shifts[seed] for effects in outputs] for seed in seeds])
+    shifts = np.array([[effects.shifts[seed] for effects in outputs] for seed in seeds])
+    return shifts * (len(seeds) / (len(seeds) - 1)) ** 0.5 if len(seeds) > 1 else shifts
 
 
 def _deviations(outputs: Sequence[_Effects]) -> Values:

@@ -92,6 +92,22 @@ def test_a_third_of_the_looks_goes_on_to_each_longer_rung() -> None:
     assert text.endswith(" points")
 
 
+def test_more_time_is_never_fewer_looks_without_finals_and_what_is_planned_fits() -> None:
+    """The first two looks bring longer ones with them: finals are not to take the time of these."""
+    for done in (0, 2, 5):
+        looks = []
+        for seconds in range(60, 3_000, 20):
+            there = Means(float(seconds), None, 1, 1.0, (10.0, 30.0, 90.0), 90.0, 5.0)
+            found = divide(demand(100_000, done=done, rungs=(3, 9, 27)), there, NOISE)
+            assert found.seconds is not None
+            assert found.seconds <= seconds or (found.looks[0] == done and not found.finalists)
+            assert not found.finalists or found.looks[0] > max(1, found.finalists)
+            if not found.finalists:
+                looks.append(found.looks[0])
+        assert looks == sorted(looks), "while finals do not fit, looks have all of it"
+        assert len(looks) < 100, "and sooner or later they do"
+
+
 def test_longer_looks_that_nobody_took_are_still_to_come() -> None:
     begun = divide(demand(20, done=2, rungs=(3, 9, 27)), three_rungs(None), NOISE)
     whole = divide(demand(20, rungs=(3, 9, 27)), three_rungs(None), NOISE)

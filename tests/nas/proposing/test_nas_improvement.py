@@ -40,6 +40,20 @@ def test_of_a_front_it_is_the_mean_of_what_its_hypervolume_grows_by(costs: int) 
         assert found[place] == pytest.approx(np.mean(grown), rel=0.08, abs=2e-3)
 
 
+@pytest.mark.parametrize("costs", [1, 2])
+def test_what_is_not_on_the_front_takes_no_members_place(costs: int) -> None:
+    rng = np.random.default_rng(1)
+    front_costs = np.sort(rng.random((6, 1)), 0) * np.ones(costs)
+    quality = np.linspace(0.0, 1.0, 6)
+    worse = rng.integers(0, 6, 300)
+    more_costs = np.concatenate([front_costs, front_costs[worse] + 0.01])
+    more_quality = np.concatenate([quality, quality[worse] - 0.01])
+    candidates, mean, sd = rng.random((50, costs)), rng.random(50), np.full(50, 0.1)
+    alone = Steps.of(front_costs, quality, [1.1] * costs, -0.2).expected(candidates, mean, sd)
+    found = Steps.of(more_costs, more_quality, [1.1] * costs, -0.2).expected(candidates, mean, sd)
+    assert found == pytest.approx(alone, abs=1e-12)
+
+
 def test_what_costs_more_than_the_reference_improves_nothing_and_an_empty_front_is_improved_by_all() -> None:
     steps = Steps.of(np.zeros((0, 1)), np.zeros(0), [1.0], 0.0)
     found = steps.expected(np.array([[0.25], [1.5]]), np.array([1.0, 1.0]), np.array([0.0, 0.0]))

@@ -84,6 +84,31 @@ def test_trials_do_not_depend_on_what_follows_them(finished: RunView, tmp_path: 
     assert plain.finished
 
 
+def test_a_lower_loss_names_no_winner_that_is_less_accurate(finished: RunView, tmp_path: Path) -> None:
+    base = finished.baseline_trial
+    assert base is not None
+
+    def came_to(accuracy: float) -> RunView:
+        """Its finalists under three seeds, the rival's loss much lower and its accuracy so much higher."""
+        control = next(t for t in finished.finals if t.architecture == base.result.architecture)
+        rival = next(t for t in finished.finals if t.architecture != base.result.architecture)
+        found = [
+            replace(one, seed=seed, score=score + shift, loss=loss + shift)
+            for one, score, loss, shifts in (
+                (control, 0.8, 0.6, (0.0, 0.003, -0.002)), (rival, 0.8 + accuracy, 0.57, (0.0, 0.0031, -0.0022)),
+            )
+            for seed, shift in zip((1, 2, 3), shifts, strict=True)
+        ]  # fmt: skip
+        return replace(finished, path=tmp_path, finals=tuple(found))
+
+    won, lost = verdict_of(came_to(0.0)), verdict_of(came_to(-0.01))
+    assert won is not None
+    assert lost is not None
+    assert (won.by, won.decided, won.trial is None) == ("loss", True, False)
+    assert lost.trial is None
+    assert "has a lower loss, but a worse accuracy" in lost.text
+
+
 @pytest.mark.slow
 def test_what_is_known_is_not_trained_again_and_more_can_be_asked_for(finished: RunView, tmp_path: Path) -> None:
     folder = tmp_path / "run"
