@@ -93,6 +93,12 @@ class StoreBusy(StoreError):
     exit_code = 1
 
 
+class StoreUnreachable(StoreError):
+    """`study.db` cannot be read or written now, for its rights or its disk: nothing is known to be wrong with it."""
+
+    exit_code = 1
+
+
 class RunInUse(StoreError):
     """Another process is writing this run's record."""
 

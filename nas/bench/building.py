@@ -24,7 +24,7 @@ from nas.settings.search import SearchConfig
 from nas.telling import Narrator
 from nas.trainings.prepared import Prepared, make_space, prepare
 from nas.trainings.run_record import RunRecord
-from nas.trainings.trainings import TrainingSource, Wanted, complete_plan
+from nas.trainings.trainings import TrainingSource, complete_plan
 from search_spaces.loading import load_weights
 from search_spaces.networks import InputSpec
 from trials.judge import TrialPlan
@@ -34,7 +34,6 @@ from trials.readings import Images
 from trials.record.file import FILE_NAME
 from trials.record.images import write_images
 from trials.record.training import Training
-from trials.trial import TrialResult
 
 
 @dataclass(frozen=True)
@@ -152,38 +151,13 @@ def _train(
             read = _Reader(here, plan, site.out) if schedule == edition.truth else None
             wanted = [row.wanted for row in group]
             interruption.check()
-            engine.run(plan, ReadSource(wanted, plan, here, record, tell, interruption, read))
+            source = TrainingSource(wanted, plan.start.name, here, record, tell, interruption, keep=read)
+            engine.run(plan, source)
 
 
 def under(prepared: Prepared, config: SearchConfig) -> Prepared:
     """The same data, space and costs under another recipe."""
     return replace(prepared, config=config, trainer=replace(prepared.trainer, recipe=config.training.recipe()))
-
-
-class ReadSource(TrainingSource):
-    """What is read of a training is kept before it is recorded: after a kill none is without it."""
-
-    def __init__(
-        self,
-        wanted: list[Wanted],
-        plan: TrialPlan,
-        prepared: Prepared,
-        record: RunRecord,
-        tell: Callable[[Training], None],
-        interruption: Interruption,
-        read: Callable[[Training, bytes], None] | None,
-    ) -> None:
-        super().__init__(
-            wanted, plan.start.name, prepared, record, lambda training, weights: tell(training), interruption
-        )
-        self._shielded = interruption.shielded
-        self._read = read
-
-    def record(self, result: TrialResult, weights: bytes | None) -> None:
-        with self._shielded():
-            if self._read is not None and weights is not None:
-                self._read(Training.of(result), weights)
-            super().record(result, weights)
 
 
 class _Reader:

@@ -11,6 +11,7 @@ import faulthandler
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 from trials.trial import TrialJob
@@ -75,7 +76,9 @@ class Crashes:
         with ExitStack() as after:
             with suppress(OSError):  # a disk that is full is told by whoever must write
                 if self._trace is not None:
-                    _leave(self._trace, f"{_name(job)}\nin process {os.getpid()}\n", after)
+                    # When: processes of a container have the same number from one start to the next.
+                    began = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+                    _leave(self._trace, f"{_name(job)}\nin process {os.getpid()} of {began}\n", after)
             yield
 
 
@@ -92,7 +95,7 @@ def _leave(file: Path, said: str, after: ExitStack) -> None:
 
 
 def _ended_by(said: str) -> str:
-    """`Segmentation fault in process 77, File "net.py", line 33 in forward`"""
+    """`Segmentation fault in process 77 of 2026-11-30 09:14:05, File "net.py", line 33 in forward`"""
     process, _, trace = said.partition("\n")
     lines = [line.strip() for line in trace[trace.index(_FATAL) + len(_FATAL) :].splitlines()]
     frame = next((line for line in lines if line.startswith("File ")), "")

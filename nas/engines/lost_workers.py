@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from trials.machine.failures import says_out_of_memory
+from trials.machine.failures import GRACE_SECONDS, says_out_of_memory
 from trials.trial import Failure
 
 #: Where the kernel counts the processes that it killed for memory: of this container, or else of the machine.
@@ -26,11 +26,14 @@ def kernel_kills(counters: tuple[Path, ...] = _COUNTERS) -> int:
 def why_lost(reason: str, seconds: float, timeout_seconds: float | None, killed_for_memory: bool) -> Failure:
     """The kind of failure of a trial whose worker is gone after `seconds`, by Ray's `reason`.
 
-    A worker ends itself when its trial hangs beyond the time limit, see `trials.machine.failures.TimeLimit`.
+    A worker ends itself when its trial hangs so long beyond the time limit, see `trials.machine.failures.TimeLimit`.
+    Before that it says itself that its time is over; and a node that goes takes its workers at any time.
     """
+    if node_died(reason):
+        return Failure.WORKER_LOST
     if killed_for_memory or says_out_of_memory(reason):
         return Failure.OUT_OF_MEMORY
-    if timeout_seconds is not None and seconds >= timeout_seconds:
+    if timeout_seconds is not None and seconds >= timeout_seconds + GRACE_SECONDS:
         return Failure.TIMED_OUT
     return Failure.WORKER_LOST
 

@@ -92,6 +92,8 @@ class _Run:
     crashes: list[_Crash] = field(default_factory=list)  # of its workers
     ended_at_crash: int = 0  # how many jobs had ended when its worker first crashed, and when it was last lost
     ended_at_loss: int = -1
+    placed_at: float | None = None  # by the clock, while it runs
+    held_s: float = 0.0  # its workers, in all
     losses: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     lost_on: set[str] = field(default_factory=set)
@@ -171,7 +173,7 @@ class Retrying:
     def begun(self, number: int, place: Place) -> None:
         """A worker runs it, there."""
         run = self._running[number]
-        run.place = place
+        run.place, run.placed_at = place, self._clock()
         for other in self._running.values():
             if other is not run and other.place == place:
                 run.beside = other.beside = True
@@ -215,7 +217,7 @@ class Retrying:
 
     def record(self, result: TrialResult, weights: bytes | None) -> None:
         """A job has ended, well or not."""
-        run = self._running.pop(result.number)
+        run = self._over(result.number)
         self._goes_on(run)
         if result.failure is Failure.OUT_OF_MEMORY and self._alone_instead(run):
             return
@@ -225,7 +227,7 @@ class Retrying:
 
     def lost(self, number: int, failure: Failure, error: str, node_died: bool = False) -> None:
         """Its worker is gone. Raises MachineFailing when that is all that happens any more."""
-        run = self._running.pop(number)
+        run = self._over(number)
         text = f"{error} [{run.place}]" if run.place is not None else error
         if failure is Failure.OUT_OF_MEMORY and self._alone_instead(run):
             return
@@ -255,6 +257,14 @@ class Retrying:
             by_one = run.place is not None and self._is_one_of_many(run.place)
             run.ended_at_loss = self._ended if crashed or by_one else -1
             self._again.append(run)
+
+    def _over(self, number: int) -> _Run:
+        """It runs no more."""
+        run = self._running.pop(number)
+        if run.placed_at is not None:
+            run.held_s += self._clock() - run.placed_at
+            run.placed_at = None
+        return run
 
     def _next(self) -> _Run | None:
         for run in self._again:
@@ -384,8 +394,9 @@ class Retrying:
     def _fail(self, run: _Run, failure: Failure, error: str) -> None:
         environment = {"earlier_attempts": list(run.reasons)} if run.begun > 1 else {}
         failed = TrialResult.of(
-            run.job, TrialState.FAILED, failure=failure, error=error, attempts=run.begun, environment=environment
-        )
+            run.job, TrialState.FAILED, failure=failure, error=error, attempts=run.begun, environment=environment,
+            seconds=run.held_s,
+        )  # fmt: skip
         self._crashes.put(run.job, ())
         self._source.record(failed, None)
 

@@ -45,6 +45,10 @@ class Ledger:
         began, _ = self._running.pop(number)
         self._held += self.devices * (self._clock() - began if seconds is None else seconds)
 
+    def spent(self, seconds: float) -> None:
+        """So long was one worker held by what is no training of a source: what all start from."""
+        self._held += self.devices * seconds
+
     def held(self) -> float:
         """Device seconds of what runs now."""
         now = self._clock()

@@ -20,7 +20,7 @@ from trials.budgets.constraints import Constraint, Costs
 from trials.budgets.feasibility import in_short
 from trials.errors import DiskFull, RunInUse, StoreBusy, StoreError
 from trials.profile import DeviceProfile, fastest_predicted
-from trials.record.backups import overwrites
+from trials.record.backups import why_not
 from trials.record.evidence import Evidence
 from trials.record.file import FILE_NAME, LOCK_NAME, is_active, locked, network_file_system
 from trials.record.making import is_unfinished
@@ -33,13 +33,13 @@ def admitted(folder: Path, config: SearchConfig, extend: bool, fresh: bool) -> R
 
     Raises:
         ConfigError: the folder cannot be written to, or holds something else, or a run of another configuration; or
-            what is to be the copy of its record is the record.
+            what is to be the copy of its record is a record.
         RunInUse: it is being searched now.
         StoreError: its record cannot be used.
     """
     _check_writable(folder)
-    if config.backup is not None and overwrites(config.backup, folder / FILE_NAME):
-        raise ConfigError(f"--backup: {config.backup} leads to {folder / FILE_NAME}, the record itself; give another")
+    if config.backup is not None and (why := why_not(config.backup, folder / FILE_NAME)) is not None:
+        raise ConfigError(f"--backup: given {config.backup}, but {why}; give another")
     recorded = _recorded(folder, fresh)
     if recorded is not None:
         _check_same(folder, recorded, config, extend)
@@ -212,7 +212,7 @@ def open_store(
             identity["latency_target"] = None  # what was measured before is of another device, or protocol
         store.put(identity)
     else:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.resolve().mkdir(parents=True, exist_ok=True)  # a link's target, which --fresh has put aside
         store = Store.create(path, identity, say)
     if kind := network_file_system(path):
         say(f"{path} is on a network file system ({kind}): SQLite uses a plain journal there, and one writer only")

@@ -212,10 +212,12 @@ class Driver:
             self._view = self._view.with_result(lost)
             self._observer.ended(lost, self._view)
 
-    def learn(self, training: Training, weights: bytes | None = None) -> None:
-        """Something that is no trial was trained, and is recorded. Its weights are kept as a trial's are."""
-        if weights is not None:
-            self._weights.write_of(training, weights)
+    def keep(self, training: Training, weights: bytes) -> None:
+        """The weights of something that is no trial, before it is recorded. They are kept as a trial's are."""
+        self._weights.write_of(training, weights)
+
+    def learn(self, training: Training) -> None:
+        """Something that is no trial was trained, and is recorded."""
         self._view = self._view.with_training(training)
         self._proposer.learn(training)
         self._weights.prune(self._view)

@@ -49,7 +49,9 @@ class Promotions:
         self._search, self._promoter, self._look, self._rungs = search, promoter, look, tuple(rungs)
         self._baseline = prepared.space.baseline
         self._say, self._interruption = say, interruption
-        self._longer = TrainingSource([], look.start, prepared, record, self._ended, interruption, numbers=numbers)
+        self._longer = TrainingSource(
+            [], look.start, prepared, record, self._ended, interruption, numbers=numbers, keep=search.keep
+        )
         #: By rung, what was looked at there, what was given to it, and what of that is gone with its worker, by the
         #: architectures' keys; nothing of the first rung.
         self._looked: list[dict[str, Training]] = [{} for _ in rungs]
@@ -137,13 +139,13 @@ class Promotions:
                     self._looked[rung][training.architecture.key] = training
                     self._given[rung].add(training.architecture.key)
 
-    def _ended(self, training: Training, weights: bytes | None) -> None:
+    def _ended(self, training: Training) -> None:
         key = training.architecture.key
         numbers = [t.result.number for t in self._search.view.complete if t.result.architecture.key == key]
         came_to = training.error or format_percent(training.score)
         self._say(f"trial {numbers[0]} again, {counted(training.epochs, 'epoch')}: {came_to}")
         if training.known and not self._gone:
             self._note(training)
-            self._search.learn(training, weights)
+            self._search.learn(training)
         else:
             self._lost[self._rungs.index(training.epochs)].add(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +81,7 @@ def run_search(
         trained = recorded.count(TrialState.COMPLETE) + recorded.count(TrialState.FAILED)
         more = "--extend adds more" if trained >= config.wanted_trials else _why_ended(recorded)
         progress.say(f"{folder} is complete: {trained} trials were trained before; {more}")
+        _copy_once(folder, config, progress.say)
         return Run(folder)
     if recorded is not None and recorded.complete and nothing_left(recorded, config):
         return Run(folder)  # what to do is said by who reports it
@@ -113,6 +114,16 @@ def run_search(
     if not run.view.complete:
         raise nothing_completed(run.view)
     return run
+
+
+def _copy_once(folder: Path, config: SearchConfig, say: Callable[[str], None]) -> None:
+    """Of a complete run: its copies may be asked for now only, or the last ones may have failed."""
+    if config.backup is not None:
+        with Backup(folder / FILE_NAME, config.backup, 3600.0, say):
+            pass
+    if config.storage is not None:
+        with Storage(folder, config.storage, say):
+            pass
 
 
 def _say_what_is_not_exported(prepared: Prepared, progress: Progress) -> None:

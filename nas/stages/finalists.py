@@ -80,16 +80,18 @@ def judge_finalists(
         _announce(looks, prepared, say)
         first = asked.seeds[0]
 
-        def ended(training: Training, weights: bytes | None) -> None:
-            if weights is not None and training.seed == first:
+        def keep(training: Training, weights: bytes) -> None:
+            if training.seed == first:
                 record.keep_weights(training, weights)
+
+        def ended(training: Training) -> None:
             found = training.error or f"{format_percent(training.score)} on the test images"
             say(f"finalist, seed {training.seed}: {found}  [{choices_text(training.architecture)}]")
 
         interruption.check()
         allowed = always if planner is None else planner.final
         source = TrainingSource(
-            todo, plan.start.name, prepared, record, ended, interruption, looks.next, may_begin=allowed
+            todo, plan.start.name, prepared, record, ended, interruption, looks.next, may_begin=allowed, keep=keep
         )
         engine.run(plan, source if planner is None else Watched(source, planner))
         if looks.cut_short:

@@ -51,7 +51,7 @@ def with_noise(
     if not todo:
         return search
 
-    def ended(training: Training, weights: bytes | None) -> None:
+    def ended(training: Training) -> None:
         found = training.error or f"{format_percent(training.score)}"
         say(f"noise, seed {training.seed}: {found}  [{choices_text(training.architecture)}]")
         if training.known:

@@ -15,4 +15,7 @@ class Starts:
 
     def run(self, search: Search) -> None:
         record = RunRecord(search.folder, search.store)
+        before = record.parent
         search.plan = complete_plan(search.plan, search.prepared, record, search.engine, search.progress.say)
+        if before is None and record.parent is not None:
+            search.planner.ledger.spent(record.parent["seconds"])

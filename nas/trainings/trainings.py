@@ -84,13 +84,15 @@ class TrainingSource:
         start: str,
         prepared: Prepared,
         record: Trainings,
-        ended: Callable[[Training, bytes | None], None],
+        ended: Callable[[Training], None],
         interruption: Interruption,
         more: Callable[[], Sequence[Wanted]] = tuple,
         numbers: Iterator[int] | None = None,
         may_begin: Callable[[TrialJob], bool] = always,
+        keep: Callable[[Training, bytes], None] | None = None,
     ) -> None:
-        """`numbers` of its jobs, below zero: sources that run side by side share them."""
+        """`numbers` of its jobs, below zero: sources that run side by side share them. `keep` is given the weights of
+        each before it is recorded: what is known is never trained again, so after a kill none is known without them."""
         self._start, self._costs, self._more = start, prepared.costs, more
         self._numbers, self._over = numbers or count(-1, -1), False
         self._waiting = self._jobs(wanted)
@@ -99,6 +101,7 @@ class TrainingSource:
         self._ended = ended
         self._interruption = interruption
         self._may_begin = may_begin
+        self._keep = keep
 
     def next_job(self) -> TrialJob | None:
         """The next training; None when all were handed out."""
@@ -135,14 +138,16 @@ class TrainingSource:
         with self._interruption.shielded():
             del self._running[result.number]
             training = Training.of(result)
+            if self._keep is not None and weights is not None:
+                self._keep(training, weights)
             self._record.append_training(training)
-            self._ended(training, weights)
+            self._ended(training)
 
     def fail(self, number: int, failure: Failure, error: str) -> None:
         """A training's worker is gone. That is no fault of the architecture: not recorded, so tried again next time."""
         with self._interruption.shielded():
             lost = TrialResult.of(self._running.pop(number), TrialState.FAILED, failure=failure, error=error)
-            self._ended(Training.of(lost), None)
+            self._ended(Training.of(lost))
 
     def _jobs(self, wanted: Sequence[Wanted]) -> list[TrialJob]:
         jobs = []
@@ -191,13 +196,12 @@ def train_missing(
     config = prepared.config
     with narrator.counting(len(wanted)) as tell:
 
-        def ended(training: Training, weights: bytes | None) -> None:
-            if weights is not None and (training.seed, training.epochs) == (config.seed, config.training.epochs):
+        def keep(training: Training, weights: bytes) -> None:
+            if (training.seed, training.epochs) == (config.seed, config.training.epochs):
                 record.keep_weights(training, weights)
-            tell(training)
 
         interruption.check()
-        engine.run(plan, TrainingSource(wanted, plan.start.name, prepared, record, ended, interruption))
+        engine.run(plan, TrainingSource(wanted, plan.start.name, prepared, record, tell, interruption, keep=keep))
 
 
 def complete_plan(

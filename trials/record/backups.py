@@ -14,10 +14,12 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from trials.record.elsewhere import Place, began, place_of
-from trials.record.file import FILE_NAME, PARENT_NAME, copy_record
+from trials.record.file import FILE_NAME, LOCK_NAME, PARENT_NAME, copy_record
 
 #: Seconds that the end of a search waits for its last copy.
 LAST_S = 60.0
+#: What SQLite keeps beside a database that is written to, or whose writer was killed.
+_SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
 def copy_at(given: str, run: str) -> tuple[str, str]:
@@ -42,13 +44,22 @@ def is_the_record(place: Place, name: str, record: Path) -> bool:
     return there.resolve() == record.resolve() or (there.exists() and record.exists() and there.samefile(record))
 
 
-def overwrites(given: str, record: Path) -> bool:
-    """`is_the_record` of the copy that `given` leads to; where that cannot be reached nothing is overwritten."""
+def of_a_run(place: Place, name: str) -> bool:
+    """Whether the folder is a run's: its record would lose what its side files hold, and the copy would read them."""
+    return not place.sizes().keys().isdisjoint((LOCK_NAME, *(f"{name}{ending}" for ending in _SIDE_FILES)))
+
+
+def why_not(given: str, record: Path) -> str | None:
+    """Why no copy can be kept there: it would take the place of the record itself, or of another run's. None where it
+    can, and where that cannot be known yet, as the place is not to be reached: the copying says so then."""
     folder, name = copy_at(given, record.resolve().parent.name)
     try:
-        return is_the_record(place_of(folder, "nobody"), name, record)
-    except (ImportError, ValueError, OSError):  # the copying says so
-        return False
+        place = place_of(folder, "nobody")
+        if is_the_record(place, name, record):
+            return f"it leads to {record}, the record itself"
+        return f"{place.name} is the folder of a run" if of_a_run(place, name) else None
+    except Exception:  # whatever a place elsewhere does
+        return None
 
 
 class Backup:
@@ -109,6 +120,8 @@ class Backup:
             place = place_of(folder, own or "nobody")
             if is_the_record(place, name, self._record):
                 raise FileExistsError(f"{place.name}/{name} is the record itself")
+            if of_a_run(place, name):
+                raise FileExistsError(f"{place.name} is the folder of a run")
             with place.alone():
                 if place.fetch(name, there) and began(there) != own:
                     if self._ours:

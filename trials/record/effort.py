@@ -50,10 +50,14 @@ class Effort:
         for place, session in enumerate(sessions):
             following = sessions[place + 1].started_at if place + 1 < len(sessions) else float("inf")
             mine = [(at, s) for at, s in occupied if session.started_at <= at < following]
-            alive, lost = ends.get(session.id, (session.started_at, 0.0))
-            last = max([alive, *(at for at, _ in mine)])
-            end = last if session.ended_at is None else session.ended_at
-            inside = [s for at, s in mine if session.ended_at is None or at <= session.ended_at]
+            alive, lost = ends.get(session.id, (None, 0.0))
+            if session.ended_at is not None:
+                end = session.ended_at
+            elif alive is not None:  # what was recorded later is of a study: no session of the search
+                end = max([alive, *(at for at, _ in mine if at <= alive + 2 * _EVERY_S)])
+            else:
+                end = max([session.started_at, *(at for at, _ in mine)])
+            inside = [s for at, s in mine if at <= end]
             # A clock that was put back takes nothing from what was taken before.
             seconds += max(0.0, end - session.started_at) + float(session.details.get("prepared_s") or 0.0)
             held += _devices(session) * sum(inside) + lost

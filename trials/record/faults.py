@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from search_spaces.errors import UserError
-from trials.errors import StoreBusy, StoreDamaged, StoreError
+from trials.errors import StoreBusy, StoreDamaged, StoreUnreachable
 from trials.whole_files import FULL, disk_full
 
 #: Seconds that a record which another process has locked is waited for.
@@ -31,14 +31,14 @@ class Damage(Exception):
 
 def fault(path: Path, error: BaseException) -> UserError:
     """The error for what SQLite or the system said of the record at `path`: StoreDamaged, StoreBusy, DiskFull or a
-    StoreError that says how to mend it."""
+    StoreUnreachable that says how to mend it."""
     said = " ".join(str(error).split())
     if isinstance(error, Damage):
         return StoreDamaged(damaged(path, said))
     if isinstance(error, OSError):
         if error.errno in FULL:
             return disk_full(path)
-        return StoreError(
+        return StoreUnreachable(
             f"{path} cannot be read ({os.strerror(error.errno or errno.EIO)}): see to its rights and disk"
         )
     code = getattr(error, "sqlite_errorcode", None)
@@ -54,13 +54,15 @@ def fault(path: Path, error: BaseException) -> UserError:
     if kind == sqlite3.SQLITE_FULL or (kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _no_room(path)):
         return disk_full(path)
     if kind in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        return StoreError(f"{path} cannot be written to ({said}): see to the rights of the file and of its folder")
+        return StoreUnreachable(
+            f"{path} cannot be written to ({said}): see to the rights of the file and of its folder"
+        )
     if kind == sqlite3.SQLITE_CANTOPEN:
-        return StoreError(
+        return StoreUnreachable(
             f"{path} cannot be opened ({said}): see to the rights of the file and of its folder, or copy the folder to "
             "where it can be written to"
         )
-    return StoreError(
+    return StoreUnreachable(
         f"{path} cannot be read or written now ({said}): see to the disk, then give the same command again; what was "
         "recorded is kept"
     )
@@ -78,9 +80,12 @@ def told(path: Path) -> Iterator[None]:
 
 
 def damaged(path: Path, error: object) -> str:
+    log = path.with_name(f"{path.name}-wal")
+    older = f" (where it is a copy that was put back, delete {log.name}, which is of the file before)"
     return (
         f"{path} is damaged ({' '.join(str(error).split())}); it was left untouched: restore it from a copy, bring "
         f"what can be read into a new run with nas recover {path.parent} --out NEW, or search again with another --out"
+        f"{older if log.exists() else ''}"
     )
 
 

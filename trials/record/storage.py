@@ -68,13 +68,18 @@ class Storage:
         self._there = _weights(_place(self._folder, self._given))
 
     def _send(self) -> None:
-        new = [path for path in self._here() if self._there.get(path.name) != path.stat().st_size]
+        new = [path for path in self._here() if self._there.get(path.name) != _size(path)]
         if not new:
             return
         place = _place(self._folder, self._given)
         for path in new:
-            size = path.stat().st_size
-            place.put(path.name, path)
+            try:
+                size = path.stat().st_size
+                place.put(path.name, path)
+            except FileNotFoundError:
+                if path.exists():
+                    raise  # it is the place that is not there
+                continue  # let go of meanwhile, for want of room
             self._there[path.name] = size
 
     def _here(self) -> Iterator[Path]:
@@ -106,6 +111,14 @@ def fetch(
                 elsewhere.fetch(here.name, here)
     except Exception as error:  # whatever a place elsewhere does, a search goes on
         say(f"weights cannot be fetched from {place} ({_said(error)}): {folder} goes on with those that it has")
+
+
+def _size(path: Path) -> int | None:
+    """None of what is gone."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _in(folder: Path, name: str) -> Path:

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from nas.bench.building import Progress, ReadSource, under
+from nas.bench.building import Progress, under
 from nas.bench.pilot.plan import Pilot
 from nas.bench.pilot.readings import FILE_NAME, ReadingsFile, Way
 from nas.bench.pilot.watching import Watcher
@@ -31,7 +31,7 @@ from nas.trainings.precision import in_precision
 from nas.trainings.prepared import Prepared, named_briefly, prepare
 from nas.trainings.run_record import RunRecord
 from nas.trainings.sameness import versions
-from nas.trainings.trainings import Wanted, complete_plan
+from nas.trainings.trainings import TrainingSource, Wanted, complete_plan
 from reports.view import RunView
 from trials.data import ImageData
 from trials.errors import StoreDamaged
@@ -132,7 +132,10 @@ class _Running:
                 prepared, plan, watcher = self._watched[way]
                 self._interruption.check()
                 record = self._records[way.folder]
-                engine.run(plan, ReadSource(group, plan, prepared, record, tell, self._interruption, watcher))
+                source = TrainingSource(
+                    group, plan.start.name, prepared, record, tell, self._interruption, keep=watcher
+                )
+                engine.run(plan, source)
 
     def _made(self, way: Way, engine: Engine) -> tuple[Prepared, TrialPlan, Watcher]:
         if way.regime == "inherit" and self._parent is not None and not self._parent.exists():

@@ -44,8 +44,9 @@ class DriverSearcher(Searcher):
         super().__init__(metric="score", mode="max")
         self._source, self._needs, self._left = source, needs, most
         self._jobs: dict[str, TrialJob] = {}
-        self._begun: dict[str, tuple[float, Begun]] = {}
-        self._kernel_kills = kernel_kills()
+        #: When each began, where, and how many processes this machine's kernel had killed for memory by then.
+        self._begun: dict[str, tuple[float, Begun, int]] = {}
+        self._kernel_kills = 0  # those that were found to be a worker's
         self.failure: BaseException | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class DriverSearcher(Searcher):
         if trial_id not in self._jobs:
             return
         if isinstance(begun, Begun):
-            self._begun[trial_id] = time.monotonic(), begun
+            self._begun[trial_id] = time.monotonic(), begun, kernel_kills()
             self._telling(lambda: self._source.begun(self._jobs[trial_id].number, begun.place))
         elif isinstance(broken, Broken):
             self._lost_to(broken.place, self._forget(trial_id).number, f"no worker can be had: {broken.reason}")
@@ -92,21 +93,22 @@ class DriverSearcher(Searcher):
         if trial_id in self._jobs and place is not None:
             self._lost_to(place, self._forget(trial_id).number, f"the worker died before it had begun: {reason}")
         elif trial_id in self._jobs:
-            began, begun = self._begun.get(trial_id, (time.monotonic(), None))
+            began, begun, kills = self._begun.get(trial_id, (time.monotonic(), None, 0))
             seconds, limit = time.monotonic() - began, None if begun is None else begun.limit_seconds
-            failure = why_lost(reason, seconds, limit, begun is not None and self._killed_for_memory(begun.place))
+            for_memory = begun is not None and self._killed_for_memory(begun.place, kills)
+            failure = why_lost(reason, seconds, limit, for_memory)
             error = f"the worker died: {reason}"
             if failure is Failure.TIMED_OUT:
                 error = f"over its time limit of {limit:g} s, and hung: its worker was ended"
             number = self._forget(trial_id).number
             self._telling(lambda: self._source.lost(number, failure, error, node_died(reason)))
 
-    def _killed_for_memory(self, place: Place) -> bool:
-        """Whether the kernel has killed for memory there since it was last asked: it is asked on this machine alone,
-        whose count says nothing of the workers of others."""
+    def _killed_for_memory(self, place: Place, before: int) -> bool:
+        """Whether the kernel has killed for memory there since a trial began, and that was no other worker: it is asked
+        on this machine alone, whose count says nothing of the workers of others."""
         if not self._needs.is_here(place):
             return False
-        before, self._kernel_kills = self._kernel_kills, kernel_kills()
+        before, self._kernel_kills = max(before, self._kernel_kills), kernel_kills()
         return self._kernel_kills > before
 
     def crowded_out(self) -> str | None:
@@ -121,11 +123,11 @@ class DriverSearcher(Searcher):
     def look(self) -> None:
         """See whether a worker hangs that does not end itself, and which devices are to be set aside; and whether all
         that waits does so in vain, while there are nodes: `failure` is Stuck then."""
-        for trial_id, (began, begun) in self._begun.items():
+        for trial_id, (began, begun, kills) in self._begun.items():
             may_take = math.inf if begun.limit_seconds is None else 2 * begun.limit_seconds + HUNG_AFTER_S
             if begun.worker is not None and time.monotonic() - began > may_take:
                 ray.kill(begun.worker)  # Tune will say that it is lost
-                self._begun[trial_id] = began, replace(begun, worker=None)
+                self._begun[trial_id] = began, replace(begun, worker=None), kills
         for place in self._needs.set_aside(self._source.sick):
             self._source.set_aside(place)
         if self._needs.room() and self._source.stuck(self._needs.fits):

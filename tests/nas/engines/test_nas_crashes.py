@@ -64,7 +64,7 @@ def test_what_ends_its_own_process_is_known_to_the_next(tmp_path: Path, end: str
     crashes = Crashes(keep=kept.append, folder=tmp_path)
     text = crashes.take_over()
     assert text is not None
-    assert re.fullmatch(rf'{words} in process \d+, File ".*", line \d+ in \S+', text)
+    assert re.fullmatch(rf'{words} in process \d+ of [\d -]+:\d\d:\d\d, File ".*", line \d+ in \S+', text)
     assert crashes.of(JOB) == (text,)
     assert list(kept[-1].values()) == [[text]]  # type: ignore[attr-defined]
     assert not (tmp_path / TRACE_NAME).exists()
@@ -92,6 +92,11 @@ def test_a_crash_is_counted_once_however_often_its_reader_is_killed(tmp_path: Pa
     (tmp_path / TRACE_NAME).write_bytes(trace)  # it was killed before it removed it
     crashes.take_over()
     assert len(crashes.of(JOB)) == 1
+    # A container that is started again has the same number of a process, and dies at the same line.
+    later = re.sub(rb"of \d{4}", b"of 2999", trace, count=1)
+    (tmp_path / TRACE_NAME).write_bytes(later)
+    crashes.take_over()
+    assert len(crashes.of(JOB)) == 2
 
 
 def test_the_fault_handler_is_as_before_and_a_full_disk_keeps_nobody_from_training(tmp_path: Path) -> None:

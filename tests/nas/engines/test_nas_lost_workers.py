@@ -38,7 +38,9 @@ DIED = "The actor died unexpectedly; perhaps killed by SIGKILL by OOM killer due
         (DIED, 1.0, None, True, Failure.OUT_OF_MEMORY),
         (DIED, 1.0, None, False, Failure.WORKER_LOST),
         (DIED, 9.0, 10.0, False, Failure.WORKER_LOST),
-        (DIED, 10.0, 10.0, False, Failure.TIMED_OUT),
+        (DIED, 11.0, 10.0, False, Failure.WORKER_LOST),  # it would have said itself that its time was over
+        (DIED, 20.0, 10.0, False, Failure.TIMED_OUT),
+        ("The actor died because its node has died. Node Id: 51627d28", 20.0, 10.0, False, Failure.WORKER_LOST),
     ],
 )
 def test_why_a_worker_is_gone(reason: str, seconds: float, limit: float | None, killed: bool, failure: Failure) -> None:

@@ -134,6 +134,24 @@ def test_what_this_machines_kernel_killed_for_memory_is_no_worker_of_another_nod
     assert told.failures == failures
 
 
+def test_a_worker_is_no_other_processes_victim_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was killed for memory before a trial began, or was another worker, is not why this one is lost."""
+    monkeypatch.setattr("nas.engines.ray_tune.cluster._nodes", lambda: nodes(here={"CPU": 1.0}))
+    monkeypatch.setattr("nas.engines.ray_tune.cluster.Needs.is_here", lambda self, place: True)
+    counted = [3]
+    monkeypatch.setattr("nas.engines.ray_tune.searcher.kernel_kills", lambda: counted[0])
+    searcher = DriverSearcher(Retrying(Told(), print), Needs(1.0, 0.0), 10)
+    counted[0] = 4  # of somebody's browser
+    here = Place("here", "here", "cpu")
+    found = []
+    for trial in ("a", "b"):
+        searcher._begun[trial] = 0.0, actors.Begun(here, None), counted[0]
+    found.append(searcher._killed_for_memory(here, 4))
+    counted[0] = 5
+    found += [searcher._killed_for_memory(here, 4), searcher._killed_for_memory(here, 4)]
+    assert found == [False, True, False]
+
+
 def test_a_worker_whose_device_computes_no_more_ends_and_blames_no_architecture() -> None:
     failed = TrialResult.of(JOB, TrialState.FAILED, failure=Failure.ERROR, error="RuntimeError: CUDA error: illegal")
     actor = object.__new__(actors.TrialActor)
@@ -161,7 +179,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> tuple[Told, DriverSearcher, list[f
     return told, searcher, clock
 
 
-@pytest.mark.parametrize(("seconds", "failures"), [(9.0, []), (10.0, [Failure.TIMED_OUT])])
+@pytest.mark.parametrize(("seconds", "failures"), [(19.0, []), (20.0, [Failure.TIMED_OUT])])
 def test_what_a_trial_waited_in_the_queue_is_not_of_its_time_limit(
     begun: tuple[Told, DriverSearcher, list[float]], seconds: float, failures: list[Failure]
 ) -> None:

@@ -169,7 +169,10 @@ def test_a_ledger_keeps_account_of_all_sessions() -> None:
     assert ledger.device_seconds_left == 50 - 10 - 2.5
     now[0] = 68.0
     assert ledger.over
-    assert not Ledger(Limits(), Effort(1e9, 1e9), 0.0, 1, 1.0).over
+    unlimited = Ledger(Limits(), Effort(1e9, 1e9), 0.0, 1, 0.5)
+    unlimited.spent(4.0)
+    assert unlimited.effort.device_seconds == 1e9 + 2.0, "half a device for four seconds"
+    assert not unlimited.over
 
 
 @pytest.mark.parametrize("finalists", [1, 3])

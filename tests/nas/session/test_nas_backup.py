@@ -20,6 +20,12 @@ def test_a_search_goes_on_from_its_copy(tiny: dict[str, Any], tmp_path: Path) ->
     assert copy.view.results == run.view.results
     assert copy.view.sessions == run.view.sessions, "the last copy is of after the end"
     assert copy.view.complete
+    later = tmp_path / "later"
+    nas.search(**tiny | {"backup": str(later), "storage": str(later)})
+    assert nas.open_run(later / "run").view.results == run.view.results, "asked for when all was done"
+    weights = {path.name for path in (run.path / "weights").iterdir()}
+    assert weights
+    assert {path.name for path in later.glob("run-*/trial-*")} == weights
     shutil.rmtree(run.path)
     run.path.mkdir()
     shutil.copy(copy.path / FILE_NAME, run.path / FILE_NAME)

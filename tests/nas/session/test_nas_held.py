@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from nas.session import weights
 from reports.view import RunView
 from search_spaces import InputSpec, SearchSpace
 from trials.errors import LeaseLost
-from trials.record.effort import BEAT_NAME, Beat
+from trials.record.effort import BEAT_NAME, Beat, Effort, take_over
 from trials.record.file import FILE_NAME
 from trials.record.lease import Lease
 from trials.record.store import Store
@@ -53,6 +54,25 @@ def test_weights_are_left_to_whoever_took_over(store: Store, tmp_path: Path, mon
             write()
     assert weights_path(tmp_path, 0).read_bytes() == b"theirs"
     assert training_weights_path(tmp_path, TRAINING).read_bytes() == b"mine"
+
+
+def test_what_a_study_records_later_is_no_time_of_a_session_that_was_killed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1_000.0]
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    session = store.begin_session({"devices": 2.0})
+    clock[0] += 100
+    store.append_training(replace(TRAINING, seconds=90.0))
+    clock[0] += 500
+    (tmp_path / BEAT_NAME).write_text(f"[{session}, {clock[0]}, 7.0]")  # and then it was killed
+    killed = Effort.of(tmp_path, store)
+    assert killed == Effort(600.0, 2 * 90.0 + 7.0)
+    clock[0] += 26 * 3600
+    store.append_training(replace(TRAINING, seed=1, seconds=50.0))  # by nas noise, say
+    assert Effort.of(tmp_path, store) == killed
+    take_over(tmp_path, store)
+    assert Effort.of(tmp_path, store) == killed
 
 
 def test_no_sign_of_life_is_left_after_another_took_over(store: Store, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_run_that_another_machine_with_another_clock_searches_stays(
         with pytest.raises(RunInUse, match="is being searched by process"):
             put_aside(folder, print)
         assert (folder / FILE_NAME).exists()
-    said: list[str] = []
+    said = list[str]()
     put_aside(folder, said.append)
     assert said == [f"put the earlier run aside: {folder}.old-1"]
     assert not folder.exists()

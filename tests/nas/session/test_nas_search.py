@@ -243,6 +243,11 @@ def test_fresh_puts_the_earlier_run_aside_and_only_when_the_new_one_can_start(ti
     nas.search(**tiny | {"trials": 2}, fresh=True)
     assert len(nas.open_run(run.path).trials) == 2
     assert len(nas.open_run(run.path.with_name("run.old-1")).trials) == 1
+    link = run.path.with_name("link")
+    link.symlink_to(run.path)
+    nas.search(**tiny | {"trials": 1, "out": str(link)}, fresh=True)
+    assert link.is_symlink()
+    assert len(nas.open_run(run.path).trials) == 1, "in the link's place as before"
 
 
 def test_diverging_trials_are_recorded_as_failed_and_the_search_goes_on(tiny: dict[str, Any]) -> None:

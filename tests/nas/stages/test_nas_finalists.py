@@ -14,13 +14,14 @@ from programs import kill_when, nas_program, start_nas
 from scenes_folder import cells
 
 import nas
-from nas.engines.interruption import Interruption
+from nas.engines.interruption import Interrupted, Interruption
 from nas.planning.planner import Planner
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
 from nas.studies.finalists import find_finalists
 from nas.terminal.trainings import narrator
 from nas.tools.reprice import reprice, write
+from nas.trainings.run_record import RunRecord
 from reports import RunView, summary
 from reports.finalists import FinalPlan, chosen, finals_of
 from reports.noise import noise_floors
@@ -28,6 +29,7 @@ from reports.page import write_report
 from reports.status import status_json
 from reports.verdict import finals_json, finals_story, verdict_of
 from trials.record.images import final_images_path, read_images
+from trials.record.training import Training
 
 SETTINGS: dict[str, Any] = {
     "space": "resnet8", "operators": ["add", "concat", "se"], "train_images": 128, "val_fraction": 0.02, "trials": 3,
@@ -107,6 +109,21 @@ def test_a_lower_loss_names_no_winner_that_is_less_accurate(finished: RunView, t
     assert (won.by, won.decided, won.trial is None) == ("loss", True, False)
     assert lost.trial is None
     assert "has a lower loss, but a worse accuracy" in lost.text
+
+
+def test_a_finalists_weights_are_there_before_it_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known is never trained again: after a kill between the two it would have none for ever."""
+
+    def killed(record: RunRecord, training: Training) -> None:
+        assert training.final
+        raise Interrupted(9)
+
+    monkeypatch.setattr(RunRecord, "append_training", killed)
+    with pytest.raises(Interrupted):
+        nas.search(**SETTINGS | {"out": str(tmp_path / "run"), "trials": 2})
+    view = RunView.load(tmp_path / "run")
+    assert view.finals == ()
+    assert len(list((view.path / "weights").glob("final-*.safetensors"))) == 1
 
 
 @pytest.mark.slow

@@ -18,6 +18,6 @@ class ToyStage:
         start, say = search.plan.start.name, search.progress.say
         source = TrainingSource(
             self.wanted(search), start, search.prepared, search.store,
-            lambda training, _: say(f"toy stage: {training.score:.2f}"), search.interruption,
+            lambda training: say(f"toy stage: {training.score:.2f}"), search.interruption,
         )  # fmt: skip
         search.engine.run(search.plan, source)

@@ -12,7 +12,7 @@ from trials_results import result
 
 from search_spaces.errors import UserError
 from trials.record import backups, elsewhere
-from trials.record.backups import Backup, overwrites
+from trials.record.backups import Backup, why_not
 from trials.record.file import FILE_NAME, PARENT_NAME, copy_record
 from trials.record.store import Store
 
@@ -171,9 +171,9 @@ def test_a_place_that_hangs_does_not_hold_up_the_end(
 def test_the_record_itself_is_never_written_over(store: Store, tmp_path: Path, given: str) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     place, said, before = given.format(folder=tmp_path), list[str](), store.path.stat().st_ino
-    assert overwrites(place, store.path)
-    assert not overwrites(f"{tmp_path}/elsewhere", store.path)
-    assert not overwrites("nowhere://bucket", store.path)
+    assert "the record itself" in (why_not(place, store.path) or "")
+    assert why_not(f"{tmp_path}/elsewhere", store.path) is None
+    assert why_not("nowhere://bucket", store.path) is None
     with store:
         with Backup(store.path, place, 0.01, said.append):
             store.append(result(0))
@@ -181,6 +181,23 @@ def test_the_record_itself_is_never_written_over(store: Store, tmp_path: Path, g
     assert (numbers(store.path), store.path.stat().st_ino) == ([0, 1], before)
     (line,) = said
     assert "is the record itself" in line
+
+
+@pytest.mark.parametrize("address", ["{folder}", "file://{folder}", "{folder}/first/study.db"])
+def test_a_runs_folder_is_no_place_for_a_copy(store: Store, tmp_path: Path, address: str) -> None:
+    """Its record would lose what a killed writer has left beside it, and the copy would read that."""
+    other = tmp_path / "shared" / "first" / FILE_NAME
+    other.parent.mkdir(parents=True)
+    place, said = address.format(folder=tmp_path / "shared"), list[str]()
+    with store, Store.create(other, {}) as another:
+        another.append(result(7))
+        assert "is the folder of a run" in (why_not(place, store.path) or "")
+        with Backup(store.path, place, 60, said.append):
+            pass
+        another.append(result(8))
+    assert numbers(other) == [7, 8]
+    (line,) = said
+    assert "is the folder of a run" in line
 
 
 @pytest.mark.parametrize("address", ["{folder}", "memory://of-two", "file://{folder}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -91,6 +92,25 @@ def test_a_place_that_cannot_be_written_is_said_once_and_ends_nothing(tmp_path: 
     (line,) = said
     assert line.startswith(f"weights cannot be kept at {place} (")
     assert line.endswith(f"): they stay in {run}")
+
+
+def test_what_was_let_go_of_meanwhile_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, said = record(tmp_path / "run", 1.5), list[str]()
+    names = [f"trial-{number:05}.safetensors" for number in range(3)]
+    for name in names:
+        (run / "weights" / name).write_bytes(b"some")
+    kept = Storage(run, str(tmp_path / "elsewhere"), said.append)
+    plain = kept._here
+
+    def here() -> Iterator[Path]:
+        found = list(plain())
+        (run / "weights" / names[1]).unlink(missing_ok=True)  # by Weights.prune, between the look and the copy
+        yield from found
+
+    monkeypatch.setattr(kept, "_here", here)
+    kept._tried(kept._send)
+    assert said == []
+    assert list(contents(tmp_path / "elsewhere")) == [names[0], names[2]]
 
 
 def test_only_what_is_needed_comes_back_and_only_while_there_is_room_for_it(tmp_path: Path, place: str) -> None:
