@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from reports.budgets import over_budget
 from reports.drawing import Palette, Strip, merges_text, shape_text
 from reports.errors import NothingToSelect
 from reports.estimates import gain_text, percent_interval, probability_text, seen_text
 from reports.formatting import format_percent, format_points
 from reports.latency import latency_label, latency_note
 from reports.selecting import SELECTORS
-from reports.summary import over_budget, ratio
+from reports.summary import ratio
 from reports.trial_view import TrialView
 from reports.view import RunView
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from reports_records import MakeRun, realistic_trials, result
 
-from reports import RunView, summary
+from reports import RunView, budgets, summary
 from reports.verdict import verdict_by_estimates
 from trials.trial import TrialState
 
@@ -130,11 +130,11 @@ def test_what_gating_saved_is_labelled_an_estimate(run: RunView) -> None:
 
 def test_budgets_that_lack_their_baseline_are_said_to(make_run: MakeRun) -> None:
     view = make_run([result(0, ["add"] * 3)], baseline=None)
-    assert summary.limits(view) == ()
-    assert "not measured" in summary.budget_words(view)
+    assert budgets.limits(view) == ()
+    assert "not measured" in budgets.budget_words(view)
 
 
 def test_an_excess_too_small_to_print_is_not_printed_as_zero(make_run: MakeRun) -> None:
     trials = [result(0, ["add"] * 3, TrialState.GATED, macs=10_001)]
     (trial,) = make_run(trials, [{"metric": "macs", "bound": 10_000, "relative": False}]).trials
-    assert summary.over_budget(trial) == "FLOPs less than 0.1% over budget"
+    assert budgets.over_budget(trial) == "FLOPs less than 0.1% over budget"
