@@ -10,6 +10,7 @@ from reports.view import RunView
 from trials.budgets.constraints import Constraint, Costs
 from trials.errors import BudgetError
 from trials.tasks.metrics import ALL_FIGURES, label
+from trials.trial import TrialState
 
 METRICS = {name: label(name) for name in ALL_FIGURES} | {
     "macs": "FLOPs",
@@ -65,10 +66,26 @@ def budget_words(view: RunView) -> str:
 
 
 def over_budget(trial: TrialView) -> str:
-    """`FLOPs 23.4% over budget`, worst first; empty for a trial within every known budget."""
-    broken = sorted(((v, name) for name, v in trial.violations.items() if v > 0), reverse=True)
-    how = {name: "below what is asked" if name in ALL_FIGURES else "over budget" for _, name in broken}
-    return ", ".join(f"{METRICS.get(name, name)} {_excess(value)} {how[name]}" for value, name in broken)
+    """`FLOPs 23.4% over budget`, worst first; empty for a trial within every budget of which that is known."""
+    return ", ".join(f"{METRICS.get(name, name)} {_excess(value)} {_how(name)}" for value, name in _missed(trial))
+
+
+def missed_text(trial: TrialView) -> str:
+    """The same in few words, where there is no room for more: `over budget`, `below what is asked`, `budget not known`;
+    empty for a trial within every budget."""
+    if trial.feasible is None:
+        return "budget not known" if trial.result.state is TrialState.COMPLETE else ""
+    return ", ".join(dict.fromkeys(_how(name) for _, name in _missed(trial)))
+
+
+def _missed(trial: TrialView) -> list[tuple[float, str]]:
+    """By how much it misses each budget that it is known to miss, and of what that is, worst first."""
+    found = [(v, name) for name, v in trial.violations.items() if v > 0 and name not in trial.open]
+    return sorted(found, reverse=True)
+
+
+def _how(metric: str) -> str:
+    return "below what is asked" if metric in ALL_FIGURES else "over budget"
 
 
 def _excess(violation: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -14,7 +15,7 @@ from reports.errors import NothingToSelect
 from reports.estimates import gain_text, percent_interval, probability_text, seen_text
 from reports.formatting import format_percent, format_points
 from reports.latency import latency_label, latency_note
-from reports.selecting import SELECTORS
+from reports.selecting import selections
 from reports.summary import ratio
 from reports.trial_view import TrialView
 from reports.view import RunView
@@ -88,13 +89,8 @@ def front_rows(view: RunView, palette: Palette) -> list[Row]:
 def badges(view: RunView) -> dict[int, list[str]]:
     """The selectors that answer with a trial, and `baseline`, by trial number."""
     found: dict[int, list[str]] = defaultdict(list)
-    for selector in SELECTORS:
-        try:
-            trial = view.select(selector)
-        except NothingToSelect:
-            break
-        # Nothing is the fastest where nothing was timed.
-        if selector != "fastest" or trial.objective("latency_ms") is not None:
+    with suppress(NothingToSelect):
+        for selector, trial in selections(view).items():
             found[trial.result.number].append(selector)
     if view.baseline_trial is not None:
         found[view.baseline_trial.result.number].append("baseline")

@@ -67,7 +67,7 @@ def front(view: RunView, palette: Palette) -> dict[str, Any]:
     alt = (
         f"{capital(view.score_label)} against cost of {len(view.complete):,} trained trials: "
         f"{len(view.front):,} on the "
-        f"front, {feasible:,} within the budgets, {infeasible:,} over one"
+        f"front, {feasible:,} within the budgets, {infeasible:,} outside"
         + (f", {unknown:,} of which that is not known." if unknown else ".")
     )
     notes = [_front_note(view)]
