@@ -54,7 +54,7 @@ class Run:
 
     def select(self, selector: str | int = "knee") -> TrialView:
         """A trial by number, `best | knee | fastest | cheapest`, see `RunView.select`, or `verdict`: the finalist that
-        beats all-add, the knee where none does."""
+        beats all-add and is within the present budgets, the knee where none is."""
         if selector == "verdict":
             verdict = verdict_of(self.view)
             selector = "knee" if verdict is None or verdict.trial is None else verdict.trial

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from reports.budgets import limits
 from reports.drawing import Palette, stage_of
-from reports.summary import limits
 from reports.trial_view import TrialView
 from reports.view import RunView
 from trials.budgets.pricing import for_good

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reports.budgets import budget_words
 from reports.errors import ReportError
 from reports.estimates import gain_text, percent_interval
 from reports.formatting import format_count, format_percent, format_points
 from reports.front import hypervolume, non_dominated
 from reports.noise import trial_epochs
-from reports.summary import best, budget_words, reference_point, space_fingerprint, space_of, verdict
+from reports.summary import best, reference_point, space_fingerprint, space_of, verdict
 from reports.trial_view import OBJECTIVES, TrialView
 from reports.view import RunView
 from trials.whole_files import write_whole

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from reports.blocks import tiles
+from reports.budgets import budget_words
 from reports.columns import axes, budgets, trial_columns
 from reports.drawing import Palette
 from reports.errors import ReportError
 from reports.formatting import format_time
 from reports.sections import architectures, course, facts, operators, trust
-from reports.summary import budget_words, data_facts, data_findings, space_of, verdict
+from reports.summary import data_facts, data_findings, space_of, verdict
 from reports.summary import tiles as head_tiles
 from reports.verdict import verdict_by_estimates, verdict_of
 from reports.view import RunView

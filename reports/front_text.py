@@ -11,7 +11,10 @@ from reports.trial_view import TrialView
 from reports.view import RunView
 
 #: From what is drawn first to what covers it.
-_SIGNS = {"over": "x", "within": "·", "front": "●", "baseline": "★"}
+_SIGNS = {"over": "x", "open": "□", "within": "·", "front": "●", "baseline": "★"}
+_WORDS = {
+    "over": "outside the budgets", "open": "not known", "within": "within", "front": "front", "baseline": "all-add",
+}  # fmt: skip
 _MARGIN = 9
 
 
@@ -41,8 +44,7 @@ def front_lines(view: RunView, width: int = 80, height: int = 14, cost: str = "m
     between = max(1, across - len(low) - len(high))
     lines.append(" " * _MARGIN + low + COSTS[cost][: between - 2].center(between) + high)
     used = {_kind(t, view, front) for t in shown}
-    words = {"over": "over a budget", "within": "within", "front": "front", "baseline": "all-add"}
-    lines.append(" " * _MARGIN + "   ".join(f"{sign} {words[kind]}" for kind, sign in _SIGNS.items() if kind in used))
+    lines.append(" " * _MARGIN + "   ".join(f"{sign} {_WORDS[kind]}" for kind, sign in _SIGNS.items() if kind in used))
     return lines
 
 
@@ -51,7 +53,7 @@ def _kind(trial: TrialView, view: RunView, front: set[int]) -> str:
         return "baseline"
     if trial.result.number in front:
         return "front"
-    return "within" if trial.feasible else "over"
+    return {True: "within", False: "over", None: "open"}[trial.feasible]
 
 
 def _place(value: float, values: Sequence[float], size: int) -> int:

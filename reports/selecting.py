@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -43,7 +44,7 @@ def selected(run: Selectable, selector: str) -> TrialView:
     point nearest to the ideal. fastest: lowest p50 latency. cheapest: fewest multiply-adds.
 
     Raises:
-        SelectionError: not a selector or a recorded number.
+        SelectionError: not a selector or a recorded number, or the fastest where no latency is known.
         NothingFeasible: no complete trial is within every budget.
         AllFailed: every trial failed.
     """
@@ -69,7 +70,22 @@ def selected(run: Selectable, selector: str) -> TrialView:
         return front[knee(points, [OBJECTIVES[name] for name in run.objectives])]
     metric = "latency_ms" if selector == "fastest" else "macs"
     measured = [t for t in run.feasible if t.objective(metric) is not None and t.fails_longer is None]
-    return min(measured or front, key=lambda t: (t.objective(metric) or 0.0, rank(t)))
+    if not measured:
+        raise SelectionError(
+            f"no trial of {run.path} is known to be the {selector}: none within the budgets has a latency; give a "
+            "trial's number, best, knee or cheapest"
+        )
+    return min(measured, key=lambda t: (t.objective(metric) or 0.0, rank(t)))
+
+
+def selections(run: Selectable) -> dict[str, TrialView]:
+    """What answers to each selector, in their order: nothing is the fastest where nothing was timed. Raises
+    NothingFeasible and AllFailed as `selected` does."""
+    found = {}
+    for selector in SELECTORS:
+        with suppress(SelectionError):
+            found[selector] = selected(run, selector)
+    return found
 
 
 def nothing_completed(run: Selectable) -> NothingToSelect:

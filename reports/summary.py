@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from reports.budgets import METRICS, budget_words, format_cost, limits, over_budget
 from reports.errors import NothingToSelect
 from reports.estimates import (
     assumed_seeds,
@@ -24,7 +25,6 @@ from reports.formatting import (
     MISSING,
     format_count,
     format_duration,
-    format_ms,
     format_percent,
     format_ratio,
     format_time,
@@ -33,20 +33,13 @@ from reports.front import hypervolume
 from reports.trial_view import OBJECTIVES, TrialView
 from reports.verdict import verdict_by_estimates, verdict_of
 from reports.view import RunView
-from trials.budgets.constraints import Constraint, Costs
 from trials.data.findings import sentences
-from trials.errors import BudgetError
-from trials.tasks.metrics import ALL_FIGURES, label
+from trials.tasks.metrics import ALL_FIGURES
 from trials.trial import TrialState
 
 #: Two seeds of one network differ by about this much, where `nas noise` has not measured it: a smaller gain of one seed
 #: shows nothing.
 SEED_NOISE = 0.007
-METRICS = {name: label(name) for name in ALL_FIGURES} | {
-    "macs": "FLOPs",
-    "params": "parameters",
-    "latency_ms": "p50 latency",
-}
 
 
 @dataclass(frozen=True)
@@ -67,66 +60,9 @@ class Verdict:
     caveat: str
 
 
-@dataclass(frozen=True)
-class Limit:
-    """A budget in its metric's unit, and in words."""
-
-    metric: str
-    value: float
-    text: str
-
-
-def format_cost(metric: str, value: float | None) -> str:
-    """A cost, or a figure of quality, in its unit."""
-    if metric in ALL_FIGURES:
-        return format_percent(value)
-    return format_ms(value) if metric == "latency_ms" else format_count(value)
-
-
 def ratio(value: float | None, reference: float | None) -> float | None:
     """value / reference, None where either is not known or the reference is 0."""
     return None if value is None or not reference else value / reference
-
-
-def limits(view: RunView) -> tuple[Limit, ...]:
-    """Every budget whose limit is known: a relative one is not while the baseline was not measured."""
-    found = (_limit(constraint, view.baseline) for constraint in view.constraints)
-    return tuple(limit for limit in found if limit is not None)
-
-
-def _limit(constraint: Constraint, baseline: Costs | None) -> Limit | None:
-    metric = constraint.metric
-    if not constraint.relative:
-        return Limit(metric, constraint.bound, format_cost(metric, constraint.bound))
-    if baseline is None:
-        return None
-    try:
-        value = constraint.limit(baseline)
-    except BudgetError:
-        return None
-    return Limit(metric, value, f"{format_cost(metric, value)} ({constraint.bound:g}× baseline)")
-
-
-def budget_words(view: RunView) -> str:
-    """The budgets as people write them; "no budget" when there is none."""
-    words = []
-    for constraint in view.constraints:
-        limit = _limit(constraint, view.baseline)
-        text = limit.text if limit else f"{constraint.bound:g}× baseline (not measured)"
-        bound = "at least" if constraint.at_least else "at most"
-        words.append(f"{METRICS.get(constraint.metric, constraint.metric)} {bound} {text}")
-    return ", ".join(words) or "no budget"
-
-
-def over_budget(trial: TrialView) -> str:
-    """`FLOPs 23.4% over budget`, worst first; empty for a trial within every known budget."""
-    broken = sorted(((v, name) for name, v in trial.violations.items() if v > 0), reverse=True)
-    how = {name: "below what is asked" if name in ALL_FIGURES else "over budget" for _, name in broken}
-    return ", ".join(f"{METRICS.get(name, name)} {_excess(value)} {how[name]}" for value, name in broken)
-
-
-def _excess(violation: float) -> str:
-    return f"{100 * violation:.1f}%" if violation >= 0.0005 else "less than 0.1%"
 
 
 def best(view: RunView) -> TrialView | None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean
 
+from reports.budgets import over_budget
 from reports.drawing import Palette, Strip, merges_text, shape_text
 from reports.errors import NothingToSelect
 from reports.estimates import gain_text, percent_interval, probability_text, seen_text
 from reports.formatting import format_percent, format_points
 from reports.latency import latency_label, latency_note
-from reports.selecting import SELECTORS
-from reports.summary import over_budget, ratio
+from reports.selecting import selections
+from reports.summary import ratio
 from reports.trial_view import TrialView
 from reports.view import RunView
 
@@ -87,13 +89,8 @@ def front_rows(view: RunView, palette: Palette) -> list[Row]:
 def badges(view: RunView) -> dict[int, list[str]]:
     """The selectors that answer with a trial, and `baseline`, by trial number."""
     found: dict[int, list[str]] = defaultdict(list)
-    for selector in SELECTORS:
-        try:
-            trial = view.select(selector)
-        except NothingToSelect:
-            break
-        # Nothing is the fastest where nothing was timed.
-        if selector != "fastest" or trial.objective("latency_ms") is not None:
+    with suppress(NothingToSelect):
+        for selector, trial in selections(view).items():
             found[trial.result.number].append(selector)
     if view.baseline_trial is not None:
         found[view.baseline_trial.result.number].append("baseline")

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from reports.budgets import over_budget
 from reports.estimates import gain_text, percent_interval, seen_text, sure_of_gain, trainings_text
 from reports.finalists import Finalist, FinalPlan, Finals, finals_of
 from reports.formatting import format_percent
 from reports.lines import choices_text
 from reports.noise import counted
+from reports.trial_view import TrialView
 from reports.view import RunView
 from trials.trial import TrialResult
 
@@ -27,11 +29,12 @@ _READABLE = 80
 class Verdict:
     """What a search came to, in one sentence and in numbers.
 
-    `trial` is the finalist that beats all-add, None where nothing does; `decided` is False where neither that nor
-    the contrary can be said. `by` is the figure that decided, `loss` where the leading one could not, `estimate` where
-    no finalists were judged. `gain`, `low` and `high` are of the leading figure (0..1) on the test split: of that trial
-    or, where nothing wins, of the finalist that came nearest to it. `missed` is the largest gain of any finalist that
-    cannot be excluded, None where none could be judged.
+    `trial` is the finalist that beats all-add and is within the run's present budgets, None where none does; `outside`
+    the one that beats it and is not within them, where that is all there is: budgets may have been tightened since it
+    was judged. `decided` is False where neither can be said, nor the contrary. `by` is the figure that decided, `loss`
+    where the leading one could not, `estimate` where no finalists were judged. `gain`, `low` and `high` are of the
+    leading figure (0..1) on the test split: of that trial or, where nothing wins, of the finalist that came nearest to
+    it. `missed` is the largest gain of any finalist that cannot be excluded, None where none could be judged.
     """
 
     text: str
@@ -43,6 +46,7 @@ class Verdict:
     high: float | None = None
     missed: float | None = None
     loss: Mapping[str, float] | None = None
+    outside: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,7 +67,12 @@ def verdict_of(view: RunView) -> Verdict | None:
         reasons = [t.error for one in finals.everyone for t in one.failed if t.error]
         why = f": {reasons[0]}" if reasons else ""
         return Verdict(f"No verdict: the finalists and all-add have fewer than two seeds in common{why}", decided=False)
-    return _by_score(finals, judged) or _by_loss(finals, judged) or _none(finals, judged)
+    # What is named is to be shipped: who is not within the present budgets stands behind all who are.
+    within = [place for place in judged if finals.rivals[place].trial.feasible]
+    for places in (within, judged):
+        if (found := _by_score(finals, judged, places) or _by_loss(finals, judged, places)) is not None:
+            return found
+    return _none(finals, judged)
 
 
 def verdict_by_estimates(view: RunView) -> Verdict | None:
@@ -88,10 +97,11 @@ def verdict_by_estimates(view: RunView) -> Verdict | None:
     )  # fmt: skip
 
 
-def _by_score(finals: Finals, judged: Sequence[int]) -> Verdict | None:
-    place, gain = _best(finals.by_score, judged)
-    if not gain.wins:
+def _by_score(finals: Finals, judged: Sequence[int], places: Sequence[int]) -> Verdict | None:
+    there = [place for place in places if (found := finals.by_score[place]) is not None and found.wins]
+    if not there:
         return None
+    place, gain = _best(finals.by_score, there)
     text = (
         f"{_named(finals.rivals[place], capital=True)} beats all-add by {_points(gain)} of {_label(finals)} on "
         f"{_unseen(finals)} ({counted(gain.seeds, 'seed')})"
@@ -99,10 +109,10 @@ def _by_score(finals: Finals, judged: Sequence[int]) -> Verdict | None:
     return _verdict(finals, judged, place, text, decided=True, by=finals.view.metric)
 
 
-def _by_loss(finals: Finals, judged: Sequence[int]) -> Verdict | None:
+def _by_loss(finals: Finals, judged: Sequence[int], places: Sequence[int]) -> Verdict | None:
     from reports.paired import wins_by_loss
 
-    there = [place for place in judged if wins_by_loss(finals.by_score[place], finals.by_loss[place])]
+    there = [place for place in places if wins_by_loss(finals.by_score[place], finals.by_loss[place])]
     if not there:
         return None
     place, loss = _best(finals.by_loss, there)
@@ -143,19 +153,28 @@ def _contrary(finals: Finals, judged: Sequence[int]) -> str:
 
 
 def _verdict(finals: Finals, judged: Sequence[int], place: int, text: str, decided: bool, by: str | None) -> Verdict:
-    gain, loss = finals.by_score[place], finals.by_loss[place]
+    gain, loss, trial = finals.by_score[place], finals.by_loss[place], finals.rivals[place].trial
     assert gain is not None
     missed = max(0.0, *(g.high for p in judged if (g := finals.by_score[p]) is not None))
+    winner = None if by is None else trial.result.number
+    outside = winner is not None and not trial.feasible
     return Verdict(
-        text, decided, None if by is None else finals.rivals[place].trial.result.number, by, gain.mean, gain.low,
+        text + (_not_within(trial) if outside else ""), decided, None if outside else winner, by, gain.mean, gain.low,
         gain.high, missed, None if loss is None else {"gain": loss.mean, "low": loss.low, "high": loss.high},
+        winner if outside else None,
     )  # fmt: skip
 
 
+def _not_within(trial: TrialView) -> str:
+    if trial.feasible is None:
+        return f"; but whether trial {trial.result.number} is within the present budgets is not known"
+    return f"; but trial {trial.result.number} is not within the present budgets: {over_budget(trial)}"
+
+
 def _best(found: Sequence[Gain | None], places: Sequence[int]) -> tuple[int, Gain]:
-    """Of those that win, else of all, that of the largest mean."""
+    """That of the largest mean."""
     there = [(place, gain) for place in places if (gain := found[place]) is not None]
-    return max(there, key=lambda each: (each[1].wins, each[1].mean))
+    return max(there, key=lambda each: each[1].mean)
 
 
 def _named(finalist: Finalist, capital: bool = False) -> str:

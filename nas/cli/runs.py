@@ -124,8 +124,9 @@ def export(
 ) -> None:
     """Export a trial of RUN: weights, plain-PyTorch source, ONNX, each checked against the trained network.
 
-    SELECTOR is a trial's number, verdict (default: the finalist that beats all-add, else the knee), best, knee, fastest
-    or cheapest. Of a finalist the network is exported that was trained on training and validation images.
+    SELECTOR is a trial's number, verdict (default: the finalist that beats all-add within the budgets, else the knee),
+    best, knee, fastest or cheapest. Of a finalist the network is exported that was trained on training and validation
+    images.
     """
     from nas.run import EXPORT_NAME, Run
 

@@ -27,7 +27,10 @@ def unreached(config: SearchConfig, view: RunView) -> str | None:
     if not config.timed:
         return None
     if config.wanted_finalists:
-        return "no verdict yet" if verdict_of(view) is None else None
+        verdict = verdict_of(view)
+        if verdict is None:
+            return "no verdict yet"
+        return None if verdict.outside is None else "no verdict within the present budgets yet"
     asked = view.config.get("trials")
     return f"{found['trained']} of {asked} trials" if asked is not None and found["trained"] < asked else None
 

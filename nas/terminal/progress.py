@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.telling import Progress, Tally
+from reports.budgets import missed_text
 from reports.formatting import format_count, format_duration, format_percent
 from reports.latency import latency_label
 from reports.lines import choices_text
@@ -27,7 +28,7 @@ def result_text(result: TrialResult, view: RunView) -> str:
     if trial.latency is not None:
         costs += f"  {latency_label(trial.latency)}"
     if result.state is TrialState.COMPLETE:
-        mark = "  over budget" if trial.feasible is False else ""
+        mark = "" if trial.feasible is None else f"  {missed_text(trial)}".rstrip()
         body = f"{format_percent(result.score)}  {costs}  {format_duration(result.seconds)}{mark}"
     elif result.state is TrialState.GATED:
         over = ", ".join(f"{metric} {value:+.1%}" for metric, value in trial.violations.items() if value > 0)

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from reports.budgets import missed_text
 from reports.effort import effort_story
 from reports.errors import NothingToSelect
 from reports.estimates import gain_text, percent_interval, probability_text, seen_text
@@ -30,6 +31,7 @@ from reports.noise import advice_text, counted
 from reports.precision import precision_story
 from reports.regime import regime_story
 from reports.scores import figures_text
+from reports.selecting import selections
 from reports.status import status_json
 from reports.summary import fixed_seconds
 from reports.trial_view import TrialView
@@ -60,7 +62,7 @@ def trials_table(trials: tuple[TrialView, ...], score_label: str, width: int) ->
         ("p50", 70, lambda t: latency_label(t.latency)),
         ("p95", 130, lambda t: format_ms(t.latency.p95_ms if t.latency else None)),
         ("time", 110, lambda t: format_duration(t.result.seconds)),
-        ("", 90, lambda t: "front" if t.on_front else "over budget" if t.feasible is False else ""),
+        ("", 90, lambda t: "front" if t.on_front else missed_text(t)),
     ]
     shown: list[tuple[str, Callable[[TrialView], str]]] = []
     shown += [(name, text) for name, least, text in columns if width >= least]
@@ -90,12 +92,12 @@ def print_run(console: Console, view: RunView) -> None:
         console.print("~ a latency that was measured on a machine that was not quiet")
     for sentence in (*regime_story(view), *precision_story(view), *(latency_story(view) if view.complete else ())):
         console.print(sentence, highlight=False, markup=False)
-    for selector in ("best", "knee", "fastest", "cheapest"):
-        try:
-            trial = view.select(selector)
-        except NothingToSelect as error:
-            console.print(str(error), markup=False)
-            return
+    try:
+        found = selections(view)
+    except NothingToSelect as error:
+        console.print(str(error), markup=False)
+        return
+    for selector, trial in found.items():
         console.print(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}", highlight=False)
     for sentence in (*evidence_story(view), *trust_story(view), *_verdict(view)):
         console.print(sentence, highlight=False, markup=False)
@@ -149,8 +151,9 @@ def print_trial(console: Console, view: RunView, trial: TrialView) -> None:
         rows.append(("latency", f"{p50}, p95 {format_ms(figure.p95_ms)}; {figure.source}{note}"))
     rows += [("beside", text) for text in _comparisons(view, trial)]
     for metric, value in trial.violations.items():
-        asked = "asked" if metric in ALL_FIGURES else "budget"
-        rows.append((f"{asked} {metric}", f"{value:+.1%} of the limit"))
+        # What is asked of a figure is missed by what it lacks.
+        asked, beyond = ("asked", -value) if metric in ALL_FIGURES else ("budget", value)
+        rows.append((f"{asked} {metric}", f"{beyond:+.1%} of the limit"))
     if r.failure is not None:
         rows.append(("failure", str(r.failure)))
     if r.attempts > 1:
@@ -182,8 +185,7 @@ def print_summary(console: Console, view: RunView) -> None:
     """What a search came to, in a few lines."""
     counts = ", ".join(f"{view.count(state)} {state}" for state in TrialState if view.count(state))
     lines = [f"\n{len(view.trials)} trials: {counts}; {len(view.front)} on the front"]
-    for selector in ("best", "knee", "fastest", "cheapest"):
-        trial = view.select(selector)
+    for selector, trial in selections(view).items():
         lines.append(f"{selector:<9} trial {trial.result.number}: {headline(view, trial)}")
     images = view.description["data"].get("val")
     each = f", of which one image is {100 / images:.2g} points" if images and view.task == "classification" else ""

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from reports.blocks import Block, absent, chart, lead, section
+from reports.budgets import budget_words, limits
 from reports.drawing import Palette
 from reports.estimates import trainings_text
 from reports.formatting import capital, format_count, format_ms, format_ratio
-from reports.summary import budget_words, limits
 from reports.tables import Row, badges, front_rows, row_of
 from reports.verdict import verdict_of
 from reports.view import RunView
@@ -67,7 +67,7 @@ def front(view: RunView, palette: Palette) -> dict[str, Any]:
     alt = (
         f"{capital(view.score_label)} against cost of {len(view.complete):,} trained trials: "
         f"{len(view.front):,} on the "
-        f"front, {feasible:,} within the budgets, {infeasible:,} over one"
+        f"front, {feasible:,} within the budgets, {infeasible:,} outside"
         + (f", {unknown:,} of which that is not known." if unknown else ".")
     )
     notes = [_front_note(view)]

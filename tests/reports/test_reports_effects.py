@@ -142,8 +142,18 @@ def test_the_front_is_drawn_in_text(run: RunView) -> None:
     drawn = "\n".join(lines)
     assert "★ all-add" in drawn
     assert 1 <= drawn.count("●") <= 1 + len(run.front)
-    assert "x over a budget" in drawn
+    assert "x outside the budgets" in drawn
+    assert "□" not in drawn
     assert front_lines(replace(run, results=run.results[:1], model=None, estimates={})) == []
+
+
+def test_a_trial_of_which_a_budget_is_not_known_is_drawn_as_such(make_run: MakeRun) -> None:
+    trials = [result(0, ["add"] * 3, origin="baseline"), result(1, ["se"] * 3, latency=False)]
+    view = make_run([*trials, result(2, ["aff"] * 3)], [{"metric": "latency_ms", "bound": 0.01, "relative": False}])
+    assert [t.feasible for t in view.trials] == [False, None, False]
+    drawn = "\n".join(front_lines(view))
+    assert "x outside the budgets   □ not known   ★ all-add" in drawn
+    assert drawn.count("□") == drawn.count("x") == 2
 
 
 def test_equal_values_are_drawn_in_text(make_run: MakeRun) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,8 +67,8 @@ def test_an_open_table_follows_its_chart(browser: Any, address: str) -> None:
     browser.execute_script("document.querySelector('#front-chart .budget').focus()")
     actions(browser).send_keys(Keys.END).perform()
     within = before[0].index("budgets")
-    assert "over" in {row[within] for row in before}
-    assert "over" not in {row[within] for row in table(browser, "front-chart")}
+    assert "outside" in {row[within] for row in before}
+    assert "outside" not in {row[within] for row in table(browser, "front-chart")}
     change = "s.dispatchEvent(new Event('change'))"
     browser.execute_script(f"const s = document.querySelector('#front-axis'); s.value = 'params'; {change}")
     assert "params" in table(browser, "front-chart")[0]
@@ -125,3 +126,13 @@ def test_the_keyboard_stays_where_it_was(browser: Any, address: str) -> None:
     )
     wait(browser, "return document.querySelector('#parallel svg').clientWidth < 900")
     assert browser.execute_script(f"return document.activeElement === {brush}")
+
+
+def test_what_misses_a_demand_is_below_it(browser: Any, tmp_path: Path) -> None:
+    asked = {"metric": "accuracy", "bound": 0.88, "relative": False, "at_least": True}
+    view = record(tmp_path / "run", realistic_trials(), [asked, {"metric": "macs", "bound": 1.08, "relative": True}])
+    show(browser, write_report(view, tmp_path / "report.html").as_uri())
+    place = texts(browser, "#trials-table thead th").index("Remarks") + 1
+    said = set(texts(browser, f"#trials-table tbody tr[data-trial] td:nth-child({place})"))
+    assert {"accuracy below what is asked", "FLOPs over budget"} <= said
+    assert not any("over accuracy" in one for one in said)

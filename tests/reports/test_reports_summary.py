@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from reports_records import MakeRun, realistic_trials, result
 
-from reports import RunView, summary
+from reports import RunView, SelectionError, budgets, summary
+from reports.selecting import SELECTORS, selections
 from reports.verdict import verdict_by_estimates
 from trials.trial import TrialState
 
@@ -130,11 +131,47 @@ def test_what_gating_saved_is_labelled_an_estimate(run: RunView) -> None:
 
 def test_budgets_that_lack_their_baseline_are_said_to(make_run: MakeRun) -> None:
     view = make_run([result(0, ["add"] * 3)], baseline=None)
-    assert summary.limits(view) == ()
-    assert "not measured" in summary.budget_words(view)
+    assert budgets.limits(view) == ()
+    assert "not measured" in budgets.budget_words(view)
+
+
+def test_what_misses_a_demand_is_below_it_and_what_misses_a_budget_over_it(make_run: MakeRun) -> None:
+    asked = {"metric": "accuracy", "bound": 0.9, "relative": False, "at_least": True}
+    trials = [
+        result(0, ["concat"] * 3, score=0.81, macs=10_000), result(1, ["se"] * 3, score=0.91, macs=20_000),
+        result(2, ["aff"] * 3, score=0.81, macs=20_000),
+        result(3, ["cbam"] * 3, score=0.91, macs=10_000),
+    ]  # fmt: skip
+    view = make_run(trials, [asked, {"metric": "macs", "bound": 10_000, "relative": False}])
+    assert [budgets.missed_text(t) for t in view.trials] == [
+        "below what is asked", "over budget", "over budget, below what is asked", "",
+    ]  # fmt: skip
+    assert budgets.over_budget(view.trials[0]) == "accuracy 10.0% below what is asked"
+    late = [result(1, ["se"] * 3, latency=False), result(2, ["aff"] * 3)]
+    limit = {"metric": "latency_ms", "bound": 0.01, "relative": False}
+    view = make_run(late, [limit], folder="late")
+    assert [budgets.missed_text(t) for t in view.trials] == ["budget not known", "over budget"]
+
+
+def test_a_budget_that_is_open_is_not_said_to_be_missed(make_run: MakeRun) -> None:
+    view = make_run([result(1, ["se"] * 3)], [{"metric": "macs", "bound": 10_000, "relative": False}])
+    (trial,) = view.trials
+    open_ = replace(trial, violations={"macs": 0.1, "latency_ms": 0.2}, open=("latency_ms",))
+    assert budgets.over_budget(open_) == "FLOPs 10.0% over budget"
+
+
+def test_nothing_is_the_fastest_where_nothing_was_timed(make_run: MakeRun) -> None:
+    trials = [result(0, ["add"] * 3, origin="baseline", latency=False), result(1, ["se"] * 3, latency=False)]
+    view = make_run(trials, [])
+    with pytest.raises(SelectionError, match="is known to be the fastest: none within the budgets has a latency; give"):
+        view.select("fastest")
+    assert list(selections(view)) == ["best", "knee", "cheapest"]
+    timed = make_run([*trials, result(2, ["aff"] * 3)], [], folder="timed")
+    assert timed.select("fastest").result.number == 2
+    assert list(selections(timed)) == list(SELECTORS)
 
 
 def test_an_excess_too_small_to_print_is_not_printed_as_zero(make_run: MakeRun) -> None:
     trials = [result(0, ["add"] * 3, TrialState.GATED, macs=10_001)]
     (trial,) = make_run(trials, [{"metric": "macs", "bound": 10_000, "relative": False}]).trials
-    assert summary.over_budget(trial) == "FLOPs less than 0.1% over budget"
+    assert budgets.over_budget(trial) == "FLOPs less than 0.1% over budget"

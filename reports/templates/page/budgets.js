@@ -2,7 +2,7 @@
 function budgetLine(svg, box, x, key, limit) {
   const [least, most] = x.domain();
   const parked = limit === null || limit > most, value = parked ? most : Math.max(limit, least);
-  const name = { macs: "FLOPs", latency_ms: "p50 latency", params: "parameters" }[key];
+  const name = metricText(key);
   const words = limit === null ? `no budget of ${name}: drag in` : `${name} ≤ ${costText(key, limit)}${limit > most ? ", beyond the right" : ""}`;
   const group = svg.append("g").attr("class", "budget").attr("tabindex", 0).attr("data-focus", "budget").attr("role", "slider").attr("aria-label", `Budget of ${name}`)
     .attr("aria-valuemin", least).attr("aria-valuemax", most).attr("aria-valuenow", value).attr("aria-valuetext", words);
@@ -36,7 +36,7 @@ function answerBudgets(place, key, { front, able }) {
   place.hidden = !isMoved();
   if (place.hidden) return;
   const asked = [...new Set([...recorded.keys(), ...state.limits.keys()])].map((name) => [name, limitOf(name)]).filter(([, limit]) => limit !== null)
-    .map(([name, limit]) => `${{ macs: "FLOPs", latency_ms: "p50 latency", params: "parameters" }[name]} ≤ ${costText(name, limit)}`);
+    .map(([name, limit]) => `${metricText(name)} ≤ ${costText(name, limit)}`);
   const under = asked.length ? `Under ${asked.join(" and ")}` : "Without a budget";
   const open = everyone.filter((i) => isComplete(i) && isWithin(i) === null).length;
   if (!able.length) {

@@ -3,7 +3,7 @@ const CROWD = 400;
 const SMALLEST = 16; // pixels of a range that is zoomed to
 const KINDS = {
   gated: ["gated: over budget, never trained", "#8a93a0"], unpriced: ["trained, not known whether within budget", "#8a93a0"],
-  infeasible: ["trained, over budget", "#d55e00"], feasible: ["trained, within budget", "#56b4e9"],
+  infeasible: ["trained, not within budget", "#d55e00"], feasible: ["trained, within budget", "#56b4e9"],
   front: ["front", "#0072b2"], uniform: ["one operator everywhere", "#a84d86"], baseline: ["all-add baseline", "#e69f00"],
 };
 const SYMBOLS = { uniform: d3.symbolDiamond, baseline: d3.symbolStar };
@@ -216,7 +216,7 @@ function legend(onFront) {
 function frontTable(key, found) {
   const onFront = new Set(found.front);
   const rows = everyone.filter((i) => isShown(i) && known(of(key, i)) && known(of("quality", i))).map((i) => [of("number", i), 100 * of("quality", i), known(of("low", i)) ? 100 * of("low", i) : null,
-    known(of("high", i)) ? 100 * of("high", i) : null, of(key, i), onFront.has(i) ? "front" : { true: "within", false: "over", null: "not known" }[isWithin(i)], choicesText(i)]);
+    known(of("high", i)) ? 100 * of("high", i) : null, of(key, i), onFront.has(i) ? "front" : { true: "within", false: "outside", null: "not known" }[isWithin(i)], choicesText(i)]);
   rows.sort((a, b) => (b[5] === "front") - (a[5] === "front") || b[1] - a[1]);
   return { columns: ["trial", `${report.run.score_label} (%)`, "low", "high", key, "budgets", "choices"], rows };
 }

@@ -56,7 +56,7 @@ function trialsTable() {
     table.setAttribute("aria-rowcount", order.length + 1);
   }
   function remarks(i) {
-    const over = of("over", i).map((place) => `over ${report.budgets[place].metric}`);
+    const over = missedTexts(i);
     if (of("open", i).length && isComplete(i)) over.push(`budget not known: ${openText(i)}`);
     return [...over, of("kept_off", i) ? "a longer look failed" : "", textOf("failure", i).replaceAll("_", " "), textOf("error", i)].filter(Boolean).join("; ");
   }

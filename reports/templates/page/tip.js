@@ -24,8 +24,7 @@ function trialLines(i) {
   const base = baseline === null ? null : of("macs", baseline);
   lines.push(`FLOPs ${countText(of("macs", i))}${base ? ` (${(of("macs", i) / base).toFixed(2)}× baseline)` : ""}, params ${countText(of("params", i))}`);
   if (known(of("latency_ms", i))) lines.push(`latency p50 ${latencyText(i)}, p95 ${msText(of("p95_ms", i))}`);
-  const over = of("over", i).map((place) => report.budgets[place].metric);
-  if (over.length) lines.push(`over budget: ${over.join(", ")}`);
+  lines.push(...missedTexts(i));
   if (of("open", i).length) lines.push(`not known whether within budget: ${openText(i)}`);
   lines.push(choicesText(i));
   return lines;

@@ -39,7 +39,12 @@ const reachedText = (i) => known(of("low", i))
   : percentText(of("score", i));
 const gainText = (i) => !known(of("gain", i)) || of("gain_low", i) === of("gain_high", i)
   ? "" : `${signedText(of("gain", i))} ± ${half(of("gain_low", i), of("gain_high", i)).toFixed(2)}`;
-const openText = (i) => of("open", i).map((place) => report.budgets[place].metric).join(", ");
+const METRICS = { macs: "FLOPs", latency_ms: "p50 latency", params: "parameters" };
+const metricText = (key) => METRICS[key] || key;
+/** The budgets that a trial misses, each as it does: "FLOPs over budget", "accuracy below what is asked". */
+const missedTexts = (i) => of("over", i).map((place) => report.budgets[place])
+  .map((budget) => `${metricText(budget.metric)} ${budget.at_least ? "below what is asked" : "over budget"}`);
+const openText = (i) => of("open", i).map((place) => metricText(report.budgets[place].metric)).join(", ");
 const trialName = (i) => `trial ${of("number", i)}${i === baseline ? " (all-add)" : ""}`;
 const latencyText = (i) => {
   const mark = textOf("latency_source", i) === "predicted" ? "≈" : of("unsteady", i) ? "~" : "";

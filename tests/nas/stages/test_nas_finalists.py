@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from scenes_folder import cells
 import nas
 from nas.engines.interruption import Interrupted, Interruption
 from nas.planning.planner import Planner
+from nas.planning.spent import unreached
 from nas.settings.errors import ConfigError
 from nas.settings.search import SearchConfig
 from nas.studies.finalists import find_finalists
@@ -23,11 +25,14 @@ from nas.terminal.trainings import narrator
 from nas.tools.reprice import reprice, write
 from nas.trainings.run_record import RunRecord
 from reports import RunView, summary
+from reports.drawing import Palette
 from reports.finalists import FinalPlan, chosen, finals_of
 from reports.noise import noise_floors
 from reports.page import write_report
+from reports.sections import architectures
 from reports.status import status_json
 from reports.verdict import finals_json, finals_story, verdict_of
+from trials.budgets.constraints import Constraint
 from trials.record.images import final_images_path, read_images
 from trials.record.training import Training
 
@@ -86,24 +91,26 @@ def test_trials_do_not_depend_on_what_follows_them(finished: RunView, tmp_path: 
     assert plain.finished
 
 
-def test_a_lower_loss_names_no_winner_that_is_less_accurate(finished: RunView, tmp_path: Path) -> None:
+def judged(finished: RunView, folder: Path, gains: Mapping[int, float]) -> RunView:
+    """The run as if these trials had been judged under three seeds: each loss much lower, each accuracy so much
+    higher."""
     base = finished.baseline_trial
     assert base is not None
+    trials = {t.result.number: t.result.architecture for t in finished.complete}
+    one, shifts = finished.finals[0], ((0.0, 0.003, -0.002), (0.0, 0.0031, -0.0022), (0.0001, 0.0029, -0.002))
+    came_to = [(base.result.number, 0.8, 0.6), *((number, 0.8 + gain, 0.57) for number, gain in gains.items())]
+    found = [
+        replace(one, architecture=trials[number], seed=seed, score=score + shift, loss=loss + shift)
+        for (number, score, loss), each in zip(came_to, shifts, strict=False)
+        for seed, shift in zip((1, 2, 3), each, strict=True)
+    ]
+    plan = replace(FinalPlan.from_json(finished.finals_plan or {}), trials=tuple(gains), seeds=(1, 2, 3), ended_at=1.0)
+    return replace(finished, path=folder, finals=tuple(found), finals_plan=plan.to_json())
 
-    def came_to(accuracy: float) -> RunView:
-        """Its finalists under three seeds, the rival's loss much lower and its accuracy so much higher."""
-        control = next(t for t in finished.finals if t.architecture == base.result.architecture)
-        rival = next(t for t in finished.finals if t.architecture != base.result.architecture)
-        found = [
-            replace(one, seed=seed, score=score + shift, loss=loss + shift)
-            for one, score, loss, shifts in (
-                (control, 0.8, 0.6, (0.0, 0.003, -0.002)), (rival, 0.8 + accuracy, 0.57, (0.0, 0.0031, -0.0022)),
-            )
-            for seed, shift in zip((1, 2, 3), shifts, strict=True)
-        ]  # fmt: skip
-        return replace(finished, path=tmp_path, finals=tuple(found))
 
-    won, lost = verdict_of(came_to(0.0)), verdict_of(came_to(-0.01))
+def test_a_lower_loss_names_no_winner_that_is_less_accurate(finished: RunView, tmp_path: Path) -> None:
+    (number,) = FinalPlan.from_json(finished.finals_plan or {}).trials
+    won, lost = (verdict_of(judged(finished, tmp_path, {number: gain})) for gain in (0.0, -0.01))
     assert won is not None
     assert lost is not None
     assert (won.by, won.decided, won.trial is None) == ("loss", True, False)
@@ -124,6 +131,49 @@ def test_a_finalists_weights_are_there_before_it_is_known(tmp_path: Path, monkey
     view = RunView.load(tmp_path / "run")
     assert view.finals == ()
     assert len(list((view.path / "weights").glob("final-*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize(("gain", "by"), [(0.02, "accuracy"), (0.0, "loss")])
+def test_who_is_over_the_budgets_now_is_not_recommended(
+    finished: RunView, tmp_path: Path, gain: float, by: str
+) -> None:
+    costly = max(finished.complete, key=lambda t: t.result.macs)
+    number = costly.result.number
+    before = judged(finished, tmp_path, {number: gain})
+    verdict = verdict_of(before)
+    assert verdict is not None
+    assert (verdict.trial, verdict.by, verdict.outside) == (number, by, None)
+    less = replace(before, constraints=(Constraint("macs", costly.result.macs - 1),))
+    open_ = replace(before, constraints=(Constraint("latency_ms", 1e3),), results=tuple(
+        replace(r, latency=None) if r.number == number else r for r in before.results
+    ), measured={})  # fmt: skip
+    for view, why in (
+        (less, f"; but trial {number} is not within the present budgets: FLOPs less than 0.1% over budget"),
+        (open_, f"; but whether trial {number} is within the present budgets is not known"),
+    ):
+        now = verdict_of(view)
+        assert now == replace(verdict, text=verdict.text + why, trial=None, outside=number)
+        assert summary.verdict(view).headline == f"{now.text}."
+        (ship,) = architectures.ship(view, Palette.of(view))
+        assert number not in [row["number"] for row in ship["rows"]]
+        run = nas.open_run(finished.path)
+        run.view = view
+        assert run.select("verdict") == run.select("knee")
+        assert (
+            unreached(SearchConfig(trials=3, finalists=1, max_hours="1h"), view)
+            == "no verdict within the present budgets yet"
+        )
+
+
+def test_of_two_that_beat_all_add_the_one_within_the_budgets_is_named(finished: RunView, tmp_path: Path) -> None:
+    cheap, costly = sorted((t.result for t in finished.complete if t.result.origin != "baseline"), key=lambda r: r.macs)
+    before = judged(finished, tmp_path, {cheap.number: 0.02, costly.number: 0.03})
+    now = verdict_of(replace(before, constraints=(Constraint("macs", cheap.macs),)))
+    verdict = verdict_of(before)
+    assert verdict is not None
+    assert now is not None
+    assert (verdict.trial, now.trial, now.outside) == (costly.number, cheap.number, None)
+    assert "present budgets" not in now.text
 
 
 @pytest.mark.slow
