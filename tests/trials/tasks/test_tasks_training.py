@@ -18,6 +18,7 @@ from trials.tasks.evaluation import Judgement, NonFiniteLoss
 from trials.training.averaging import moving_average
 from trials.training.loop import train
 from trials.training.step import make_optimiser
+from trials.training.trainer import Trainer
 
 QUICK = SceneRecipe(epochs=1, batch_size=8)
 
@@ -77,6 +78,17 @@ def test_a_frozen_trunk_stays_and_its_fusions_learn() -> None:
     assert any(name.startswith("backbone.body.layer1.0.fuse.") for name in learnt)
     # Biases in front of a norm have no gradient but rounding, and a gate's first step may leave a branch where it is.
     assert len(learnt & moved) > 0.8 * len(learnt)
+
+
+def test_recalibration_leaves_a_frozen_trunk() -> None:
+    data = squares(16, 8)
+    network = network_for("resnet8-fpn-fcos", data, "aff")
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    with occupied() as machine:
+        Trainer(data, replace(QUICK, frozen_trunk=True)).recalibrate(network, 0, machine)
+    moved = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
+    assert moved
+    assert all(".fuse." in key or not key.startswith("backbone.body.") for key in moved)
 
 
 def test_every_batch_gives_way_and_the_rest_of_an_epoch_is_left_out() -> None:
