@@ -12,9 +12,11 @@ from torch import nn
 
 from search_spaces import InputSpec, SearchSpace
 from trials.data import SceneConfig, SceneData, load_scenes
+from trials.errors import TaskError
 from trials.machine.quiet import Occupancy, occupied
 from trials.tasks import SceneRecipe, evaluate
 from trials.tasks.evaluation import Judgement, NonFiniteLoss
+from trials.tasks.task import task_for
 from trials.training.averaging import moving_average
 from trials.training.loop import train
 from trials.training.step import make_optimiser
@@ -166,3 +168,11 @@ def test_a_small_detector_finds_garments_within_minutes() -> None:
     assert figures["ap50"] > 0.2
     assert figures["ap_small"] > 0.1
     assert figures["ap_large"] is None  # none of its garments has 96² pixels
+
+
+def test_anchors_that_would_have_no_size_are_refused_in_one_line() -> None:
+    data = squares(16, 8)
+    network = network_for("resnet8-fpn-fcos", data)
+    network.anchor_scale = 1 / min(network.strides)
+    with pytest.raises(TaskError, match=r"^anchors of 1 pixels have no size when they are rounded: give [^\n]+$"):
+        task_for(network, data)
