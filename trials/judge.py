@@ -104,9 +104,9 @@ class Bench:
         }  # fmt: skip
         space = plan.space
         self.reference = self.build(space.baseline, seed=0)
-        self.example = torch.zeros(
-            plan.protocol.batch_size, space.input.channels, space.input.size, space.input.size, device=self.device
-        ).contiguous(memory_format=torch.channels_last)
+        self.example = torch.zeros(plan.protocol.batch_size, *space.input_shape, device=self.device).contiguous(
+            memory_format=torch.channels_last
+        )
 
     def _trainer(self) -> Trainer:
         """Raises NodeDiffers where the data or the space here are not the driver's, as far as the plan tells them."""

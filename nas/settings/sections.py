@@ -206,8 +206,6 @@ class SceneTraining(TrainingSection):
     def _trunk_is_trained(self) -> SceneTraining:
         if self.frozen_trunk and self.regime != "inherit":
             raise ConfigError("frozen_trunk is for a trunk that was trained before: give regime inherit")
-        if self.frozen_trunk and self.recalibrate:
-            raise ConfigError("recalibrate takes the statistics of a frozen_trunk anew: drop one of them")
         return self
 
     def parent_recipe(self) -> SceneRecipe | None:

@@ -27,7 +27,7 @@ _FUNCTIONS: dict[Any, Verb] = {
     torch.concat: "cat",
     torch.concatenate: "cat",
     torch.stack: "stack",
-    torch.hstack: "stack",
+    torch.hstack: "cat",
     torch.vstack: "stack",
     torch.dstack: "stack",
 }
@@ -186,6 +186,8 @@ class _Facts:
             return "a concatenation with a parameter or constant"
         rank = node.meta["value"].dim()
         dim = node.kwargs.get("dim", node.kwargs.get("axis", node.args[1] if len(node.args) > 1 else 0))
+        if node.target is torch.hstack:  # it takes none, and is along the channels of maps
+            dim = 1
         if rank == 4 and dim not in (1, -3):
             return f"a concatenation along dimension {dim}, not the channels"
         if len(operands) < 2:

@@ -186,8 +186,10 @@ class PyramidDesign(ConstructedDesign):
 
 def group_norm(channels: int) -> nn.GroupNorm:
     """The norm of heads, over 8 channels a group: FCOS's 32 groups of 256 channels, and no fewer channels in narrow
-    ones, where a group of one channel would lose how strong it is."""
-    return nn.GroupNorm(max(1, channels // 8), channels)
+    ones, where a group of one channel would lose how strong it is. A number that 8 does not divide has the most groups
+    of one size that leave each 8 or more; one below 16 has one group."""
+    groups = next(groups for groups in range(max(1, channels // 8), 0, -1) if channels % groups == 0)
+    return nn.GroupNorm(groups, channels)
 
 
 def imagenet_pyramid(depth: int, neck: Neck) -> PyramidDesign:

@@ -97,6 +97,15 @@ def test_every_way_to_concatenate(name: str, dim: dict[str, int]) -> None:
         assert_same(model, space.build(architecture), 1e-5)
 
 
+def test_hstack_concatenates_channels() -> None:
+    model = Net(lambda net, x, y: torch.hstack([x, y]))
+    space = discover(model, IMAGES)
+    (point,) = space.points
+    assert (point.name, point.shape.merge, point.shape.inputs) == ("cat", "cat", (8, 8))
+    with torch.no_grad():
+        assert torch.equal(space.build(space.baseline).eval()(IMAGES), model.eval()(IMAGES))
+
+
 def test_x_is_the_map_behind_which_fewer_steps_lie() -> None:
     seen: list[torch.Tensor] = []
 

@@ -14,11 +14,20 @@ from search_spaces import FusionChoice, InputSpec, SearchSpace, SpaceError, desi
 from search_spaces.catalogue import HEADS
 from search_spaces.networks import PyramidDesign
 from search_spaces.networks.detection import fcos_head
-from search_spaces.networks.pyramid import PyramidBackbone, cifar_pyramid, imagenet_pyramid
+from search_spaces.networks.pyramid import PyramidBackbone, cifar_pyramid, group_norm, imagenet_pyramid
 from search_spaces.networks.segmentation import SemanticHead
 from search_spaces.space import fusion_at
 
 DENSE = ("resnet8-fpn-fcos", "resnet8-pan-retinanet", "resnet20-bifpn-fcos", "resnet8-pan-semantic")
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups"), [(4, 1), (28, 2), (31, 1), (32, 4), (60, 6), (64, 8), (256, 32), (512, 64)]
+)
+def test_a_head_of_any_width_has_groups_of_eight_or_more(channels: int, groups: int) -> None:
+    norm = group_norm(channels)
+    assert norm.num_groups == groups
+    assert norm(torch.randn(2, channels, 3, 3)).shape == (2, channels, 3, 3)
 
 
 def backbone(pyramid: PyramidDesign, spec: InputSpec, choice: str = "add") -> PyramidBackbone:

@@ -92,9 +92,29 @@ def _products(macs: Callable[[Values, Values], int]) -> Handle:
 
 def _convolution(inputs: Values, outputs: Values) -> int:
     """Of x [B, …], weight [O, I / groups, …]; transposed (the seventh input), each element read is multiplied."""
-    x, weight, out = (value.type().sizes() for value in (inputs[0], inputs[1], outputs[0]))
-    places = (x if inputs[6].toIValue() else out)[2:]
-    return int(x[0] * math.prod(weight) * math.prod(places))
+    return _at_each_place(inputs[1], inputs[0] if inputs[6].toIValue() else outputs[0])
+
+
+def _padded_convolution(inputs: Values, outputs: Values) -> int:
+    """The same with padding="same" or "valid", and never transposed: the seventh input is the groups."""
+    return _at_each_place(inputs[1], outputs[0])
+
+
+def _at_each_place(weight: Any, maps: Any) -> int:
+    """All of a weight at each place of maps [B, C, …]."""
+    batch, _, *places = maps.type().sizes()
+    return int(batch * math.prod(places) * math.prod(weight.type().sizes()))
+
+
+def _deformable_convolution(inputs: Values, outputs: Values) -> Counter[str]:
+    """torchvision's, of x [B, I, H, W], weight [O, I / groups, k, l], offsets, mask: each place's k·l·I values are
+    taken bilinearly, with 4 taps, and multiplied by the mask where there is one."""
+    kernel = math.prod(inputs[1].type().sizes()[2:])
+    batch, _, *places = outputs[0].type().sizes()
+    taken = batch * math.prod(places) * kernel * inputs[0].type().sizes()[1]
+    masked = inputs[13].toIValue()
+    sampling = int(taken * (5 if masked else 4))
+    return _work(_at_each_place(inputs[1], outputs[0]) + sampling, sampling, _bytes([*inputs, *outputs]))
 
 
 def _addmm(inputs: Values, outputs: Values) -> int:
@@ -113,6 +133,23 @@ def _matmul(inputs: Values, outputs: Values) -> int:
     return int(math.prod(inputs[0].type().sizes()) * (columns[-1] if columns else 1))
 
 
+def _added_matmul(inputs: Values, outputs: Values) -> int:
+    """Of any, [B, N, K], [B, K, M] or [K]."""
+    return _matmul(inputs[1:], outputs)
+
+
+def _contraction(inputs: Values, outputs: Values) -> int:
+    """Of [N…, K…] and [K…, M…] in whatever order, to [N…, M…]: N·K·M is the root of (N·K)(K·M)(N·M)."""
+    return math.isqrt(_elements(inputs[0]) * _elements(inputs[1]) * _elements(outputs[0]))
+
+
+def _bilinear(inputs: Values, outputs: Values) -> int:
+    """Of [..., I], [..., J], weight [O, I, J]: the first with the weight, then the second with what that gives."""
+    out, first, second = inputs[2].type().sizes()
+    rows = _elements(outputs[0]) // out
+    return int(rows * out * (first + 1) * second)
+
+
 def _einsum(inputs: Values, outputs: Values) -> int:
     """Along the best path, as numpy tells it: with four digits."""
     operands = [np.broadcast_to(np.zeros(()), value.type().sizes()) for value in inputs[1].node().inputs()]
@@ -125,6 +162,11 @@ def _einsum(inputs: Values, outputs: Values) -> int:
 def _norm(affine: int) -> Callable[[Values, Values], int]:
     """5 for each element read, 4 without weights; which input the weights are."""
     return lambda inputs, outputs: _elements(inputs[0]) * (4 if _sizes(inputs[affine]) is None else 5)
+
+
+def _rms_norm(inputs: Values, outputs: Values) -> int:
+    """Squares, their sum, and a scale for each element read; one more with weights."""
+    return _elements(inputs[0]) * (3 if _sizes(inputs[2]) is None else 4)
 
 
 def _batch_norm(inputs: Values, outputs: Values) -> int:
@@ -177,13 +219,19 @@ _FREE = """
 #: By the name of the operation. Nothing is counted by default, and fvcore's own list of free ones is not used.
 HANDLES: dict[str, Handle] = {
     "aten::_convolution": _products(_convolution),
+    "aten::_convolution_mode": _products(_padded_convolution),
+    "torchvision::deform_conv2d": _deformable_convolution,
     "aten::addmm": _products(_addmm),
     "aten::linear": _products(_linear),
     "aten::einsum": _products(_einsum),
+    "aten::bilinear": _products(_bilinear),
     **dict.fromkeys(_parsed("matmul mm bmm"), _products(_matmul)),
+    **dict.fromkeys(_parsed("baddbmm addbmm addmv"), _products(_added_matmul)),
+    **dict.fromkeys(_parsed("mv dot vdot inner outer ger tensordot"), _products(_contraction)),
     "aten::batch_norm": _elementwise(_batch_norm),
     **dict.fromkeys(_parsed("group_norm layer_norm"), _elementwise(_norm(2))),
     "aten::instance_norm": _elementwise(_norm(1)),
+    "aten::rms_norm": _elementwise(_rms_norm),
     **{name: _elementwise(_written) for name in _parsed(_ONE_EACH)},
     **{name: _elementwise(_written, 2) for name in _parsed(_TWO_EACH)},
     **{name: _elementwise(_scaled_sum) for name in _parsed("add sub rsub")},

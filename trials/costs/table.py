@@ -58,7 +58,7 @@ class CostTable:
     """The costs of a space: its trunk and each choice at each point are counted once, then added.
 
     A batch of one image is what is counted. Operations that no handle knows raise UncountedError in our own
-    networks and operators, and are warned of in a user's.
+    networks and operators, and with weights in a user's; of a user's others it is warned.
     """
 
     def __init__(self, space: SearchSpace) -> None:

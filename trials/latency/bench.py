@@ -80,8 +80,7 @@ class LatencyBench:
         self.space, self.protocol = space, protocol
         self.target = replace(target, device=str(devices.resolve(target.device)))
         generator = torch.Generator().manual_seed(0)
-        spec = space.input
-        self._images = torch.randn(protocol.batch_size, spec.channels, spec.size, spec.size, generator=generator)
+        self._images = torch.randn(protocol.batch_size, *space.input_shape, generator=generator)
         with intra_op_threads(self.target.threads):
             self._reference = self._prepare(space.baseline)
 

@@ -17,6 +17,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from search_spaces.networks.detection import RETINANET_RATIOS, RETINANET_SCALES, DetectionNet, Head
 from trials.data import SceneData
 from trials.data.scenes import SceneSplit, Target
+from trials.errors import TaskError
 from trials.tasks.average_precision import average_precision
 from trials.tasks.scenes import SceneTask, check_belongs
 
@@ -147,6 +148,12 @@ class _NoBackbone(nn.Module):
 def _fcos(network: DetectionNet) -> FCOS:
     """torchvision's radius is in sides of its anchor, of which there is one at each place."""
     side = _FCOS_STRIDES * network.anchor_scale
+    smallest = side * min(network.strides)
+    if smallest < 2:  # torchvision rounds half of it: to an anchor of no size
+        raise TaskError(
+            f"anchors of {smallest:g} pixels have no size when they are rounded: give the design an anchor_scale of "
+            f"{2 / (_FCOS_STRIDES * min(network.strides)):g} or more, or a first level at a larger stride"
+        )
     anchors = AnchorGenerator(tuple((side * stride,) for stride in network.strides), ((1.0,),) * len(network.strides))
     return FCOS(
         _NoBackbone(network.backbone.out_channels), network.classes, anchor_generator=anchors, head=network.head,

@@ -25,11 +25,13 @@ def recalibrate(
     batch_size: int,
     seed: int,
     machine: Occupancy,
+    begin: Callable[[nn.Module], None],
 ) -> None:
     """Replace the running statistics of every batch norm that a forward meets by their mean over whole batches of
-    training images, drawn by `seed`.
+    training images, drawn by `seed`; but for those of norms that training leaves as they are.
 
-    images: uint8 [N, C, H, W], on any device; `inputs` makes of a batch of them what the network takes.
+    images: uint8 [N, C, H, W], on any device; `inputs` makes of a batch of them what the network takes, and `begin`
+    puts the network in training as its training does.
 
     `torch.optim.swa_utils.update_bn` but for the rest of the network, which stays in evaluation: nothing is dropped,
     a supernet stays on its path, and the norms beside that path keep what they have.
@@ -42,8 +44,13 @@ def recalibrate(
             norm.reset_running_stats()
             norm.momentum = None  # a cumulative mean
 
+    begin(network)
+    norms = [
+        module
+        for module in network.modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats and module.training
+    ]
     network.eval()
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     hooks = [norm.register_forward_pre_hook(begin_anew) for norm in norms]
     for norm in norms:
         norm.train()

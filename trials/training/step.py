@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils import clip_grads_with_norm_
 
 from search_spaces.space import fusion_modules
@@ -95,9 +96,11 @@ def make_optimiser(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Op
     device = next(network.parameters()).device
     fusions = {id(p) for fusion in fusion_modules(network).values() for p in fusion.parameters()}
     learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    undecayed = _norms_and_biases(network)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in learnt:
-        groups.setdefault((parameter.ndim > 1, id(parameter) in fusions), []).append(parameter)
+        decays = parameter.ndim > 1 and id(parameter) not in undecayed
+        groups.setdefault((decays, id(parameter) in fusions), []).append(parameter)
     settings = []
     for (decays, in_fusion), parameters in groups.items():
         lr = recipe.peak_lr * (recipe.fusion_lr_scale if in_fusion else 1.0)
@@ -124,3 +127,14 @@ def make_optimiser(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Op
     for parameter in learnt:
         sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return sgd
+
+
+def _norms_and_biases(network: nn.Module) -> set[int]:
+    """The identities of their parameters, of however many dimensions: a layer norm over [C, 1, 1] has three."""
+    norms = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+    return {
+        id(parameter)
+        for module in network.modules()
+        for name, parameter in module.named_parameters(recurse=False)
+        if name == "bias" or isinstance(module, norms)
+    }

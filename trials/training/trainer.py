@@ -20,7 +20,7 @@ from trials.seeds import drawing
 from trials.tasks import SceneRecipe
 from trials.tasks.evaluation import ImageReadings, Judgement, evaluate, read_images
 from trials.tasks.inputs import Normalisation
-from trials.tasks.task import Data
+from trials.tasks.task import Data, task_for
 from trials.training.final import final_data
 from trials.training.loop import train
 from trials.training.recalibration import recalibrate
@@ -85,7 +85,7 @@ class Trainer:
         return replace(self, data=final_data(self.data))
 
     def recalibrate(self, network: nn.Module, seed: int, machine: Occupancy) -> None:
-        """Make its batch norms' statistics those of training images, in the training's precision.
+        """Make the statistics of the batch norms that it trains those of training images, in the training's precision.
 
         See `trials.training.recalibration`.
         """
@@ -95,8 +95,11 @@ class Trainer:
         def inputs(images: Tensor) -> Tensor:
             return normalised(images.to(device))
 
+        def begin(trained: nn.Module) -> None:
+            task_for(trained, self.data).begin(trained, self.recipe)
+
         with autocast(self.recipe.precision, device), drawing(device, seed, "recalibration"):
-            recalibrate(network, self.data.train.images, inputs, self.recipe.batch_size, seed, machine)
+            recalibrate(network, self.data.train.images, inputs, self.recipe.batch_size, seed, machine, begin)
 
     def briefly(self, images: int, **recipe: Any) -> Trainer:
         """The same on the first training images alone, with these settings of the recipe changed."""

@@ -88,11 +88,6 @@ def test_the_task_follows_from_space_or_data(given: dict, task: str, space: str,
         ({"data": "scenes-mini", "minimum": {"ap": 1.5}}, ["--min ap: ", "less than or equal to 1"]),
         ({"data": "scenes-mini", "training.crop_padding": 4}, ["training.crop_padding: unknown key", "ema_decay"]),
         ({"data": "scenes-mini", "training.frozen_trunk": True}, ["frozen_trunk", "inherit"]),
-        (
-            {"data": "scenes-mini", "training.regime": "inherit", "training.frozen_trunk": True}
-            | {"training.recalibrate": True},
-            ["recalibrate takes the statistics of a frozen_trunk anew"],
-        ),
         ({"data": "coco:x", "data_dir": "y"}, ["data-dir: given 'y'", "named with their folder"]),
         ({"minimum": {"ap": 0.5}}, ["'ap' is none of accuracy"]),
     ],

@@ -10,6 +10,7 @@ from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.flop_count import _DEFAULT_SUPPORTED_OPS as FVCORE
 from fvcore.nn.jit_analysis import _IGNORED_OPS
 from torch import nn
+from torchvision.ops import deform_conv2d
 
 from search_spaces import FusionChoice
 from search_spaces.fusions import build_fusion
@@ -57,10 +58,16 @@ def test_an_operator_costs_what_its_formula_says(
     [
         (nn.Conv2d(3, 8, 3, padding=1), (1, 3, 5, 5), 3 * 8 * 9 * 25),
         (nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2), (1, 4, 6, 6), 2 * 8 * 9 * 9),
+        (nn.Conv2d(3, 8, 3, padding="same"), (1, 3, 5, 5), 3 * 8 * 9 * 25),
+        (nn.Conv2d(3, 8, 3, padding="valid"), (1, 3, 5, 5), 3 * 8 * 9 * 9),
+        (nn.Conv2d(4, 8, 3, padding="same", groups=2, dilation=2), (2, 4, 6, 6), 2 * 2 * 8 * 9 * 36),
+        (nn.Conv1d(4, 6, 3, padding="same"), (1, 4, 7), 4 * 6 * 3 * 7),
         (nn.Linear(10, 7), (1, 10), 70),
         (nn.BatchNorm2d(4), (1, 4, 3, 3), 72),
         (nn.MaxPool2d(3, stride=2, padding=1), (1, 4, 6, 6), 144),
         (nn.AdaptiveAvgPool2d(1), (1, 4, 6, 6), 144),
+        (nn.RMSNorm(6), (1, 4, 6, 6), 4 * 144),
+        (nn.RMSNorm(6, elementwise_affine=False), (1, 4, 6, 6), 3 * 144),
         (nn.ReLU(), (1, 4, 6, 6), 144),
         (nn.SiLU(), (1, 4, 6, 6), 2 * 144),
         (nn.Softmax(dim=1), (1, 4, 6, 6), 144),
@@ -87,6 +94,16 @@ class Calls(nn.Module):
     [
         (torch.bmm, [(1, 3, 4), (1, 4, 5)], 60),
         (torch.matmul, [(2, 3, 4), (2, 4, 5)], 120),
+        (torch.baddbmm, [(2, 3, 5), (2, 3, 4), (2, 4, 5)], 120),
+        (torch.addbmm, [(3, 5), (2, 3, 4), (2, 4, 5)], 120),
+        (torch.addmv, [(3,), (3, 4), (4,)], 12),
+        (torch.mv, [(3, 4), (4,)], 12),
+        (torch.dot, [(4,), (4,)], 4),
+        (torch.outer, [(3,), (4,)], 12),
+        (torch.inner, [(2, 3, 4), (5, 4)], 120),
+        (lambda u, v: torch.tensordot(u, v, ([0, 2], [1, 0])), [(2, 3, 4), (4, 2, 5)], 120),
+        (nn.functional.bilinear, [(2, 3), (2, 4), (5, 3, 4)], 2 * 5 * (3 + 1) * 4),
+        (lambda u, w, o: deform_conv2d(u, o, w), [(1, 4, 5, 5), (6, 4, 3, 3), (1, 18, 3, 3)], 9 * 36 * (6 + 4)),
         (nn.functional.scaled_dot_product_attention, [(1, 5, 4), (1, 7, 4), (1, 7, 6)], 5 * 7 * (4 + 1 + 6)),
         (lambda u: nn.functional.group_norm(u, 2, torch.ones(4), torch.ones(4)), [(1, 4, 3, 3)], 5 * 36),
         (
@@ -205,6 +222,58 @@ def test_an_unknown_operation_is_named() -> None:
         assert count_macs(special, torch.zeros(3)) == 3
     with pytest.raises(UncountedError, match=r"no cost is known of aten::(special_)?i0"):
         count_work(special, torch.zeros(3), uncounted=refuse)
+
+
+class Weighs(nn.Module):
+    """A function of maps [B, C] and of weights [C], and of nothing else."""
+
+    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        self.weight = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x, self.weight)
+
+
+class Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return x * weight
+
+
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        (torch.special.xlog1py, r"aten::special_xlog1py"),
+        (lambda x, w: torch.special.xlog1py(x.view(-1), w.square().repeat(2)), r"aten::special_xlog1py"),
+        (lambda x, w: Product.apply(x, w), r"prim::PythonOp\.Product"),
+    ],
+)
+def test_an_unknown_operation_with_weights_is_refused_in_any_network(
+    function: Callable[..., torch.Tensor], named: str
+) -> None:
+    told = rf"^no cost is known of {named}, which the network gives weights: [^\n]+$"
+    with pytest.raises(UncountedError, match=told):
+        count_macs(Weighs(function), torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, w: x * torch.special.i0(w),  # before it meets a map, once for all
+        lambda x, w: x + torch.special.xlog1py(w, x.shape[0]),
+        lambda x, w: torch.special.i0(x) * w,
+    ],
+)
+def test_one_of_maps_alone_or_weights_alone_is_warned_of(function: Callable[..., torch.Tensor]) -> None:
+    with pytest.warns(UserWarning, match="not counted, so free of cost in what follows: aten::"):
+        assert count_macs(Weighs(function), torch.zeros(2, 4)) == 8
+
+
+def test_a_handle_of_a_user_s_function_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HANDLES, "prim::PythonOp.Product", HANDLES["aten::mul"])
+    assert count_macs(Weighs(lambda x, w: Product.apply(x, w)), torch.zeros(2, 4)) == 8
 
 
 def test_multi_head_attention_is_counted_in_its_parts() -> None:

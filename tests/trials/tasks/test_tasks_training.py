@@ -12,12 +12,15 @@ from torch import nn
 
 from search_spaces import InputSpec, SearchSpace
 from trials.data import SceneConfig, SceneData, load_scenes
+from trials.errors import TaskError
 from trials.machine.quiet import Occupancy, occupied
 from trials.tasks import SceneRecipe, evaluate
 from trials.tasks.evaluation import Judgement, NonFiniteLoss
+from trials.tasks.task import task_for
 from trials.training.averaging import moving_average
 from trials.training.loop import train
 from trials.training.step import make_optimiser
+from trials.training.trainer import Trainer
 
 QUICK = SceneRecipe(epochs=1, batch_size=8)
 
@@ -77,6 +80,17 @@ def test_a_frozen_trunk_stays_and_its_fusions_learn() -> None:
     assert any(name.startswith("backbone.body.layer1.0.fuse.") for name in learnt)
     # Biases in front of a norm have no gradient but rounding, and a gate's first step may leave a branch where it is.
     assert len(learnt & moved) > 0.8 * len(learnt)
+
+
+def test_recalibration_leaves_a_frozen_trunk() -> None:
+    data = squares(16, 8)
+    network = network_for("resnet8-fpn-fcos", data, "aff")
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    with occupied() as machine:
+        Trainer(data, replace(QUICK, frozen_trunk=True)).recalibrate(network, 0, machine)
+    moved = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
+    assert moved
+    assert all(".fuse." in key or not key.startswith("backbone.body.") for key in moved)
 
 
 def test_every_batch_gives_way_and_the_rest_of_an_epoch_is_left_out() -> None:
@@ -154,3 +168,11 @@ def test_a_small_detector_finds_garments_within_minutes() -> None:
     assert figures["ap50"] > 0.2
     assert figures["ap_small"] > 0.1
     assert figures["ap_large"] is None  # none of its garments has 96² pixels
+
+
+def test_anchors_that_would_have_no_size_are_refused_in_one_line() -> None:
+    data = squares(16, 8)
+    network = network_for("resnet8-fpn-fcos", data)
+    network.anchor_scale = 1 / min(network.strides)
+    with pytest.raises(TaskError, match=r"^anchors of 1 pixels have no size when they are rounded: give [^\n]+$"):
+        task_for(network, data)

@@ -172,6 +172,35 @@ def test_recalibration_leaves_other_paths_alone_and_drops_nothing(bench: Bench) 
     assert float(network[1].running_var) == pytest.approx(1.0, abs=0.3)  # dropout would make it about ten
 
 
+class KeepsItsNorm(nn.Module):
+    """As fine-tuning usually freezes a norm: it stays in evaluation whatever the network is put in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept, self.learnt = nn.BatchNorm2d(1), nn.BatchNorm2d(1)
+        for norm in (self.kept, self.learnt):
+            nn.init.constant_(norm.running_mean, 7.0)
+            nn.init.constant_(norm.running_var, 3.0)
+
+    def train(self, mode: bool = True) -> KeepsItsNorm:
+        super().train(mode)
+        self.kept.eval()
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.learnt(self.kept(x))
+
+
+def test_recalibration_leaves_a_norm_that_training_leaves(bench: Bench) -> None:
+    network = nn.Sequential(KeepsItsNorm())
+    with occupied() as machine:
+        bench.trainer.briefly(64).recalibrate(network, 0, machine)
+    kept, learnt = network[0].kept, network[0].learnt
+    assert (kept.running_mean.item(), kept.running_var.item(), kept.num_batches_tracked.item()) == (7.0, 3.0, 0)
+    assert abs(learnt.running_mean.item() - 7.0) > 1
+    assert not any(module.training for module in network.modules())
+
+
 def test_a_start_shows_no_weights_and_knows_its_regime() -> None:
     start = start_from("inherit", b"secret")
     assert isinstance(start, FromParent)

@@ -178,6 +178,15 @@ def test_norms_and_biases_do_not_decay() -> None:
             assert parameter.norm() < 0.99 * before[name].norm(), name
 
 
+def test_norms_and_biases_of_several_dimensions_are_not_decayed() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 1), nn.LayerNorm([4, 1, 1]))
+    network.register_parameter("bias", nn.Parameter(torch.ones(1, 4, 1, 1)))
+    groups = make_optimiser(network, Recipe(weight_decay=0.1)).param_groups
+    decayed = [p for group in groups if group["weight_decay"] for p in group["params"]]
+    assert [id(p) for p in decayed] == [id(network[0].weight)]
+    assert sum(len(group["params"]) for group in groups) == 5
+
+
 def test_it_learns(data: ImageData, machine: Occupancy) -> None:
     network = built("se")
     points = list(train(network, part(data, 1280), RECIPE, 0, machine))
