@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nas.export import hashes, isolated
 from nas.export.errors import ArtefactError, ExportError
@@ -18,6 +19,7 @@ from nas.export.formats.format import cause
 from nas.export.formats.onnx_detection import NAME as DETECTION
 from nas.export.formats.onnx_detection import disagreement
 from nas.export.imported import compiled, hiding, packages_said, wrong_imports
+from nas.export.kinds import Outputs
 from nas.export.parity import BATCHES, Gap
 from nas.export.pickles import wrong_pickles
 from nas.export.trained import FORMAT
@@ -109,12 +111,13 @@ def _agreement(
         generator = torch.Generator().manual_seed(0)
         for size in BATCHES:
             batch = torch.randn(size, spec["channels"], *_sides(spec), generator=generator)
-            answers = {}
-            for name, runner in runners.items():
+            answers: dict[str, Outputs] = {}
+            for name, runner in list(runners.items()):
                 try:
-                    answers[name] = runner.ask(batch)()
+                    answers[name] = _named(name, runner.ask(batch)(), place)
                 except ArtefactError as error:
                     wrong[name] = str(error)
+                    del runners[name]  # one that has ended can be asked nothing more
             first = next(iter(answers), None)
             for name, found in answers.items():
                 most = report["artefacts"].get(name, {}).get("allowed")
@@ -125,6 +128,15 @@ def _agreement(
                     if most is not None and not gap.relative <= 2 * max(most, 1e-5):
                         wrong[name] = f"differs from {first} by {gap.relative:.2g} of the largest value of {output}"
     return differences, wrong
+
+
+def _named(artefact: str, answer: object, place: Place) -> Outputs:
+    """The outputs, where they are those that arch.json names. Raises ArtefactError for anything else."""
+    if not isinstance(answer, dict) or set(answer) != set(place.names):
+        raise ArtefactError(artefact, f"{artefact} answers other outputs than arch.json names")
+    if not all(isinstance(tensor, Tensor) and tensor.is_floating_point() for tensor in answer.values()):
+        raise ArtefactError(artefact, f"{artefact} answers with what are no numbers in floating point")
+    return answer
 
 
 def _detections(folder: Path, document: dict[str, Any]) -> dict[str, float]:

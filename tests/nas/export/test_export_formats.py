@@ -257,6 +257,26 @@ def test_what_is_not_of_the_export_is_passed_over_unless_it_hides_what_is(export
     assert verify(out)["wrong"] == {"torch.py": "hides torch, which is imported: move it away"}
 
 
+@pytest.mark.parametrize(
+    ("load", "told"),
+    [
+        ("raise ValueError('not today')", "ValueError: not today"),
+        ("sys.exit(0)", "it ended without a word"),
+        ("return nn.Linear(2, 2)", "RuntimeError"),
+    ],
+)
+def test_a_source_that_does_not_run_is_told_and_the_others_are_compared(exported, tmp_path, load, told):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    with (out / "model.py").open("a") as file:
+        file.write(f"\n\ndef load():\n    import sys\n\n    {load}\n")
+    write_hashes(out)
+    found = verify(out)
+    assert list(found["wrong"]) == ["model.py"]
+    assert told in found["wrong"]["model.py"]
+    assert {"model.pt2", "model.onnx"} <= found["differences"].keys()
+
+
 def test_a_package_that_arch_json_says_is_no_reason_to_run_it(exported, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(exported[0], out)
