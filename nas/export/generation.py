@@ -19,7 +19,7 @@ from nas.export.construction import Construction, FusionCall, construction
 from nas.export.errors import ExportError
 from nas.export.graph import CLASS_NAME, class_of_graph
 from nas.export.literals import literal
-from nas.export.modules import Import
+from nas.export.modules import Import, lines_of
 from nas.export.shipped import Shipped, shipped
 from nas.export.sources import Sources
 from nas.export.trained import TrainedNetwork
@@ -331,7 +331,7 @@ def _joined(blocks: list[str]) -> str:
 
 
 def _is_scope(block: str) -> bool:
-    return any(line.startswith(("class ", "def ", "async def ")) for line in block.splitlines())
+    return any(line.startswith(("class ", "def ", "async def ")) for line in lines_of(block))
 
 
 def _import_lines(imports: list[Import]) -> str:
