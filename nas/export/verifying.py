@@ -13,12 +13,12 @@ from torch import Tensor
 
 from nas.export import hashes, isolated
 from nas.export.errors import ArtefactError, ExportError
-from nas.export.folder import changed
+from nas.export.folder import OURS, changed
 from nas.export.formats import FORMATS, Place, Runner
 from nas.export.formats.format import cause
 from nas.export.formats.onnx_detection import NAME as DETECTION
 from nas.export.formats.onnx_detection import disagreement
-from nas.export.imported import compiled, hiding, packages_said, wrong_imports
+from nas.export.imported import compiled, hiding, links, packages_said, wrong_imports
 from nas.export.kinds import Outputs
 from nas.export.parity import BATCHES, Gap
 from nas.export.pickles import wrong_pickles
@@ -45,7 +45,7 @@ def verify(folder: Path, run: bool = True) -> dict[str, Any]:
     document = _description(folder)
     wrong, foreign = changed(folder)
     planted, left = compiled(folder, hashes.named(folder))
-    wrong |= {**planted, **hiding(folder, foreign)}
+    wrong |= {**planted, **hiding(folder, OURS), **links(folder)}
     notes = {name: why for name, why in {**foreign, **left}.items() if name not in wrong}
     if not wrong:
         wrong = {**wrong_imports(folder, document), **wrong_pickles(folder, foreign)}

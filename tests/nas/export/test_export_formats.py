@@ -257,6 +257,49 @@ def test_what_is_not_of_the_export_is_passed_over_unless_it_hides_what_is(export
     assert verify(out)["wrong"] == {"torch.py": "hides torch, which is imported: move it away"}
 
 
+@pytest.mark.parametrize("name", ["json.py", "numpy.py", "numpy/__init__.py", "torch/_utils.py"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_name_that_torch_itself_would_import_is_told(exported, tmp_path, name, listed):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    for beside in (name, "mine.py", "mine_too/numpy.py", "numpy_too/__init__.py"):
+        (out / beside).parent.mkdir(exist_ok=True)
+        (out / beside).write_text("raise SystemExit('it ran')")
+    if listed:
+        write_hashes(out)
+    top = Path(name).parts[0].removesuffix(".py")
+    assert verify(out)["wrong"] == {name: f"hides {top}, which is imported: move it away"}
+
+
+@pytest.mark.parametrize("name", ["code/torch", "torch", "code/more.py", "weights.pt", "nowhere"])
+def test_a_link_is_told_and_what_lies_behind_it_is_not_run(exported, tmp_path, name):
+    out, behind = tmp_path / "out", tmp_path / "behind"
+    shutil.copytree(exported[0], out)
+    (out / "code").mkdir(exist_ok=True)
+    (behind / "torch").mkdir(parents=True)
+    (behind / "torch" / "__init__.py").write_text("raise SystemExit('it ran')")
+    (behind / "more.py").write_text("import math\n")
+    if name == "weights.pt":
+        shutil.move(out / name, behind / name)
+    (out / name).symlink_to(behind / Path(name).name)
+    write_hashes(out)
+    found = verify(out)
+    assert list(found["wrong"]) == [name]
+    assert found["wrong"][name].startswith("is a link")
+    assert found["differences"] == {}
+
+
+def test_a_travelling_module_of_the_name_of_pythons_own_excuses_no_import(exported, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    (out / "code").mkdir(exist_ok=True)
+    (out / "code" / "subprocess.py").write_text("import math\n")
+    with (out / "model.py").open("a") as file:
+        file.write("import subprocess\n")
+    write_hashes(out)
+    assert verify(out)["wrong"]["model.py"].startswith("imports subprocess, which")
+
+
 @pytest.mark.parametrize(
     ("load", "told"),
     [
