@@ -13,6 +13,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from export_networks import PROVENANCE, expected_logits, random_images, trained_network
@@ -298,6 +299,82 @@ def test_a_travelling_module_of_the_name_of_pythons_own_excuses_no_import(export
         file.write("import subprocess\n")
     write_hashes(out)
     assert verify(out)["wrong"]["model.py"].startswith("imports subprocess, which")
+
+
+def with_parity(out: Path, change) -> None:
+    report = json.loads((out / "parity.json").read_text())
+    change(report)
+    (out / "parity.json").write_text(json.dumps(report))
+
+
+def with_weights(path: Path, change) -> None:
+    """An ONNX file whose float weights and scales are other ones."""
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(change(values).astype(values.dtype), tensor.name))
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda report: report["artefacts"]["model.onnx"].update(allowed=None),
+        lambda report: report["artefacts"]["model.onnx"].update(allowed=1e9),
+        lambda report: report["artefacts"]["model.onnx"].update(allowed="much"),
+        lambda report: report["artefacts"].pop("model.onnx"),
+        lambda report: report.pop("artefacts"),
+    ],
+)
+def test_what_parity_json_allows_cannot_widen_what_the_format_may(exported, tmp_path, change):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    with_parity(out, change)
+    for form in FORMATS[1:2] + FORMATS[3:]:  # model.py and model.onnx are enough
+        (out / form.name).unlink(missing_ok=True)
+    write_hashes(out)
+    assert verify(out)["passed"]
+    with_weights(out / "model.onnx", lambda values: values * 1.01)
+    write_hashes(out)
+    found = verify(out)
+    assert found["wrong"]["model.onnx"].startswith("differs from model.py by")
+    assert not found["passed"]
+
+
+def test_eight_bits_that_give_no_numbers_are_told_and_float32_is_not_measured_by_eight_bits(exported, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    for name in ("model.py", "model.pt2", "model.onnx"):
+        (out / name).rename(tmp_path / name)
+    write_hashes(out)
+    sound = verify(out)
+    assert sound["passed"], sound
+    shutil.move(tmp_path / "model.py", out / "model.py")
+    with_weights(out / "model.int8.onnx", lambda values: values * float("nan"))
+    write_hashes(out)
+    assert verify(out)["wrong"] == {"model.int8.onnx": "model.int8.onnx answers with values that are not finite"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("arch.json", {"format": "another"}),
+        ("arch.json", {"format": "fusion-nas-export"}),
+        ("arch.json", {"format": "fusion-nas-export", "input": 3, "output": []}),
+        ("arch.json", []),
+        ("parity.json", []),
+        ("parity.json", None),
+    ],
+)
+def test_a_description_of_something_else_is_told_where_its_hash_is_right(exported, tmp_path, name, content):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    (out / name).unlink()
+    if content is not None:
+        (out / name).write_text(json.dumps(content))
+    write_hashes(out)
+    assert verify(out)["wrong"] == {name: "is not what was exported"}
 
 
 @pytest.mark.parametrize(
