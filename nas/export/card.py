@@ -11,7 +11,7 @@ from typing import Any
 from nas.export.detector import Detector
 from nas.export.formats import Format
 from nas.export.gates import said
-from nas.export.kinds import Classifier, Kind
+from nas.export.kinds import Classifier, Kind, split_judged_on
 from nas.export.trained import TrainedNetwork
 
 _CARD = """\
@@ -135,7 +135,7 @@ def write_card(trained: TrainedNetwork, report: Mapping[str, Any], made: Sequenc
         data=_word(str(data.get("name", "unknown"))),
         metric=metric,
         name=name,
-        split={"val": "validation"}.get(str(known.get("judged_on")), str(known.get("judged_on", "validation"))),
+        split=split_judged_on(known),
         value="null" if value is None else f"{value:.6g}",
         space=trained.space.name,
         macs=f"{known['macs']:,} multiply-adds, " if known.get("macs") is not None else "",
@@ -143,7 +143,8 @@ def write_card(trained: TrainedNetwork, report: Mapping[str, Any], made: Sequenc
         classes_count=len(trained.classes),
         size=" x ".join(map(str, trained.space.input_shape)),
         drawing=drawing(trained),
-        still="".join(f"- {said(gate)}\n" for gate in report["constant_gates"]) + "\n" * bool(report["constant_gates"]),
+        still="".join(f"- {said(gate, split_judged_on(known))}\n" for gate in report["constant_gates"])
+        + "\n" * bool(report["constant_gates"]),
         data_text=_data_text(known, data),
         metrics_text=_metrics_text(known, report, metric),
         verdict=(known.get("verdict") or {}).get("text")
@@ -196,7 +197,7 @@ def _data_text(known: Mapping[str, Any], data: Mapping[str, Any]) -> str:
 
 
 def _metrics_text(known: Mapping[str, Any], report: Mapping[str, Any], metric: str) -> str:
-    correct, images, split = known.get("correct"), known.get("images"), known.get("judged_on", "val")
+    correct, images, split = known.get("correct"), known.get("images"), split_judged_on(known)
     if correct is not None and images:
         low, high = wilson(correct, images)
         return (
@@ -206,7 +207,7 @@ def _metrics_text(known: Mapping[str, Any], report: Mapping[str, Any], metric: s
     value = (known.get("figures") or {}).get(metric)
     if value is not None:
         return f"{metric} on the {split} split: {value:.4f}, one training; the finalists' intervals are in the run."
-    return "No figure of a validation split is recorded."
+    return "No figure of a split is recorded."
 
 
 def wilson(correct: int, images: int, z: float = 1.96) -> tuple[float, float]:

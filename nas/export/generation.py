@@ -262,7 +262,8 @@ def _header(trained: TrainedNetwork, built: Construction, packages: list[str]) -
 
 def _origin(trained: TrainedNetwork) -> str:
     known = trained.provenance
-    parts = [f"{word} {_plain(known[word])}" for word in ("run", "trial", "seed") if known.get(word) is not None]
+    told = {"run": known.get("run"), "trial": known.get("number"), "seed": known.get("seed")}
+    parts = [f"{word} {_plain(value)}" for word, value in told.items() if value is not None]
     recorded = trained.kind.recorded(known)
     if recorded is not None:
         parts.append(recorded)

@@ -31,9 +31,9 @@ LAYOUT = "NCHW float32, (pixel/255 - mean)/std"
 class TrainedNetwork:
     """A trained candidate: what it is, its weights, what it was trained on, where it comes from.
 
-    `mean` and `std` are per channel, of pixels scaled to 0..1. `provenance` is any JSON: the run, trial
-    number, seed, costs; its `correct` and `images`, of a dense network its `figures`, are, where given, what the
-    export must reproduce.
+    `mean` and `std` are per channel, of pixels scaled to 0..1. `provenance` is any JSON: the run, the
+    trial's `number`, seed, costs; its `correct` and `images`, of a dense network its `figures`, are, where given, what
+    the export must reproduce of the split that it was `judged_on` (val, of a finalist test).
     """
 
     space: SearchSpace

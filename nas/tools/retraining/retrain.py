@@ -12,6 +12,7 @@ import torch
 from nas.export import ExportError, TrainedNetwork, export_network, validation_of
 from nas.export.folder import refuse_foreign
 from nas.export.formats import FORMATS
+from nas.export.kinds import split_judged_on
 from nas.settings.kinds import task_of
 from nas.settings.loading import load_config
 from nas.tools.retraining.loop import Checkpoint, Distillation, identity, train_long
@@ -103,8 +104,8 @@ def retrain(
             if trainer.recipe.recalibrate:
                 trainer.recalibrate(network, wishes.seed, machine)
             judged = trainer.evaluate(network, machine)
-        announce(_told(judged, data, split))
         known = _provenance(source, wishes, trainer, judged, split, among)
+        announce(_told(judged, data, split_judged_on(known)))
         weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
         classes = tuple(categories_of(data))
         trained = TrainedNetwork(source.space, source.architecture, weights, classes, data.mean, data.std, known)
@@ -113,13 +114,10 @@ def retrain(
         return report
 
 
-_WORDS = {"val": "validation", "test": "test"}
-
-
 def _told(judged: Judgement, data: Data, split: str) -> str:
     if isinstance(data, ImageData):
-        return f"{judged.score:.2%} of {judged.images} {_WORDS[split]} images right"
-    return f"{label(leading(name_of(data)))} {judged.score:.4f} on {judged.images} {_WORDS[split]} images"
+        return f"{judged.score:.2%} of {judged.images} {split} images right"
+    return f"{label(leading(name_of(data)))} {judged.score:.4f} on {judged.images} {split} images"
 
 
 def _nothing(line: str) -> None:
