@@ -249,10 +249,10 @@ def _identifier(text: str) -> str:
 
 def _header(trained: TrainedNetwork, built: Construction, packages: list[str]) -> str:
     width = max(len(call.point) for call in built.fusions)
-    points = [f"    {call.point:{width}}  {call.choice}" for call in built.fusions]
+    points = [f"    {_harmless(f'{call.point:{width}}  {call.choice}')}" for call in built.fusions]
     heading = f"Fusion operator/reduction ratio at each of its {len(points)} fusion points:"
     return _HEADER.format(
-        title=f"{trained.space.name} with searched fusions, architecture {trained.architecture.key}.",
+        title=f"{_harmless(trained.space.name)} with searched fusions, architecture {trained.architecture.key}.",
         architecture="\n".join([heading, *points]),
         origin=_origin(trained),
         needs="only torch" if packages == ["torch"] else ", ".join(packages),
@@ -271,8 +271,13 @@ def _origin(trained: TrainedNetwork) -> str:
 
 
 def _plain(value: object) -> str:
-    """Text that cannot end a docstring."""
-    return "".join(letter if letter.isprintable() and letter not in '"\\' else "?" for letter in str(value))[:60]
+    """The start of a text that cannot end a docstring."""
+    return _harmless(str(value))[:60]
+
+
+def _harmless(text: str) -> str:
+    """A line that cannot end a docstring, and is UTF-8."""
+    return "".join(letter if letter.isprintable() and letter not in '"\\' else "?" for letter in text)
 
 
 def _fusion(call: FusionCall, sources: Sources) -> str:

@@ -109,7 +109,7 @@ def write_description(
         "provenance": dict(trained.provenance),
     }
     try:
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(document, indent=2, allow_nan=False)  # in ASCII: a class's folder need not be UTF-8
     except (TypeError, ValueError) as error:
         raise ExportError(f"provenance is not JSON ({error}): give numbers, text, lists and mappings") from None
     path.write_text(text + "\n", encoding="utf-8")

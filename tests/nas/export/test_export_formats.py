@@ -76,7 +76,7 @@ def test_the_card_has_every_field(exported):
     out, _ = exported
     text = (out / "README.md").read_text()
     head = text.split("---")[1]
-    for field in ("license:", "library_name: pytorch", "pipeline_tag: image-classification", "datasets: [toys]"):
+    for field in ("license:", "library_name: pytorch", "pipeline_tag: image-classification", 'datasets: ["toys"]'):
         assert field in head
     assert "value: null" not in head
     for words in ("95 % interval", "layer2.0", "aff/4", "p50", "promised", "model.load()", "torch.export.load"):
