@@ -17,7 +17,7 @@ from nas.settings.kinds import task_of
 from nas.settings.loading import load_config
 from nas.tools.retraining.loop import Checkpoint, Distillation, identity, train_long
 from nas.tools.retraining.processes import Processes, processes
-from nas.tools.retraining.source import Source, source_of, teacher_of
+from nas.tools.retraining.source import Source, digest_of_weights, source_of, teacher_of
 from trials.data import DataError, ImageData
 from trials.machine import device as devices
 from trials.machine.quiet import occupied
@@ -91,8 +91,9 @@ def retrain(
         data = trainer.data
         network = _network(source, wishes).to(device)
         mark = identity(
-            trainer.recipe, wishes.seed, of=source.architecture.key, data=data.fingerprint, start=wishes.start,
-            teacher=wishes.teacher, processes=among.count,
+            trainer.recipe, wishes.seed, of=source.architecture.key, data=data.fingerprint, split=split,
+            start=digest_of_weights(source) if wishes.start == "inherited" else wishes.start,
+            teacher=None if teacher is None else digest_of_weights(teacher), processes=among.count,
         )  # fmt: skip
         checkpoint = Checkpoint(target.resolve().with_name(f".{target.resolve().name}.retraining.pt"), mark)
         tell = announce if among.first else _nothing

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save
 from torch import Tensor
 
 from nas.export.errors import ExportError
@@ -20,6 +21,7 @@ from search_spaces.errors import UserError
 from search_spaces.references import is_reference
 from trials.record.file import FILE_NAME, PARENT_NAME
 from trials.record.weights import read_weights, training_weights_path, weights_path
+from trials.training.starts import digest_of
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,12 @@ def source_of(folder: Path, trial: str | None = None, space: str | None = None) 
     if not same:
         raise ExportError(f"{folder / 'arch.json'} is not what was exported: restore it, nas verify {folder} says more")
     return Source(made, architecture, read_weights(folder / "weights.safetensors"), document["provenance"])
+
+
+def digest_of_weights(source: Source) -> str:
+    """What tells its network and weights from any other's."""
+    weights = {name: tensor.contiguous() for name, tensor in (source.weights or {}).items()}
+    return f"{source.architecture.key} {digest_of(save(weights))}"
 
 
 def teacher_of(folder: Path) -> Source:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from two_processes import retrained_by_two
 
 import nas
@@ -132,6 +132,42 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_weights(exported, tmp_pa
     assert "going on after epoch 2 of 3" in said
     one, other = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def other_weights(exported: Path, folder: Path) -> Path:
+    """The export with another network of that architecture in it."""
+    shutil.copytree(exported, folder)
+    weights = load_file(folder / "weights.safetensors")
+    save_file({name: tensor + 0.01 for name, tensor in weights.items()}, folder / "weights.safetensors")
+    write_hashes(folder)
+    return folder
+
+
+def test_a_state_is_of_what_it_began_with_and_learnt_from(exported, tmp_path, monkeypatch):
+    """No other weights, teacher or split go on from it."""
+    other = other_weights(exported, tmp_path / "other")
+    seen = known_to(exported, tmp_path / "seen", trained_on=["train", "val"])
+    marks: list[str] = []
+
+    def stopped(self: loop.Checkpoint, device: torch.device) -> None:
+        marks.append(self.of)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Checkpoint, "load", stopped)
+    given: list[tuple[Path, dict]] = [
+        (exported, {}),
+        (other, {}),
+        (exported, {"teacher": exported}),
+        (exported, {"teacher": other}),
+        (seen, {}),
+        (exported, {"start": "scratch"}),
+        (other, {"start": "scratch"}),
+    ]
+    for folder, more in given:
+        with pytest.raises(KeyboardInterrupt):
+            retrain(folder, tmp_path / "out", few(**more))
+    assert len(set(marks)) == 6
+    assert marks[5] == marks[6]  # nothing of it is begun with
 
 
 @pytest.mark.slow
