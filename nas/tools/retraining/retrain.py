@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from nas.export.formats import FORMATS
 from nas.export.kinds import split_judged_on
 from nas.settings.kinds import task_of
 from nas.settings.loading import load_config
-from nas.tools.retraining.loop import Checkpoint, Distillation, identity, train_long
+from nas.tools.retraining.loop import Checkpoint, identity, train_long
 from nas.tools.retraining.processes import Processes, processes
 from nas.tools.retraining.source import Source, digest_of_weights, source_of, teacher_of
+from nas.tools.retraining.teaching import distillation_by
 from trials.data import DataError, ImageData
 from trials.machine import device as devices
 from trials.machine.quiet import occupied
@@ -97,7 +98,7 @@ def retrain(
         )  # fmt: skip
         checkpoint = Checkpoint(target.resolve().with_name(f".{target.resolve().name}.retraining.pt"), mark)
         tell = announce if among.first else _nothing
-        distillation = None if teacher is None else _distillation(wishes.teacher, teacher, categories_of(data), device)
+        distillation = None if teacher is None else distillation_by(teacher, data, device)
         train_long(network, data, trainer.recipe, wishes.seed, among, checkpoint, distillation, tell)
         if not among.first:
             return None
@@ -218,14 +219,6 @@ def _network(source: Source, wishes: Wishes) -> torch.nn.Module:
             raise ExportError("no weights are kept to begin with: give --start scratch")
         network.load_state_dict(dict(source.weights))
     return network.to(memory_format=torch.channels_last)
-
-
-def _distillation(folder: Path | None, found: Source, categories: Sequence[str], device: torch.device) -> Distillation:
-    if found.space.input.classes != len(categories) or found.weights is None:
-        raise ExportError(f"{folder} tells {found.space.input.classes} classes, the data have {len(categories)}")
-    teacher = found.space.build(found.architecture)
-    teacher.load_state_dict(dict(found.weights))
-    return Distillation(teacher.to(device).eval().requires_grad_(False))
 
 
 def _provenance(
