@@ -38,7 +38,7 @@ def code_of(file: Path) -> str:
     """
     whole = hashlib.sha256()
     for path in files_of(file):
-        whole.update(f"{path.relative_to(file.parent)}\0{_code(path)}\0".encode())
+        whole.update(f"{path.relative_to(file.parent)}\0{_code(path)}\0".encode(errors="surrogateescape"))
     return whole.hexdigest()[:16]
 
 

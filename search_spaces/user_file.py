@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import os
 import random
 import sys
 from collections.abc import Iterator
@@ -190,4 +191,4 @@ def _private(name: str, folder: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:8]

@@ -5,6 +5,7 @@ Only click is imported at start: `nas --help` answers at once, each command impo
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -43,6 +44,8 @@ def main() -> None:
     if sys.stdout is None or sys.stderr is None:  # closed by whoever started us
         silence = Path(os.devnull).open("w")  # noqa: SIM115  # for as long as the program runs
         sys.stdout, sys.stderr = sys.stdout or silence, sys.stderr or silence
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name need not be UTF-8, and comes out as it is
     # Before torch is imported anywhere: threads that spin on a shared machine slow every trial down.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that half-made files are removed

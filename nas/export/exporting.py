@@ -13,6 +13,7 @@ from nas.export.folder import refuse_foreign, staged
 from nas.export.formats import Format, Job, chosen
 from nas.export.gates import IMAGES, constant_gates, said
 from nas.export.hashes import write_hashes
+from nas.export.kinds import split_judged_on
 from nas.export.parity import Proof, prove, report_of, write_report
 from nas.export.standalone import normalise
 from nas.export.trained import TrainedNetwork, write_description, write_preprocessing, write_weights
@@ -71,7 +72,7 @@ def export_network(
     for name, reason in report["left_out"].items():
         announce(f"{name} is left out: {reason}")
     for gate in report["constant_gates"]:
-        announce(said(gate))
+        announce(said(gate, split_judged_on(trained.provenance)))
     announce(f"exported to {out}")
     return report
 

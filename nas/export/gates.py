@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture
 from search_spaces.attention_weights import See, watched
 
-#: Some so many validation images are looked at, evenly spaced.
+#: Some so many images of the split that it is judged on are looked at, evenly spaced.
 IMAGES = 256
 _BATCH = 64
 #: What moves by less than this share of its scale over all of them stands still.
@@ -49,9 +49,9 @@ def constant_gates(network: nn.Module, architecture: Architecture, images: Tenso
     return found
 
 
-def said(gate: dict[str, Any]) -> str:
-    """In one line."""
+def said(gate: dict[str, Any], split: str) -> str:
+    """In one line; `split` is the name of the one whose images were looked at."""
     return (
-        f"the {gate['part']} of {gate['choice']} at {gate['point']} is the same for every validation image "
+        f"the {gate['part']} of {gate['choice']} at {gate['point']} is the same for every {split} image "
         f"(mean {gate['mean']:.3f}): a plainer operator would do there"
     )

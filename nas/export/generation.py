@@ -19,7 +19,7 @@ from nas.export.construction import Construction, FusionCall, construction
 from nas.export.errors import ExportError
 from nas.export.graph import CLASS_NAME, class_of_graph
 from nas.export.literals import literal
-from nas.export.modules import Import
+from nas.export.modules import Import, lines_of
 from nas.export.shipped import Shipped, shipped
 from nas.export.sources import Sources
 from nas.export.trained import TrainedNetwork
@@ -249,10 +249,10 @@ def _identifier(text: str) -> str:
 
 def _header(trained: TrainedNetwork, built: Construction, packages: list[str]) -> str:
     width = max(len(call.point) for call in built.fusions)
-    points = [f"    {call.point:{width}}  {call.choice}" for call in built.fusions]
+    points = [f"    {_harmless(f'{call.point:{width}}  {call.choice}')}" for call in built.fusions]
     heading = f"Fusion operator/reduction ratio at each of its {len(points)} fusion points:"
     return _HEADER.format(
-        title=f"{trained.space.name} with searched fusions, architecture {trained.architecture.key}.",
+        title=f"{_harmless(trained.space.name)} with searched fusions, architecture {trained.architecture.key}.",
         architecture="\n".join([heading, *points]),
         origin=_origin(trained),
         needs="only torch" if packages == ["torch"] else ", ".join(packages),
@@ -262,7 +262,8 @@ def _header(trained: TrainedNetwork, built: Construction, packages: list[str]) -
 
 def _origin(trained: TrainedNetwork) -> str:
     known = trained.provenance
-    parts = [f"{word} {_plain(known[word])}" for word in ("run", "trial", "seed") if known.get(word) is not None]
+    told = {"run": known.get("run"), "trial": known.get("number"), "seed": known.get("seed")}
+    parts = [f"{word} {_plain(value)}" for word, value in told.items() if value is not None]
     recorded = trained.kind.recorded(known)
     if recorded is not None:
         parts.append(recorded)
@@ -270,8 +271,13 @@ def _origin(trained: TrainedNetwork) -> str:
 
 
 def _plain(value: object) -> str:
-    """Text that cannot end a docstring."""
-    return "".join(letter if letter.isprintable() and letter not in '"\\' else "?" for letter in str(value))[:60]
+    """The start of a text that cannot end a docstring."""
+    return _harmless(str(value))[:60]
+
+
+def _harmless(text: str) -> str:
+    """A line that cannot end a docstring, and is UTF-8."""
+    return "".join(letter if letter.isprintable() and letter not in '"\\' else "?" for letter in text)
 
 
 def _fusion(call: FusionCall, sources: Sources) -> str:
@@ -331,7 +337,7 @@ def _joined(blocks: list[str]) -> str:
 
 
 def _is_scope(block: str) -> bool:
-    return any(line.startswith(("class ", "def ", "async def ")) for line in block.splitlines())
+    return any(line.startswith(("class ", "def ", "async def ")) for line in lines_of(block))
 
 
 def _import_lines(imports: list[Import]) -> str:

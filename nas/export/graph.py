@@ -15,6 +15,7 @@ from torch import fx, nn
 
 from nas.export.errors import ExportError
 from nas.export.literals import literal
+from nas.export.modules import lines_of
 from nas.export.sources import Sources
 from nas.export.standalone import put, restored
 
@@ -271,7 +272,7 @@ def forward_of(network: fx.GraphModule) -> str:
     text = re.sub(r"^def forward\(self, (\w+)[^)]*\):", r"def forward(self, \1: torch.Tensor) -> torch.Tensor:", text)
     for name in ("inf", "nan", "device"):
         text = re.sub(rf"(?<![\w.\"']){name}\b(?!\s*=)", _COMMON[name], text)
-    return "\n".join(f"    {line}" if line.strip() else "" for line in text.splitlines()).rstrip()
+    return "\n".join(f"    {line}" if line.strip() else "" for line in lines_of(text)).rstrip()
 
 
 def _body(code: str) -> str:

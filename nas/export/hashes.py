@@ -16,7 +16,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 def write_hashes(folder: Path) -> None:
     """Of all that lies in it."""
     lines = [f"{_hash(path)}  {path.relative_to(folder).as_posix()}" for path in _files(folder)]
-    (folder / NAME).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / NAME).write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
 
 
 def named(folder: Path) -> list[str]:
@@ -40,11 +40,11 @@ def wrong_hashes(folder: Path) -> dict[str, str]:
 def _said(folder: Path) -> dict[str, str] | str:
     """The hash of each file that is named, or what is wrong with the file of hashes."""
     try:
-        text = (folder / NAME).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return "is missing or not text"
+        text = (folder / NAME).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return "is missing"
     said: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in text.removesuffix("\n").split("\n"):  # a name may hold what else ends a line
         found = _LINE.fullmatch(line)
         if found is None:
             return f"has a line that is no hash and name: {line[:60]!r}"

@@ -6,7 +6,9 @@ It is no sandbox: Python that is run can do whatever it likes by other ways than
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Collection, Iterator, Mapping
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,9 @@ _COMPILED = (".pyc", ".pyo", ".so", ".pyd")
 def wrong_imports(folder: Path, document: Mapping[str, Any]) -> dict[str, str]:
     """By file, what it imports that neither a network needs nor arch.json says, or why that cannot be told."""
     said = document.get("model.py", {})
+    # One of the name of Python's own is not what `import` finds: that is loaded already.
     own = {path.relative_to(folder / CODE_FOLDER).parts[0].removesuffix(".py") for path in _travelling(folder)}
+    own -= sys.stdlib_module_names
     needed = {*HARMLESS, "torch", *map(str, said.get("needs", []))}
     may = {"model.py": {*needed, *own, *_LATER}, "predict.py": {*needed, *_LATER, "model"}}
     wrong: dict[str, str] = {}
@@ -71,16 +75,38 @@ def compiled(folder: Path, listed: Collection[str]) -> tuple[dict[str, str], dic
     return wrong, notes
 
 
-def hiding(folder: Path, foreign: Mapping[str, str]) -> dict[str, str]:
-    """Of `foreign` files those that Python would import in place of what an export's own mean."""
+def links(folder: Path) -> dict[str, str]:
+    """What is a link, or neither file nor folder. Behind one lies what nobody has looked at, and what a file that is
+    one has beside it is found there."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            found[name] = "is a link, and what lies behind it is not looked at: put a copy of that in its place"
+        elif not (path.is_file() or path.is_dir()):
+            found[name] = "is no plain file: move it away"
+    return found
+
+
+def hiding(folder: Path, ours: Collection[str]) -> dict[str, str]:
+    """Of the sources beside `ours`, the names of an export's own, those that Python would import in place of others.
+
+    torch imports others in turn: whatever has the name of a module of Python's own or of an installed one is one.
+    """
+    names = (path.relative_to(folder) for path in sorted(folder.rglob("*.py")))
+    top_of = {name.as_posix(): name.parts[0].removesuffix(".py") for name in names if name.parts[0] not in ours}
+    if not top_of:
+        return {}
     tops: set[str] = set()
     for path in _sources(folder):
         try:
             tops |= set(_tops(path.read_bytes()))
         except (SyntaxError, ValueError):
             continue
-    found = {name: Path(name).parts[0].removesuffix(".py") for name in foreign if name.endswith(".py")}
-    return {name: f"hides {top}, which is imported: move it away" for name, top in found.items() if top in tops}
+    # A folder without an __init__.py comes after whatever is installed.
+    whole = {top for name, top in top_of.items() if name in (f"{top}.py", f"{top}/__init__.py")}
+    tops |= whole & (sys.stdlib_module_names | packages_distributions().keys())
+    return {name: f"hides {top}, which is imported: move it away" for name, top in top_of.items() if top in tops}
 
 
 def _sources(folder: Path) -> Iterator[Path]:

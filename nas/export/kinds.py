@@ -74,7 +74,7 @@ class Kind(Protocol):
         """What arch.json says of the outputs, JSON."""
 
     def recorded(self, provenance: Mapping[str, Any]) -> str | None:
-        """How good the network was on the validation split, in a few words."""
+        """How good the network was on the split that it was judged on, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,9 @@ class Classifier(Kind):
 
     def recorded(self, provenance: Mapping[str, Any]) -> str | None:
         correct, images = provenance.get("correct"), provenance.get("images")
-        return None if correct is None or images is None else f"{correct} of {images} validation images right"
+        if correct is None or images is None:
+            return None
+        return f"{correct} of {images} {split_judged_on(provenance)} images right"
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,12 @@ def mode_of(spec: InputSpec) -> str:
 
 
 def recorded_figure(provenance: Mapping[str, Any], name: str, words: str) -> str | None:
-    """A figure of the validation split, for people."""
+    """A figure of the split that it was judged on, for people."""
     value = (provenance.get("figures") or {}).get(name)
-    return None if value is None else f"{words} {value:.4f} on the validation split"
+    return None if value is None else f"{words} {value:.4f} on the {split_judged_on(provenance)} split"
+
+
+def split_judged_on(provenance: Mapping[str, Any]) -> str:
+    """The name of the split whose figures are recorded: a finalist's is the test split."""
+    judged = str(provenance.get("judged_on", "val"))
+    return {"val": "validation"}.get(judged, judged)

@@ -74,7 +74,12 @@ class Statement:
     @cached_property
     def _tables(self) -> list[symtable.SymbolTable]:
         lines = self.source.lines[self.first_line - 1 : self.node.end_lineno]
-        found = [symtable.symtable("\n".join(lines), self.source.name, "exec")]
+        try:
+            found = [symtable.symtable("\n".join(lines), self.source.name, "exec")]
+        except SyntaxError:
+            raise ExportError(
+                f"the lines of {self.where} cannot be read apart from the others: give each statement lines of its own"
+            ) from None
         for table in found:  # grows while it is walked
             found += table.get_children()
         return found
@@ -181,7 +186,7 @@ class SourceModule:
         try:
             module = importlib.import_module(name)
             text = _text(module)
-            parsed, tree = cls(name, module, text.splitlines()), ast.parse(text)
+            parsed, tree = cls(name, module, lines_of(text)), ast.parse(text)
         except (ImportError, OSError, TypeError, SyntaxError):
             raise ExportError(
                 f"the source of module {name!r} cannot be read: define what the network needs in a .py file"
@@ -207,6 +212,11 @@ class SourceModule:
         """Those, and the statements that change it afterwards, in order."""
         binding = self.binding(name)
         return [one for one in self.statements if one in binding or (binding and one.changes(name))]
+
+
+def lines_of(text: str) -> list[str]:
+    """As Python counts them: `splitlines` ends one at a form feed and at other characters too."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _text(module: ModuleType) -> str:

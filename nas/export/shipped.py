@@ -117,8 +117,14 @@ def shipped(network: fx.GraphModule, reference: str, classes: int, points: list[
 def _packages(files: Mapping[str, bytes]) -> set[str]:
     """What the files import that is neither Python's own nor theirs."""
     tops: set[str] = set()
-    for content in files.values():
-        for node in ast.walk(ast.parse(content)):
+    for name, content in files.items():
+        try:
+            tree = ast.parse(content)
+        except (SyntaxError, ValueError):
+            raise ExportError(
+                f"{Path(name).relative_to(CODE_FOLDER)} would travel and is no Python: mend it, or do not import it"
+            ) from None
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 tops |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:

@@ -31,9 +31,9 @@ LAYOUT = "NCHW float32, (pixel/255 - mean)/std"
 class TrainedNetwork:
     """A trained candidate: what it is, its weights, what it was trained on, where it comes from.
 
-    `mean` and `std` are per channel, of pixels scaled to 0..1. `provenance` is any JSON: the run, trial
-    number, seed, costs; its `correct` and `images`, of a dense network its `figures`, are, where given, what the
-    export must reproduce.
+    `mean` and `std` are per channel, of pixels scaled to 0..1. `provenance` is any JSON: the run, the
+    trial's `number`, seed, costs; its `correct` and `images`, of a dense network its `figures`, are, where given, what
+    the export must reproduce of the split that it was `judged_on` (val, of a finalist test).
     """
 
     space: SearchSpace
@@ -109,7 +109,7 @@ def write_description(
         "provenance": dict(trained.provenance),
     }
     try:
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(document, indent=2, allow_nan=False)  # in ASCII: a class's folder need not be UTF-8
     except (TypeError, ValueError) as error:
         raise ExportError(f"provenance is not JSON ({error}): give numbers, text, lists and mappings") from None
     path.write_text(text + "\n", encoding="utf-8")

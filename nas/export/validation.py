@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.export.errors import ArtefactError, ExportError
-from nas.export.kinds import Classifier, Outputs
+from nas.export.kinds import Classifier, Outputs, split_judged_on
 from nas.export.trained import TrainedNetwork
 from trials.data import ImageData, SceneData, SceneSplit
 from trials.tasks import Task, task_for
@@ -147,18 +147,21 @@ class ValidationScenes:
                 f"{', '.join(data.categories)[:200]}: give the scenes that it was trained on"
             )
         images = _checked(data.val.images, trained)
-        return Figures(images, data.val.to("cpu"), trained.classes, task, trained.provenance.get("figures"))
+        known, split = trained.provenance, data.val.to("cpu")
+        return Figures(images, split, trained.classes, task, known.get("figures"), split_judged_on(known))
 
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """The task's figures of a split, as trials are evaluated; `recorded` are those of the trial."""
+    """The task's figures of a split, as trials are evaluated; `recorded` are those of the trial, `judged_on` names the
+    split."""
 
     images: Tensor
     split: SceneSplit
     categories: tuple[str, ...]
     task: Task
     recorded: Mapping[str, Any] | None
+    judged_on: str
     batch_size: int = SceneTask.eval_batch
 
     @property
@@ -181,8 +184,9 @@ class Figures:
                 _refuse(
                     off,
                     name,
-                    f"{name} has {self.leading} {_shown(value)} on {len(self.split)} validation images, the network "
-                    f"here {_shown(values['network'])}: give the scenes, weights and preprocessing that were recorded",
+                    f"{name} has {self.leading} {_shown(value)} on {len(self.split)} {self.judged_on} images, the "
+                    f"network here {_shown(values['network'])}: give the scenes, weights and preprocessing that were "
+                    "recorded",
                 )
         values = {name: value for name, value in values.items() if name not in off}
         sections: dict[str, Any] = {

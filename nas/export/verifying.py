@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nas.export import hashes, isolated
 from nas.export.errors import ArtefactError, ExportError
-from nas.export.folder import changed
-from nas.export.formats import FORMATS, Place, Runner
+from nas.export.folder import OURS, changed
+from nas.export.formats import FORMATS, Format, Place, Runner
 from nas.export.formats.format import cause
 from nas.export.formats.onnx_detection import NAME as DETECTION
 from nas.export.formats.onnx_detection import disagreement
-from nas.export.imported import compiled, hiding, packages_said, wrong_imports
-from nas.export.parity import BATCHES, Gap
+from nas.export.imported import compiled, hiding, links, packages_said, wrong_imports
+from nas.export.kinds import Outputs
+from nas.export.parity import BATCHES, CEILING, TOLERANCE, Gap
 from nas.export.pickles import wrong_pickles
 from nas.export.trained import FORMAT
 
 #: Where two boxes overlap by just what is allowed, rounding decides which of them stays.
 MAX_ALONE = 0.02
+#: Of an image that arch.json says a network takes: as float32 1 GiB.
+MAX_VALUES = 2**28
 
 
 def verify(folder: Path, run: bool = True) -> dict[str, Any]:
@@ -40,15 +45,18 @@ def verify(folder: Path, run: bool = True) -> dict[str, Any]:
     Raises:
         ExportError: it is no folder with an export in it.
     """
-    document = _description(folder)
+    document, report = _description(folder), _object(folder / "parity.json")
     wrong, foreign = changed(folder)
+    for name, found in (("arch.json", document), ("parity.json", report)):
+        if found is None:  # and SHA256SUMS may be of just that
+            wrong.setdefault(name, "is not what was exported")
     planted, left = compiled(folder, hashes.named(folder))
-    wrong |= {**planted, **hiding(folder, foreign)}
+    wrong |= {**planted, **hiding(folder, OURS), **links(folder)}
     notes = {name: why for name, why in {**foreign, **left}.items() if name not in wrong}
-    if not wrong:
+    if not wrong and document is not None:
         wrong = {**wrong_imports(folder, document), **wrong_pickles(folder, foreign)}
     differences: dict[str, Any] = {}
-    if not wrong and run:
+    if not wrong and run and document is not None and report is not None:
         if (folder / "model.py").is_file() and (more := packages_said(document)):
             notes["model.py"] = f"imports {', '.join(more)}, as arch.json says: it was not run"
         notes |= {
@@ -56,7 +64,7 @@ def verify(folder: Path, run: bool = True) -> dict[str, Any]:
             for form in FORMATS
             if (folder / form.name).is_file() and (why := form.missing()) is not None
         }
-        differences, wrong = _agreement(folder, document, notes)
+        differences, wrong = _agreement(folder, document, report, notes)
         if (folder / DETECTION).is_file():
             try:
                 differences[DETECTION] = _detections(folder, document)
@@ -73,28 +81,50 @@ def verify(folder: Path, run: bool = True) -> dict[str, Any]:
     return {"passed": not wrong, "wrong": wrong, "notes": notes, "differences": differences}
 
 
-def _description(folder: Path) -> dict[str, Any]:
+def _description(folder: Path) -> dict[str, Any] | None:
+    """arch.json, None where it is not one; of what it says that much is sure to be there that the checks need."""
+    if not (folder / "arch.json").exists():
+        raise ExportError(f"{folder} holds no arch.json: give a folder that nas export wrote")
+    document = _object(folder / "arch.json")
     try:
-        document = json.loads((folder / "arch.json").read_text(encoding="utf-8"))
-        known = document["format"] == FORMAT
-    except OSError:
-        raise ExportError(f"{folder} holds no arch.json: give a folder that nas export wrote") from None
-    except (ValueError, KeyError, TypeError):
-        known = False
-    if not known:
-        return {}  # its hash says that it was changed
-    assert isinstance(document, dict)
-    return document
+        if document is None or document["format"] != FORMAT:
+            return None
+        shape = _shape(document)
+        named = all(type(name) is str for name in _names(document))
+        needs = document.get("model.py", {}).get("needs", [])
+    except (KeyError, TypeError, AttributeError):
+        return None
+    sound = all(type(side) is int and side > 0 for side in shape) and math.prod(shape) <= MAX_VALUES
+    return document if sound and named and isinstance(needs, list) else None
+
+
+def _object(path: Path) -> dict[str, Any] | None:
+    """Of a JSON file, None where there is none in it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _shape(document: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Of an image: channels, height, width."""
+    spec = document["input"]
+    return spec["channels"], spec.get("height", spec["size"]), spec.get("width", spec["size"])
+
+
+def _names(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of the outputs."""
+    return tuple(output["name"] for output in document.get("outputs") or [document["output"]])
 
 
 def _agreement(
-    folder: Path, document: dict[str, Any], not_run: Collection[str]
+    folder: Path, document: Mapping[str, Any], report: Mapping[str, Any], not_run: Collection[str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """How far the artefacts are from the first of them that runs, and those that are farther than they were."""
-    outputs = document.get("outputs") or [document["output"]]
-    spec = document["input"]
-    place = Place(folder, tuple(output["name"] for output in outputs), strange=True)
-    report = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
+    """How far the artefacts are from the first of them that runs, one of float32 where there is one, and those that are
+    farther than they may be."""
+    place = Place(folder, _names(document), strange=True)
+    most = {form.name: _allowed(form, report) for form in FORMATS}
     differences: dict[str, Any] = {}
     wrong: dict[str, str] = {}
     with ExitStack() as stack:
@@ -108,26 +138,54 @@ def _agreement(
                     wrong[form.name] = str(error)
         generator = torch.Generator().manual_seed(0)
         for size in BATCHES:
-            batch = torch.randn(size, spec["channels"], *_sides(spec), generator=generator)
-            answers = {}
-            for name, runner in runners.items():
+            batch = torch.randn(size, *_shape(document), generator=generator)
+            answers: dict[str, Outputs] = {}
+            for name, runner in list(runners.items()):
                 try:
-                    answers[name] = runner.ask(batch)()
+                    answers[name] = _named(name, runner.ask(batch)(), place)
                 except ArtefactError as error:
                     wrong[name] = str(error)
-            first = next(iter(answers), None)
+                    del runners[name]  # one that has ended can be asked nothing more
+            first = next((name for name in answers if most[name] is not None), next(iter(answers), None))
             for name, found in answers.items():
-                most = report["artefacts"].get(name, {}).get("allowed")
                 for output, expected in answers[first or name].items():
-                    gap = Gap().widened(expected, found[output])
+                    gap, allowed = Gap().widened(expected, found[output]), most[name]
+                    if not math.isfinite(gap.relative):
+                        wrong[name] = f"answers with another shape or scale than {first} in {output}"
+                        continue
                     differences.setdefault(name, {})[f"batch {size}, {output}"] = gap.relative
                     # Each was as near to the trained network as its tolerance: two of them may be twice as far apart.
-                    if most is not None and not gap.relative <= 2 * max(most, 1e-5):
+                    if allowed is not None and not gap.relative <= 2 * allowed:
                         wrong[name] = f"differs from {first} by {gap.relative:.2g} of the largest value of {output}"
     return differences, wrong
 
 
-def _detections(folder: Path, document: dict[str, Any]) -> dict[str, float]:
+def _allowed(form: Format, report: Mapping[str, Any]) -> float | None:
+    """How far it may be from the trained network, as a share of the largest value; None for one of fewer bits.
+
+    The kind of format decides: what parity.json allows is of the folder that is in question, and can but narrow it.
+    """
+    widest = {"same": TOLERANCE, "rounding": CEILING, "lossy": None}[form.nearness]
+    try:
+        told = report["artefacts"][form.name]["allowed"]
+    except (KeyError, TypeError):
+        return widest
+    narrower = widest is not None and type(told) in (int, float) and TOLERANCE <= told <= widest
+    return float(told) if narrower else widest
+
+
+def _named(artefact: str, answer: object, place: Place) -> Outputs:
+    """The outputs, where they are those that arch.json names. Raises ArtefactError for anything else."""
+    if not isinstance(answer, dict) or set(answer) != set(place.names):
+        raise ArtefactError(artefact, f"{artefact} answers other outputs than arch.json names")
+    if not all(isinstance(tensor, Tensor) and tensor.is_floating_point() for tensor in answer.values()):
+        raise ArtefactError(artefact, f"{artefact} answers with what are no numbers in floating point")
+    if not all(bool(tensor.isfinite().all()) for tensor in answer.values()):
+        raise ArtefactError(artefact, f"{artefact} answers with values that are not finite")
+    return answer
+
+
+def _detections(folder: Path, document: Mapping[str, Any]) -> dict[str, float]:
     """How much of what detect.onnx finds in dense outputs drawn at random plain torch does not."""
     generator = torch.Generator().manual_seed(0)
     outputs = {one["name"]: one["shape"][1:] for one in document["outputs"]}
@@ -137,7 +195,3 @@ def _detections(folder: Path, document: dict[str, Any]) -> dict[str, float]:
         dense["cls_logits"] += shift
         found[f"{what}, share of boxes"] = disagreement(folder / DETECTION, document, dense)
     return found
-
-
-def _sides(spec: dict[str, Any]) -> tuple[int, int]:
-    return spec.get("height", spec["size"]), spec.get("width", spec["size"])

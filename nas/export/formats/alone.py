@@ -75,7 +75,9 @@ def alone(name: str, place: Place, python: Path | None = None) -> Iterator[Alone
             try:
                 isolated.send(questions, question)
                 found = isolated.receive(answers)
-            except (OSError, EOFError):
+            except Exception as error:
+                if not isinstance(error, OSError | EOFError | ValueError):  # it goes on, with what is no answer
+                    process.terminate()
                 with suppress(OSError):
                     questions.close()  # or its unwritten rest would be an error of its own
                 process.wait()

@@ -66,12 +66,12 @@ def write_onnx(trained: TrainedNetwork, network: nn.Module | torch.export.Export
         {
             "architecture": trained.architecture.key,
             "architecture_json": trained.architecture.canonical_json,
-            "classes": json.dumps(trained.classes, ensure_ascii=False),
+            "classes": json.dumps(trained.classes),
             "mean": json.dumps(trained.mean),
             "std": json.dumps(trained.std),
             "layout": LAYOUT,
             "fitting": trained.kind.fitting,
-            "description": json.dumps(trained.kind.description(trained.classes), ensure_ascii=False),
+            "description": json.dumps(trained.kind.description(trained.classes)),
         },
     )
     onnx.save_model(model, str(path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ import torch
 from nas.export import ExportError, TrainedNetwork, export_network, validation_of
 from nas.export.folder import refuse_foreign
 from nas.export.formats import FORMATS
+from nas.export.kinds import split_judged_on
 from nas.settings.kinds import task_of
 from nas.settings.loading import load_config
-from nas.tools.retraining.loop import Checkpoint, Distillation, identity, train_long
+from nas.tools.retraining.loop import Checkpoint, identity, train_long
 from nas.tools.retraining.processes import Processes, processes
-from nas.tools.retraining.source import Source, source_of, teacher_of
+from nas.tools.retraining.source import Source, digest_of_weights, source_of, teacher_of
+from nas.tools.retraining.teaching import distillation_by
 from trials.data import DataError, ImageData
 from trials.machine import device as devices
 from trials.machine.quiet import occupied
@@ -90,12 +92,13 @@ def retrain(
         data = trainer.data
         network = _network(source, wishes).to(device)
         mark = identity(
-            trainer.recipe, wishes.seed, of=source.architecture.key, data=data.fingerprint, start=wishes.start,
-            teacher=wishes.teacher, processes=among.count,
+            trainer.recipe, wishes.seed, of=source.architecture.key, data=data.fingerprint, split=split,
+            start=digest_of_weights(source) if wishes.start == "inherited" else wishes.start,
+            teacher=None if teacher is None else digest_of_weights(teacher), processes=among.count,
         )  # fmt: skip
         checkpoint = Checkpoint(target.resolve().with_name(f".{target.resolve().name}.retraining.pt"), mark)
         tell = announce if among.first else _nothing
-        distillation = None if teacher is None else _distillation(wishes.teacher, teacher, categories_of(data), device)
+        distillation = None if teacher is None else distillation_by(teacher, data, device)
         train_long(network, data, trainer.recipe, wishes.seed, among, checkpoint, distillation, tell)
         if not among.first:
             return None
@@ -103,8 +106,8 @@ def retrain(
             if trainer.recipe.recalibrate:
                 trainer.recalibrate(network, wishes.seed, machine)
             judged = trainer.evaluate(network, machine)
-        announce(_told(judged, data, split))
         known = _provenance(source, wishes, trainer, judged, split, among)
+        announce(_told(judged, data, split_judged_on(known)))
         weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
         classes = tuple(categories_of(data))
         trained = TrainedNetwork(source.space, source.architecture, weights, classes, data.mean, data.std, known)
@@ -113,13 +116,10 @@ def retrain(
         return report
 
 
-_WORDS = {"val": "validation", "test": "test"}
-
-
 def _told(judged: Judgement, data: Data, split: str) -> str:
     if isinstance(data, ImageData):
-        return f"{judged.score:.2%} of {judged.images} {_WORDS[split]} images right"
-    return f"{label(leading(name_of(data)))} {judged.score:.4f} on {judged.images} {_WORDS[split]} images"
+        return f"{judged.score:.2%} of {judged.images} {split} images right"
+    return f"{label(leading(name_of(data)))} {judged.score:.4f} on {judged.images} {split} images"
 
 
 def _nothing(line: str) -> None:
@@ -219,14 +219,6 @@ def _network(source: Source, wishes: Wishes) -> torch.nn.Module:
             raise ExportError("no weights are kept to begin with: give --start scratch")
         network.load_state_dict(dict(source.weights))
     return network.to(memory_format=torch.channels_last)
-
-
-def _distillation(folder: Path | None, found: Source, categories: Sequence[str], device: torch.device) -> Distillation:
-    if found.space.input.classes != len(categories) or found.weights is None:
-        raise ExportError(f"{folder} tells {found.space.input.classes} classes, the data have {len(categories)}")
-    teacher = found.space.build(found.architecture)
-    teacher.load_state_dict(dict(found.weights))
-    return Distillation(teacher.to(device).eval().requires_grad_(False))
 
 
 def _provenance(

@@ -15,7 +15,7 @@ from torch_alone import torch_alone
 from nas.export import TrainedNetwork
 from search_spaces import InputSpec, SearchSpace
 
-PROVENANCE = {"run": "runs/one", "trial": 7, "seed": 1}
+PROVENANCE = {"run": "runs/one", "number": 7, "seed": 1}
 
 #: A user's file: what networks that people write are derived from here.
 BASE = """

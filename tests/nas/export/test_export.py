@@ -16,8 +16,9 @@ import torch
 from export_networks import PROVENANCE, expected_logits, logits_alone, random_images, scaled, trained_network
 from safetensors.torch import load_file
 
-from nas.export import ClassifiedImages, ExportError, export_network, folder
+from nas.export import ClassifiedImages, ExportError, TrainedNetwork, export_network, folder
 from nas.export.formats import FORMATS, Here
+from nas.export.generation import generate
 from nas.export.parity import TOLERANCE, Comparison, Gap
 from search_spaces import Architecture, InputSpec, SearchSpace
 
@@ -108,6 +109,25 @@ def test_the_source_is_clean_and_holds_only_what_is_used(exported):
     built = {type(module).__name__ for module in network.modules() if not type(module).__module__.startswith("torch.")}
     # Beside what is built only its base classes, and alternatives that a function used names (all `used`, above).
     assert built <= {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "told"),
+    [
+        ("resnet8", {"correct": 5, "images": 9}, "5 of 9 {split} images right"),
+        ("resnet8-fpn-fcos", {"figures": {"ap": 0.25}}, "AP 0.2500 on the {split} split"),
+        ("resnet8-fpn-semantic", {"figures": {"miou": 0.25}}, "mean IoU 0.2500 on the {split} split"),
+    ],
+)
+def test_the_header_names_the_trial_and_the_split_that_it_was_judged_on(name, figures, told):
+    space = SearchSpace.named(name, InputSpec(3, 64, 4))
+    weights = space.build(space.baseline).state_dict()
+    for recorded, split in ({}, "validation"), ({"judged_on": "val"}, "validation"), ({"judged_on": "test"}, "test"):
+        trained = TrainedNetwork(
+            space, space.baseline, weights, tuple("abcd"), (0.5,) * 3, (0.5,) * 3, {**PROVENANCE, **figures, **recorded}
+        )
+        header = " ".join(generate(trained).text.split('"""')[1].split())
+        assert f"Trained: run runs/one, trial 7, seed 1, {told.format(split=split)}." in header
 
 
 def test_model_py_runs_as_a_script(exported, tmp_path):

@@ -107,7 +107,7 @@ def trained_on(data: SceneData, name: str, ops: dict[str, str], epochs: int) -> 
         for _ in train(network, data, SceneRecipe(epochs=epochs, batch_size=8), 0, machine):
             pass
         figures = dict(evaluate(network, data.val, data, machine).figures)
-    provenance = {"run": "runs/dense", "trial": 3, "seed": 0, "figures": figures}
+    provenance = {"run": "runs/dense", "number": 3, "seed": 0, "figures": figures}
     return TrainedNetwork(
         space, architecture, network.state_dict(), data.categories, data.mean, data.std, provenance
     ), network.eval()

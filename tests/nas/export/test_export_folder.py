@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from export_networks import trained_network
 
 from nas.export import ExportError, export_network
 from nas.export.folder import FILES, staged
-from nas.export.hashes import write_hashes
+from nas.export.hashes import NAME, named, write_hashes, wrong_hashes
 from nas.export.trained import FORMAT
 from search_spaces import InputSpec
 from trials.errors import DiskFull
@@ -222,3 +223,13 @@ def test_without_room_one_line_says_so_and_the_earlier_export_stays(tmp_path, mo
     assert "\n" not in str(told.value)
     assert (out / "model.py").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_names_with_what_ends_a_line_for_text_are_hashed_as_any_other(tmp_path):
+    for name in ("in\u2028two.py", "caf\udce9.py", "page\x0c.py"):
+        (tmp_path / name).write_text(name, encoding="utf-8", errors="surrogateescape")
+    write_hashes(tmp_path)
+    assert wrong_hashes(tmp_path) == {}
+    assert len(named(tmp_path)) == 3
+    done = subprocess.run(["sha256sum", "-c", NAME], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr

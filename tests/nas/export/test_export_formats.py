@@ -13,6 +13,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from export_networks import PROVENANCE, expected_logits, random_images, trained_network
@@ -75,7 +76,7 @@ def test_the_card_has_every_field(exported):
     out, _ = exported
     text = (out / "README.md").read_text()
     head = text.split("---")[1]
-    for field in ("license:", "library_name: pytorch", "pipeline_tag: image-classification", "datasets: [toys]"):
+    for field in ("license:", "library_name: pytorch", "pipeline_tag: image-classification", 'datasets: ["toys"]'):
         assert field in head
     assert "value: null" not in head
     for words in ("95 % interval", "layer2.0", "aff/4", "p50", "promised", "model.load()", "torch.export.load"):
@@ -255,6 +256,145 @@ def test_what_is_not_of_the_export_is_passed_over_unless_it_hides_what_is(export
     assert found["differences"] == {}
     (out / "torch.py").write_text("raise SystemExit")
     assert verify(out)["wrong"] == {"torch.py": "hides torch, which is imported: move it away"}
+
+
+@pytest.mark.parametrize("name", ["json.py", "numpy.py", "numpy/__init__.py", "torch/_utils.py"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_name_that_torch_itself_would_import_is_told(exported, tmp_path, name, listed):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    for beside in (name, "mine.py", "mine_too/numpy.py", "numpy_too/__init__.py"):
+        (out / beside).parent.mkdir(exist_ok=True)
+        (out / beside).write_text("raise SystemExit('it ran')")
+    if listed:
+        write_hashes(out)
+    top = Path(name).parts[0].removesuffix(".py")
+    assert verify(out)["wrong"] == {name: f"hides {top}, which is imported: move it away"}
+
+
+@pytest.mark.parametrize("name", ["code/torch", "torch", "code/more.py", "weights.pt", "nowhere"])
+def test_a_link_is_told_and_what_lies_behind_it_is_not_run(exported, tmp_path, name):
+    out, behind = tmp_path / "out", tmp_path / "behind"
+    shutil.copytree(exported[0], out)
+    (out / "code").mkdir(exist_ok=True)
+    (behind / "torch").mkdir(parents=True)
+    (behind / "torch" / "__init__.py").write_text("raise SystemExit('it ran')")
+    (behind / "more.py").write_text("import math\n")
+    if name == "weights.pt":
+        shutil.move(out / name, behind / name)
+    (out / name).symlink_to(behind / Path(name).name)
+    write_hashes(out)
+    found = verify(out)
+    assert list(found["wrong"]) == [name]
+    assert found["wrong"][name].startswith("is a link")
+    assert found["differences"] == {}
+
+
+def test_a_travelling_module_of_the_name_of_pythons_own_excuses_no_import(exported, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    (out / "code").mkdir(exist_ok=True)
+    (out / "code" / "subprocess.py").write_text("import math\n")
+    with (out / "model.py").open("a") as file:
+        file.write("import subprocess\n")
+    write_hashes(out)
+    assert verify(out)["wrong"]["model.py"].startswith("imports subprocess, which")
+
+
+def with_parity(out: Path, change) -> None:
+    report = json.loads((out / "parity.json").read_text())
+    change(report)
+    (out / "parity.json").write_text(json.dumps(report))
+
+
+def with_weights(path: Path, change) -> None:
+    """An ONNX file whose float weights and scales are other ones."""
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(change(values).astype(values.dtype), tensor.name))
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda report: report["artefacts"]["model.onnx"].update(allowed=None),
+        lambda report: report["artefacts"]["model.onnx"].update(allowed=1e9),
+        lambda report: report["artefacts"]["model.onnx"].update(allowed="much"),
+        lambda report: report["artefacts"].pop("model.onnx"),
+        lambda report: report.pop("artefacts"),
+    ],
+)
+def test_what_parity_json_allows_cannot_widen_what_the_format_may(exported, tmp_path, change):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    with_parity(out, change)
+    for form in FORMATS[1:2] + FORMATS[3:]:  # model.py and model.onnx are enough
+        (out / form.name).unlink(missing_ok=True)
+    write_hashes(out)
+    assert verify(out)["passed"]
+    with_weights(out / "model.onnx", lambda values: values * 1.01)
+    write_hashes(out)
+    found = verify(out)
+    assert found["wrong"]["model.onnx"].startswith("differs from model.py by")
+    assert not found["passed"]
+
+
+def test_eight_bits_that_give_no_numbers_are_told_and_float32_is_not_measured_by_eight_bits(exported, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    for name in ("model.py", "model.pt2", "model.onnx"):
+        (out / name).rename(tmp_path / name)
+    write_hashes(out)
+    sound = verify(out)
+    assert sound["passed"], sound
+    shutil.move(tmp_path / "model.py", out / "model.py")
+    with_weights(out / "model.int8.onnx", lambda values: values * float("nan"))
+    write_hashes(out)
+    assert verify(out)["wrong"] == {"model.int8.onnx": "model.int8.onnx answers with values that are not finite"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("arch.json", {"format": "another"}),
+        ("arch.json", {"format": "fusion-nas-export"}),
+        ("arch.json", {"format": "fusion-nas-export", "input": 3, "output": []}),
+        ("arch.json", []),
+        ("parity.json", []),
+        ("parity.json", None),
+    ],
+)
+def test_a_description_of_something_else_is_told_where_its_hash_is_right(exported, tmp_path, name, content):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    (out / name).unlink()
+    if content is not None:
+        (out / name).write_text(json.dumps(content))
+    write_hashes(out)
+    assert verify(out)["wrong"] == {name: "is not what was exported"}
+
+
+@pytest.mark.parametrize(
+    ("load", "told"),
+    [
+        ("raise ValueError('not today')", "ValueError: not today"),
+        ("sys.exit(0)", "it ended without a word"),
+        ("return nn.Linear(2, 2)", "RuntimeError"),
+    ],
+)
+def test_a_source_that_does_not_run_is_told_and_the_others_are_compared(exported, tmp_path, load, told):
+    out = tmp_path / "out"
+    shutil.copytree(exported[0], out)
+    with (out / "model.py").open("a") as file:
+        file.write(f"\n\ndef load():\n    import sys\n\n    {load}\n")
+    write_hashes(out)
+    found = verify(out)
+    assert list(found["wrong"]) == ["model.py"]
+    assert told in found["wrong"]["model.py"]
+    assert {"model.pt2", "model.onnx"} <= found["differences"].keys()
 
 
 def test_a_package_that_arch_json_says_is_no_reason_to_run_it(exported, tmp_path):

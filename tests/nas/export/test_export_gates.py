@@ -30,9 +30,10 @@ def test_a_gate_that_stands_still_is_said_and_not_removed(tmp_path):
     assert gate["moves"] < 1e-3
     said: list[str] = []
     out = tmp_path / "out"
+    stopped = replace(stopped, provenance={**PROVENANCE, "judged_on": "test"})
     validation = ClassifiedImages(random_images(SPEC, 9), torch.zeros(9, dtype=torch.int64))
     report = export_network(stopped, out, validation, said.append, formats=["py"])
-    (line,) = [line for line in said if "at layer2.0 is the same for every validation image (mean 1.000)" in line]
+    (line,) = [line for line in said if "at layer2.0 is the same for every test image (mean 1.000)" in line]
     assert f"- {line}\n\n## Data" in (out / "README.md").read_text()
     assert json.loads((out / "parity.json").read_text())["constant_gates"] == report["constant_gates"] != []
     assert '"layer2.0": Squeeze' in (out / "model.py").read_text()

@@ -12,10 +12,11 @@ import torch
 from export_networks import BASE, expected_logits, logits_alone, random_images, scaled, trained_network
 from safetensors.torch import load_file
 
-from nas.export import export_network
+from nas.export import ExportError, export_network
 from nas.export.folder import FILES
 from nas.export.formats import FORMATS
 from nas.export.formats.onnx_graph import onnx_runner
+from nas.export.generation import generate
 from search_spaces import InputSpec, SearchSpace
 from trials.judge import weights_of
 
@@ -148,6 +149,15 @@ def test_what_can_be_exported_is_and_the_rest_is_named(net: str, tmp_path: Path,
         torch.testing.assert_close(
             onnx_runner(FORMATS[2], out / "model.onnx").forward(scaled(trained, images))["logits"], wanted
         )
+
+
+def test_a_file_that_would_travel_and_is_no_python_is_named(net: str, tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text("import (\n")
+    (tmp_path / "net.py").write_text(NET + "\n\ntry:\n    import other\nexcept SyntaxError:\n    other = None\n")
+    trained = trained_of(f"{net}:Hooked")
+    with pytest.raises(ExportError, match=r"other\.py would travel and is no Python"):
+        generate(trained, original=True)
+    assert "model.py" in export_network(trained, tmp_path / "out", formats=["py"])["left_out"]
 
 
 def test_weights_with_two_names_travel(net: str) -> None:

@@ -353,3 +353,24 @@ def test_no_definition_is_carried_twice(user_module):
     defined = [node.name for node in ast.parse(generate(trained).text).body if hasattr(node, "name")]
     assert len(defined) == len(set(defined))
     assert {"bottleneck_width", "bottleneck_width_2", "load_2"} <= set(defined)
+
+
+def test_what_ends_a_line_for_text_but_not_for_python_moves_no_line(user_module):
+    strange = "".join(map(chr, (0x0B, 0x0C, 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029)))
+    text = OPERATORS.format(helpers="page_helpers", name="page")
+    text = text.replace("class Base", f"\x0c\nABOUT = 'in two{strange}halves'  # and{strange}more\n\n\nclass Base")
+    text = text.replace("return slope.value", "return slope.value * bool(ABOUT)")
+    user_module("page_helpers", HELPERS.replace("\n\nSTEEP", "\n\x0c\nSTEEP"))
+    user_module("page_operators", text)
+    source = generate(trained_with("page", "page/4")).text
+    assert f"ABOUT = 'in two{strange}halves'  # and{strange}more\n" in source
+    assert "never_used" not in source
+    ast.parse(source)
+
+
+def test_a_statement_that_ends_on_the_line_of_another_is_refused_in_one_line(user_module, tmp_path):
+    text = SMALL_OPERATOR.format(name="crowded", first="self.gain = GAIN")
+    user_module("crowded", text.replace("\n\n\n@register", "\n\nGAIN = 1; OTHER = (\n    2)\n\n\n@register"))
+    reason = left_out(trained_with("crowded", "crowded"), tmp_path / "out")
+    assert reason.startswith("the lines of crowded:")
+    assert "\n" not in reason

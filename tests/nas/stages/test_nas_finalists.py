@@ -247,6 +247,10 @@ def test_the_export_is_a_finalists(finished: RunView, tmp_path: Path) -> None:
     nas.open_run(finished.path).export(number, tmp_path / "exported")
     provenance = json.loads((tmp_path / "exported" / "arch.json").read_text())["provenance"]
     assert (provenance["judged_on"], provenance["trained_on"]) == ("test", ["train", "val"])
+    header = " ".join((tmp_path / "exported" / "model.py").read_text().split('"""')[1].split())
+    assert (
+        f"trial {number}, seed {provenance['seed']}, {provenance['correct']} of {provenance['images']} test" in header
+    )
     assert provenance["images"] == 2000
     assert provenance["score"] == finals.rivals[0].trainings[1].score
     assert provenance["selected_by"]["score"] == finals.rivals[0].trial.result.score

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from two_processes import retrained_by_two
 
 import nas
@@ -19,7 +19,10 @@ from nas.session.delivering import deliver
 from nas.tools.retraining import loop, retrain
 from nas.tools.retraining.processes import Processes
 from nas.tools.retraining.retrain import Wishes, target_of
+from nas.tools.retraining.source import teacher_of
+from nas.tools.retraining.teaching import distillation_by
 from search_spaces import InputSpec, SearchSpace
+from trials.data import DataConfig, load_data
 from trials.tasks.batches import Draws
 
 DATA = "fashion-mnist-mini"
@@ -31,7 +34,7 @@ def exported(tmp_path_factory) -> Path:
     architecture = space.architecture({point.name: "se/4" for point in space.points})
     torch.manual_seed(0)
     weights = space.build(architecture).state_dict()
-    names = tuple(map(str, range(10)))
+    names = load_data(DataConfig(DATA)).classes
     out = tmp_path_factory.mktemp("retrain") / "exported"
     known = {"data": {"name": DATA}}
     export_network(TrainedNetwork(space, architecture, weights, names, (0.3,), (0.3,), known), out, formats=["py"])
@@ -132,6 +135,76 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_weights(exported, tmp_pa
     assert "going on after epoch 2 of 3" in said
     one, other = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def other_weights(exported: Path, folder: Path) -> Path:
+    """The export with another network of that architecture in it."""
+    shutil.copytree(exported, folder)
+    weights = load_file(folder / "weights.safetensors")
+    save_file({name: tensor + 0.01 for name, tensor in weights.items()}, folder / "weights.safetensors")
+    write_hashes(folder)
+    return folder
+
+
+def test_a_state_is_of_what_it_began_with_and_learnt_from(exported, tmp_path, monkeypatch):
+    """No other weights, teacher or split go on from it."""
+    other = other_weights(exported, tmp_path / "other")
+    seen = known_to(exported, tmp_path / "seen", trained_on=["train", "val"])
+    marks: list[str] = []
+
+    def stopped(self: loop.Checkpoint, device: torch.device) -> None:
+        marks.append(self.of)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Checkpoint, "load", stopped)
+    given: list[tuple[Path, dict]] = [
+        (exported, {}),
+        (other, {}),
+        (exported, {"teacher": exported}),
+        (exported, {"teacher": other}),
+        (seen, {}),
+        (exported, {"start": "scratch"}),
+        (other, {"start": "scratch"}),
+    ]
+    for folder, more in given:
+        with pytest.raises(KeyboardInterrupt):
+            retrain(folder, tmp_path / "out", few(**more))
+    assert len(set(marks)) == 6
+    assert marks[5] == marks[6]  # nothing of it is begun with
+
+
+def exported_of(folder: Path, spec: InputSpec, classes: tuple[str, ...], mean=0.3, std=0.3) -> Path:
+    space = SearchSpace.named("resnet8", spec)
+    weights = space.build(space.baseline).state_dict()
+    scaling = [(value,) * spec.channels for value in (mean, std)]
+    export_network(TrainedNetwork(space, space.baseline, weights, classes, *scaling, {}), folder, formats=["py"])
+    return folder
+
+
+def test_a_teacher_of_other_classes_or_channels_is_refused(exported, tmp_path):
+    classes = load_data(DataConfig(DATA)).classes
+    colour = exported_of(tmp_path / "colour", InputSpec(3, 28, 10), classes)
+    with pytest.raises(ExportError, match="the teacher takes 3 channels and tells 10 classes, the data have 1 and 10"):
+        retrain(exported, tmp_path / "out", few(teacher=colour))
+    fewer = exported_of(tmp_path / "fewer", InputSpec(1, 28, 9), classes[:9])
+    with pytest.raises(ExportError, match="tells 9 classes"):
+        retrain(exported, tmp_path / "out", few(teacher=fewer))
+    turned = exported_of(tmp_path / "turned", InputSpec(1, 28, 10), classes[::-1])
+    with pytest.raises(ExportError, match=f"the teacher's classes are '{classes[-1]}, .*: give one of the same data"):
+        retrain(exported, tmp_path / "out", few(teacher=turned))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_teacher_is_asked_in_its_own_scaling(tmp_path):
+    data = load_data(DataConfig(DATA))
+    found = teacher_of(exported_of(tmp_path / "other", InputSpec(1, 28, 10), data.classes, 0.1, 0.7))
+    network = found.space.build(found.architecture)
+    network.load_state_dict(dict(found.weights or {}))
+    pixels = data.val.images[:8].float() / 255
+    with torch.inference_mode():
+        own = network.eval()((pixels - 0.1) / 0.7)
+        answer = distillation_by(found, data, torch.device("cpu")).teacher((pixels - data.mean[0]) / data.std[0])
+    torch.testing.assert_close(answer, own, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
