@@ -179,7 +179,7 @@ def print_comparison(console: Console, found: Result) -> None:
         lines = sorted((line for line in found.lines if line.setting == setting), key=lambda line: line.rank)
         console.print(f"\n{setting.name}", highlight=False)
         there = next(one for one in found.prospects if one.setting == setting)
-        console.print(prospect_text(there, found.comparison.look), highlight=False, markup=False)
+        console.print(prospect_text(there, found.comparison.look), highlight=False, markup=False, soft_wrap=True)
         print_table(console, _COLUMNS, [_row(line) for line in lines])
         _print_ranks(console, setting, lines, found.critical)
     console.print(f"\n{_LEGEND}", highlight=False, markup=False)

@@ -21,7 +21,7 @@ def console(stderr: bool = False) -> Console:
             raise BrokenPipeError
 
     # A pipe has no width of its own.
-    wide = None if stderr or sys.stdout.isatty() or "COLUMNS" in os.environ else 200
+    wide = None if stderr or sys.stdout.isatty() or "COLUMNS" in os.environ else 240
     return Printing(stderr=stderr, width=wide, markup=False, highlight=False, emoji=False)
 
 
