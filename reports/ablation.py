@@ -311,8 +311,9 @@ def ablation_rows(ablation: Ablation) -> list[list[str]]:
 
 ABLATION_LEGEND = (
     "compared: one network minus another, trained under the same seeds, which had no say in the trial's selection; in "
-    "brackets 95 % t intervals, the noise of all these networks pooled: of differences that are none, 1 in 20 would be "
-    "called distinguishable; FLOPs, params, p50: what the first costs more"
+    "brackets 95 % t intervals, the noise of all these networks pooled: of differences that are none, 1 in 20 is "
+    "outside by the score and as many by the loss, so up to 1 in 10 would be called distinguishable; FLOPs, params, "
+    "p50: what the first costs more"
 )
 
 

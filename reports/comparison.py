@@ -75,10 +75,9 @@ def _what_differs(views: Sequence[RunView]) -> list[str]:
 
 def _front(view: RunView) -> list[list[float]]:
     """[FLOPs, quality in percent] of what no other trial within the budgets beats in both, cheapest first."""
-    able = [t for t in view.feasible if t.fails_longer is None]
-    kept = non_dominated([[t.quality or 0.0, t.result.macs] for t in able], [True, False])
-    front = [[t.result.macs, round(100 * (t.quality or 0.0), 4)] for t, keep in zip(able, kept, strict=True) if keep]
-    return sorted(front)
+    kept = non_dominated([[t.quality or 0.0, t.result.macs] for t in view.able], [True, False])
+    front = [t for t, keep in zip(view.able, kept, strict=True) if keep]
+    return sorted([t.result.macs, round(100 * (t.quality or 0.0), 4)] for t in front)
 
 
 def _in_order(view: RunView) -> list[TrialView]:
@@ -98,7 +97,7 @@ def _volumes(views: Sequence[RunView], equal: int) -> list[float] | None:
         points = [
             [t.objective(name) or 0.0 for name in names]
             for t in _in_order(view)[:equal]
-            if t.feasible and all(t.objective(name) is not None for name in names)
+            if t.able and all(t.objective(name) is not None for name in names)
         ]
         found.append(hypervolume(points, reference, [OBJECTIVES[name] for name in names]) / box)
     return found

@@ -40,7 +40,7 @@ def course_of(view: RunView) -> list[Step]:
     for count, trial in enumerate(order, 1):
         worked += trial.result.seconds
         changed = False
-        if trial.feasible:
+        if trial.able:
             if best is None or (trial.quality or 0.0) > (best.quality or 0.0):
                 best, changed = trial, True
             values = [trial.objective(name) for name in names]
@@ -52,8 +52,7 @@ def course_of(view: RunView) -> list[Step]:
         if best is not None and (changed or count == len(order)):
             moment = view.moments.get(trial.result.number)
             hours = None if moment is None or begun is None else (moment - begun) / 3600
-            better = None if best.estimate is None else best.estimate.better
-            steps.append(Step(count, hours, worked / 3600, volume if kept else None, best.quality or 0.0, better))
+            steps.append(Step(count, hours, worked / 3600, volume if kept else None, best.quality or 0.0, best.better))
     return steps
 
 

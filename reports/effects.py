@@ -78,7 +78,7 @@ def effects_of(view: RunView) -> Effects | None:
     """None where nothing is estimated or add is no choice at a point."""
     if view.model is None or view.baseline_trial is None:
         return None
-    ranked = sorted(view.feasible or view.complete, key=rank)
+    ranked = sorted(view.able or view.feasible or view.complete, key=rank)
     best = ranked[0]
     contexts = [view.baseline_architecture, *(t.result.architecture for t in ranked[:CONTEXTS])]
     contexts = list({a.key: a for a in contexts}.values())

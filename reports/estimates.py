@@ -73,17 +73,17 @@ def percent_interval(trial: TrialView) -> str:
 
 
 def gain_text(trial: TrialView) -> str:
-    """`+0.51 ± 0.20`: points above all-add; empty where there is no estimate, or of all-add itself."""
-    if trial.estimate is None or trial.estimate.gain.low == trial.estimate.gain.high:
+    """`+0.51 ± 0.20`: points above all-add; empty where there is no estimate of it, or of all-add itself."""
+    gain = trial.gain
+    if gain is None or gain.low == gain.high:
         return ""
-    gain = trial.estimate.gain
     return f"{gain.mean:+.2f} ± {(gain.high - gain.low) / 2:.2f}".replace("-", "−")
 
 
 def sure_of_gain(view: RunView) -> bool:
     """Whether the best trial of an estimated run is said to beat all-add."""
     best = next(iter(view.front), None)
-    return best is not None and best.estimate is not None and best.estimate.better >= SURE
+    return best is not None and best.better is not None and best.better >= SURE
 
 
 def not_told_apart(view: RunView) -> tuple[TrialView, ...] | None:
@@ -91,7 +91,7 @@ def not_told_apart(view: RunView) -> tuple[TrialView, ...] | None:
     best = next(iter(view.front), None)
     if view.model is None or best is None:
         return None
-    others = [trial for trial in view.feasible if trial.result.number != best.result.number]
+    others = [trial for trial in view.able if trial.result.number != best.result.number]
     if not others:
         return ()
     alike = view.model.not_told_apart([t.result.architecture for t in others], best.result.architecture)
@@ -113,7 +113,7 @@ def estimate_story(view: RunView) -> list[str]:
         story.append(
             f"Not told apart from it: {_names(alike)} (each with a probability of at least 5 % of being better)."
         )
-    elif len(view.feasible) > 1:
+    elif len(view.able) > 1:
         story.append("Every other trial within the budgets is worse with a probability of 95 %.")
     story += disagreement_story(view)
     if not view.model.seeds_seen:
@@ -149,10 +149,12 @@ def disagreement_story(view: RunView) -> list[str]:
 
 def _of_the_best(view: RunView, best: TrialView) -> str:
     what = f"Estimated from {trainings_text(view)}, scores and losses together: trial {best.result.number} is best"
-    estimate, base = best.estimate, view.baseline_trial
-    if estimate is None or (base is not None and base.result.number == best.result.number):
+    base = view.baseline_trial
+    if best.better is None:
+        return f"{what}, with {percent_interval(best)} {view.score_label}."
+    if base is not None and base.result.number == best.result.number:
         return f"{what}, all-add itself, with {percent_interval(best)} {view.score_label}."
-    gain, better = gain_text(best), probability_text(estimate.better)
+    gain, better = gain_text(best), probability_text(best.better)
     return (
         f"{what} with {percent_interval(best)} {view.score_label}, {gain} points on all-add (intervals of 90 %), "
         f"better than it with a probability of {better}."

@@ -28,7 +28,7 @@ def chosen(view: RunView, count: int) -> tuple[TrialView, ...]:
     """The finalists: the best of the front and, where that has fewer, the best of what else is within the budgets
     and did not fail in a longer look; without all-add, which is trained beside them whatever it costs."""
     base = view.baseline_trial
-    others = (t for t in view.feasible if not t.on_front and t.fails_longer is None)
+    others = (t for t in view.able if not t.on_front)
     rest = sorted(others, key=lambda t: (-(t.quality or 0.0), t.result.number))
     order = [t for t in (*view.front, *rest) if base is None or t.result.number != base.result.number]
     return tuple(order[:count])

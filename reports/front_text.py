@@ -24,7 +24,7 @@ def front_lines(view: RunView, width: int = 80, height: int = 14, cost: str = "m
     shown = [t for t in view.complete if t.objective(cost) is not None and t.quality is not None]
     if len(shown) < 2:
         return []
-    able = [t for t in shown if t.feasible and t.fails_longer is None]
+    able = [t for t in shown if t.able]
     kept = non_dominated([[t.quality or 0.0, t.objective(cost) or 0.0] for t in able], [True, False])
     front = {t.result.number for t, keep in zip(able, kept, strict=True) if keep}
     across = max(20, width - _MARGIN - 1)

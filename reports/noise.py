@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -24,7 +24,8 @@ MAX_SEEDS = 8
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """The noise at one fidelity: the baseline and other architectures over common seeds.
+    """The noise at one fidelity: the baseline and other architectures over common `seeds`, the baseline's own noise
+    over all of its seeds.
 
     The score is in fractions of 1, loss in nats; `train_seconds` is the mean of a training.
     """
@@ -85,24 +86,45 @@ def noise_floors(view: RunView) -> tuple[NoiseFloor, ...]:
 
 
 def floors_of(trainings: Iterable[Training], baseline: Architecture) -> tuple[NoiseFloor, ...]:
-    """The noise at each fidelity, from the architectures that were trained under every seed of the baseline."""
+    """The noise at each fidelity, from the architectures and seeds of the baseline that tell most of it together."""
     by_epochs: dict[int, dict[str, dict[int, Training]]] = defaultdict(lambda: defaultdict(dict))
     for training in trainings:
         if training.error is None:
             by_epochs[training.epochs][training.architecture.key][training.seed] = training
     floors = []
     for epochs, table in sorted(by_epochs.items()):
-        seeds = sorted(table.get(baseline.key, {}))
-        if len(seeds) < 2:
+        own = table.pop(baseline.key, {})
+        if len(own) < 2:
             continue
-        keys = [baseline.key, *(k for k, row in table.items() if k != baseline.key and set(seeds) <= set(row))]
-        rows = [[table[key][seed] for seed in seeds] for key in keys]
-        scores = np.array([[r.score for r in row] for row in rows], float)
-        loss = np.array([[r.loss for r in row] for row in rows], float)
-        seconds = fmean(r.train_seconds for row in rows for r in row)
-        noise = noise_of(scores, one_image(r for row in rows for r in row)), noise_of(-loss)
-        floors.append(NoiseFloor(epochs, len(seeds), len(keys), seconds, *noise))
+        seeds, others = _common(set(own), list(table.values()))
+        rows = [[row[seed] for seed in seeds] for row in (own, *others)]
+        seconds = fmean(r.train_seconds for row in (*rows, own.values()) for r in row)
+        image = one_image(r for row in (*rows, own.values()) for r in row)
+        of_scores = _noise_of(rows, list(own.values()), lambda r: r.score or 0.0, image)
+        of_losses = _noise_of(rows, list(own.values()), lambda r: -(r.loss or 0.0))
+        floors.append(NoiseFloor(epochs, len(seeds), len(rows), seconds, of_scores, of_losses))
     return tuple(floors)
+
+
+_Row = Mapping[int, Training]
+
+
+def _common(own: set[int], others: Sequence[_Row]) -> tuple[list[int], list[_Row]]:
+    """Seeds of the baseline, and the others that were trained under all of them: those with most degrees of freedom."""
+    candidates = {frozenset(own), *(frozenset(own & set(row)) for row in others)}
+    sets = [seeds for seeds in sorted(candidates, key=sorted) if len(seeds) > 1]
+    found = [(seeds, [row for row in others if seeds <= set(row)]) for seeds in sets]
+    seeds, having = max(found, key=lambda one: (len(one[1]) * (len(one[0]) - 1), len(one[0])))
+    return sorted(seeds), having
+
+
+def _noise_of(
+    rows: Sequence[Sequence[Training]], own: Sequence[Training], figure: Callable[[Training], float], step: float = 0.0
+) -> Noise:
+    """Of the networks over their common seeds; what is of the baseline alone, over all of its own."""
+    alone = noise_of(np.array([[figure(r) for r in own]]), step)
+    common = noise_of(np.array([[figure(r) for r in row] for row in rows]), step)
+    return replace(common, raw_sd=alone.raw_sd, raw_df=alone.raw_df)
 
 
 def one_image(trainings: Iterable[Training]) -> float:
@@ -206,7 +228,7 @@ def noise_story(floors: Sequence[NoiseFloor], score_label: str) -> list[str]:
         a = floor.score
         sentence = (
             f"At {counted(floor.epochs, 'epoch')} the {score_label} of all-add has a standard deviation of "
-            f"{points(a.raw_sd)} over {floor.seeds} seeds"
+            f"{points(a.raw_sd)} over {a.raw_df + 1} seeds"
         )
         if a.paired_sd is not None:
             sentence += (

@@ -29,7 +29,7 @@ class Selectable(Protocol):
     @property
     def complete(self) -> Sequence[TrialView]: ...
     @property
-    def feasible(self) -> Sequence[TrialView]: ...
+    def able(self) -> Sequence[TrialView]: ...
     @property
     def front(self) -> Sequence[TrialView]: ...
     @property
@@ -69,7 +69,7 @@ def selected(run: Selectable, selector: str) -> TrialView:
         points = [[t.objective(name) or 0.0 for name in run.objectives] for t in front]
         return front[knee(points, [OBJECTIVES[name] for name in run.objectives])]
     metric = "latency_ms" if selector == "fastest" else "macs"
-    measured = [t for t in run.feasible if t.objective(metric) is not None and t.fails_longer is None]
+    measured = [t for t in run.able if t.objective(metric) is not None]
     if not measured:
         raise SelectionError(
             f"no trial of {run.path} is known to be the {selector}: none within the budgets has a latency; give a "

@@ -145,8 +145,8 @@ def _estimated_caveat(view: RunView) -> str | None:
     if view.model is None or winner is None or winner.estimate is None:
         return None
     text = f"Estimated from {trainings_text(view)}, in scores and losses, with intervals of 90 %."
-    if base is not None and base.result.number != winner.result.number:
-        text += f" It is better than all-add with a probability of {probability_text(winner.estimate.better)}"
+    if base is not None and winner.better is not None and base.result.number != winner.result.number:
+        text += f" It is better than all-add with a probability of {probability_text(winner.better)}"
         text += "." if sure_of_gain(view) else ": not sure enough to be called a gain."
     return text if view.model.seeds_seen else f"{text} {assumed_seeds(view)}"
 

@@ -109,7 +109,7 @@ def row_of(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, 
     costs = view.baseline
     gain = None
     if base is not None and r.score is not None and base.score is not None and r.number != base.number:
-        gain = r.score - base.score if trial.estimate is None else trial.estimate.gain.mean / 100
+        gain = r.score - base.score if trial.gain is None else trial.gain.mean / 100
     is_base = base is not None and base.number == r.number
     said = gain_text(trial) or ("0.00" if is_base else "n/a" if gain is None else format_points(gain))
     error = (r.error or "").strip()
@@ -128,7 +128,7 @@ def row_of(trial: TrialView, view: RunView, palette: Palette, marks: tuple[str, 
         seen=seen_text(view, trial),
         gain=gain,
         gain_text=said,
-        better="" if trial.estimate is None or is_base else probability_text(trial.estimate.better),
+        better="" if trial.better is None or is_base else probability_text(trial.better),
         loss=r.loss,
         macs=r.macs,
         macs_ratio=None if costs is None else ratio(r.macs, costs.macs),

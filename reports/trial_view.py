@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from trials.budgets.pricing import LatencyFigure
 from trials.record.training import Training
 from trials.tasks.metrics import ALL_FIGURES
-from trials.trial import AttentionByEpoch, TrialResult
+from trials.trial import AttentionByEpoch, TrialResult, TrialState
 
 if TYPE_CHECKING:
-    from trials.estimates.estimate import Estimate
+    from trials.estimates.estimate import Estimate, Interval
 
 #: objective -> whether more is better
 OBJECTIVES = dict.fromkeys(ALL_FIGURES, True) | {"macs": False, "latency_ms": False, "params": False}
@@ -27,7 +27,8 @@ class TrialView:
     there is, and `crosses` says that its interval lies on both sides of the budget. `estimate` is of its score, None
     where all that was trained tells nothing beyond the score itself, or was not asked. `longer` is the longest training
     of its architecture under its seed that has a score, where that is longer than its own; `fails_longer` one that
-    failed by its own fault, which keeps it off the front.
+    failed by its own fault, which keeps it off the front. Where all-add has no score (`baseline_known`), a gain over
+    it would have nothing measured to stand on: there is none.
     """
 
     result: TrialResult
@@ -41,6 +42,7 @@ class TrialView:
     longer: Training | None = None
     fails_longer: Training | None = None
     open: tuple[str, ...] = ()
+    baseline_known: bool = True
 
     @property
     def longest(self) -> TrialResult | Training:
@@ -56,6 +58,21 @@ class TrialView:
     def quality(self) -> float | None:
         """What it is ranked by, 0..1: its estimate where there is one, else its score."""
         return self.result.score if self.estimate is None else self.estimate.score.mean / 100
+
+    @property
+    def able(self) -> bool:
+        """Whether it may be recommended: complete, within every budget, and no longer training of it failed."""
+        return self.result.state is TrialState.COMPLETE and bool(self.feasible) and self.fails_longer is None
+
+    @property
+    def gain(self) -> Interval | None:
+        """Its estimated gain over all-add, in points."""
+        return None if self.estimate is None or not self.baseline_known else self.estimate.gain
+
+    @property
+    def better(self) -> float | None:
+        """The probability that it is better than all-add."""
+        return None if self.estimate is None or not self.baseline_known else self.estimate.better
 
     def objective(self, name: str) -> float | None:
         """The trial's value of an objective, None where it was not measured."""
@@ -75,7 +92,7 @@ class TrialView:
             "key": r.architecture.key,
             "choices": r.architecture.labels(),
             "score": r.score,
-            "estimate": None if self.estimate is None else self.estimate.to_json(),
+            "estimate": self._estimate_json(),
             "figures": dict(r.figures),
             "loss": r.loss,
             "epochs": r.epochs,
@@ -99,6 +116,12 @@ class TrialView:
             "failure": None if r.failure is None else str(r.failure),
             "attempts": r.attempts,
         }
+
+    def _estimate_json(self) -> dict[str, object] | None:
+        if self.estimate is None:
+            return None
+        unknown = {} if self.baseline_known else {"gain_points": None, "better_than_baseline": None}
+        return self.estimate.to_json() | unknown
 
 
 def _latency_json(figure: LatencyFigure) -> dict[str, Any]:

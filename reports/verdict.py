@@ -76,13 +76,13 @@ def verdict_of(view: RunView) -> Verdict | None:
 
 
 def verdict_by_estimates(view: RunView) -> Verdict | None:
-    """What the estimates of a run say where no finalists were judged; None where nothing was estimated, or nothing is
-    within the budgets."""
+    """What the estimates of a run say where no finalists were judged; None where nothing was estimated, nothing is
+    within the budgets, or all-add has no score."""
     best = next(iter(view.front), None)
-    if best is None or best.estimate is None or view.model is None:
+    if best is None or best.gain is None or view.model is None:
         return None
-    gain = best.estimate.gain
-    missed = max(0.0, *(t.estimate.gain.high / 100 for t in view.feasible if t.estimate is not None))
+    gain = best.gain
+    missed = max(0.0, *(t.gain.high / 100 for t in view.able if t.gain is not None))
     of = f"by estimate from {trainings_text(view)} on images that it was selected by"
     sure = sure_of_gain(view)
     if sure:
@@ -131,7 +131,9 @@ def _by_loss(finals: Finals, judged: Sequence[int], places: Sequence[int]) -> Ve
 def _none(finals: Finals, judged: Sequence[int]) -> Verdict:
     from reports.paired import MATTERS
 
-    place, gain = max(((p, g) for p in judged if (g := finals.by_score[p]) is not None), key=lambda each: each[1].high)
+    # A gain that nobody may ship is not missed.
+    within = [place for place in judged if finals.rivals[place].trial.feasible] or judged
+    place, gain = max(((p, g) for p in within if (g := finals.by_score[p]) is not None), key=lambda each: each[1].high)
     missed = max(0.0, gain.high)
     seeds = max(g.seeds for g in finals.by_score if g is not None)
     text = (
@@ -139,7 +141,7 @@ def _none(finals: Finals, judged: Sequence[int]) -> Verdict:
         f"{counted(seeds, 'seed')}); the largest gain that could have been missed is {100 * missed:.1f} points of "
         f"{_label(finals)} ({_named(finals.rivals[place])}){_contrary(finals, judged)}"
     )
-    return _verdict(finals, judged, place, text, decided=missed < MATTERS, by=None)
+    return _verdict(finals, within, place, text, decided=missed < MATTERS, by=None)
 
 
 def _contrary(finals: Finals, judged: Sequence[int]) -> str:

@@ -213,7 +213,7 @@ class RunView:
         What was dominated stays so: nothing that was on a front goes but by being dominated.
         """
         new = trials[place]
-        if new.feasible and new.result.state is TrialState.COMPLETE:
+        if new.able:
             before = {trial.result.number: index for index, trial in enumerate(trials) if trial.on_front}
             kept = self._non_dominated([*(trials[index] for index in before.values()), new])
             for number, index in before.items():
@@ -289,7 +289,7 @@ class RunView:
         """Every recorded trial, by number, priced under the run's present budgets."""
         with uncollected():
             priced = [self._price(result, costs) for result, costs in zip(self.results, self._priced, strict=True)]
-        kept = self._non_dominated([view for view in priced if view.feasible and view.fails_longer is None])
+        kept = self._non_dominated([view for view in priced if view.able])
         return tuple(replace(view, on_front=True) if view.result.number in kept else view for view in priced)
 
     @cached_property
@@ -309,8 +309,13 @@ class RunView:
             estimate=self.estimates.get(result.architecture.key) if result.state is TrialState.COMPLETE else None,
             longer=self._longer.get((result.architecture.key, result.seed)),
             fails_longer=self._failed_longer.get((result.architecture.key, result.seed)),
+            baseline_known=self._baseline_known,
             open=tuple(metric for metric, within in priced.within.items() if within is None),
         )
+
+    @cached_property
+    def _baseline_known(self) -> bool:
+        return any(r.origin == "baseline" and r.state is TrialState.COMPLETE for r in self.results)
 
     def _non_dominated(self, views: Sequence[TrialView], names: Sequence[str] = ()) -> set[int]:
         """The numbers of the complete trials among them that no other one dominates in these objectives."""
@@ -353,6 +358,11 @@ class RunView:
     def feasible(self) -> tuple[TrialView, ...]:
         """Complete trials within every budget."""
         return tuple(t for t in self.complete if t.feasible)
+
+    @property
+    def able(self) -> tuple[TrialView, ...]:
+        """Those of them that may be recommended: no longer training of theirs failed."""
+        return tuple(t for t in self.feasible if t.able)
 
     @property
     def front(self) -> tuple[TrialView, ...]:

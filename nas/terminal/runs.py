@@ -54,8 +54,8 @@ def trials_table(trials: tuple[TrialView, ...], score_label: str, width: int) ->
         (score_label, 0, lambda t: format_percent(t.result.score)),
         ("longest", 110 if any(trial.longer for trial in trials) else math.inf, _longest),
         ("estimate", 70, percent_interval),
-        ("on all-add", 100, lambda t: gain_text(t) or ("n/a" if t.estimate is None else "")),
-        ("P(better)", 120, lambda t: "n/a" if t.estimate is None else probability_text(t.estimate.better)),
+        ("on all-add", 100, lambda t: gain_text(t) or ("n/a" if t.gain is None else "")),
+        ("P(better)", 120, lambda t: "n/a" if t.better is None else probability_text(t.better)),
         ("loss", 150, lambda t: "n/a" if t.result.loss is None else f"{t.result.loss:.4f}"),
         ("FLOPs", 0, lambda t: format_count(t.result.macs)),
         ("params", 130, lambda t: format_count(t.result.params)),
@@ -172,8 +172,8 @@ def _comparisons(view: RunView, trial: TrialView) -> list[str]:
     if trial.estimate is None or view.model is None:
         return []
     found, best = [], next(iter(view.front), None)
-    if gain_text(trial):
-        better = probability_text(trial.estimate.better)
+    if gain_text(trial) and trial.better is not None:
+        better = probability_text(trial.better)
         found.append(f"all-add: {gain_text(trial)} points (90 %), better with a probability of {better}")
     if best is not None and best.result.number != trial.result.number:
         p = float(view.model.better_than([trial.result.architecture], best.result.architecture)[0])

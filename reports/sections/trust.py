@@ -65,9 +65,9 @@ def _selected_and_tested(finals: Finals) -> Block:
 def _calibration(finals: Finals) -> list[str]:
     """How many tested gains lie within the intervals of the estimates that they were selected by."""
     pairs = [
-        (one.trial.estimate.gain, gain)
+        (one.trial.gain, gain)
         for one, gain in zip(finals.rivals, finals.by_score, strict=False)
-        if gain is not None and one.trial.estimate is not None
+        if gain is not None and one.trial.gain is not None
     ]
     if not pairs:
         return []

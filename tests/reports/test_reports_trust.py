@@ -11,7 +11,9 @@ import pytest
 from reports_records import OPERATORS, MakeRun, architecture, result
 
 from reports import RunView
-from reports.estimates import not_told_apart
+from reports.course import course_of
+from reports.effects import effects_of
+from reports.estimates import gain_text, not_told_apart
 from reports.noise import Advice, advice_text, floors_of, noise_floors, recommend
 from reports.page import render
 from reports.summary import verdict
@@ -84,14 +86,60 @@ def test_the_noise_of_a_run_is_of_its_trials_and_its_repeats(searched: RunView) 
     assert three.score.spread_sd == pytest.approx(0.0053, rel=0.1)
 
 
-def test_an_architecture_that_lacks_a_seed_of_the_baseline_does_not_count() -> None:
+def test_what_is_not_there_under_common_seeds_does_not_count() -> None:
     repeats = planted_noise(7)
     without = [r for r in repeats if not (r.architecture == NETS[1] and r.seed == 2)]
     (floor,) = floors_of([*without, repeat(NETS[4], 0, 7, 0.5)], NETS[0])
-    assert (floor.seeds, floor.architectures) == (5, 2)
+    assert (floor.seeds, floor.architectures) == (4, 3)
+    few = [r for r in repeats if not (r.architecture == NETS[1] and r.seed > 1)]
+    assert [(f.seeds, f.architectures) for f in floors_of(few, NETS[0])] == [(5, 2)]
     assert floors_of([r for r in repeats if r.architecture != NETS[0]], NETS[0]) == ()
     (coarse,) = floors_of([dataclasses.replace(r, correct=5, images=10) for r in repeats], NETS[0])
     assert coarse.score.raw_sd == pytest.approx(0.1 / 12**0.5)
+
+
+def test_seeds_that_only_the_baseline_has_take_no_other_architecture_away() -> None:
+    repeats = planted_noise(7)
+    (before,) = floors_of(repeats, NETS[0])
+    (after,) = floors_of([*repeats, *(repeat(NETS[0], seed, 7, 0.8) for seed in (7, 8, 9))], NETS[0])
+    assert (after.seeds, after.architectures, after.score.paired_sd) == (5, 3, before.score.paired_sd)
+    assert (before.score.raw_df, after.score.raw_df) == (4, 7)
+    # Fewer seeds of more architectures, where these tell more.
+    few = [repeat(net, seed, 7, 0.8 + seed / 100) for net in NETS[3:] for seed in (0, 1, 2)]
+    (floor,) = floors_of([*repeats, *few], NETS[0])
+    assert (floor.seeds, floor.architectures) == (3, 8)
+
+
+def test_a_gain_over_all_add_that_was_not_trained_has_no_figure(make_run: MakeRun) -> None:
+    failed = dataclasses.replace(
+        TRIALS[0], state=TrialState.FAILED, score=None, loss=None, error="NonFiniteLoss", correct=None, images=None
+    )
+    view = make_run([failed, *TRIALS[1:]], constraints=(), config=CONFIG).estimated()
+    best = view.front[0]
+    assert best.estimate is not None
+    assert (
+        best.to_json()["estimate"] | {"gain_points": None, "better_than_baseline": None} == best.to_json()["estimate"]
+    )
+    assert (best.gain, best.better, gain_text(best)) == (None, None, "")
+    said = " ".join([verdict(view).headline, verdict(view).caveat, *trust_story(view)])
+    assert "no gain can be stated" in said
+    assert "points on all-add" not in said
+    assert "better than it" not in said
+
+
+def test_who_failed_a_longer_look_is_neither_the_best_so_far_nor_what_was_missed(make_run: MakeRun) -> None:
+    rungs = CONFIG | {"rungs": [SHORT, LONG]}
+    view = make_run(TRIALS, constraints=(), config=rungs).estimated()
+    best = view.front[0]
+    failing = with_repeats(
+        view, [Training(best.result.architecture, best.result.seed, LONG, error="NonFiniteLoss: training loss is nan")]
+    )
+    assert best.result.number not in [t.result.number for t in failing.able]
+    assert best.result.number in [t.result.number for t in failing.feasible]
+    assert max(step.best for step in course_of(failing)) == failing.front[0].quality
+    found = effects_of(failing)
+    assert found is not None
+    assert found.best == failing.front[0].result.number
 
 
 def test_what_cannot_be_told_apart_is_said(searched: RunView) -> None:

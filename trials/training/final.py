@@ -7,7 +7,12 @@ from dataclasses import replace
 import torch
 
 from trials.data import DataError, ImageData, SceneSplit, Split
+from trials.data.disk_cache import EntryWriter, cached
 from trials.tasks.task import Data
+
+#: Images that each worker may hold in memory.
+IN_MEMORY_BYTES = 64 << 20
+_CHUNK = 1024
 
 
 def final_data(data: Data) -> Data:
@@ -19,12 +24,25 @@ def final_data(data: Data) -> Data:
     judged = judged_split(data)
     if isinstance(data, ImageData):
         assert isinstance(judged, Split)
-        train, val = data.train, data.val
-        images = torch.cat([train.images, val.images.to(train.images.device)])
-        labels = torch.cat([train.labels, val.labels.to(train.labels.device)])
-        return replace(data, train=Split(images, labels), val=judged, test=None)
+        labels = torch.cat([data.train.labels, data.val.labels.to(data.train.labels.device)])
+        return replace(data, train=Split(_joined(data), labels), val=judged, test=None)
     assert isinstance(judged, SceneSplit)
     return replace(data, train=data.train.joined(data.val), val=judged, test=None)
+
+
+def _joined(data: ImageData) -> torch.Tensor:
+    """The training images and the validation images after them. Many of them are put together on disk, where workers
+    share them and they may be more than there is memory: as the splits that they are of."""
+    parts = [data.train.images, data.val.images.to(data.train.images.device)]
+    if parts[0].is_cuda or sum(part.nbytes for part in parts) <= IN_MEMORY_BYTES:
+        return torch.cat(parts)
+
+    def write(entry: EntryWriter) -> None:
+        for part in parts:
+            for chunk in part.split(_CHUNK):
+                entry.append("images", chunk.numpy())
+
+    return torch.from_numpy(cached(f"joined-{data.fingerprint}", write).arrays["images"])
 
 
 def judged_split(data: Data) -> Split | SceneSplit:

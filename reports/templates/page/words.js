@@ -25,8 +25,10 @@ const signedText = (value, places = 2) => {
 };
 function secondsText(value) {
   if (!known(value)) return MISSING;
-  if (value < 60) return `${value < 10 ? value.toFixed(1) : value.toFixed(0)} s`;
-  if (value < 3600) return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
+  if (value < 9.95) return `${value.toFixed(1)} s`;
+  const whole = Math.round(value);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   return `${(value / 3600).toFixed(2)} h`;
 }
 function probabilityText(p) {

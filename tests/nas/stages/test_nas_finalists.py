@@ -165,6 +165,16 @@ def test_who_is_over_the_budgets_now_is_not_recommended(
         )
 
 
+def test_no_gain_is_missed_by_who_is_over_the_budgets(finished: RunView, tmp_path: Path) -> None:
+    cheap, costly = sorted((t.result for t in finished.complete if t.result.origin != "baseline"), key=lambda r: r.macs)
+    before = judged(finished, tmp_path, {cheap.number: -0.004, costly.number: -0.002})
+    whole, within = verdict_of(before), verdict_of(replace(before, constraints=(Constraint("macs", cheap.macs),)))
+    assert whole is not None
+    assert within is not None
+    assert f"(trial {costly.number} " in whole.text
+    assert f"(trial {cheap.number} " in within.text
+
+
 def test_of_two_that_beat_all_add_the_one_within_the_budgets_is_named(finished: RunView, tmp_path: Path) -> None:
     cheap, costly = sorted((t.result for t in finished.complete if t.result.origin != "baseline"), key=lambda r: r.macs)
     before = judged(finished, tmp_path, {cheap.number: 0.02, costly.number: 0.03})

@@ -16,6 +16,7 @@ from trials.data import DataConfig, DataError, SceneConfig, load_data, load_scen
 from trials.data.findings import sentences
 from trials.data.splitting import cut_test, cut_validation
 from trials.judge import Bench, TrialOutcome, TrialPlan
+from trials.training import final
 from trials.training.final import final_data, judged_split
 from trials.trial import LatencyProtocol, Recipe, TrialJob, TrialState
 
@@ -64,11 +65,11 @@ def test_what_was_seen_is_not_judged_by(tmp_path: Path) -> None:
     seen = tmp_path / "train" / "a" / "0.png"
     (tmp_path / "test" / "a" / "copy.png").write_bytes(seen.read_bytes())
     data = load_data(DataConfig(f"folder:{tmp_path}"))
-    final = final_data(data)
+    found = final_data(data)
     assert len(data.test or ()) == 11
-    assert len(final.val) == 10
-    assert len(final.train) == len(data.train) + len(data.val)
-    assert final.mean == data.mean
+    assert len(found.val) == 10
+    assert len(found.train) == len(data.train) + len(data.val)
+    assert found.mean == data.mean
     both = data.findings.test_in_train.images, data.findings.test_in_val.images
     assert sum(both) == 1
     assert any("test image is a" in said for said in sentences(data.findings.to_json()))
@@ -78,17 +79,33 @@ def test_what_was_seen_is_not_judged_by(tmp_path: Path) -> None:
         final_data(replace(data, unseen=data.unseen[:0]))
 
 
+def test_many_images_are_put_together_on_disk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FUSION_NAS_CACHE", str(tmp_path / "cache"))
+    write(tmp_path / "data" / "train", 40)
+    write(tmp_path / "data" / "test", 10, seed=1)
+    data = load_data(DataConfig(f"folder:{tmp_path / 'data'}"))
+    in_memory = final_data(data).train
+    monkeypatch.setattr(final, "IN_MEMORY_BYTES", 0)
+    on_disk = [final_data(data).train for _ in range(2)]
+    assert all(torch.equal(one.images, in_memory.images) for one in on_disk)
+    assert torch.equal(on_disk[0].labels, in_memory.labels)
+    (entry,) = (tmp_path / "cache" / "decoded").glob("joined-*[0-9a-f]")
+    assert (entry / "images.npy").stat().st_size == 128 + in_memory.images.nbytes
+    on_disk[0].images[0] = 0  # copied on write: the file stays
+    assert torch.equal(final_data(data).train.images, in_memory.images)
+
+
 def test_scenes_are_cut_by_content_and_put_together_with_their_objects(tmp_path: Path) -> None:
     name = f"coco:{cells(tmp_path / 'data')}"
     plain, cut = (load_scenes(SceneConfig(name, image_size=64, test_fraction=share)) for share in (0.0, 0.25))
     if plain.test is None:
         assert cut.test is not None
         assert not {*cut.test.files} & {*cut.train.files, *cut.val.files}
-    final = final_data(cut)
-    assert final.train.files == cut.train.files + cut.val.files  # type: ignore[union-attr]
-    for place in (0, len(cut.train), len(final.train) - 1):
+    found = final_data(cut)
+    assert found.train.files == cut.train.files + cut.val.files  # type: ignore[union-attr]
+    for place in (0, len(cut.train), len(found.train) - 1):
         source, at = (cut.train, place) if place < len(cut.train) else (cut.val, place - len(cut.train))
-        mine, theirs = final.train.target(place), source.target(at)  # type: ignore[union-attr]
+        mine, theirs = found.train.target(place), source.target(at)  # type: ignore[union-attr]
         assert torch.equal(mine["boxes"], theirs["boxes"])
         assert torch.equal(mine["labels"], theirs["labels"])
 
