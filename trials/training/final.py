@@ -39,8 +39,8 @@ def _joined(data: ImageData) -> torch.Tensor:
 
     def write(entry: EntryWriter) -> None:
         for part in parts:
-            for chunk in part.split(_CHUNK):
-                entry.append("images", chunk.numpy())
+            for start in range(0, len(part), _CHUNK):
+                entry.append("images", part[start : start + _CHUNK].numpy())
 
     return torch.from_numpy(cached(f"joined-{data.fingerprint}", write).arrays["images"])
 
