@@ -182,8 +182,9 @@ def query(architecture: str, fidelity: str, seed: int, table: str | None, as_jso
 @click.option("--methods", type=LIST, default=(), metavar="A,B,…", help="Only these, or MODULE:CLASS.  [default: all]")
 @click.option("--seeds", type=click.IntRange(min=2), metavar="N", help="Searches of each.  [default: 20 or 50]")
 @click.option(
-    "--truth", metavar="FIDELITY", help="What is true, such as inherit-9.  [default: the table's, from scratch]"
-)
+    "--truth", "truths", type=LIST, default=(), metavar="F,F,…",
+    help="Fidelities that recommendations are judged by.  [default: the table's long schedules]",
+)  # fmt: skip
 @click.option("--processes", type=click.IntRange(min=1), metavar="P", help="Side by side.  [default: one a core]")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep each finished search, and the page.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="The page.  [default: in --out]")
@@ -193,7 +194,7 @@ def compare(
     quick: bool,
     methods: Sequence[str],
     seeds: int | None,
-    truth: str | None,
+    truths: Sequence[str],
     processes: int | None,
     out: Path | None,
     html: Path | None,
@@ -213,7 +214,7 @@ def compare(
     from nas.terminal.console import console
     from trials.cores import cores
 
-    there, wanted = opened(table), comparison_of(quick, methods, seeds, truth)
+    there, wanted = opened(table), comparison_of(quick, methods, seeds, truths)
     for line in () if methods else left_out(quick):
         click.echo(line, err=True)
     with counting(console(stderr=True), "searching") as progress:

@@ -170,18 +170,23 @@ def print_comparison(console: Console, found: Result) -> None:
     """A table for each setting, with a picture of the ranks that differ."""
     facts = found.table
     console.print(
-        f"{facts['name']}, {facts['trainings']} trainings: {facts['architectures']} of {facts['size']} architectures "
-        f"trained to {facts['truth']}, the others modelled; {found.comparison.seeds} searches of each method in each "
+        f"{facts['name']}, {facts['trainings']} trainings; {found.comparison.seeds} searches of each method in each "
         f"world; looks are {facts['look']}",
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
-    for setting in found.comparison.settings:
-        lines = sorted((line for line in found.lines if line.setting == setting), key=lambda line: line.rank)
-        console.print(f"\n{setting.name}", highlight=False)
-        there = next(one for one in found.prospects if one.setting == setting)
-        console.print(prospect_text(there, found.comparison.look), highlight=False, markup=False, soft_wrap=True)
-        print_table(console, _COLUMNS, [_row(line) for line in lines])
-        _print_ranks(console, setting, lines, found.critical)
+    for truth in found.truths:
+        console.print(
+            f"\nJudged by {truth.truth}, to which {truth.architectures} of {facts['size']} architectures were trained; "
+            "the others are modelled",
+            soft_wrap=True, highlight=False, markup=False,
+        )  # fmt: skip
+        for setting in found.comparison.settings:
+            lines = sorted((line for line in truth.lines if line.setting == setting), key=lambda line: line.rank)
+            console.print(f"\n{setting.name}", highlight=False)
+            there = next(one for one in truth.prospects if one.setting == setting)
+            console.print(prospect_text(there, found.comparison.look), highlight=False, markup=False, soft_wrap=True)
+            print_table(console, _COLUMNS, [_row(line) for line in lines])
+            _print_ranks(console, setting, lines, found.comparison.critical(setting))
     console.print(f"\n{_LEGEND}", highlight=False, markup=False)
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from itertools import product
 from pathlib import Path
@@ -27,7 +27,7 @@ from nas.bench.arena.estimates import (
     spread_of,
 )
 from nas.bench.arena.judging import CHECKPOINTS, EQUAL, Judged, expected_seconds, judge
-from nas.bench.arena.kept import Kept, Key, table_hash
+from nas.bench.arena.kept import ByFidelity, Kept, Key, table_hash
 from nas.bench.arena.methods import METHODS, OPTIONAL, method
 from nas.bench.arena.playing import brief_of
 from nas.bench.arena.worlds import World, table_world
@@ -66,13 +66,23 @@ class Setting:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared, and the fidelity that recommendations are judged by (None: the table's truth)."""
+    """What is compared, and the fidelities that recommendations are judged by, each for itself (none: the table's long
+    schedules). A method plays searches of at most `most_looks` where these are said."""
 
     methods: tuple[str, ...]
     settings: tuple[Setting, ...]
     seeds: int
     look: str = "inherit-3"
-    truth: str | None = None
+    truths: tuple[str, ...] = ()
+    most_looks: Mapping[str, int] = field(default_factory=dict)
+
+    def playing(self, setting: Setting) -> tuple[str, ...]:
+        """The methods that play such searches."""
+        return tuple(name for name in self.methods if setting.looks <= self.most_looks.get(name, setting.looks))
+
+    def critical(self, setting: Setting) -> float:
+        """The difference of mean ranks that two of these must have to differ (Nemenyi, .05)."""
+        return critical_difference(len(self.playing(setting)), self.seeds)
 
 
 QUICK = Comparison(tuple(METHODS), (Setting(1.05, 24, 1),), 20)
@@ -84,10 +94,11 @@ WHOLE = Comparison(
 
 
 def comparison_of(
-    quick: bool, methods: Sequence[str] = (), seeds: int | None = None, truth: str | None = None
+    quick: bool, methods: Sequence[str] = (), seeds: int | None = None, truths: Sequence[str] = ()
 ) -> Comparison:
-    """The quick or the whole comparison, of these methods, seeds and truth where they are given. Of methods that
-    nobody named those are left out whose libraries are not installed: `left_out` says so.
+    """The quick or the whole comparison, of these methods, seeds and truths where they are given. Of methods that
+    nobody named those are left out whose libraries are not installed, `left_out` says so, and some play short searches
+    alone.
 
     Raises BenchError where one is unknown or lacks its library, or they are fewer than two or too many to be ranked.
     """
@@ -98,7 +109,11 @@ def comparison_of(
     names = tuple(dict.fromkeys(methods)) or tuple(name for name in chosen.methods if not method(name).lacking())
     if not 2 <= len(names) <= MOST_METHODS:
         raise BenchError(f"--methods: given {len(names)}; from 2 to {MOST_METHODS} can be compared by their ranks")
-    return replace(chosen, methods=names, seeds=chosen.seeds if seeds is None else seeds, truth=truth)
+    limits = {} if methods else {name: most for name in names if (most := method(name).most_looks) is not None}
+    return replace(
+        chosen, methods=names, seeds=chosen.seeds if seeds is None else seeds, truths=tuple(dict.fromkeys(truths)),
+        most_looks=limits,
+    )  # fmt: skip
 
 
 def left_out(quick: bool) -> Iterator[str]:
@@ -160,19 +175,35 @@ class Prospect:
 
 
 @dataclass(frozen=True)
-class Result:
-    """All lines, and the difference of mean ranks that two methods must have to differ (Nemenyi, .05)."""
+class ByTruth:
+    """The same searches judged by one fidelity, to which so many `architectures` were trained: `measured` of all."""
 
-    comparison: Comparison
-    table: Mapping[str, Any]
+    truth: str
+    architectures: int
+    measured: float
     lines: tuple[Line, ...]
     prospects: tuple[Prospect, ...]
-    critical: float
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "table": dict(self.table), "comparison": asdict(self.comparison), "critical_difference": self.critical,
+            "truth": self.truth, "architectures": self.architectures, "measured": self.measured,
             "prospects": [asdict(one) for one in self.prospects], "lines": [line.to_json() for line in self.lines],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    """All of it."""
+
+    comparison: Comparison
+    table: Mapping[str, Any]
+    truths: tuple[ByTruth, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "table": dict(self.table), "comparison": asdict(self.comparison),
+            "critical_difference": {one.name: self.comparison.critical(one) for one in self.comparison.settings},
+            "truths": [one.to_json() for one in self.truths],
         }  # fmt: skip
 
 
@@ -181,15 +212,26 @@ def compare(
 ) -> Result:
     """Run every method under every setting in the three worlds, each with the same noise for all methods.
 
+    A search in the table's world is judged by each of the truths; the planted worlds are of the first of them, and it
+    says what is a look: whatever trains on fewer images.
+
     With a folder each finished search is kept there, and none is made twice; methods and seeds may become more.
 
-    Raises BenchError: a table that is too small for a world, an unknown method, or a folder of another comparison.
+    Raises BenchError: a table that is too small for a world or lacks a truth, an unknown method, or a folder of another
+    comparison.
     """
-    world = table_world(table).judged_by(comparison.truth)
-    worlds = {"table": world, "null": world.null(), "known": world.known(PLANTED)}
-    jobs = list(product(comparison.methods, comparison.settings, worlds, range(comparison.seeds)))
+    of_table = table_world(table)
+    long = (of_table.truth, str(table.header["fidelities"]["tuned"]))
+    by_truth = {one: of_table.judged_by(one) for one in comparison.truths or long}
+    comparison, world = replace(comparison, truths=tuple(by_truth)), next(iter(by_truth.values()))
+    worlds = {"table": by_truth, "null": {world.truth: world.null()}, "known": {world.truth: world.known(PLANTED)}}
+    jobs = [
+        job
+        for job in product(comparison.methods, comparison.settings, worlds, range(comparison.seeds))
+        if job[0] in comparison.playing(job[1])
+    ]
     kept = None if out is None else Kept(out, _identity(table, comparison))
-    searches: dict[Key, Judged] = {}
+    searches: dict[Key, ByFidelity] = {}
     try:
         if kept is not None:
             searches.update(kept.searches)
@@ -203,24 +245,36 @@ def compare(
     finally:
         if kept is not None:
             kept.close()
-    found: dict[tuple[str, Setting, str], list[Judged]] = {}
+    found: Found = {}
     for job in jobs:
-        found.setdefault(job[:3], []).append(searches[_key(job)])
-    lines = tuple(
-        _line(name, setting, comparison, found, world) for setting in comparison.settings for name in comparison.methods
-    )
+        for truth, one in searches[_key(job)].items():
+            found.setdefault((*job[:3], truth), []).append(one)
     facts = {
         "name": table.name, "hash": table_hash(table), "trainings": sum(t.error is None for t in table.trainings),
-        "architectures": len(list(table.architectures(world.truth))), "size": world.space.size,
-        "truth": world.truth, "look": comparison.look,
-        "deviations": len(world.deviations), "measured": float(world.measured[:, -2].mean()),
+        "size": world.space.size, "look": comparison.look, "deviations": len(world.deviations),
     }  # fmt: skip
-    prospects = tuple(_prospect(setting, world, comparison.look) for setting in comparison.settings)
-    return Result(comparison, facts, lines, prospects, critical_difference(len(comparison.methods), comparison.seeds))
+    truths = tuple(_by_truth(table, comparison, found, one) for one in by_truth.values())
+    return Result(comparison, facts, truths)
+
+
+def _by_truth(table: Table, comparison: Comparison, found: Found, world: World) -> ByTruth:
+    return ByTruth(
+        world.truth, len(list(table.architectures(world.truth))),
+        float(world.measured[:, 2 * world.fidelities.index(world.truth)].mean()),
+        tuple(
+            _line(name, setting, comparison, found, world)
+            for setting in comparison.settings for name in comparison.playing(setting)
+        ),
+        tuple(_prospect(setting, world, comparison.look) for setting in comparison.settings),
+    )  # fmt: skip
 
 
 Job = tuple[str, Setting, str, int]
-_worlds: dict[str, World] = {}
+#: By the name of a world: it by each of its truths.
+Worlds = Mapping[str, Mapping[str, World]]
+#: By method, setting, world and truth: its searches.
+Found = dict[tuple[str, Setting, str, str], list[Judged]]
+_worlds: dict[str, Mapping[str, World]] = {}
 _look = ""
 
 
@@ -232,7 +286,7 @@ def _key(job: Job) -> Key:
 def _identity(table: Table, comparison: Comparison) -> dict[str, Any]:
     """What a kept search depends on beside its key, but for the code."""
     return {
-        "table": table_hash(table), "look": comparison.look, "truth": comparison.truth,
+        "table": table_hash(table), "look": comparison.look, "truths": comparison.truths,
         "settings": [one.name for one in comparison.settings],
         "planted": [[*where, gain] for where, gain in PLANTED.items()], "checkpoints": [*CHECKPOINTS, EQUAL],
         "versions": {name: found for name in _VERSIONS if (found := _version(name)) is not None},
@@ -246,7 +300,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _begin(worlds: dict[str, World], look: str) -> None:
+def _begin(worlds: Worlds, look: str) -> None:
     """In a process of its own."""
     global _look
     _worlds.update(worlds)
@@ -256,23 +310,25 @@ def _begin(worlds: dict[str, World], look: str) -> None:
     torch.set_num_threads(1)
 
 
-def _begin_worker(worlds: dict[str, World], look: str) -> None:
+def _begin_worker(worlds: Worlds, look: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this
     _begin(worlds, look)
 
 
-def _one(job: Job) -> Judged:
+def _one(job: Job) -> ByFidelity:
     name, setting, world_name, number = job
-    world = _worlds[world_name]
+    by_truth = _worlds[world_name]
+    world = next(iter(by_truth.values()))
     brief = brief_of(world, setting.max_flops, _look, _images(setting, world, _look), setting.workers, number)
-    return judge(method(name).play(brief, world, number), brief, world)
+    played = method(name).play(brief, world, number)
+    return {truth: judge(played, brief, one) for truth, one in by_truth.items()}
 
 
 def _images(setting: Setting, world: World, look: str) -> int:
     return setting.looks * world.images(look)
 
 
-def _judged(worlds: dict[str, World], look: str, jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Judged]]:
+def _judged(worlds: Worlds, look: str, jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, ByFidelity]]:
     """Each job with what it came to, as they end."""
     if processes == 1:
         _begin(worlds, look)
@@ -304,11 +360,13 @@ def _line(
     name: str,
     setting: Setting,
     comparison: Comparison,
-    found: Mapping[tuple[str, Setting, str], list[Judged]],
+    found: Found,
     world: World,
 ) -> Line:
-    there, null, known = (found[name, setting, world] for world in ("table", "null", "known"))
-    gains = np.array([[one.gain for one in found[other, setting, "table"]] for other in comparison.methods])
+    there, planted = found[name, setting, "table", world.truth], comparison.truths[0]
+    null, known = (found[name, setting, each, planted] for each in ("null", "known"))
+    methods = comparison.playing(setting)
+    gains = np.array([[o.gain for o in found[other, setting, "table", world.truth]] for other in methods])
     ranks = ranks_of(gains)
     images = _images(setting, world, comparison.look)
 
@@ -319,10 +377,10 @@ def _line(
         name, setting, of(lambda one: one.gain), spread_of(np.array([one.gain for one in there])),
         of(lambda one: one.regret), of(lambda one: one.volume), of(lambda one: float(np.mean(one.by_images))),
         of(lambda one: float(np.mean(one.by_time))), share_of([one.named for one in null]),
-        share_of([one.found for one in known]), _ordinary(there, found.get((ORDINARY, setting, "table"))),
+        share_of([one.found for one in known]), _ordinary(there, found.get((ORDINARY, setting, "table", world.truth))),
         of(lambda one: one.wasted),
         share_of([one.infeasible for one in there]), float(np.mean([one.modelled for one in there])),
-        float(np.mean([one.own_seconds for one in there])), float(ranks[comparison.methods.index(name)].mean()),
+        float(np.mean([one.own_seconds for one in there])), float(ranks[methods.index(name)].mean()),
         tuple(mean_of(column) for column in np.array([one.by_images for one in there]).T),
         tuple(mean_of(column) for column in np.array([one.by_time for one in there]).T),
         images, expected_seconds(images, world, setting.workers),

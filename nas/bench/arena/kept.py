@@ -18,10 +18,12 @@ from nas.bench.arena.judging import Judged
 from nas.bench.errors import BenchError
 from nas.bench.table import Table
 
-FORMAT, SCHEMA = "fusion-nas bench searches", 1
+FORMAT, SCHEMA = "fusion-nas bench searches", 2
 NAME = "searches.jsonl"
 #: Method, setting, world and seed of a search: its name in the file.
 Key = tuple[str, str, str, int]
+#: What a search is worth by each fidelity that it is judged by.
+ByFidelity = Mapping[str, Judged]
 
 
 class Kept:
@@ -49,7 +51,7 @@ class Kept:
             self._file.close()
             raise
 
-    def _read(self, header: Mapping[str, Any]) -> Iterator[tuple[Key, Judged]]:
+    def _read(self, header: Mapping[str, Any]) -> Iterator[tuple[Key, ByFidelity]]:
         self._file.seek(0)
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
@@ -65,8 +67,8 @@ class Kept:
             for text in lines[1:]:
                 number += 1
                 line = json.loads(text)
-                judged: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in line["judged"].items()}
-                yield (line["method"], line["setting"], line["world"], int(line["seed"])), Judged(**judged)
+                judged = {str(truth): _judged(found) for truth, found in line["judged"].items()}
+                yield (line["method"], line["setting"], line["world"], int(line["seed"])), judged
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BenchError(
                 f"{self._path}, line {number + 1}: no search can be read ({type(error).__name__}: {error}); take the "
@@ -84,10 +86,11 @@ class Kept:
                     f"{_short(wanted)}); give another --out"
                 )
 
-    def keep(self, key: Key, judged: Judged) -> None:
+    def keep(self, key: Key, judged: ByFidelity) -> None:
         """Write a search that was not there."""
         method, setting, world, seed = key
-        self._write({"method": method, "setting": setting, "world": world, "seed": seed, "judged": asdict(judged)})
+        found = {truth: asdict(one) for truth, one in judged.items()}
+        self._write({"method": method, "setting": setting, "world": world, "seed": seed, "judged": found})
         self.searches[key] = judged
 
     def _write(self, line: Mapping[str, Any]) -> None:
@@ -96,6 +99,11 @@ class Kept:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _judged(found: Mapping[str, Any]) -> Judged:
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return Judged(**fields)
 
 
 def _short(value: Any) -> str:

@@ -18,12 +18,14 @@ _HERE = "nas.bench.arena"
 @dataclass(frozen=True)
 class Entry:
     """One method: where it is, and how it is made. `about` says in a line what it is. `takes` is the module of a
-    library that is not among this package's own, and where it is from."""
+    library that is not among this package's own, and where it is from. In the whole comparison it plays searches of at
+    most `most_looks`, where its own model takes too long."""
 
     place: str
     about: str
     made_with: tuple[tuple[str, Any], ...] = field(default=())
     takes: tuple[str, str] | None = None
+    most_looks: int | None = None
 
     def lacking(self) -> str:
         """What is to be installed for it; empty where nothing is."""
@@ -74,9 +76,12 @@ OPTIONAL: dict[str, Entry] = {
         f"{_HERE}.syne_tune_rivals:MOASHA", "Syne Tune's asynchronous multi-objective halving",
         takes=("syne_tune", _EXTRA),
     ),
-    "gp": Entry(f"{_HERE}.optuna_rivals:GaussianProcess", "Optuna's Gaussian process, told the budget"),
+    "gp": Entry(
+        f"{_HERE}.optuna_rivals:GaussianProcess", "Optuna's Gaussian process, told the budget", most_looks=16
+    ),
     "primo": Entry(
-        f"{_HERE}.neps_rivals:PriMO", "NePS's PriMO, without a prior", takes=("neps", "docs/bench.md says how it is")
+        f"{_HERE}.neps_rivals:PriMO", "NePS's PriMO, without a prior", takes=("neps", "docs/bench.md says how it is"),
+        most_looks=16,
     ),
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.bench.arena.compare import TOP, Line, Prospect, Result, Setting
+from nas.bench.arena.compare import TOP, ByTruth, Line, Prospect, Result, Setting
 from nas.bench.arena.estimates import Estimate
 from nas.bench.arena.methods import method
 from nas.bench.arena.pictures import colour_of, image_curves, rank_picture, time_curves
@@ -51,22 +51,29 @@ def render(found: Result) -> str:
         "facts": found.table,
         "comparison": found.comparison,
         "columns": COLUMNS,
-        "settings": [_setting(found, setting) for setting in found.comparison.settings],
-        "legend": [(name, method(name).about, *colour_of(place)) for place, name in enumerate(methods)],
+        "truths": [
+            (one, [_setting(found, one, setting) for setting in found.comparison.settings]) for one in found.truths
+        ],
+        "legend": [(name, _about(found, name), *colour_of(place)) for place, name in enumerate(methods)],
     }
     return _environment().get_template("compare.html").render(context)
 
 
-def _setting(found: Result, setting: Setting) -> dict[str, Any]:
-    lines = [line for line in found.lines if line.setting == setting]
+def _about(found: Result, name: str) -> str:
+    most = found.comparison.most_looks.get(name)
+    return method(name).about + ("" if most is None else f"; of searches of at most {most} looks, for what it takes")
+
+
+def _setting(found: Result, truth: ByTruth, setting: Setting) -> dict[str, Any]:
+    lines = [line for line in truth.lines if line.setting == setting]
     ordered = sorted(lines, key=lambda line: line.rank)
     return {
         "name": setting.name,
-        "verdict": _verdict(ordered, found.critical),
+        "verdict": _verdict(ordered, found.comparison.critical(setting)),
         "prospect": prospect_text(
-            next(one for one in found.prospects if one.setting == setting), found.comparison.look
+            next(one for one in truth.prospects if one.setting == setting), found.comparison.look
         ),
-        "ranks": rank_picture(lines, found.critical),
+        "ranks": rank_picture(lines, found.comparison.critical(setting)),
         "by_images": image_curves(lines),
         "by_time": time_curves(lines),
         "rows": [_row(line) for line in ordered],

@@ -148,15 +148,16 @@ def test_every_method_keeps_to_its_images_and_repeats_itself(name: str, workers:
 def test_a_method_of_ones_own_is_compared(world: World) -> None:
     played = play(MyMethod, brief(world, looks=50), world, 0)
     assert len(played.events) == 9
-    comparison = Comparison((f"{__name__}:MyMethod", "random-loss"), (Setting(1.05, 10, 2),), 4)
+    comparison = Comparison((f"{__name__}:MyMethod", "random-loss"), (Setting(1.05, 10, 2),), 4, truths=("scratch-18",))
     told: list[tuple[int, int]] = []
     found = compare(Table(invented()), comparison, 1, lambda done, total: told.append((done, total)))
     assert told[-1] == (2 * 3 * 4, 2 * 3 * 4)
-    lines = {line.method: line for line in found.lines}
+    (judged,) = found.truths
+    lines = {line.method: line for line in judged.lines}
     assert set(lines) == set(comparison.methods)
-    assert sum(line.rank for line in found.lines) == pytest.approx(3.0)
-    assert all(line.modelled == 0 for line in found.lines)
-    for line in found.lines:
+    assert sum(line.rank for line in judged.lines) == pytest.approx(3.0)
+    assert all(line.modelled == 0 for line in judged.lines)
+    for line in judged.lines:
         assert line.gain.low <= line.gain.value <= line.gain.high
 
 
@@ -164,9 +165,10 @@ def test_a_method_of_ones_own_is_compared(world: World) -> None:
 def test_a_clear_winner_is_found_and_an_even_field_is_not() -> None:
     comparison = Comparison(("nas-tpe", "local-search-loss"), (Setting(None, 24, 1),), 10)
     found = compare(Table(invented(noise=0.02)), comparison, 1, lambda done, total: None)
-    ours = next(line for line in found.lines if line.method == "nas-tpe")
+    lines = found.truths[0].lines
+    ours = next(line for line in lines if line.method == "nas-tpe")
     assert ours.null.value <= 0.2, "a test that errs in one of twenty searches"
-    assert next(line for line in found.lines if line.method == "local-search-loss").regret.value < 0.5
+    assert next(line for line in lines if line.method == "local-search-loss").regret.value < 0.5
 
 
 def test_a_search_with_finalists_comes_to_its_verdict() -> None:

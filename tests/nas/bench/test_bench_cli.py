@@ -48,11 +48,13 @@ def test_the_whole_space_is_ready_for_a_gpu(tmp_path: Path) -> None:
 def test_methods_are_compared(file: str) -> None:
     asked = ("--quick", "--seeds", "2", "--methods", "nas-random,random-loss", "--table", file, "--processes", "1")
     found = json.loads(nas_program("bench", "compare", *asked, "--json").stdout)
-    assert [line["method"] for line in found["lines"]] == ["nas-random", "random-loss"]
+    assert [one["truth"] for one in found["truths"]] == ["scratch-18", "inherit-9"]
+    assert [line["method"] for line in found["truths"][0]["lines"]] == ["nas-random", "random-loss"]
     assert found["comparison"]["seeds"] == 2
-    assert found["table"]["architectures"] == 64
+    assert found["truths"][0]["architectures"] == 64
     shown = nas_program("bench", "compare", *asked)
     assert "true gain" in shown.stdout
+    assert "Judged by inherit-9, to which 64 of 64 architectures were trained" in shown.stdout
     assert "searching: 12 of 12" in shown.stderr
 
 
