@@ -38,7 +38,7 @@ def datasheet(edition: Edition, trainings: Sequence[Training], images: Mapping[I
                 figure: found.to_json() for figure in FIGURES
                 if (found := decomposed(of_schedule(trainings, schedule), figure, images)) is not None
             }
-            for schedule in edition.schedules
+            for schedule in (*edition.schedules, edition.doubled)
         },
         "looks": {
             against.name: looks_against(edition, trainings, against)
