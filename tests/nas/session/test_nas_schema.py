@@ -39,14 +39,19 @@ def alike(found: Any, said: Any) -> bool:
 
 
 def test_what_it_said_of_itself(folder: Path, tmp_path: Path) -> None:
-    """Of what it held: what is made of it by estimates is of today."""
+    """Of what it held: what is made of it by estimates is of today, and so is which of its trainings tell its noise."""
     said = json.loads((OLD / "show.json").read_text())
     said["run"].pop("path")
     said["trust"].pop("not_distinguishable_from_best")
+    (said_noise,) = said["trust"].pop("noise")
     view = RunView.load(folder)
     estimated = view.estimated()
     assert estimated.estimates
     assert alike({**view.to_json(), "trust": trust_json(view)}, said)
+    (noise,) = trust_json(view)["noise"]
+    for figure in ("score", "loss"):
+        assert noise[figure]["raw_sd"] == pytest.approx(said_noise[figure]["raw_sd"], rel=1e-12)
+        assert noise[figure]["paired_df"] > said_noise[figure]["paired_df"], "of two seeds, which five networks have"
     (ablation,) = ablations_of(view)
     assert ablation.missing == 0
     page = write_report(estimated, tmp_path / "report.html").read_text()
