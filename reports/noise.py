@@ -89,7 +89,7 @@ def floors_of(trainings: Iterable[Training], baseline: Architecture) -> tuple[No
     """The noise at each fidelity, from the architectures and seeds of the baseline that tell most of it together."""
     by_epochs: dict[int, dict[str, dict[int, Training]]] = defaultdict(lambda: defaultdict(dict))
     for training in trainings:
-        if training.error is None:
+        if training.error is None and None not in (training.score, training.loss):
             by_epochs[training.epochs][training.architecture.key][training.seed] = training
     floors = []
     for epochs, table in sorted(by_epochs.items()):

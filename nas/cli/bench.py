@@ -178,7 +178,7 @@ def query(architecture: str, fidelity: str, seed: int, table: str | None, as_jso
 
 
 @bench.command()
-@click.option("--quick", is_flag=True, help="One budget, 20 seeds: some two minutes on two cores.")
+@click.option("--quick", is_flag=True, help="One budget, 20 seeds: a minute or two on two cores.")
 @click.option("--methods", type=LIST, default=(), metavar="A,B,…", help="Only these, or MODULE:CLASS.  [default: all]")
 @click.option("--seeds", type=click.IntRange(min=2), metavar="N", help="Searches of each.  [default: 20 or 50]")
 @click.option(

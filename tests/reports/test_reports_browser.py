@@ -176,6 +176,14 @@ def test_tables_sort_both_ways_with_the_unmeasured_last(browser: Any, address: s
         assert texts(browser, f"#trials-table tbody tr[data-trial] td:nth-child({column})")[-6:] == ["n/a"] * 6
 
 
+def test_no_minute_has_sixty_seconds(browser: Any, tmp_path: Path) -> None:
+    seconds = (9.97, 59.6, 119.7, 3599.8)
+    trials = [replace(trial, seconds=s) for trial, s in zip(realistic_trials(), seconds, strict=False)]
+    show(browser, write_report(record(tmp_path / "run", trials), tmp_path / "report.html").as_uri())
+    told = {text.split("\n")[-1] for text in texts(browser, "#trials-table tbody td:nth-last-child(2)")}
+    assert told == {"10 s", "1 min 0 s", "2 min 0 s", "1.00 h"}
+
+
 def test_figures_come_as_csv(browser: Any, address: str, tmp_path: Path) -> None:
     browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     show(browser, address)

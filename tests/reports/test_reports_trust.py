@@ -18,6 +18,7 @@ from reports.noise import Advice, advice_text, floors_of, noise_floors, recommen
 from reports.page import render
 from reports.summary import verdict
 from reports.trust import estimate_text, trust_json, trust_of, trust_story
+from reports.verdict import verdict_by_estimates
 from search_spaces import Architecture
 from trials.record.file import FILE_NAME
 from trials.record.store import Store
@@ -140,6 +141,9 @@ def test_who_failed_a_longer_look_is_neither_the_best_so_far_nor_what_was_missed
     found = effects_of(failing)
     assert found is not None
     assert found.best == failing.front[0].result.number
+    said = verdict_by_estimates(failing)
+    assert said is not None
+    assert said.missed == max(t.gain.high for t in failing.able if t.gain is not None) / 100
 
 
 def test_what_cannot_be_told_apart_is_said(searched: RunView) -> None:

@@ -34,7 +34,7 @@ def _joined(data: ImageData) -> torch.Tensor:
     """The training images and the validation images after them. Many of them are put together on disk, where workers
     share them and they may be more than there is memory: as the splits that they are of."""
     parts = [data.train.images, data.val.images.to(data.train.images.device)]
-    if parts[0].is_cuda or sum(part.nbytes for part in parts) <= IN_MEMORY_BYTES:
+    if parts[0].device.type != "cpu" or sum(part.nbytes for part in parts) <= IN_MEMORY_BYTES:
         return torch.cat(parts)
 
     def write(entry: EntryWriter) -> None:

@@ -176,24 +176,23 @@ class Prospect:
 
 @dataclass(frozen=True)
 class ByTruth:
-    """The same searches judged by one fidelity, to which so many `architectures` were trained: `measured` of all."""
+    """The same searches judged by one fidelity, to which so many `architectures` were trained."""
 
     truth: str
     architectures: int
-    measured: float
     lines: tuple[Line, ...]
     prospects: tuple[Prospect, ...]
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "truth": self.truth, "architectures": self.architectures, "measured": self.measured,
+            "truth": self.truth, "architectures": self.architectures,
             "prospects": [asdict(one) for one in self.prospects], "lines": [line.to_json() for line in self.lines],
         }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Result:
-    """All of it."""
+    """What every method came to, by each truth, and of what table."""
 
     comparison: Comparison
     table: Mapping[str, Any]
@@ -260,7 +259,6 @@ def compare(
 def _by_truth(table: Table, comparison: Comparison, found: Found, world: World) -> ByTruth:
     return ByTruth(
         world.truth, len(list(table.architectures(world.truth))),
-        float(world.measured[:, 2 * world.fidelities.index(world.truth)].mean()),
         tuple(
             _line(name, setting, comparison, found, world)
             for setting in comparison.settings for name in comparison.playing(setting)

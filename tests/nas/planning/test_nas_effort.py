@@ -25,6 +25,7 @@ from reports.verdict import verdict_of
 from trials.trial import TrialState
 
 SMALL = """
+early_stop = "never"
 train_images = 128
 val_fraction = 0.02
 engine = "local"
@@ -128,7 +129,7 @@ def test_a_time_in_which_nothing_can_be_trained_ends_with_code_4_and_more_goes_o
 
 @pytest.mark.slow
 def test_worker_hours_end_a_search(tiny: dict[str, Any]) -> None:
-    lasting = {"train_images": 1024, "trials": None}
+    lasting = {"train_images": 1024, "trials": None, "early_stop": "never"}
     run = nas.search(**tiny | lasting | {"max_gpu_hours": "6s"})
     view = run.view
     assert view.effort_plan is not None

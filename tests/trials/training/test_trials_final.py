@@ -12,7 +12,7 @@ from PIL import Image
 from scenes_folder import cells
 
 from search_spaces import InputSpec, SearchSpace
-from trials.data import DataConfig, DataError, SceneConfig, load_data, load_scenes
+from trials.data import DataConfig, DataError, SceneConfig, SceneSplit, load_data, load_scenes
 from trials.data.findings import sentences
 from trials.data.splitting import cut_test, cut_validation
 from trials.judge import Bench, TrialOutcome, TrialPlan
@@ -102,10 +102,11 @@ def test_scenes_are_cut_by_content_and_put_together_with_their_objects(tmp_path:
         assert cut.test is not None
         assert not {*cut.test.files} & {*cut.train.files, *cut.val.files}
     found = final_data(cut)
-    assert found.train.files == cut.train.files + cut.val.files  # type: ignore[union-attr]
+    assert isinstance(found.train, SceneSplit)
+    assert found.train.files == cut.train.files + cut.val.files
     for place in (0, len(cut.train), len(found.train) - 1):
         source, at = (cut.train, place) if place < len(cut.train) else (cut.val, place - len(cut.train))
-        mine, theirs = found.train.target(place), source.target(at)  # type: ignore[union-attr]
+        mine, theirs = found.train.target(place), source.target(at)
         assert torch.equal(mine["boxes"], theirs["boxes"])
         assert torch.equal(mine["labels"], theirs["labels"])
 
