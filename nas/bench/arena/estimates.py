@@ -60,6 +60,10 @@ class Reached:
     high: float | None
 
 
+#: Two means of the same figures differ by so much at the most.
+_ROUNDING = 1e-12
+
+
 def reached_by(curves: Values, shares: Sequence[float], levels: Values) -> Reached:
     """Where the mean of `curves` [searches, shares] comes to the mean of `levels` [searches], straight lines between
     the shares; both are resampled together, for they are of the same seeds."""
@@ -72,13 +76,13 @@ def reached_by(curves: Values, shares: Sequence[float], levels: Values) -> Reach
 
 def _crossing(curve: Values, shares: Sequence[float], level: float) -> float:
     """Infinity where the curve ends below."""
-    there = np.flatnonzero(curve >= level)
+    there = np.flatnonzero(curve >= level - _ROUNDING)
     if not len(there):
         return float("inf")
     first = int(there[0])
     before, share = (curve[first - 1], shares[first - 1]) if first else (0.0, 0.0)
     rise = curve[first] - before
-    return float(share + (shares[first] - share) * ((level - before) / rise if rise > 0 else 0.0))
+    return float(share + (shares[first] - share) * (min(1.0, (level - before) / rise) if rise > 0 else 0.0))
 
 
 def share_of(events: Sequence[bool]) -> Estimate:

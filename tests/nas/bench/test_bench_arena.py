@@ -217,3 +217,9 @@ def test_when_a_volume_is_reached_is_read_off_the_mean_curve() -> None:
     apart = reached_by(curves, shares, np.array([0.0, 0.9]))
     assert apart.share == pytest.approx(0.4375)
     assert apart.high is None, "searches and what they are held against are drawn together"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_method_reaches_its_own_level_whatever_the_order_of_the_sum(seed: int) -> None:
+    curves = np.cumsum(np.random.default_rng(seed).random((50, 8)), axis=1) / 8
+    assert reached_by(curves, np.linspace(0.125, 1, 8), curves[:, -1].copy()).share == pytest.approx(1.0)

@@ -163,5 +163,9 @@ def test_it_is_read_on_a_telephone_and_in_the_dark(found: Result, browser: Any, 
             return a.x < 0 || a.y < 0 || a.x + a.width > b.width || a.y + a.height > b.height + 4; })
           .map(text => text.textContent))"""
         assert browser.execute_script(cut) == [], "no text is cut off"
+        across = "return new Set([...document.querySelectorAll('.plots')[0].children].map(f => f.offsetLeft)).size"
+        assert browser.execute_script(across) == (2 if width > 1000 else 1), (
+            "curves beside each other, where there is room"
+        )
     assert colours[0] != colours[1]
     assert browser.get_log("browser") == []
